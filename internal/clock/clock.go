@@ -1,0 +1,25 @@
+// Package clock is the only place that reads the time of day. Everything else
+// is handed a Clock, so that tests decide what time it is.
+package clock
+
+import "time"
+
+// Clock tells the time.
+type Clock interface {
+	// Now returns the current time in UTC.
+	Now() time.Time
+}
+
+// System is the clock of the machine.
+var System Clock = system{}
+
+type system struct{}
+
+func (system) Now() time.Time { return time.Now().UTC() }
+
+// BucketSize is how coarse every time is that belongs to a message (I8).
+const BucketSize = 2 * time.Second
+
+// Bucket floors t to BucketSize, in UTC. No stored or visible time of a
+// message is finer than this.
+func Bucket(t time.Time) time.Time { return t.UTC().Truncate(BucketSize) }

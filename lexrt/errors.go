@@ -1,0 +1,75 @@
+package lexrt
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Error is an XRPC error: a name that clients match on, an HTTP status and a
+// message for people. Generated packages have a constructor per declared error.
+type Error struct {
+	// Name is the value of the "error" member, for example "NotMember".
+	Name string
+	// Status is the HTTP status code.
+	Status int
+	// Message is the value of the "message" member. It never repeats a value of the caller's.
+	Message string
+	// RetryAfter, when positive, becomes a Retry-After header of at least one second.
+	RetryAfter time.Duration
+}
+
+// Error returns name and message.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return e.Name
+	}
+	return e.Name + ": " + e.Message
+}
+
+// Is makes two errors of one name equal for errors.Is, whatever their messages.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Name == e.Name
+}
+
+// Issue is one way in which a value breaks its schema.
+type Issue struct {
+	// Pointer is the RFC 6901 JSON pointer of the offending value ("" is the whole).
+	Pointer string
+	// Problem says what was expected, with the limit, and never repeats the value.
+	Problem string
+}
+
+// InvalidError reports all issues that a decoder or validator found, in order.
+type InvalidError struct {
+	// What names the part that was checked: "body", "params" or "value".
+	What   string
+	Issues []Issue
+}
+
+// Error lists the issues, separated by semicolons.
+func (e *InvalidError) Error() string {
+	var b strings.Builder
+	b.WriteString("invalid ")
+	b.WriteString(e.What)
+	for i, is := range e.Issues {
+		if i == 0 {
+			b.WriteString(": ")
+		} else {
+			b.WriteString("; ")
+		}
+		if i == 8 {
+			b.WriteString("and ")
+			b.WriteString(strconv.Itoa(len(e.Issues) - i))
+			b.WriteString(" more")
+			break
+		}
+		if is.Pointer != "" {
+			b.WriteString(is.Pointer)
+			b.WriteString(" ")
+		}
+		b.WriteString(is.Problem)
+	}
+	return b.String()
+}

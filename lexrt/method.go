@@ -1,0 +1,119 @@
+package lexrt
+
+import (
+	"context"
+	"io"
+	"net/url"
+)
+
+// Kind is the primary type of a lexicon that can be called over HTTP.
+type Kind uint8
+
+// The kinds of methods, with the HTTP verb that atproto gives them.
+const (
+	Query        Kind = iota + 1 // GET (and HEAD)
+	Procedure                    // POST
+	Subscription                 // GET, upgraded to a WebSocket
+)
+
+// String returns the kind as the lexicon language spells it.
+func (k Kind) String() string {
+	switch k {
+	case Query:
+		return "query"
+	case Procedure:
+		return "procedure"
+	case Subscription:
+		return "subscription"
+	}
+	return "unknown"
+}
+
+// Method describes one endpoint. The generated method table holds one value per
+// lexicon; route, metric label, body cap, rate class and the lxm that a service
+// token must carry all come from here and nowhere else.
+type Method struct {
+	// NSID names the endpoint, for example "com.example.sendNote".
+	NSID string
+	// Kind decides the HTTP verb.
+	Kind Kind
+	// Input is the required content type of the request body, "" when the method takes none.
+	Input string
+	// Output is the content type of a successful answer, "" when there is none.
+	Output string
+	// MaxBody is the largest accepted request body in bytes, 0 when the method takes none.
+	MaxBody int64
+	// RateClass names the rate limit that the method draws from.
+	RateClass string
+	// Privileged methods enforce every token rule whatever the configuration says.
+	Privileged bool
+	// Errors are the names that the lexicon declares, sorted.
+	Errors []string
+}
+
+// Declares reports whether the method's lexicon declares the error name.
+func (m *Method) Declares(name string) bool {
+	for _, e := range m.Errors {
+		if e == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Caller is the authenticated party behind a request. It is handed to handlers
+// as an argument, never through a context.
+type Caller struct {
+	// DID is the account's identifier, without a fragment.
+	DID DID
+}
+
+// Request is what a runtime gives to a generated endpoint: everything is read
+// and capped, nothing is decoded yet.
+type Request struct {
+	Caller Caller
+	// Query is the parsed query string.
+	Query url.Values
+	// Body is the whole request body of a method with a JSON input. It is only valid until the endpoint returns.
+	Body []byte
+	// Stream is the body of a method whose input is not JSON, already capped.
+	Stream io.Reader
+	// ContentType is the media type of the request body.
+	ContentType string
+}
+
+// Response is a value that a generated codec can write as JSON.
+type Response interface {
+	// AppendJSON appends the value's JSON encoding to dst and returns the extended slice.
+	AppendJSON(dst []byte) []byte
+}
+
+// Endpoint decodes a request, calls one handler and returns what it answers. A
+// nil Response means an empty body.
+type Endpoint func(ctx context.Context, req *Request) (Response, error)
+
+// StreamEndpoint is the Endpoint of a method whose output is text/event-stream.
+type StreamEndpoint func(ctx context.Context, req *Request, out EventStream) error
+
+// RawEndpoint is the Endpoint of a method whose output is neither JSON nor an event stream.
+type RawEndpoint func(ctx context.Context, req *Request, out io.Writer) error
+
+// EventStream sends Server-Sent Events. Implementations flush each frame and
+// are used by one goroutine at a time.
+type EventStream interface {
+	// LastEventID is the position the client asks to resume after, from the
+	// Last-Event-ID header, or "".
+	LastEventID() string
+	// Event sends one frame. The id must not contain line breaks.
+	Event(id, name string, data Response) error
+	// Comment sends a frame that clients ignore; it keeps proxies from closing an idle stream.
+	Comment(text string) error
+}
+
+// Registrar mounts endpoints. A generated Mount function calls it once for each
+// method, so an endpoint cannot be reached without its descriptor.
+type Registrar interface {
+	Handle(m *Method, e Endpoint)
+	HandleStream(m *Method, e StreamEndpoint)
+	HandleRaw(m *Method, e RawEndpoint)
+}
