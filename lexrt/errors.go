@@ -37,6 +37,9 @@ func (e *Error) Is(target error) bool {
 type Issue struct {
 	// Pointer is the RFC 6901 JSON pointer of the offending value ("" is the whole).
 	Pointer string
+	// Rule is the keyword of the lexicon language that was broken, for example
+	// "maxLength", "format", "required", or "type" and "json" for values of the wrong shape.
+	Rule string
 	// Problem says what was expected, with the limit, and never repeats the value.
 	Problem string
 }

@@ -49,6 +49,19 @@ type Method struct {
 	Privileged bool
 	// Errors are the names that the lexicon declares, sorted.
 	Errors []string
+	// Violations give some broken constraints a declared error name instead of InvalidRequest.
+	Violations []Violation
+}
+
+// Violation binds one constraint of a request to a declared error.
+type Violation struct {
+	// Pointer is the place in the request as Issue.Pointer spells it, with "-" for any array index.
+	Pointer string
+	// Rule is the constraint, as in Issue.Rule.
+	Rule string
+	// Error is the declared error's name, Status its HTTP status.
+	Error  string
+	Status int
 }
 
 // Declares reports whether the method's lexicon declares the error name.
