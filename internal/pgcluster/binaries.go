@@ -37,7 +37,7 @@ var searchGlobs = []string{
 
 // FindBinaries returns the directory of the newest usable PostgreSQL: the one
 // that pg_config names when it is new enough, else the newest of the places
-// where package managers put it, else the one on PATH. The error wraps
+// where package managers put it, DownloadDir and PATH. The error wraps
 // ErrNoBinaries and says what to install.
 func FindBinaries(ctx context.Context) (string, error) {
 	if out, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
@@ -75,6 +75,20 @@ func InstallHint() string {
 	return "install the PostgreSQL server from https://www.postgresql.org/download/"
 }
 
+// DownloadDir is where tools/devdb puts binaries that it downloads when the
+// package manager is no help. The account that PostgreSQL runs under has to
+// read it, which root's own cache directory does not allow.
+func DownloadDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/cache/mls-server/postgres", nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find a cache directory: %w", err)
+	}
+	return filepath.Join(dir, "mls-server", "postgres"), nil
+}
+
 func onPath(program string) bool {
 	_, err := exec.LookPath(program)
 	return err == nil
@@ -88,6 +102,9 @@ func candidates() []string {
 		if err == nil {
 			dirs = append(dirs, matches...)
 		}
+	}
+	if dir, err := DownloadDir(); err == nil {
+		dirs = append(dirs, filepath.Join(dir, "bin"))
 	}
 	if initdb, err := exec.LookPath("initdb"); err == nil {
 		if real, err := filepath.EvalSymlinks(initdb); err == nil {
