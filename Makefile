@@ -1,0 +1,83 @@
+# Every target installs what it misses or says exactly what to install.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+BIN     := bin
+DATA    ?= .data/postgres
+TOOL    := $(GO) tool -modfile=tools/go.mod
+LEXGEN  := $(BIN)/lexgen
+DEVDB   := $(BIN)/devdb
+SERVER  := $(BIN)/mls-server
+GENARGS := --in lexicons --policy lexicons/policy.json --out internal/gen/mlsapi --package mlsapi \
+           --module mls-server/internal/gen/mlsapi --prefix blue.catbird.mls --handlers internal/handlers
+
+.PHONY: help
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build $(DEVDB) ## Build, start a private PostgreSQL, migrate and serve on :3000 (FRESH=1 empties it)
+	@MLS_ENV=$${MLS_ENV:-development} $(DEVDB) run --data $(DATA) $(if $(FRESH),--fresh) -- $(SERVER) serve --migrate --hints
+
+.PHONY: build
+build: $(SERVER) ## Build bin/mls-server
+
+.PHONY: test
+test: build $(DEVDB) $(LEXGEN) deps ## Run all tests: Go, generator, real clients
+	@.ci/test
+
+.PHONY: e2e
+e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from npm
+	@.ci/e2e
+
+.PHONY: gen
+gen: $(LEXGEN) ## Generate code from lexicons/ and queries/
+	@$(LEXGEN) gen $(GENARGS)
+	@$(TOOL) sqlc generate
+
+.PHONY: gen-check
+gen-check: $(LEXGEN) ## Fail and name the file when generated code is out of date
+	@$(LEXGEN) check $(GENARGS)
+	@$(TOOL) sqlc diff
+
+.PHONY: check
+check: gen-check ## What each commit must pass: generated code, vet, build and quick tests
+	@$(GO) vet ./...
+	@cd tools/lexgen && $(GO) vet ./...
+	@cd tools && $(GO) vet ./devdb/...
+	@$(GO) test -short ./lexrt/... ./internal/mls/... ./internal/xrpc/... ./internal/config/... ./internal/handlers/...
+
+.PHONY: lint
+lint: ## Run golangci-lint and govulncheck
+	@$(TOOL) golangci-lint run ./...
+	@$(TOOL) govulncheck ./...
+
+.PHONY: fmt
+fmt: ## Format all hand-written Go code
+	@$(TOOL) golangci-lint fmt ./...
+
+.PHONY: migrate
+migrate: build ## Apply the migrations to DATABASE_URL
+	@$(SERVER) migrate
+
+.PHONY: bench
+bench: ## Benchmarks of the parser, the codecs and the request path
+	@$(GO) test -run '^$$' -bench . -benchmem ./lexrt/... ./internal/mls/... ./internal/auth/... ./internal/xrpc/...
+
+.PHONY: bench-lexgen
+bench-lexgen: ## Speed of the generator and of what it generates, beside indigo's
+	@cd tools/lexgen && $(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: deps
+deps: ## Install what the tests need beside Go: PostgreSQL, Redis, Node.js
+	@.ci/deps
+
+GO_FILES := $(shell find cmd internal lexrt migrations -name '*.go' -not -name '*_test.go' 2>/dev/null) $(wildcard migrations/*.sql)
+$(SERVER): $(GO_FILES) go.mod go.sum
+	@$(GO) build -trimpath -o $@ ./cmd/mls-server
+$(LEXGEN): $(shell find tools/lexgen lexrt -name '*.go' -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod
+	@cd tools/lexgen && $(GO) build -trimpath -o ../../$@ .
+$(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) tools/go.mod
+	@cd tools && $(GO) build -trimpath -o ../$@ ./devdb

@@ -1,0 +1,250 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+)
+
+type (
+	did        = syntax.DID
+	dids       = []syntax.DID
+	prefixList = []netip.Prefix
+)
+
+// limits are the smallest and the largest value of a number, both permitted.
+type limits struct{ low, high int }
+
+// faultError is one variable that cannot be used.
+type faultError struct{ name, problem string }
+
+func (e faultError) Error() string { return e.name + " " + e.problem }
+
+// reader collects faults, so that an operator sees all of them at once.
+type reader struct {
+	lookup func(string) (string, bool)
+	faults []error
+}
+
+func (r *reader) fault(name, problem string) {
+	r.faults = append(r.faults, faultError{name, problem})
+}
+
+// integer parses value within lim and reports a fault otherwise.
+func (r *reader) integer(name, value string, lim limits) int {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < lim.low || n > lim.high {
+		r.fault(name, fmt.Sprintf("must be a number from %d to %d", lim.low, lim.high))
+		return lim.low
+	}
+	return n
+}
+
+func text(name, def, help string, field func(*Config) *string) Variable {
+	return Variable{
+		Name: name, Default: def, Help: help,
+		set: func(c *Config, _ *reader, _, value string) { *field(c) = value },
+		get: func(c *Config) any { return *field(c) },
+	}
+}
+
+func secret(name, help string, field func(*Config) *Secret) Variable {
+	return Variable{
+		Name: name, Help: help, Secret: true,
+		set: func(c *Config, _ *reader, _, value string) { *field(c) = Secret(value) },
+		get: func(c *Config) any { return *field(c) },
+	}
+}
+
+func secretURL(name, help string, field func(*Config) *Secret, schemes ...string) Variable {
+	v := secret(name, help, field)
+	v.set = func(c *Config, r *reader, name, value string) {
+		u, err := url.Parse(value)
+		if value != "" && (err != nil || !slices.Contains(schemes, u.Scheme)) {
+			r.fault(name, "must be a URL that starts with "+schemes[0]+"://")
+			return
+		}
+		*field(c) = Secret(value)
+	}
+	return v
+}
+
+func httpURL(name, def, help string, field func(*Config) *string) Variable {
+	v := text(name, def, help, field)
+	v.set = func(c *Config, r *reader, name, value string) {
+		if value == "" || value == "none" {
+			return
+		}
+		u, err := url.Parse(value)
+		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
+			r.fault(name, "must be an https:// URL")
+			return
+		}
+		*field(c) = strings.TrimRight(value, "/")
+	}
+	return v
+}
+
+func boolean(name string, def bool, help string, field func(*Config) *bool) Variable {
+	return Variable{
+		Name: name, Default: strconv.FormatBool(def), Help: help,
+		set: func(c *Config, r *reader, name, value string) {
+			switch strings.ToLower(value) {
+			case "1", "true", "yes", "on":
+				*field(c) = true
+			case "0", "false", "no", "off":
+				*field(c) = false
+			default:
+				r.fault(name, "must be true or false")
+			}
+		},
+		get: func(c *Config) any { return *field(c) },
+	}
+}
+
+func number(name string, def int, lim limits, help string, field func(*Config) *int) Variable {
+	return Variable{
+		Name: name, Default: strconv.Itoa(def), Help: help,
+		set: func(c *Config, r *reader, name, value string) { *field(c) = r.integer(name, value, lim) },
+		get: func(c *Config) any { return *field(c) },
+	}
+}
+
+func duration(name string, def int, lim limits, unit time.Duration, help string, field func(*Config) *time.Duration) Variable {
+	return Variable{
+		Name: name, Default: strconv.Itoa(def), Help: help,
+		set: func(c *Config, r *reader, name, value string) {
+			*field(c) = time.Duration(r.integer(name, value, lim)) * unit
+		},
+		get: func(c *Config) any { return int64(*field(c) / unit) },
+	}
+}
+
+func megabytes(name string, def int, lim limits, help string, field func(*Config) *int64) Variable {
+	return Variable{
+		Name: name, Default: strconv.Itoa(def), Help: help,
+		set: func(c *Config, r *reader, name, value string) { *field(c) = int64(r.integer(name, value, lim)) << 20 },
+		get: func(c *Config) any { return *field(c) >> 20 },
+	}
+}
+
+func oneOf[T ~string](name, def, help string, field func(*Config) *T, allowed ...T) Variable {
+	return Variable{
+		Name: name, Default: def, Help: help,
+		set: func(c *Config, r *reader, name, value string) {
+			if !slices.Contains(allowed, T(value)) {
+				r.fault(name, fmt.Sprintf("must be one of %v", allowed))
+				return
+			}
+			*field(c) = T(value)
+		},
+		get: func(c *Config) any { return *field(c) },
+	}
+}
+
+func setLogLevel(c *Config, r *reader, name, value string) {
+	if value == "" {
+		value = "warn"
+		if c.Mode == Development {
+			value = "info"
+		}
+	}
+	value = strings.ToLower(value)
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, value) {
+		r.fault(name, "must be debug, info, warn or error")
+		return
+	}
+	c.LogLevel = value
+}
+
+// split cuts a comma-separated list and drops empty parts.
+func split(value string) []string {
+	out := []string{}
+	for part := range strings.SplitSeq(value, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func list(name, help string, field func(*Config) *[]string) Variable {
+	return Variable{
+		Name: name, Help: help,
+		set: func(c *Config, _ *reader, _, value string) { *field(c) = split(value) },
+		get: func(c *Config) any { return *field(c) },
+	}
+}
+
+// parsed is a list whose parts are parsed by parse and printed by their String method.
+func parsed[T fmt.Stringer](name, help, want string, parse func(string) (T, error), field func(*Config) *[]T) Variable {
+	return Variable{
+		Name: name, Help: help,
+		set: func(c *Config, r *reader, name, value string) {
+			for _, part := range split(value) {
+				item, err := parse(part)
+				if err != nil {
+					r.fault(name, "must be a comma-separated list of "+want)
+					return
+				}
+				*field(c) = append(*field(c), item)
+			}
+		},
+		get: func(c *Config) any {
+			out := make([]string, 0, len(*field(c)))
+			for _, item := range *field(c) {
+				out = append(out, item.String())
+			}
+			return out
+		},
+	}
+}
+
+func didList(name, help string, field func(*Config) *dids) Variable {
+	return parsed(name, help, "DIDs", syntax.ParseDID, field)
+}
+
+func prefixes(name, help string, field func(*Config) *prefixList) Variable {
+	return parsed(name, help, "networks, such as 10.0.0.0/8", netip.ParsePrefix, field)
+}
+
+func didValue(name, help string, field func(*Config) *did) Variable {
+	return Variable{
+		Name: name, Help: help,
+		set: func(c *Config, r *reader, name, value string) {
+			if value == "" {
+				return
+			}
+			d, err := syntax.ParseDID(value)
+			if err != nil {
+				r.fault(name, "must be a DID, such as did:web:mls.example.org")
+				return
+			}
+			*field(c) = d
+		},
+		get: func(c *Config) any { return *field(c) },
+	}
+}
+
+// rate reads "N" or "N/burst": N requests a minute, burst at once (N when left out).
+func rate(name, class string, def Rate) Variable {
+	return Variable{
+		Name: name, Default: fmt.Sprintf("%d/%d", def.PerMinute, def.Burst),
+		Help: "Requests a minute of the class " + class + ", and after a slash how many at once.",
+		set: func(c *Config, r *reader, name, value string) {
+			n, burst, found := strings.Cut(value, "/")
+			if !found {
+				burst = n
+			}
+			lim := limits{1, 10_000_000}
+			c.Rates[class] = Rate{PerMinute: r.integer(name, n, lim), Burst: r.integer(name, burst, lim)}
+		},
+		get: func(c *Config) any { return fmt.Sprintf("%d/%d", c.Rates[class].PerMinute, c.Rates[class].Burst) },
+	}
+}

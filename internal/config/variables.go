@@ -1,0 +1,112 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Variable is one environment variable that the server reads.
+type Variable struct {
+	// Name of the variable; Alias, when not empty, is read if Name is not set.
+	Name, Alias string
+	// Default as it would be written in the environment, "" for none.
+	Default string
+	// Help is one sentence for the operator.
+	Help string
+	// Secret values are not printed.
+	Secret bool
+
+	set func(c *Config, r *reader, name, value string)
+	get func(c *Config) any
+}
+
+func (v Variable) read(r *reader, c *Config) {
+	value, ok := r.lookup(v.Name)
+	if (!ok || value == "") && v.Alias != "" {
+		value, ok = r.lookup(v.Alias)
+	}
+	if !ok || value == "" {
+		value = v.Default
+	}
+	v.set(c, r, v.Name, strings.TrimSpace(value))
+}
+
+// Value returns the effective value as text, hidden when it is a secret.
+func (v Variable) Value(c *Config) string {
+	switch value := v.get(c).(type) {
+	case []string:
+		return strings.Join(value, ",")
+	default:
+		return fmt.Sprint(value)
+	}
+}
+
+// Variables lists all variables in the order in which documentation shows them.
+func Variables() []Variable { return variables }
+
+const day = 24 * time.Hour
+
+var variables = []Variable{
+	oneOf("MLS_ENV", "production", "production or development; only development runs without SERVICE_DID.",
+		func(c *Config) *Mode { return &c.Mode }, Production, Development),
+	{
+		Name: "LOG_LEVEL", Alias: "RUST_LOG",
+		Help: "debug, info, warn or error. When not set: warn in production, info in development.",
+		set:  setLogLevel, get: func(c *Config) any { return c.LogLevel },
+	},
+	text("SERVER_HOST", "", "Address of the public port; empty for all interfaces.", func(c *Config) *string { return &c.ServerHost }),
+	number("SERVER_PORT", 3000, limits{0, 65535}, "Public port.", func(c *Config) *int { return &c.ServerPort }),
+	text("ADMIN_HOST", "127.0.0.1", "Address of the admin port.", func(c *Config) *string { return &c.AdminHost }),
+	number("ADMIN_PORT", 9090, limits{0, 65535}, "Port of metrics and profiles; never expose it.", func(c *Config) *int { return &c.AdminPort }),
+	secretURL("DATABASE_URL", "PostgreSQL 15 or later, a postgresql:// URL.", func(c *Config) *Secret { return &c.DatabaseURL }, "postgresql", "postgres"),
+	number("DATABASE_MAX_CONNS", 20, limits{2, 1000}, "Connections to PostgreSQL at most.", func(c *Config) *int { return &c.DatabaseMaxConns }),
+	secretURL("REDIS_URL", "Redis that several servers share, a redis:// URL; without it limits and replay checks are per process.",
+		func(c *Config) *Secret { return &c.RedisURL }, "redis", "rediss", "unix"),
+	didValue("SERVICE_DID", "DID of this service: the audience of every token.", func(c *Config) *did { return &c.ServiceDID }),
+	text("SERVICE_ID", "atproto_mls", "Service id in the DID document, without the #.", func(c *Config) *string { return &c.ServiceID }),
+	httpURL("PUBLIC_URL", "", "Where clients reach this server; derived from a did:web SERVICE_DID when not set.", func(c *Config) *string { return &c.PublicURL }),
+	boolean("ENFORCE_LXM", true, "Bind tokens to the method they name.", func(c *Config) *bool { return &c.EnforceLXM }),
+	boolean("ENFORCE_JTI", true, "Refuse a token that was used before.", func(c *Config) *bool { return &c.EnforceJTI }),
+	duration("JTI_TTL_SECONDS", 300, limits{1, 86400}, time.Second, "How long a used token is remembered at least, in seconds.",
+		func(c *Config) *time.Duration { return &c.JTITTL }),
+	secret("HASH_KEY", "Key of the hashes in logs, replay and limit stores, the same on all servers; random per process when not set.",
+		func(c *Config) *Secret { return &c.HashKey }),
+	httpURL("PLC_URL", "https://plc.directory", "Directory of did:plc documents.", func(c *Config) *string { return &c.PLCURL }),
+	httpURL("APPVIEW_URL", "https://public.api.bsky.app", "AppView that is asked for block relationships; none asks the authors' PDS only.",
+		func(c *Config) *string { return &c.AppViewURL }),
+	text("JETSTREAM_URL", "", "Jetstream subscription that keeps the block cache live; empty for none.", func(c *Config) *string { return &c.JetstreamURL }),
+	list("EGRESS_ALLOW", "Comma-separated host:port that outbound requests may reach although private or plain http; development only.",
+		func(c *Config) *[]string { return &c.EgressAllow }),
+	prefixes("TRUSTED_PROXY_CIDRS", "Comma-separated networks whose X-Forwarded-For is believed.", func(c *Config) *prefixList { return &c.TrustedProxies }),
+	boolean("BLOCKS_FAIL_CLOSED", true, "Refuse new members when no block source answers and nothing is cached.", func(c *Config) *bool { return &c.BlocksFailClosed }),
+	boolean("REQUIRE_IDEMPOTENCY", true, "Require idempotencyKey on createConvo, addMembers, sendMessage and removeMember.",
+		func(c *Config) *bool { return &c.RequireIdempotency }),
+	number("EPOCH_GRACE", 0, limits{0, 3}, "How many epochs an application message may be behind.", func(c *Config) *int { return &c.EpochGrace }),
+	number("MAX_MEMBERS", 500, limits{2, 10000}, "Users in a conversation at most.", func(c *Config) *int { return &c.MaxMembers }),
+	number("MAX_DEVICES", 10, limits{1, 100}, "Devices of a user at most.", func(c *Config) *int { return &c.MaxDevices }),
+	number("MAX_KEY_PACKAGES", 200, limits{1, 10000}, "Live key packages of a device at most.", func(c *Config) *int { return &c.MaxKeyPackages }),
+	number("KEY_PACKAGE_LOW", 20, limits{1, 1000}, "Below this number of key packages their owner is told to publish more.", func(c *Config) *int { return &c.KeyPackageLow }),
+	duration("KEY_PACKAGE_MAX_LIFETIME_DAYS", 120, limits{1, 3650}, day, "Longest lifetime of a key package, in days.",
+		func(c *Config) *time.Duration { return &c.MaxLifetime }),
+	boolean("ACCEPT_COMPRESSED_KEYS", false, "Accept compressed ECDSA keys in key packages, against RFC 9420 5.1.1.", func(c *Config) *bool { return &c.CompressedKeys }),
+	didList("SUPERADMIN_DIDS", "Comma-separated DIDs that may read statistics of the whole service.", func(c *Config) *dids { return &c.SuperadminDIDs }),
+	duration("MESSAGE_TTL_DAYS", 30, limits{1, 3650}, day, "How long messages are kept, in days.", func(c *Config) *time.Duration { return &c.MessageTTL }),
+	duration("EVENT_STREAM_TTL_DAYS", 30, limits{1, 3650}, day, "How long events can be resumed, in days.", func(c *Config) *time.Duration { return &c.EventStreamTTL }),
+	number("SSE_BUFFER_SIZE", 5000, limits{1, 100000}, "Events that wait for a slow stream before it is closed.", func(c *Config) *int { return &c.SSEBuffer }),
+	number("STREAMS_PER_USER", 5, limits{1, 100}, "Event streams of a user at most.", func(c *Config) *int { return &c.StreamsPerUser }),
+	boolean("ENABLE_ACTOR_SYSTEM", true, "Batch concurrent sends of a process; results are the same without.", func(c *Config) *bool { return &c.ActorSystem }),
+	megabytes("BODY_MEMORY_MB", 256, limits{16, 65536}, "Memory for large request bodies in MiB; more waits, then gets 503.", func(c *Config) *int64 { return &c.BodyBudget }),
+	boolean("ENABLE_DIRECT_XRPC_PROXY", false, "Development builds only.", func(c *Config) *bool { return &c.DirectProxy }),
+	secret("JWT_SECRET", "Development builds only.", func(c *Config) *Secret { return &c.JWTSecret }),
+	rate("RATE_LIMIT_SEND_MESSAGE", "sendMessage", Rate{100, 100}),
+	rate("RATE_LIMIT_PUBLISH_KEY_PACKAGE", "publishKeyPackage", Rate{20, 20}),
+	rate("RATE_LIMIT_ADD_MEMBERS", "addMembers", Rate{10, 10}),
+	rate("RATE_LIMIT_REMOVE_MEMBER", "removeMember", Rate{10, 10}),
+	rate("RATE_LIMIT_CREATE_CONVO", "createConvo", Rate{5, 20}),
+	rate("RATE_LIMIT_REPORT_MEMBER", "reportMember", Rate{5, 5}),
+	rate("RATE_LIMIT_DEFAULT", "default", Rate{200, 200}),
+	rate("RATE_LIMIT_CLAIM", "claim", Rate{30, 30}),
+	rate("RATE_LIMIT_REPORT_TARGET", "reportTarget", Rate{1, 5}),
+	rate("RATE_LIMIT_IP", "ip", Rate{60, 30}),
+}

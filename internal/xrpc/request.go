@@ -1,0 +1,316 @@
+package xrpc
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"mls-server/lexrt"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	s     *Server
+	m     *lexrt.Method // nil when no method matched
+	w     http.ResponseWriter
+	r     *http.Request
+	id    string
+	start time.Time
+	event Event
+	began bool // the status line is written
+	fault error
+}
+
+func (s *Server) begin(m *lexrt.Method, w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{s: s, m: m, w: w, r: r, id: newRequestID(), start: s.opt.Clock.Now()}
+	if m != nil {
+		x.event.Method = m.NSID
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	return x
+}
+
+// serve runs one request of a method through the whole pipeline.
+func (s *Server) serve(m *lexrt.Method, run func(*exchange, *lexrt.Request) error, w http.ResponseWriter, r *http.Request) {
+	x := s.begin(m, w, r)
+	defer x.finish()
+	if r.Method == http.MethodOptions {
+		x.options()
+		return
+	}
+	if err := x.pipeline(run); err != nil {
+		x.fail(err)
+	}
+}
+
+// pipeline authenticates, counts, reads and decodes, in this order, so that an
+// unknown caller costs no more than its token.
+func (x *exchange) pipeline(run func(*exchange, *lexrt.Request) error) error {
+	if err := x.checkVerb(); err != nil {
+		return x.unauthenticated(err)
+	}
+	caller, err := x.s.opt.Authenticator.Authenticate(x.r.Context(), x.m, x.r.Header.Get("Authorization"))
+	if err != nil {
+		return x.unauthenticated(err)
+	}
+	lim := x.s.opt.Limiter.Take(x.r.Context(), x.m.RateClass, caller.DID.String())
+	x.limitHeaders(lim)
+	if !lim.Allowed {
+		return rateLimited(lim)
+	}
+	req := lexrt.Request{Caller: caller}
+	if req.Query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
+		return errBadQuery
+	}
+	switch {
+	case x.m.Input == "":
+		if hasBody(x.r) {
+			return errUnexpectedBody
+		}
+	default:
+		if req.ContentType, err = checkContentType(x.m, x.r); err != nil {
+			return err
+		}
+		if x.m.Input != "application/json" {
+			req.Stream = http.MaxBytesReader(x.w, x.r.Body, x.m.MaxBody)
+			break
+		}
+		b, err := x.s.readBody(x.r, x.m.MaxBody)
+		if err != nil {
+			return err
+		}
+		defer b.release()
+		req.Body = b.data
+		x.event.BytesIn = int64(len(b.data))
+	}
+	return run(x, &req)
+}
+
+func (x *exchange) checkVerb() error {
+	want := http.MethodGet
+	if x.m.Kind == lexrt.Procedure {
+		want = http.MethodPost
+	}
+	if x.r.Method == want || (x.r.Method == http.MethodHead && want == http.MethodGet) {
+		return nil
+	}
+	return &lexrt.Error{
+		Name: "InvalidRequest", Status: http.StatusBadRequest,
+		Message: "Incorrect HTTP method expected " + want,
+	}
+}
+
+// unauthenticated counts a failure that has no caller against the client's
+// address. Only failures are counted: callers behind one address whose tokens
+// are good never meet this limit.
+func (x *exchange) unauthenticated(err error) error {
+	lim := x.s.opt.Limiter.Take(x.r.Context(), ClassIP, x.s.opt.ClientIP(x.r))
+	if !lim.Allowed {
+		x.limitHeaders(lim)
+		return rateLimited(lim)
+	}
+	return err
+}
+
+// takeIP counts the request against the client's address and answers 429 when that is used up.
+func (x *exchange) takeIP() bool {
+	lim := x.s.opt.Limiter.Take(x.r.Context(), ClassIP, x.s.opt.ClientIP(x.r))
+	if !lim.Allowed {
+		x.limitHeaders(lim)
+		x.fail(rateLimited(lim))
+	}
+	return lim.Allowed
+}
+
+func rateLimited(lim Limit) error {
+	wait := max(lim.RetryAfter, time.Second)
+	return &lexrt.Error{
+		Name: "RateLimitExceeded", Status: http.StatusTooManyRequests, RetryAfter: wait,
+		Message: fmt.Sprintf("Rate Limit Exceeded; try again in %d seconds", ceilSeconds(wait)),
+	}
+}
+
+func (x *exchange) limitHeaders(lim Limit) {
+	h := x.w.Header()
+	h.Set("RateLimit-Limit", strconv.Itoa(lim.Limit))
+	h.Set("RateLimit-Remaining", strconv.Itoa(max(lim.Remaining, 0)))
+	h.Set("RateLimit-Reset", strconv.FormatInt(lim.Reset.Unix(), 10))
+	h.Set("RateLimit-Policy", strconv.Itoa(lim.Limit)+";w="+strconv.FormatInt(int64(lim.Window/time.Second), 10))
+}
+
+// options answers CORS preflights and plain OPTIONS requests.
+func (x *exchange) options() {
+	if !x.takeIP() {
+		return
+	}
+	allow := "GET,HEAD"
+	if x.m.Kind == lexrt.Procedure {
+		allow = "POST"
+	}
+	h := x.w.Header()
+	h.Set("Allow", allow)
+	h.Set("Access-Control-Allow-Methods", allow)
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Content-Encoding, Last-Event-ID, Atproto-Accept-Labelers")
+	h.Set("Access-Control-Max-Age", "86400")
+	x.begin(http.StatusOK)
+}
+
+func (x *exchange) begin(status int) {
+	x.began = true
+	x.event.Status = status
+	x.w.WriteHeader(status)
+}
+
+// encodeBuffers hold encoded answers. Larger ones than 1 MiB are left to the collector.
+var encodeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+func (x *exchange) writeJSON(resp lexrt.Response) error {
+	if resp == nil {
+		x.w.Header().Set("Content-Length", "0")
+		x.begin(http.StatusOK)
+		return nil
+	}
+	buf, _ := encodeBuffers.Get().(*[]byte)
+	*buf = resp.AppendJSON((*buf)[:0])
+	x.writeBody(http.StatusOK, *buf)
+	if cap(*buf) <= 1<<20 {
+		clear(*buf)
+		encodeBuffers.Put(buf)
+	}
+	return nil
+}
+
+func (x *exchange) writeBody(status int, data []byte) {
+	h := x.w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	x.begin(status)
+	if x.r.Method == http.MethodHead {
+		return
+	}
+	n, err := x.w.Write(data)
+	x.event.BytesOut = int64(n)
+	if err != nil {
+		x.event.Error = "ClientGone"
+	}
+}
+
+// fail answers with an error. After the answer has begun it can only cut the connection.
+func (x *exchange) fail(err error) {
+	if ctxErr := x.r.Context().Err(); ctxErr != nil && !x.began {
+		// The client is gone or the server stops; whatever failed followed from that.
+		x.event.Status, x.event.Error = statusClientClosed, "ClientGone"
+		return
+	}
+	pub, fault := x.publicError(err)
+	if fault {
+		x.fault = err
+	}
+	x.event.Error = pub.Name
+	if x.began {
+		x.event.Status = pub.Status
+		panic(http.ErrAbortHandler)
+	}
+	if pub.RetryAfter > 0 {
+		x.w.Header().Set("Retry-After", strconv.Itoa(ceilSeconds(pub.RetryAfter)))
+	}
+	if pub.Status == http.StatusUnauthorized {
+		x.w.Header().Set("WWW-Authenticate", `Bearer realm="atproto"`)
+	}
+	x.writeBody(pub.Status, appendError(make([]byte, 0, 128), pub))
+	x.event.Error = pub.Name
+}
+
+// statusClientClosed is logged when the client went away before an answer.
+const statusClientClosed = 499
+
+// finish recovers from panics of handlers and reports the request once.
+func (x *exchange) finish() {
+	if p := recover(); p != nil {
+		//nolint:errorlint // ErrAbortHandler is compared as the panic value that net/http documents.
+		if p == http.ErrAbortHandler {
+			x.report()
+			panic(p)
+		}
+		x.fault = fmt.Errorf("panic: %T", p)
+		if !x.began {
+			pub := x.internal()
+			x.writeBody(pub.Status, appendError(nil, pub))
+		}
+		x.event.Status, x.event.Error = http.StatusInternalServerError, "InternalServerError"
+	}
+	x.report()
+}
+
+func (x *exchange) report() {
+	x.event.Duration = x.s.opt.Clock.Now().Sub(x.start)
+	x.s.opt.Observer.ObserveRequest(x.event)
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("request_id", x.id),
+		slog.String("method", x.event.Method),
+		slog.Int("status", x.event.Status),
+		slog.String("error_name", x.event.Error),
+		slog.Int64("duration_us", x.event.Duration.Microseconds()),
+		slog.Int64("bytes_in", x.event.BytesIn),
+		slog.Int64("bytes_out", x.event.BytesOut),
+	}
+	if x.fault != nil {
+		level = slog.LevelError
+		attrs = append(attrs, slog.String("fault", describeFault(x.fault)))
+	}
+	x.s.opt.Logger.LogAttrs(context.WithoutCancel(x.r.Context()), level, "request", attrs...)
+}
+
+// describeFault names an error by the types in its chain and its SQLSTATE. The
+// text of a foreign error may quote values, so it is never logged.
+func describeFault(err error) string {
+	var b strings.Builder
+	for depth := 0; err != nil && depth < 8; depth++ {
+		if depth > 0 {
+			b.WriteString(" < ")
+		}
+		fmt.Fprintf(&b, "%T", err)
+		if state, ok := err.(interface{ SQLState() string }); ok { //nolint:errorlint // the loop walks the chain itself
+			b.WriteString("(" + state.SQLState() + ")")
+		}
+		err = errors.Unwrap(err)
+	}
+	return b.String()
+}
+
+func newRequestID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func ceilSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+
+// countingWriter counts what a raw endpoint writes and notes that the answer has begun.
+type countingWriter struct {
+	w     io.Writer
+	n     *int64
+	began *bool
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	*c.began = true
+	n, err := c.w.Write(p)
+	*c.n += int64(n)
+	return n, err
+}

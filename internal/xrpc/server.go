@@ -1,0 +1,183 @@
+package xrpc
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/go-chi/chi/v5"
+
+	"mls-server/internal/clock"
+	"mls-server/lexrt"
+)
+
+// Authenticator says who is calling. It is given the descriptor of the method
+// and returns *lexrt.Error for everything that is the caller's fault.
+type Authenticator interface {
+	Authenticate(ctx context.Context, m *lexrt.Method, authorization string) (lexrt.Caller, error)
+}
+
+// Limit is the state of a rate limit after a request was counted.
+type Limit struct {
+	Allowed bool
+	// Limit and Remaining are requests in the current window of Window length.
+	Limit, Remaining int
+	Window           time.Duration
+	// Reset is when the whole limit is available again.
+	Reset time.Time
+	// RetryAfter is how long a refused caller should wait, at least a second.
+	RetryAfter time.Duration
+}
+
+// Limiter counts requests. It never fails: an implementation that loses its
+// backend falls back to one that works.
+type Limiter interface {
+	// Take counts one request of subject in the class.
+	Take(ctx context.Context, class, subject string) Limit
+}
+
+// ClassIP is the rate class of requests that have no authenticated caller; its
+// subjects are client addresses.
+const ClassIP = "ip"
+
+// Event describes one finished request. It holds no identity.
+type Event struct {
+	// Method is the NSID from the method table, "" for requests that matched none.
+	Method string
+	// Status is the HTTP status, Error the XRPC error name, "" on success.
+	Status int
+	Error  string
+	// Duration is the time from the first byte of the handler to the end of the answer.
+	Duration time.Duration
+	// BytesIn and BytesOut count decoded request and encoded response bodies.
+	BytesIn, BytesOut int64
+	// Stream is true for answers that are event streams.
+	Stream bool
+}
+
+// Observer receives each finished request and each declared-error fault.
+type Observer interface {
+	ObserveRequest(e Event)
+	// ObserveUndeclared reports that a handler returned an error name that its lexicon does not declare.
+	ObserveUndeclared(m *lexrt.Method, name string)
+}
+
+// Options configure a Server. All fields are required unless they say otherwise.
+type Options struct {
+	Authenticator Authenticator
+	Limiter       Limiter
+	// MapError turns an error of a handler into an XRPC error, or returns nil for one that must stay inside.
+	MapError func(err error) *lexrt.Error
+	Observer Observer
+	Logger   *slog.Logger
+	Clock    clock.Clock
+	// ClientIP derives the address that unauthenticated requests are counted under.
+	ClientIP func(r *http.Request) string
+	// BodyBudget is how many bytes of request bodies over 64 KiB may be in memory at once. 0 means 256 MiB.
+	BodyBudget int64
+	// Drain, when not nil, is closed when the server stops: streams end then.
+	Drain <-chan struct{}
+}
+
+// Server serves generated endpoints. It implements lexrt.Registrar.
+type Server struct {
+	opt    Options
+	router chi.Router
+	bodies *bodyBudget
+}
+
+var _ lexrt.Registrar = (*Server)(nil)
+
+// New returns a server without endpoints.
+func New(opt Options) *Server {
+	if opt.BodyBudget <= 0 {
+		opt.BodyBudget = 256 << 20
+	}
+	s := &Server{opt: opt, router: chi.NewRouter(), bodies: newBodyBudget(opt.BodyBudget)}
+	s.router.NotFound(s.unmatched)
+	return s
+}
+
+// ServeHTTP implements http.Handler for the paths under /xrpc/ and for unknown paths.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.router.ServeHTTP(w, r) }
+
+// Handle mounts an endpoint that answers with JSON.
+func (s *Server) Handle(m *lexrt.Method, e lexrt.Endpoint) {
+	s.mount(m, func(x *exchange, req *lexrt.Request) error {
+		resp, err := e(x.r.Context(), req)
+		if err != nil {
+			return err
+		}
+		return x.writeJSON(resp)
+	})
+}
+
+// HandleStream mounts an endpoint that answers with Server-Sent Events.
+func (s *Server) HandleStream(m *lexrt.Method, e lexrt.StreamEndpoint) {
+	s.mount(m, func(x *exchange, req *lexrt.Request) error {
+		x.event.Stream = true
+		err := x.stream(req, e)
+		if err == nil || !x.began {
+			return err
+		}
+		// A stream that has begun has no way left to tell an error but its end.
+		if x.r.Context().Err() == nil {
+			x.event.Error = "StreamAborted"
+		}
+		return nil
+	})
+}
+
+// HandleRaw mounts an endpoint that answers with bytes of its own content type.
+func (s *Server) HandleRaw(m *lexrt.Method, e lexrt.RawEndpoint) {
+	s.mount(m, func(x *exchange, req *lexrt.Request) error {
+		x.w.Header().Set("Content-Type", m.Output)
+		return e(x.r.Context(), req, &countingWriter{w: x.w, n: &x.event.BytesOut, began: &x.began})
+	})
+}
+
+func (s *Server) mount(m *lexrt.Method, run func(*exchange, *lexrt.Request) error) {
+	h := func(w http.ResponseWriter, r *http.Request) { s.serve(m, run, w, r) }
+	path := "/xrpc/" + m.NSID
+	s.router.HandleFunc(path, h)
+	s.router.HandleFunc(path+"/", h)
+}
+
+// unmatched answers requests that no method was mounted for, as atproto's own
+// server does, and counts them against the client's address.
+func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
+	x := s.begin(nil, w, r)
+	defer x.finish()
+	if !x.takeIP() {
+		return
+	}
+	nsid, ok := xrpcPath(r.URL.Path)
+	switch {
+	case !ok:
+		x.fail(&lexrt.Error{Name: "NotFound", Status: http.StatusNotFound, Message: "There is nothing at this path"})
+	case nsid == "":
+		x.fail(errInvalidPath)
+	default:
+		x.fail(errMethodNotImplemented)
+	}
+}
+
+// xrpcPath reports whether a path is under /xrpc/ and returns the NSID it
+// names, "" when that is malformed.
+func xrpcPath(path string) (nsid string, ok bool) {
+	const prefix = "/xrpc/"
+	if len(path) < len(prefix) || path[:len(prefix)] != prefix {
+		return "", path == "/xrpc"
+	}
+	name := path[len(prefix):]
+	if n := len(name); n > 0 && name[n-1] == '/' {
+		name = name[:n-1]
+	}
+	id, err := syntax.ParseNSID(name)
+	if err != nil {
+		return "", true
+	}
+	return id.String(), true
+}
