@@ -1,0 +1,86 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"mls-server/internal/config"
+)
+
+func lookup(env map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+}
+
+func TestProductionNeedsItsIdentity(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load(lookup(nil))
+	if err == nil {
+		t.Fatal("an empty environment was accepted")
+	}
+	for _, name := range []string{"SERVICE_DID", "DATABASE_URL"} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%v does not name %s", err, name)
+		}
+	}
+}
+
+func TestAllFaultsAreReportedWithoutValues(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{
+		"MLS_ENV": "staging-secretvalue", "SERVER_PORT": "secretvalue", "ENFORCE_LXM": "secretvalue", "SERVICE_DID": "secretvalue",
+		"DATABASE_URL": "mysql://secretvalue", "TRUSTED_PROXY_CIDRS": "secretvalue", "RATE_LIMIT_IP": "secretvalue",
+		"SUPERADMIN_DIDS": "secretvalue", "PLC_URL": "secretvalue", "EPOCH_GRACE": "4", "LOG_LEVEL": "secretvalue",
+		"JWT_SECRET": "secretvalue", "ENABLE_DIRECT_XRPC_PROXY": "1", "EGRESS_ALLOW": "",
+	}
+	_, err := config.Load(lookup(env))
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for name, value := range env {
+		if value != "" && !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not reported", name)
+		}
+	}
+	if strings.Contains(err.Error(), "secretvalue") {
+		t.Errorf("a value is repeated: %v", err)
+	}
+}
+
+func TestDevelopmentDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(lookup(map[string]string{"MLS_ENV": "development", "DATABASE_URL": "postgresql://x/y", "SERVER_PORT": "3000"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ServiceDID != "did:web:localhost%3A3000" || c.PublicURL != "http://localhost:3000" || c.LogLevel != "info" {
+		t.Errorf("got %s %s %s", c.ServiceDID, c.PublicURL, c.LogLevel)
+	}
+	if !c.RequireIdempotency || !c.EnforceJTI || !c.EnforceLXM || c.Rates["createConvo"] != (config.Rate{PerMinute: 5, Burst: 20}) {
+		t.Errorf("defaults: %+v", c)
+	}
+}
+
+func TestProductionIsQuietAndClosed(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"DATABASE_URL": "postgresql://u:secretvalue@x/y", "SERVICE_DID": "did:web:mls.example.org", "RUST_LOG": ""}
+	c, err := config.Load(lookup(env))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.LogLevel != "warn" || c.PublicURL != "https://mls.example.org" {
+		t.Errorf("got %s, %s", c.LogLevel, c.PublicURL)
+	}
+	for _, v := range config.Variables() {
+		if strings.Contains(v.Value(c), "secretvalue") {
+			t.Errorf("%s prints its secret", v.Name)
+		}
+	}
+	env["EGRESS_ALLOW"] = "127.0.0.1:1"
+	if _, err := config.Load(lookup(env)); err == nil {
+		t.Error("EGRESS_ALLOW was accepted in production")
+	}
+	env["EGRESS_ALLOW"], env["RUST_LOG"] = "", "debug"
+	if c, err = config.Load(lookup(env)); err != nil || c.LogLevel != "debug" {
+		t.Errorf("RUST_LOG is not read: %v", err)
+	}
+}

@@ -1,0 +1,345 @@
+package xrpc_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mls-server/internal/clock"
+	"mls-server/internal/xrpc"
+	"mls-server/lexrt"
+)
+
+var (
+	methodGet = &lexrt.Method{
+		NSID: "test.example.getThing", Kind: lexrt.Query, Output: "application/json", RateClass: "default",
+		Errors: []string{"Declared"},
+	}
+	methodPut = &lexrt.Method{
+		NSID: "test.example.putThing", Kind: lexrt.Procedure, Input: "application/json", Output: "application/json",
+		MaxBody: 1 << 20, RateClass: "default", Errors: []string{"Declared", "TooMany"},
+		Violations: []lexrt.Violation{{Pointer: "/list/-/id", Rule: "maxLength", Error: "TooMany", Status: http.StatusConflict}},
+	}
+	methodStream = &lexrt.Method{
+		NSID: "test.example.stream", Kind: lexrt.Query, Output: "text/event-stream", RateClass: "default",
+	}
+)
+
+type text string
+
+func (t text) AppendJSON(dst []byte) []byte { return append(append(append(dst, '"'), t...), '"') }
+
+// fixture is a server with three methods whose behaviour a test sets.
+type fixture struct {
+	*httptest.Server
+	mu         sync.Mutex
+	events     []xrpc.Event
+	undeclared []string
+	ipTokens   int
+	endpoint   lexrt.Endpoint
+	stream     lexrt.StreamEndpoint
+	logs       bytes.Buffer
+}
+
+func (f *fixture) ObserveRequest(e xrpc.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = append(f.events, e)
+}
+
+func (f *fixture) ObserveUndeclared(_ *lexrt.Method, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.undeclared = append(f.undeclared, name)
+}
+
+func (f *fixture) Authenticate(_ context.Context, _ *lexrt.Method, header string) (lexrt.Caller, error) {
+	if header != "Bearer good" {
+		return lexrt.Caller{}, &lexrt.Error{Name: "AuthMissing", Status: http.StatusUnauthorized, Message: "Authentication Required"}
+	}
+	return lexrt.Caller{DID: "did:plc:testtesttesttesttesttest"}, nil
+}
+
+func (f *fixture) Take(_ context.Context, class, _ string) xrpc.Limit {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lim := xrpc.Limit{Allowed: true, Limit: 200, Remaining: 199, Window: time.Minute, Reset: time.Unix(1_800_000_000, 0)}
+	if class == xrpc.ClassIP {
+		f.ipTokens--
+		lim.Allowed, lim.RetryAfter = f.ipTokens >= 0, 1500*time.Millisecond
+	}
+	return lim
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{ipTokens: 1000, endpoint: func(context.Context, *lexrt.Request) (lexrt.Response, error) { return text("ok"), nil }}
+	s := xrpc.New(xrpc.Options{
+		Authenticator: f, Limiter: f, Observer: f, Clock: clock.System,
+		MapError: func(err error) *lexrt.Error {
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				return &lexrt.Error{Name: "Declared", Status: http.StatusConflict, Message: "mapped"}
+			}
+			return nil
+		},
+		Logger:   slog.New(slog.NewJSONHandler(&f.logs, nil)),
+		ClientIP: func(*http.Request) string { return "192.0.2.1" },
+	})
+	e := func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) { return f.endpoint(ctx, req) }
+	s.Handle(methodGet, e)
+	s.Handle(methodPut, e)
+	s.HandleStream(methodStream, func(ctx context.Context, req *lexrt.Request, out lexrt.EventStream) error {
+		return f.stream(ctx, req, out)
+	})
+	f.Server = httptest.NewServer(s)
+	t.Cleanup(f.Close)
+	return f
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (f *fixture) do(t *testing.T, verb, path string, body io.Reader, headers ...string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), verb, f.URL+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer good")
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := f.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(data)}
+}
+
+func (a answer) want(t *testing.T, status int, part string) {
+	t.Helper()
+	if a.status != status || !strings.Contains(a.body, part) {
+		t.Errorf("got %d %s, want %d with %q", a.status, a.body, status, part)
+	}
+}
+
+const (
+	getPath = "/xrpc/test.example.getThing"
+	putPath = "/xrpc/test.example.putThing"
+	asJSON  = "application/json"
+)
+
+func TestVerbsAndPaths(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, c := range []struct {
+		verb, path, body string
+		headers          []string
+		status           int
+		part             string
+	}{
+		{"GET", getPath, "", nil, 200, `"ok"`},
+		{"GET", getPath + "/", "", nil, 200, `"ok"`},
+		{"HEAD", getPath, "", nil, 200, ""},
+		{"POST", getPath, "", nil, 400, "Incorrect HTTP method"},
+		{"PUT", putPath, "{}", nil, 400, "expected POST"},
+		{"GET", "/xrpc/test.example.unknown", "", nil, 501, "MethodNotImplemented"},
+		{"POST", "/xrpc/test.example.unknown", "", nil, 501, "MethodNotImplemented"},
+		{"GET", "/xrpc/not_an_nsid", "", nil, 400, "invalid xrpc path"},
+		{"GET", "/xrpc/", "", nil, 400, "invalid xrpc path"},
+		{"GET", "/nope", "", nil, 404, "NotFound"},
+		{"GET", getPath + "?a=%zz", "", nil, 400, "query string"},
+		{"GET", getPath, "{}", nil, 400, "none was expected"},
+		{"POST", putPath, "{}", nil, 400, "Content-Type) required"},
+		{"POST", putPath, "{}", []string{"Content-Type", "text/plain"}, 400, "Wrong request encoding"},
+		{"POST", putPath, "{}", []string{"Content-Type", "application/json; charset=utf-8"}, 200, `"ok"`},
+		{"POST", putPath, "{}", []string{"Content-Type", asJSON, "Content-Encoding", "zzz"}, 415, "UnsupportedMediaTypeError"},
+		{"POST", putPath, "not gzip", []string{"Content-Type", asJSON, "Content-Encoding", "gzip"}, 400, "could not be read"},
+	} {
+		var body io.Reader
+		if c.body != "" {
+			body = strings.NewReader(c.body)
+		}
+		a := f.do(t, c.verb, c.path, body, c.headers...)
+		a.want(t, c.status, c.part)
+		if c.verb != "HEAD" && !strings.HasPrefix(a.header.Get("Content-Type"), asJSON) {
+			t.Errorf("%s %s: content type %q", c.verb, c.path, a.header.Get("Content-Type"))
+		}
+	}
+}
+
+func TestBodyCaps(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var got int
+	f.endpoint = func(_ context.Context, req *lexrt.Request) (lexrt.Response, error) {
+		got = len(req.Body)
+		return nil, nil
+	}
+	zip := func(n int) io.Reader {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = z.Write(make([]byte, n))
+		_ = z.Close()
+		return &b
+	}
+	for _, c := range []struct {
+		name   string
+		body   io.Reader
+		coding string
+		status int
+		size   int
+	}{
+		{"largest", bytes.NewReader(make([]byte, 1<<20)), "", 200, 1 << 20},
+		{"one more", bytes.NewReader(make([]byte, 1<<20+1)), "", 413, 0},
+		{"chunked", io.MultiReader(bytes.NewReader(make([]byte, 1<<20))), "", 200, 1 << 20},
+		{"chunked, one more", io.MultiReader(bytes.NewReader(make([]byte, 1<<20+1))), "", 413, 0},
+		{"gzip", zip(100), "gzip", 200, 100},
+		{"compression bomb", zip(64 << 20), "gzip", 413, 0},
+	} {
+		got = 0
+		h := []string{"Content-Type", asJSON}
+		if c.coding != "" {
+			h = append(h, "Content-Encoding", c.coding)
+		}
+		a := f.do(t, "POST", putPath, c.body, h...)
+		if a.status != c.status || got != c.size {
+			t.Errorf("%s: status %d, %d bytes; want %d, %d", c.name, a.status, got, c.status, c.size)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, c := range []struct {
+		name   string
+		err    error
+		status int
+		part   string
+		absent string
+	}{
+		{"mapped", io.ErrUnexpectedEOF, 409, `{"error":"Declared","message":"mapped"}`, ""},
+		{"unmapped", errors.New("secret did:plc:x"), 500, "InternalServerError", "secret"},
+		{"undeclared", &lexrt.Error{Name: "Odd", Status: 400}, 500, "InternalServerError", "Odd"},
+		{"invalid", &lexrt.InvalidError{What: "body", Issues: []lexrt.Issue{{Pointer: "/id", Rule: "maxLength", Problem: "must be short"}}}, 400, "/id must be short", ""},
+		{
+			"violation with a name",
+			&lexrt.InvalidError{What: "body", Issues: []lexrt.Issue{{Pointer: "/list/3/id", Rule: "maxLength", Problem: "must be short"}}},
+			409, `"TooMany"`, "",
+		},
+		{"retry", &lexrt.Error{Name: "RateLimitExceeded", Status: 429, RetryAfter: 1200 * time.Millisecond}, 429, "RateLimitExceeded", ""},
+	} {
+		f.endpoint = func(context.Context, *lexrt.Request) (lexrt.Response, error) { return nil, c.err }
+		a := f.do(t, "POST", putPath, strings.NewReader("{}"), "Content-Type", asJSON)
+		a.want(t, c.status, c.part)
+		if c.absent != "" && strings.Contains(a.body, c.absent) {
+			t.Errorf("%s: %s leaks %q", c.name, a.body, c.absent)
+		}
+		if c.name == "retry" && a.header.Get("Retry-After") != "2" {
+			t.Errorf("Retry-After %q, want 2", a.header.Get("Retry-After"))
+		}
+	}
+	f.Close() // waits for the requests, and so for their log events
+	if len(f.undeclared) != 1 || f.undeclared[0] != "Odd" {
+		t.Errorf("undeclared: %v", f.undeclared)
+	}
+	if strings.Contains(f.logs.String(), "secret") {
+		t.Error("an error's text reached the log")
+	}
+}
+
+func TestPanicIsOneFailedRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.endpoint = func(context.Context, *lexrt.Request) (lexrt.Response, error) { panic("secret") }
+	f.do(t, "GET", getPath, nil).want(t, 500, "InternalServerError")
+	f.endpoint = func(context.Context, *lexrt.Request) (lexrt.Response, error) { return text("ok"), nil }
+	f.do(t, "GET", getPath, nil).want(t, 200, "ok")
+	f.Close()
+	if strings.Contains(f.logs.String(), "secret") {
+		t.Error("the panic's value reached the log")
+	}
+}
+
+func TestOnlyFailuresCountAgainstTheAddress(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.ipTokens = 2
+	for range 50 {
+		f.do(t, "GET", getPath, nil).want(t, 200, "ok")
+	}
+	f.do(t, "GET", getPath, nil, "Authorization", "Bearer bad").want(t, 401, "AuthMissing")
+	f.do(t, "OPTIONS", getPath, nil).want(t, 200, "")
+	for _, c := range [][2]string{{"GET", getPath}, {"OPTIONS", getPath}, {"GET", "/nope"}} {
+		a := f.do(t, c[0], c[1], nil, "Authorization", "Bearer bad")
+		a.want(t, 429, "RateLimitExceeded")
+		if a.header.Get("Retry-After") != "2" {
+			t.Errorf("Retry-After %q, want 2", a.header.Get("Retry-After"))
+		}
+	}
+	f.do(t, "GET", getPath, nil).want(t, 200, "ok")
+}
+
+func TestLimitHeadersStandOnEveryAnswer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	a := f.do(t, "GET", getPath, nil)
+	for name, want := range map[string]string{
+		"RateLimit-Limit": "200", "RateLimit-Remaining": "199", "RateLimit-Reset": "1800000000", "RateLimit-Policy": "200;w=60",
+	} {
+		if got := a.header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestStreamFrames(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.stream = func(_ context.Context, _ *lexrt.Request, out lexrt.EventStream) error {
+		if err := out.Comment("hello\nthere"); err != nil {
+			return err
+		}
+		if err := out.Event("bad\nid", "x", text("y")); err == nil {
+			return errors.New("an id with a line break was sent")
+		}
+		return out.Event("7", "messageEvent", text(out.LastEventID()))
+	}
+	a := f.do(t, "GET", "/xrpc/test.example.stream", nil, "Last-Event-ID", "6")
+	want := ": hello there\n\nid: 7\nevent: messageEvent\ndata: \"6\"\n\n"
+	if a.status != 200 || a.body != want || a.header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("got %d %q %q, want %q", a.status, a.header.Get("Content-Type"), a.body, want)
+	}
+}
+
+func TestEventsNameTheMethodAndNothingElse(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.do(t, "GET", getPath+"?who=did:plc:secret", nil)
+	f.do(t, "GET", "/xrpc/test.example.did-plc-secret", nil)
+	f.Close()
+	if f.events[0].Method != methodGet.NSID || f.events[1].Method != "" {
+		t.Errorf("events: %+v", f.events)
+	}
+	if strings.Contains(f.logs.String(), "secret") {
+		t.Error("a value of the request reached the log")
+	}
+}
