@@ -1,6 +1,15 @@
 package mls
 
-import "github.com/bluesky-social/indigo/atproto/syntax"
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/oklog/ulid/v2"
+)
 
 // Identifiers. No bare string or int64 crosses a package boundary of this project.
 type (
@@ -20,3 +29,95 @@ type (
 	// Seq is a position in a conversation's gapless sequence, from 1.
 	Seq int64
 )
+
+const (
+	// MaxGroupIDLen is the longest group id of a conversation, in hex characters.
+	MaxGroupIDLen = 128
+	// idGrain is how coarse the time in an id made here is (I8). It equals clock.BucketSize,
+	// which this package, importing nothing of ours, cannot name.
+	idGrain = 2 * time.Second
+)
+
+// NewConvoID returns a new conversation id: a TID whose time is floored to 2
+// seconds, with 31 random bits in place of the finer time and the clock id. The
+// database's unique index settles the collision that may come once in a lifetime.
+func NewConvoID(now time.Time) ConvoID {
+	var b [8]byte
+	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	r := binary.BigEndian.Uint64(b[:])
+	micros := now.Truncate(idGrain).UnixMicro() + int64(r>>10%uint64(idGrain/time.Microsecond)) //nolint:gosec // below 2^21
+	return ConvoID(syntax.NewTID(micros, uint(r&0x3ff)))
+}
+
+// ConvoKey is what a client may put where a convoId is asked for: exactly one of
+// the two is set.
+type ConvoKey struct {
+	ConvoID ConvoID
+	GroupID GroupID
+}
+
+// ParseConvoKey tells a conversation id (a TID, 13 characters) from a group id
+// (hex of even length), which is lower-cased. Anything else is ErrInvalidConvoID.
+func ParseConvoKey(s string) (ConvoKey, error) {
+	if _, err := syntax.ParseTID(s); err == nil {
+		return ConvoKey{ConvoID: ConvoID(s)}, nil
+	}
+	g, err := ParseGroupID(s)
+	if err != nil {
+		return ConvoKey{}, ErrInvalidConvoID
+	}
+	return ConvoKey{GroupID: g}, nil
+}
+
+// ParseGroupID checks and lower-cases a group id: hex of even length, 2 to 128
+// characters. The error is ErrInvalidGroupID.
+func ParseGroupID(s string) (GroupID, error) {
+	if s == "" || len(s)%2 != 0 || len(s) > MaxGroupIDLen {
+		return "", ErrInvalidGroupID
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return "", ErrInvalidGroupID
+		}
+	}
+	return GroupID(strings.ToLower(s)), nil
+}
+
+// GroupIDFromBytes returns the group id of an MLS object's raw group_id.
+func GroupIDFromBytes(b []byte) GroupID { return GroupID(hex.EncodeToString(b)) }
+
+// Is reports whether raw is this group id, without allocating.
+func (g GroupID) Is(raw []byte) bool {
+	if len(g) != 2*len(raw) {
+		return false
+	}
+	const digits = "0123456789abcdef"
+	for i, b := range raw {
+		if g[2*i] != digits[b>>4] || g[2*i+1] != digits[b&15] {
+			return false
+		}
+	}
+	return true
+}
+
+// NewMessageID returns the id of a message that the server makes: a ULID whose
+// time is floored to 2 seconds (I8) and whose other 80 bits are random.
+func NewMessageID(now time.Time) MessageID {
+	var id ulid.ULID
+	rand.Read(id[:])
+	// A time outside of the 48 bits would be a clock in the year 10889 or before 1970.
+	_ = id.SetTime(uint64(now.Truncate(idGrain).UnixMilli())) //nolint:gosec // see above
+	return MessageID(id.String())
+}
+
+// ParseMessageID checks a client's message id: a ULID, 26 Crockford base32
+// characters of either case whose first is at most 7. It is kept as it came. The
+// error is ErrInvalidMessageID.
+func ParseMessageID(s string) (MessageID, error) {
+	if _, err := ulid.ParseStrict(s); err != nil {
+		return "", ErrInvalidMessageID
+	}
+	return MessageID(s), nil
+}

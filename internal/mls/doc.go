@@ -1,0 +1,27 @@
+// Package mls is what a delivery service knows of MLS (RFC 9420): the wire
+// format, the signatures it can check without being a member, the rules that are
+// visible from outside, and the ids, rules and errors of this project's domain.
+//
+// What it keeps:
+//   - It reads and never writes: a parsed object refers to the bytes it was read from,
+//     by slices whose capacity ends with them. Signatures and references are computed
+//     over those bytes, never over a re-encoding. Callers must not change the bytes.
+//   - Every length is checked against what is there before anything is allocated.
+//   - Errors carry a Code out of a closed set of stable names, and no value of the input.
+//
+// What it must not do: I/O, logging, reading the clock, a key schedule, decryption. It
+// imports no other package of this project.
+//
+// # Map of the package
+//
+//	ids        DID ConvoID GroupID DeviceID MessageID Epoch Seq; NewConvoID NewMessageID
+//	           ParseMessageID ParseGroupID ParseConvoKey GroupIDFromBytes
+//	rules      CheckSizes PaddedSizeOK CheckEpoch CheckEpochRange BaseEpoch
+//	text       DecodeText EncodeText CipherSuite ParseCipherSuite
+//	errors     ErrX (one for each name of the contract) EpochMismatchError InvalidKeyPackageError
+//	           InvalidCommitError InvalidWelcomeError InvalidAssetError RateLimitError
+//	           Code WireError CodeOf
+//	parsing    ParseMessage ParseKeyPackage ParseWelcome ParseRatchetTree UnwrapPadding
+//	checking   KeyPackagePolicy (Validate) KeyPackage.Ref GroupInfo.Verify PublicMessage.Verify
+//	workflows  ReadKeyPackage ReadWelcome ReadCommit ReadProposal ReadSend
+package mls

@@ -1,0 +1,77 @@
+package mls
+
+const (
+	// MinPaddedSize and MaxPaddedSize bound the size of a message's ciphertext, in bytes.
+	MinPaddedSize = 512
+	MaxPaddedSize = 10 << 20
+	// paddedStep is the size above which padded sizes are multiples of it.
+	paddedStep = 8192
+	// MaxEpochGrace is how many epochs back an application message may be, at most.
+	MaxEpochGrace = 3
+)
+
+// CheckSizes applies the rules for the sizes of a message, in this order: a
+// ciphertext or padded size above 10 MiB is ErrMessageTooLarge; the ciphertext is as long as paddedSize says;
+// paddedSize is 512, 1024, 2048, 4096, 8192 or a multiple of 8192; declaredSize,
+// when given, is at most paddedSize. The last three are *InvalidAssetError.
+func CheckSizes(ciphertextLen int, paddedSize int64, declaredSize *int64) error {
+	switch {
+	case ciphertextLen > MaxPaddedSize || paddedSize > MaxPaddedSize:
+		return ErrMessageTooLarge
+	case int64(ciphertextLen) != paddedSize:
+		return &InvalidAssetError{"the ciphertext must be as long as paddedSize says"}
+	case !PaddedSizeOK(paddedSize):
+		return &InvalidAssetError{"paddedSize must be 512, 1024, 2048, 4096, 8192 or a multiple of 8192 up to 10485760"}
+	case declaredSize != nil && (*declaredSize < 0 || *declaredSize > paddedSize):
+		return &InvalidAssetError{"declaredSize must not be greater than paddedSize"}
+	}
+	return nil
+}
+
+// PaddedSizeOK reports whether n is one of the sizes to which messages are padded:
+// 512, 1024, 2048, 4096, 8192 or a multiple of 8192 up to 10 MiB.
+func PaddedSizeOK(n int64) bool {
+	if n < MinPaddedSize || n > MaxPaddedSize {
+		return false
+	}
+	if n >= paddedStep {
+		return n%paddedStep == 0
+	}
+	return n&(n-1) == 0
+}
+
+// CheckEpoch reports an *EpochMismatchError unless an object made for epoch have may
+// be accepted at epoch want. grace, 0 to MaxEpochGrace, is how many epochs back it may
+// be: 0 for commits and proposals. An epoch ahead is never accepted.
+func CheckEpoch(have, want, grace Epoch) error {
+	if have > want || have < 0 || want-have > min(max(grace, 0), MaxEpochGrace) {
+		return &EpochMismatchError{Have: have, Want: want}
+	}
+	return nil
+}
+
+// CheckEpochRange checks the bounds of getCommits against the conversation's
+// epoch and returns the range's end, which is current when to is nil. A commit of epoch
+// n leads to n+1, so from may equal current (there is nothing yet). The error is ErrInvalidEpochRange.
+func CheckEpochRange(from Epoch, to *Epoch, current Epoch) (Epoch, error) {
+	end := current
+	if to != nil {
+		end = *to
+	}
+	if from < 0 || from > end || end > current {
+		return 0, ErrInvalidEpochRange
+	}
+	return end, nil
+}
+
+// BaseEpoch returns the epoch in which a new conversation starts: what its creator
+// says; else 1 when a Welcome comes with it, since the commit that made the Welcome ended epoch 0; else 0.
+func BaseEpoch(given *Epoch, hasWelcome bool) Epoch {
+	switch {
+	case given != nil:
+		return *given
+	case hasWelcome:
+		return 1
+	}
+	return 0
+}
