@@ -8,7 +8,7 @@ CREATE TABLE conversations (
     id                     text COLLATE "C" NOT NULL,
     group_id               text COLLATE "C" NOT NULL,
     creator_did            text COLLATE "C" NOT NULL,
-    cipher_suite           text NOT NULL,
+    cipher_suite           integer NOT NULL,
     epoch                  bigint NOT NULL,
     last_seq               bigint NOT NULL DEFAULT 0,
     roster_version         bigint NOT NULL DEFAULT 0,
@@ -22,6 +22,7 @@ CREATE TABLE conversations (
     CONSTRAINT conversations_group_id_key UNIQUE (group_id),
     CONSTRAINT conversations_id_is_tid CHECK (id ~ '^[2-7a-z]{13}$'),
     CONSTRAINT conversations_group_id_is_hex CHECK (group_id ~ '^([0-9a-f]{2})+$'),
+    CONSTRAINT conversations_cipher_suite_fits CHECK (cipher_suite BETWEEN 1 AND 65535),
     CONSTRAINT conversations_epoch_not_negative CHECK (epoch >= 0),
     CONSTRAINT conversations_created_at_bucketed CHECK (created_at = date_bin('2 seconds', created_at, '2000-01-01 00:00:00+00')),
     CONSTRAINT conversations_last_activity_at_bucketed CHECK (last_activity_at = date_bin('2 seconds', last_activity_at, '2000-01-01 00:00:00+00')),
@@ -30,6 +31,7 @@ CREATE TABLE conversations (
     -- changes, keep those updates heap-only.
 ) WITH (fillfactor = 50);
 
+COMMENT ON COLUMN conversations.cipher_suite IS 'Number of the MLS cipher suite, RFC 9420 section 17.1.';
 COMMENT ON COLUMN conversations.roster_version IS 'Grows with every change of the roster. A statement that judged membership before it waited for this row sees here that its judgement is stale.';
 COMMENT ON COLUMN conversations.log_xid IS 'Largest event_stream.log_xid of this conversation; see event_stream.';
 
@@ -44,8 +46,10 @@ CREATE TABLE members (
     joined_at       timestamptz NOT NULL,
     join_epoch      bigint NOT NULL,
     join_seq        bigint NOT NULL,
+    join_position   bigint NOT NULL DEFAULT 0,
     left_at         timestamptz,
     left_seq        bigint,
+    left_position   bigint,
     left_reason     text,
     is_admin        boolean NOT NULL DEFAULT false,
     promoted_at     timestamptz,
@@ -54,7 +58,7 @@ CREATE TABLE members (
     needs_rejoin    boolean NOT NULL DEFAULT false,
     CONSTRAINT members_pkey PRIMARY KEY (convo_id, user_did, device_id),
     CONSTRAINT members_convo_id_fkey FOREIGN KEY (convo_id) REFERENCES conversations (id) ON DELETE CASCADE,
-    CONSTRAINT members_left_together CHECK ((left_at IS NULL) = (left_seq IS NULL) AND (left_at IS NULL) = (left_reason IS NULL)),
+    CONSTRAINT members_left_together CHECK ((left_at IS NULL) = (left_seq IS NULL) AND (left_at IS NULL) = (left_reason IS NULL) AND (left_at IS NULL) = (left_position IS NULL)),
     CONSTRAINT members_left_reason_known CHECK (left_reason IN ('left', 'removed')),
     CONSTRAINT members_gone_is_no_admin CHECK (left_at IS NULL OR NOT is_admin),
     CONSTRAINT members_leaf_index_not_negative CHECK (leaf_index >= 0),
@@ -63,6 +67,9 @@ CREATE TABLE members (
 );
 
 COMMENT ON COLUMN members.join_seq IS 'Seq of the commit that added the device; history is served from seq > join_seq.';
+
+COMMENT ON COLUMN members.join_position IS 'event_stream.position of the event that told of the joining; streams show later events.';
+COMMENT ON COLUMN members.left_position IS 'event_stream.position of the event that told of the leaving; streams show no later event (I10).';
 
 -- "Which conversations is this user in" (getConvos, streams, registerDevice).
 CREATE INDEX members_active_user_idx ON members (user_did, convo_id) WHERE left_at IS NULL;

@@ -25,7 +25,7 @@ CREATE TABLE key_packages (
     device_id           text COLLATE "C" NOT NULL DEFAULT '',
     ref                 bytea NOT NULL,
     sha256              bytea NOT NULL,
-    cipher_suite        text NOT NULL,
+    cipher_suite        integer NOT NULL,
     key_package         bytea NOT NULL,
     expires_at          timestamptz NOT NULL,
     last_resort         boolean NOT NULL DEFAULT false,

@@ -5,7 +5,7 @@
 -- writing transaction's id and the conversation's log_xid, taken and stored
 -- while the conversation's row is locked; position is drawn under the same
 -- lock. So the events of one conversation are in the order of its locks,
--- which is the order of seq (I3): ordering by the transaction id alone would
+-- which is the order of seq (I3), and position alone orders one conversation: ordering by the transaction id alone would
 -- not do, because a transaction may get its id long before the lock.
 --
 -- No transaction writes a log_xid smaller than its own id. So what lies below

@@ -1,0 +1,43 @@
+-- name: InsertConversation :exec
+-- InsertConversation makes a conversation. The caller holds its lock from then on.
+INSERT INTO conversations (id, group_id, creator_did, cipher_suite, epoch, name, description, created_at, last_activity_at)
+VALUES (@id, @group_id, @creator_did, @cipher_suite, @epoch, sqlc.narg('name'), sqlc.narg('description'), @created_at, @created_at);
+
+-- name: LockConversation :one
+-- LockConversation locks a conversation's row, which comes before any other row of it.
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
+FROM conversations c
+WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END
+FOR NO KEY UPDATE OF c;
+
+-- name: GetStanding :one
+-- GetStanding says what a user is to a conversation. join_seq and join_epoch
+-- are the smallest over the user's active devices.
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
+       m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch
+FROM conversations c
+CROSS JOIN LATERAL (
+    SELECT count(*) AS rows_ever,
+           count(*) FILTER (WHERE d.left_at IS NULL) AS rows_active,
+           coalesce(bool_or(d.is_admin) FILTER (WHERE d.left_at IS NULL), false)::boolean AS is_admin,
+           coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq,
+           coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch
+    FROM members d
+    WHERE d.convo_id = c.id AND d.user_did = @user_did
+) m
+WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END;
+
+-- name: ListConversations :many
+-- ListConversations is a page of a user's active conversations, newest
+-- activity first.
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
+FROM conversations c
+WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL)
+  AND (c.last_activity_at, c.id) < (@before_at::timestamptz, @before_id::text)
+ORDER BY c.last_activity_at DESC, c.id DESC
+LIMIT @max_rows;
+
+-- name: GetConversation :one
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
+FROM conversations c
+WHERE c.id = @id;

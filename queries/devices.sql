@@ -1,0 +1,158 @@
+-- name: LockUser :exec
+-- LockUser serialises what counts a user's devices and key packages; there is
+-- no row that a user without devices could be locked by.
+SELECT pg_advisory_xact_lock(hashtextextended(@user_did::text, 7301));
+
+-- name: InsertDevice :exec
+INSERT INTO user_devices (user_did, device_id, device_name, signature_key, mls_did, created_at)
+VALUES (@user_did, @device_id, @device_name, @signature_key, @mls_did, @created_at);
+
+-- name: FindDeviceByKey :one
+SELECT user_did, device_id, device_name, signature_key, mls_did, created_at FROM user_devices WHERE signature_key = @signature_key;
+
+-- name: ListDevices :many
+SELECT user_did, device_id, device_name, signature_key, mls_did, created_at FROM user_devices WHERE user_did = ANY (@user_dids::text[]) ORDER BY user_did, created_at, device_id;
+
+-- name: RenameDevice :exec
+UPDATE user_devices SET device_name = @device_name WHERE user_did = @user_did AND device_id = @device_id AND device_name <> @device_name;
+
+-- name: InsertInitKeys :many
+-- InsertInitKeys keeps the hashes that were never seen before, and returns those.
+INSERT INTO used_init_keys (hash)
+SELECT DISTINCT unnest(@hashes::bytea[])
+ON CONFLICT ON CONSTRAINT used_init_keys_pkey DO NOTHING
+RETURNING hash;
+
+-- name: InsertKeyPackages :many
+INSERT INTO key_packages (owner_did, device_id, ref, sha256, cipher_suite, key_package, expires_at, last_resort, created_at, reserved_request_id)
+SELECT @owner_did, @device_id, r.ref, s.sha256, c.cipher_suite, k.key_package, e.expires_at, l.last_resort, @created_at::timestamptz, sqlc.narg('reserved_request_id')
+FROM unnest(@refs::bytea[]) WITH ORDINALITY AS r (ref, ord)
+JOIN unnest(@sha256s::bytea[]) WITH ORDINALITY AS s (sha256, ord) USING (ord)
+JOIN unnest(@cipher_suites::integer[]) WITH ORDINALITY AS c (cipher_suite, ord) USING (ord)
+JOIN unnest(@key_packages::bytea[]) WITH ORDINALITY AS k (key_package, ord) USING (ord)
+JOIN unnest(@expires_ats::timestamptz[]) WITH ORDINALITY AS e (expires_at, ord) USING (ord)
+JOIN unnest(@last_resorts::boolean[]) WITH ORDINALITY AS l (last_resort, ord) USING (ord)
+ORDER BY r.ord
+RETURNING id;
+
+-- name: FindKeyPackagesByHash :many
+-- FindKeyPackagesByHash says of packages that are published again whether they are still live.
+SELECT sha256, owner_did, device_id,
+       (claimed_at IS NULL AND consumed_at IS NULL AND expires_at > @now::timestamptz)::boolean AS live
+FROM key_packages WHERE sha256 = ANY (@sha256s::bytea[]) ORDER BY id;
+
+-- name: CountLiveKeyPackages :one
+SELECT count(*) FROM key_packages
+WHERE owner_did = @owner_did AND device_id = @device_id
+  AND claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND NOT last_resort
+  AND expires_at > @now::timestamptz;
+
+-- name: ClaimKeyPackages :many
+-- ClaimKeyPackages hands out one live package for every device of the owners,
+-- the one that expires first. Claims that run at once skip each other's rows,
+-- so no package goes out twice (I4). A device that has none left gets its
+-- last-resort package, which stays.
+--
+-- An empty device id stands for a user's packages without a device.
+-- cipher_suite 0 is any suite, an empty device_ids all devices.
+WITH wanted AS (
+    SELECT o.owner_did, d.device_id
+    FROM (SELECT DISTINCT unnest(@owner_dids::text[]) AS owner_did) o
+    CROSS JOIN LATERAL (
+        SELECT u.device_id FROM user_devices u WHERE u.user_did = o.owner_did
+        UNION ALL
+        SELECT '' AS device_id
+    ) d
+    WHERE cardinality(@device_ids::text[]) = 0 OR d.device_id = ANY (@device_ids::text[])
+), single AS MATERIALIZED (
+    SELECT w.owner_did, w.device_id, k.id
+    FROM wanted w
+    CROSS JOIN LATERAL (
+        SELECT p.id
+        FROM key_packages p
+        WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
+          AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
+          AND p.expires_at > @usable_until::timestamptz
+          AND (@cipher_suite::integer = 0 OR p.cipher_suite = @cipher_suite::integer)
+        ORDER BY p.expires_at, p.id
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ) k
+), claimed AS (
+    UPDATE key_packages p
+    SET claimed_at = @now::timestamptz
+    FROM single s
+    WHERE p.id = s.id
+    RETURNING p.id
+), last AS (
+    SELECT k.id
+    FROM wanted w
+    CROSS JOIN LATERAL (
+        SELECT p.id
+        FROM key_packages p
+        WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
+          AND p.last_resort AND p.reserved_request_id IS NULL
+          AND p.expires_at > @usable_until::timestamptz
+          AND (@cipher_suite::integer = 0 OR p.cipher_suite = @cipher_suite::integer)
+        ORDER BY p.expires_at DESC, p.id DESC
+        LIMIT 1
+    ) k
+    WHERE NOT EXISTS (SELECT FROM single s WHERE s.owner_did = w.owner_did AND s.device_id = w.device_id)
+)
+SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.expires_at, p.last_resort
+FROM key_packages p
+WHERE p.id IN (SELECT c.id FROM claimed c UNION ALL SELECT l.id FROM last l)
+ORDER BY p.owner_did, p.device_id;
+
+-- name: FindReservedKeyPackage :one
+-- FindReservedKeyPackage is the package of an open request, for members of its
+-- conversation.
+SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.expires_at, p.last_resort, w.convo_id
+FROM pending_welcomes w
+JOIN key_packages p ON p.id = w.key_package_id
+WHERE w.id = @request_id AND w.status = 'open'
+  AND EXISTS (SELECT FROM members m WHERE m.convo_id = w.convo_id AND m.user_did = @caller_did::text AND m.left_at IS NULL);
+
+-- name: ResolveKeyPackages :many
+-- ResolveKeyPackages finds packages by KeyPackageRef or SHA-256 and locks them
+-- for the one commit that consumes them. Packages that a Welcome consumed
+-- before are not found, except for last-resort ones.
+SELECT id, owner_did, device_id, ref, sha256, cipher_suite, expires_at, last_resort, reserved_request_id
+FROM key_packages
+WHERE (ref = ANY (@hashes::bytea[]) OR sha256 = ANY (@hashes::bytea[]))
+  AND (consumed_at IS NULL OR last_resort)
+ORDER BY id
+FOR NO KEY UPDATE;
+
+-- name: ConsumeKeyPackages :execrows
+UPDATE key_packages SET consumed_at = @consumed_at::timestamptz
+WHERE id = ANY (@ids::bigint[]) AND (consumed_at IS NULL OR last_resort);
+
+-- name: ReleaseKeyPackages :execrows
+-- ReleaseKeyPackages throws the packages of requests away that nobody will fulfil.
+DELETE FROM key_packages WHERE reserved_request_id = ANY (@request_ids::text[]) AND consumed_at IS NULL;
+
+-- name: CountKeyPackages :many
+-- CountKeyPackages counts a user's packages by suite: what can be claimed, what is gone.
+SELECT cipher_suite,
+       count(*) FILTER (WHERE claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND expires_at > @now::timestamptz) AS available,
+       count(*) FILTER (WHERE consumed_at IS NOT NULL OR claimed_at IS NOT NULL) AS consumed,
+       coalesce(min(expires_at) FILTER (WHERE claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND expires_at > @now::timestamptz), to_timestamp(0))::timestamptz AS oldest_expires_at
+FROM key_packages
+WHERE owner_did = @owner_did AND (@cipher_suite::integer = 0 OR cipher_suite = @cipher_suite::integer)
+  AND (@device_id::text = '' OR device_id = @device_id::text)
+GROUP BY cipher_suite
+ORDER BY cipher_suite;
+
+-- name: CountLowInventories :many
+-- CountLowInventories is which of the owners' devices have fewer live packages
+-- than the threshold.
+SELECT k.owner_did::text AS owner_did, d.device_id::text AS device_id, count(p.id) AS available
+FROM unnest(@owner_dids::text[]) WITH ORDINALITY AS k (owner_did, ord)
+JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
+LEFT JOIN key_packages p ON p.owner_did = k.owner_did AND p.device_id = d.device_id
+  AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
+  AND p.expires_at > @now::timestamptz
+GROUP BY k.owner_did, d.device_id
+HAVING count(p.id) < @threshold::bigint
+ORDER BY k.owner_did, d.device_id;

@@ -1,0 +1,159 @@
+-- name: ListMembers :many
+-- ListMembers is the active devices of conversations, oldest first.
+SELECT convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index, needs_rejoin
+FROM members
+WHERE convo_id = ANY (@convo_ids::text[]) AND left_at IS NULL
+ORDER BY convo_id, joined_at, user_did, device_id;
+
+-- name: ListMemberships :many
+-- ListMemberships is every conversation that a user is in, with what a stream
+-- needs to know of it.
+SELECT convo_id, bool_or(is_admin)::boolean AS is_admin, min(join_seq)::bigint AS join_seq, min(join_position)::bigint AS join_position
+FROM members
+WHERE user_did = @user_did AND left_at IS NULL
+GROUP BY convo_id
+ORDER BY convo_id;
+
+-- name: ListFormerMemberships :many
+-- ListFormerMemberships is the conversations that a user left after a position of
+-- the log: a stream that resumes from before it still shows what lies between.
+SELECT convo_id, min(join_position)::bigint AS join_position, max(left_position)::bigint AS left_position
+FROM members
+WHERE user_did = @user_did
+GROUP BY convo_id
+HAVING bool_and(left_at IS NOT NULL) AND max(left_position) > @after_position::bigint
+ORDER BY convo_id;
+
+-- name: FindActiveUsers :many
+-- FindActiveUsers is which of the users are in the conversation, a row per device.
+SELECT user_did, device_id, joined_at, is_admin, needs_rejoin, leaf_index
+FROM members
+WHERE convo_id = @convo_id AND user_did = ANY (@user_dids::text[]) AND left_at IS NULL
+ORDER BY user_did, device_id;
+
+-- name: CountActiveUsers :one
+SELECT count(DISTINCT user_did) FROM members WHERE convo_id = @convo_id AND left_at IS NULL;
+
+-- name: UpsertMembers :many
+-- UpsertMembers puts devices on the roster and writes an event for each that
+-- was not on it. A device that is on it keeps where it joined; a user that is
+-- admin is so with its new devices too.
+WITH bumped AS (
+    UPDATE conversations c
+    SET roster_version = c.roster_version + 1,
+        log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
+    WHERE c.id = @convo_id::text
+    RETURNING c.id, c.log_xid
+), added AS (
+    SELECT t.ord, t.user_did, t.device_id, t.mls_did, nullif(t.device_name, '') AS device_name, nullif(t.leaf_index, -1) AS leaf_index,
+           old.user_did IS NOT NULL AND old.left_at IS NULL AS already
+    FROM (SELECT a.user_did, d.device_id, n.mls_did, e.device_name, l.leaf_index, a.ord
+          FROM unnest(@user_dids::text[]) WITH ORDINALITY AS a (user_did, ord)
+          JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
+          JOIN unnest(@mls_dids::text[]) WITH ORDINALITY AS n (mls_did, ord) USING (ord)
+          JOIN unnest(@device_names::text[]) WITH ORDINALITY AS e (device_name, ord) USING (ord)
+          JOIN unnest(@leaf_indexes::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)) t
+    LEFT JOIN members old ON old.convo_id = @convo_id::text AND old.user_did = t.user_did AND old.device_id = t.device_id
+), told AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)
+    SELECT g.generation, b.log_xid, 2, 1, b.id, @join_seq::bigint, a.user_did, nullif(a.device_id, ''), @join_epoch::bigint, @joined_at::timestamptz
+    FROM added a CROSS JOIN bumped b CROSS JOIN event_log g
+    WHERE NOT a.already
+    ORDER BY a.ord
+    RETURNING event_stream.position
+)
+INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, join_position, is_admin, promoted_at, promoted_by_did, leaf_index)
+SELECT b.id, a.user_did, a.device_id, a.mls_did, a.device_name, @joined_at::timestamptz, @join_epoch::bigint, @join_seq::bigint,
+       coalesce((SELECT max(t.position) FROM told t), 0),
+       p.user_did IS NOT NULL, p.promoted_at, p.promoted_by_did, a.leaf_index
+FROM added a CROSS JOIN bumped b
+LEFT JOIN LATERAL (
+    SELECT x.user_did, x.promoted_at, x.promoted_by_did
+    FROM members x
+    WHERE x.convo_id = b.id AND x.user_did = a.user_did AND x.left_at IS NULL AND x.is_admin
+    ORDER BY x.device_id
+    LIMIT 1
+) p ON true
+ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
+    mls_did         = excluded.mls_did,
+    device_name     = excluded.device_name,
+    joined_at       = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END,
+    join_epoch      = CASE WHEN m.left_at IS NULL THEN m.join_epoch ELSE excluded.join_epoch END,
+    join_seq        = CASE WHEN m.left_at IS NULL THEN m.join_seq ELSE excluded.join_seq END,
+    join_position   = CASE WHEN m.left_at IS NULL THEN m.join_position ELSE excluded.join_position END,
+    is_admin        = excluded.is_admin,
+    promoted_at     = excluded.promoted_at,
+    promoted_by_did = excluded.promoted_by_did,
+    leaf_index      = excluded.leaf_index,
+    needs_rejoin    = false,
+    left_at         = NULL,
+    left_seq        = NULL,
+    left_position   = NULL,
+    left_reason     = NULL
+RETURNING m.user_did, m.device_id;
+
+-- name: MarkUserLeft :many
+-- MarkUserLeft takes all of a user's devices off the roster, and writes the
+-- event that is the last one this user may see (I10). It returns the devices.
+WITH bumped AS (
+    UPDATE conversations c
+    SET roster_version = c.roster_version + 1,
+        log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
+    WHERE c.id = @convo_id::text
+      AND EXISTS (SELECT FROM members x WHERE x.convo_id = c.id AND x.user_did = @user_did AND x.left_at IS NULL)
+    RETURNING c.id, c.log_xid, c.last_seq, c.epoch
+), told AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, epoch, bucket_ts)
+    SELECT g.generation, b.log_xid, 3, 1, b.id, b.last_seq, @user_did, b.epoch, @left_at::timestamptz
+    FROM bumped b CROSS JOIN event_log g
+    RETURNING event_stream.position
+)
+UPDATE members m
+SET left_at = @left_at::timestamptz, left_seq = b.last_seq, left_position = t.position, left_reason = @left_reason,
+    is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
+FROM bumped b CROSS JOIN told t
+WHERE m.convo_id = b.id AND m.user_did = @user_did AND m.left_at IS NULL
+RETURNING m.device_id, m.leaf_index;
+
+-- name: SetAdmin :execrows
+-- SetAdmin makes a user an admin with all its devices.
+UPDATE members
+SET is_admin = true, promoted_at = @promoted_at, promoted_by_did = @promoted_by_did
+WHERE convo_id = @convo_id AND user_did = @user_did AND left_at IS NULL AND NOT is_admin;
+
+-- name: ClearAdmin :execrows
+UPDATE members
+SET is_admin = false, promoted_at = NULL, promoted_by_did = NULL
+WHERE convo_id = @convo_id AND user_did = @user_did AND left_at IS NULL AND is_admin;
+
+-- name: ListAdmins :many
+-- ListAdmins is the users, not the devices, that are admins.
+SELECT DISTINCT user_did FROM members
+WHERE convo_id = @convo_id AND left_at IS NULL AND is_admin
+ORDER BY user_did;
+
+-- name: FindLongestStanding :one
+-- FindLongestStanding is the user that has been in the conversation longest.
+SELECT user_did FROM members
+WHERE convo_id = @convo_id AND left_at IS NULL AND user_did <> @except_did::text
+ORDER BY join_seq, joined_at, user_did
+LIMIT 1;
+
+-- name: SetNeedsRejoin :execrows
+UPDATE members SET needs_rejoin = @needs_rejoin
+WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND left_at IS NULL;
+
+-- name: WasMemberSince :one
+-- WasMemberSince says whether a user is in the conversation or left it after since.
+SELECT EXISTS (
+    SELECT FROM members
+    WHERE convo_id = @convo_id AND user_did = @user_did AND (left_at IS NULL OR left_at >= @since::timestamptz)
+);
+
+-- name: ListSharedConversations :many
+-- ListSharedConversations is the conversations that two users are both in.
+SELECT DISTINCT a.convo_id
+FROM members a
+WHERE a.user_did = @first_did AND a.left_at IS NULL
+  AND EXISTS (SELECT FROM members b WHERE b.convo_id = a.convo_id AND b.user_did = @second_did::text AND b.left_at IS NULL)
+ORDER BY a.convo_id;

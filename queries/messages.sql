@@ -1,0 +1,173 @@
+-- name: SendMessage :one
+-- SendMessage is the whole of a send in one statement: membership, epoch,
+-- duplicates, the sequence, the message and its event. The sender is read
+-- against the roster and stored nowhere (I7).
+--
+-- sent is 0 when nothing was written; the other columns say why, as the
+-- statement's snapshot has it. When they find no fault either, a concurrent
+-- change was waited for, and the statement must be run again: the update's
+-- WHERE is judged on the newest row, the rest on the snapshot.
+WITH convo AS (
+    SELECT c.id, c.epoch, c.roster_version
+    FROM conversations c
+    WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END
+), judged AS (
+    SELECT v.id, v.epoch, v.roster_version,
+           EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = @user_did::text AND m.left_at IS NULL) AS is_member,
+           twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
+    FROM convo v
+    LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = @msg_id::text
+), locked AS (
+    UPDATE conversations c
+    SET last_seq = c.last_seq + 1,
+        last_activity_at = greatest(c.last_activity_at, @received_at::timestamptz),
+        last_message_bucket_ts = greatest(c.last_message_bucket_ts, @received_at::timestamptz),
+        log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
+    FROM judged j
+    WHERE c.id = j.id
+      AND j.is_member AND j.twin_seq IS NULL
+      AND c.roster_version = j.roster_version
+      AND @epoch::bigint BETWEEN c.epoch - @grace::bigint AND c.epoch
+    RETURNING c.id, c.last_seq, c.log_xid
+), stored AS (
+    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
+    SELECT l.id, l.last_seq, @msg_id::text, 1, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
+    FROM locked l
+    RETURNING seq
+), told AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
+    SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, @msg_id::text, @received_at::timestamptz
+    FROM locked l CROSS JOIN event_log g
+)
+SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member,
+       EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = @user_did::text)::boolean AS was_member,
+       coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
+       coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
+       coalesce((SELECT s.seq FROM stored s), 0)::bigint AS sent
+FROM judged j;
+
+-- name: AcceptCommit :one
+-- AcceptCommit moves a conversation from the commit's epoch to the next one,
+-- by compare-and-set, with the commit's message, its row and its event (I1, I2).
+-- No row: the conversation is in another epoch.
+WITH advanced AS (
+    UPDATE conversations c
+    SET epoch = c.epoch + 1,
+        last_seq = c.last_seq + 1,
+        last_activity_at = greatest(c.last_activity_at, @received_at::timestamptz),
+        log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
+    WHERE c.id = @convo_id::text AND c.epoch = @epoch::bigint
+    RETURNING c.id, c.last_seq, c.log_xid
+), stored AS (
+    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
+    SELECT a.id, a.last_seq, @msg_id::text, 3, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
+    FROM advanced a
+), recorded AS (
+    INSERT INTO commits (convo_id, epoch, seq, sender_did, created_at)
+    SELECT a.id, @epoch::bigint, a.last_seq, @sender_did::text, @received_at::timestamptz
+    FROM advanced a
+), told AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
+    SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, @msg_id::text, @received_at::timestamptz
+    FROM advanced a CROSS JOIN event_log g
+)
+SELECT last_seq FROM advanced;
+
+-- name: AcceptProposal :one
+-- AcceptProposal stores a proposal of the current epoch with its event. No
+-- row: the conversation is in another epoch.
+WITH advanced AS (
+    UPDATE conversations c
+    SET last_seq = c.last_seq + 1,
+        last_activity_at = greatest(c.last_activity_at, @received_at::timestamptz),
+        log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
+    WHERE c.id = @convo_id::text AND c.epoch = @epoch::bigint
+    RETURNING c.id, c.last_seq, c.log_xid
+), stored AS (
+    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
+    SELECT a.id, a.last_seq, @msg_id::text, 2, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
+    FROM advanced a
+), told AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
+    SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, @msg_id::text, @received_at::timestamptz
+    FROM advanced a CROSS JOIN event_log g
+)
+SELECT last_seq FROM advanced;
+
+-- name: FindMessage :one
+-- FindMessage is what repeats of a message are compared with.
+SELECT seq, kind, epoch, ciphertext_hash, received_bucket_ts
+FROM messages
+WHERE convo_id = @convo_id AND msg_id = @msg_id;
+
+-- name: ListMessages :many
+-- ListMessages is a page in the order of seq, cut where the ciphertexts would
+-- exceed max_bytes; the first one always fits.
+SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, m.ciphertext, p.received_bucket_ts
+FROM (
+    SELECT q.convo_id, q.seq, q.msg_id, q.kind, q.epoch, q.received_bucket_ts, q.padded_size,
+           sum(q.padded_size) OVER (ORDER BY q.seq) AS total
+    FROM (
+        SELECT i.convo_id, i.seq, i.msg_id, i.kind, i.epoch, i.received_bucket_ts, i.padded_size
+        FROM messages i
+        WHERE i.convo_id = @convo_id AND i.seq > @after_seq
+        ORDER BY i.seq
+        LIMIT @max_rows
+    ) q
+) p
+JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
+WHERE p.total - p.padded_size < @max_bytes::bigint OR p.total = p.padded_size
+ORDER BY p.seq;
+
+-- name: GetMessages :many
+-- GetMessages is messages by their seqs: what a tailer reads once for all its streams.
+SELECT m.convo_id, m.seq, m.msg_id, m.kind, m.epoch, m.ciphertext, m.received_bucket_ts
+FROM unnest(@convo_ids::text[]) WITH ORDINALITY AS w (convo_id, ord)
+JOIN unnest(@seqs::bigint[]) WITH ORDINALITY AS x (seq, ord) USING (ord)
+JOIN messages m ON m.convo_id = w.convo_id AND m.seq = x.seq
+ORDER BY w.ord;
+
+-- name: GetReadingStanding :one
+-- GetReadingStanding is GetStanding with the seq of a message to read on from,
+-- 0 when the conversation has no such message.
+SELECT c.id, c.epoch, c.last_seq, m.rows_ever, m.rows_active, m.join_seq, coalesce(since.seq, 0)::bigint AS since_seq
+FROM conversations c
+CROSS JOIN LATERAL (
+    SELECT count(*) AS rows_ever,
+           count(*) FILTER (WHERE d.left_at IS NULL) AS rows_active,
+           coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq
+    FROM members d
+    WHERE d.convo_id = c.id AND d.user_did = @user_did
+) m
+LEFT JOIN messages since ON since.convo_id = c.id AND since.msg_id = @since_msg_id::text
+WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END;
+
+-- name: ListCommits :many
+-- ListCommits is commits by the epoch they were made in, ascending, cut where
+-- their bytes would exceed max_bytes; the first one always fits.
+SELECT p.epoch, p.sender_did, m.ciphertext, p.created_at
+FROM (
+    SELECT q.convo_id, q.seq, q.epoch, q.sender_did, q.created_at, q.padded_size,
+           sum(q.padded_size) OVER (ORDER BY q.epoch) AS total
+    FROM (
+        SELECT c.convo_id, c.seq, c.epoch, c.sender_did, c.created_at, i.padded_size
+        FROM commits c
+        JOIN messages i ON i.convo_id = c.convo_id AND i.seq = c.seq
+        WHERE c.convo_id = @convo_id AND c.epoch >= @from_epoch AND c.epoch <= @to_epoch::bigint
+        ORDER BY c.epoch
+        LIMIT @max_rows
+    ) q
+) p
+JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
+WHERE p.total - p.padded_size < @max_bytes::bigint OR p.total = p.padded_size
+ORDER BY p.epoch;
+
+-- name: SetCursor :exec
+-- SetCursor moves a user's reading position forward, never back.
+INSERT INTO cursors AS k (convo_id, user_did, seq)
+VALUES (@convo_id, @user_did, @seq)
+ON CONFLICT ON CONSTRAINT cursors_pkey DO UPDATE SET seq = excluded.seq
+WHERE k.seq < excluded.seq;
+
+-- name: GetCursor :one
+SELECT seq FROM cursors WHERE convo_id = @convo_id AND user_did = @user_did;

@@ -1,0 +1,75 @@
+-- name: TryLockRetention :one
+-- TryLockRetention is held by one server process at a time, for one batch.
+SELECT pg_try_advisory_xact_lock(7302) AS locked;
+
+-- name: DeleteMessages :execrows
+-- DeleteMessages removes a batch of old application messages and proposals.
+DELETE FROM messages m
+USING (
+    SELECT o.convo_id, o.seq FROM messages o
+    WHERE o.received_bucket_ts < @before::timestamptz AND o.kind <> 3
+    LIMIT @max_rows
+) old
+WHERE m.convo_id = old.convo_id AND m.seq = old.seq;
+
+-- name: DeleteCommits :execrows
+-- DeleteCommits removes a batch of old commits, with their messages: those that every user on
+-- the roster has read past, and all beyond the hard limit.
+DELETE FROM messages m
+USING (
+    SELECT o.convo_id, o.seq FROM messages o
+    WHERE o.received_bucket_ts < @before::timestamptz AND o.kind = 3
+      AND (o.received_bucket_ts < @hard_before::timestamptz OR NOT EXISTS (
+          SELECT FROM members d
+          LEFT JOIN cursors k ON k.convo_id = d.convo_id AND k.user_did = d.user_did
+          WHERE d.convo_id = o.convo_id AND d.left_at IS NULL AND d.join_seq < o.seq AND coalesce(k.seq, 0) < o.seq
+      ))
+    LIMIT @max_rows
+) old
+WHERE m.convo_id = old.convo_id AND m.seq = old.seq;
+
+-- name: DeleteWelcomes :execrows
+DELETE FROM welcomes w
+USING (SELECT o.id FROM welcomes o WHERE o.created_at < @before::timestamptz LIMIT @max_rows) old
+WHERE w.id = old.id;
+
+-- name: ExpireRequests :many
+-- ExpireRequests ends open requests that nobody has fulfilled.
+UPDATE pending_welcomes p SET status = 'expired', closed_at = @now::timestamptz
+FROM (SELECT o.id FROM pending_welcomes o WHERE o.created_at < @before::timestamptz AND o.status = 'open' LIMIT @max_rows FOR UPDATE SKIP LOCKED) old
+WHERE p.id = old.id
+RETURNING p.id;
+
+-- name: DeleteRequests :execrows
+-- DeleteRequests removes requests that ended long ago.
+DELETE FROM pending_welcomes p
+USING (SELECT o.id FROM pending_welcomes o WHERE o.created_at < @before::timestamptz AND o.status <> 'open' LIMIT @max_rows) old
+WHERE p.id = old.id;
+
+-- name: DeleteKeyPackages :execrows
+-- DeleteKeyPackages removes packages that expired.
+DELETE FROM key_packages p
+USING (SELECT o.id FROM key_packages o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows) old
+WHERE p.id = old.id;
+
+-- name: DeleteIdempotencyKeys :execrows
+DELETE FROM idempotency_keys i
+USING (SELECT o.key_hash FROM idempotency_keys o WHERE o.created_at < @before::timestamptz LIMIT @max_rows) old
+WHERE i.key_hash = old.key_hash;
+
+-- name: DeleteJTIs :execrows
+DELETE FROM used_jtis j
+USING (SELECT o.hash FROM used_jtis o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows) old
+WHERE j.hash = old.hash;
+
+-- name: DeleteBlockChecks :execrows
+-- DeleteBlockChecks removes look-ups too old to be of use, and with them the blocks that
+-- nothing vouches for any more.
+WITH old AS (
+    SELECT o.blocker_did, o.blocked_did FROM block_checks o WHERE o.checked_at < @before::timestamptz LIMIT @max_rows
+), stale AS (
+    DELETE FROM bsky_blocks b USING old o
+    WHERE b.blocker_did = o.blocker_did AND (o.blocked_did = '' OR b.blocked_did = o.blocked_did) AND b.seen_at < @before::timestamptz
+)
+DELETE FROM block_checks c USING old o
+WHERE c.blocker_did = o.blocker_did AND c.blocked_did = o.blocked_did;

@@ -1,0 +1,154 @@
+-- name: InsertWelcome :one
+INSERT INTO welcomes (convo_id, epoch, welcome, created_at)
+VALUES (@convo_id, @epoch, @welcome, @created_at)
+RETURNING id;
+
+-- name: RouteWelcome :exec
+-- RouteWelcome routes a Welcome to devices and supersedes what waited for them,
+-- so that the newest one is the only one.
+WITH routed AS (
+    SELECT u.user_did, d.device_id, r.key_package_ref
+    FROM unnest(@user_dids::text[]) WITH ORDINALITY AS u (user_did, ord)
+    JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
+    JOIN unnest(@key_package_refs::bytea[]) WITH ORDINALITY AS r (key_package_ref, ord) USING (ord)
+), superseded AS (
+    UPDATE welcome_routes w
+    SET superseded_at = @now::timestamptz
+    FROM routed r
+    WHERE w.convo_id = @convo_id::text AND w.user_did = r.user_did AND w.device_id = r.device_id
+      AND w.confirmed_at IS NULL AND w.superseded_at IS NULL AND w.welcome_id <> @welcome_id::bigint
+)
+INSERT INTO welcome_routes (welcome_id, convo_id, user_did, device_id, key_package_ref)
+SELECT @welcome_id::bigint, @convo_id::text, r.user_did, r.device_id, r.key_package_ref
+FROM routed r
+ON CONFLICT ON CONSTRAINT welcome_routes_pkey DO NOTHING;
+
+-- name: FindWaitingWelcome :one
+-- FindWaitingWelcome is the newest Welcome that a device, or with any_device
+-- any device of the user, has not confirmed.
+SELECT r.welcome_id, r.device_id, w.epoch, w.welcome
+FROM welcome_routes r
+JOIN welcomes w ON w.id = r.welcome_id
+WHERE r.convo_id = @convo_id AND r.user_did = @user_did AND (@any_device::boolean OR r.device_id = @device_id)
+  AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND w.created_at > @not_before::timestamptz
+ORDER BY r.welcome_id DESC
+LIMIT 1;
+
+-- name: ListWaitingWelcomes :many
+-- ListWaitingWelcomes is the Welcomes that wait for a device, in any of the
+-- conversations that its user is in.
+SELECT r.convo_id, w.welcome
+FROM welcome_routes r
+JOIN welcomes w ON w.id = r.welcome_id
+WHERE r.user_did = @user_did AND r.device_id = @device_id
+  AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND w.created_at > @not_before::timestamptz
+  AND EXISTS (SELECT FROM members m WHERE m.convo_id = r.convo_id AND m.user_did = r.user_did AND m.left_at IS NULL)
+ORDER BY r.welcome_id;
+
+-- name: ConfirmWelcome :execrows
+UPDATE welcome_routes SET confirmed_at = @confirmed_at::timestamptz
+WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id
+  AND confirmed_at IS NULL AND superseded_at IS NULL;
+
+-- name: FailWelcome :execrows
+UPDATE welcome_routes SET failed_at = @failed_at::timestamptz, error_details = @error_details
+WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id
+  AND confirmed_at IS NULL AND superseded_at IS NULL;
+
+-- name: FindLastConfirmation :one
+-- FindLastConfirmation is when a device last confirmed a Welcome.
+SELECT confirmed_at FROM welcome_routes
+WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND confirmed_at IS NOT NULL
+ORDER BY confirmed_at DESC
+LIMIT 1;
+
+-- name: DropWaitingWelcomes :execrows
+-- DropWaitingWelcomes supersedes what waits for a user that is gone.
+UPDATE welcome_routes SET superseded_at = @now::timestamptz
+WHERE convo_id = @convo_id AND user_did = @user_did AND confirmed_at IS NULL AND superseded_at IS NULL;
+
+-- name: OpenRequest :execrows
+-- OpenRequest makes a request; no row means that the device has an open one.
+INSERT INTO pending_welcomes (id, convo_id, user_did, device_id, kind, reason, created_at)
+VALUES (@id, @convo_id, @user_did, @device_id, @kind, sqlc.narg('reason'), @created_at)
+ON CONFLICT (convo_id, user_did, device_id) WHERE status = 'open' DO NOTHING;
+
+-- name: OpenDeviceRequests :many
+-- OpenDeviceRequests asks every conversation of a user to add a device, and
+-- returns the requests that were not open before.
+WITH mine AS (
+    SELECT c.convo_id, i.id
+    FROM unnest(@convo_ids::text[]) WITH ORDINALITY AS c (convo_id, ord)
+    JOIN unnest(@ids::text[]) WITH ORDINALITY AS i (id, ord) USING (ord)
+)
+INSERT INTO pending_welcomes (id, convo_id, user_did, device_id, kind, created_at)
+SELECT m.id, m.convo_id, @user_did, @device_id, 'device', @created_at::timestamptz
+FROM mine m
+WHERE NOT EXISTS (SELECT FROM members d WHERE d.convo_id = m.convo_id AND d.user_did = @user_did AND d.device_id = @device_id AND d.left_at IS NULL)
+ON CONFLICT (convo_id, user_did, device_id) WHERE status = 'open' DO NOTHING
+RETURNING id, convo_id;
+
+-- name: AttachKeyPackage :exec
+UPDATE pending_welcomes SET key_package_id = @key_package_id WHERE id = @id;
+
+-- name: FindOpenRequest :one
+SELECT id, convo_id, user_did, device_id, kind, status, created_at, approved_at, epoch
+FROM pending_welcomes
+WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND status = 'open';
+
+-- name: ListOpenRequests :many
+-- ListOpenRequests is what members of conversations owe: devices and rejoins
+-- to add, removals to commit. Oldest first.
+SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at
+FROM pending_welcomes p
+WHERE p.convo_id = ANY (@convo_ids::text[]) AND p.status = 'open'
+UNION ALL
+SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at
+FROM removal_debts d
+WHERE d.convo_id = ANY (@convo_ids::text[]) AND d.settled_at IS NULL
+ORDER BY convo_id, created_at, id;
+
+-- name: CountRecentRejoins :one
+-- CountRecentRejoins counts a user's rejoin requests in a conversation since a time.
+SELECT count(*) AS requests, coalesce(min(created_at), @since::timestamptz)::timestamptz AS oldest_at
+FROM pending_welcomes
+WHERE convo_id = @convo_id AND user_did = @user_did AND kind = 'rejoin' AND created_at > @since::timestamptz;
+
+-- name: FulfilRequests :many
+-- FulfilRequests closes the open requests of devices that a commit has added.
+UPDATE pending_welcomes p
+SET status = 'fulfilled', approved_at = @now::timestamptz, epoch = @epoch::bigint
+FROM unnest(@user_dids::text[]) WITH ORDINALITY AS u (user_did, ord)
+JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
+WHERE p.convo_id = @convo_id AND p.user_did = u.user_did AND p.device_id = d.device_id AND p.status = 'open'
+RETURNING p.id, p.user_did, p.device_id, p.kind;
+
+-- name: CloseRequests :execrows
+-- CloseRequests ends what a device asked for and got (confirmed) or could not use (failed).
+UPDATE pending_welcomes SET status = @status, closed_at = @now::timestamptz
+WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND status IN ('open', 'fulfilled');
+
+-- name: DropRequests :many
+-- DropRequests ends the open requests of a user that is gone.
+UPDATE pending_welcomes SET status = 'expired', closed_at = @now::timestamptz
+WHERE convo_id = @convo_id AND user_did = @user_did AND status = 'open'
+RETURNING id;
+
+-- name: InsertRemovalDebts :exec
+INSERT INTO removal_debts (id, convo_id, user_did, device_id, leaf_index, created_at)
+SELECT i.id, @convo_id, @user_did, d.device_id, nullif(l.leaf_index, -1), @created_at::timestamptz
+FROM unnest(@ids::text[]) WITH ORDINALITY AS i (id, ord)
+JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
+JOIN unnest(@leaf_indexes::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
+ON CONFLICT (convo_id, user_did, device_id) WHERE settled_at IS NULL DO NOTHING;
+
+-- name: ListRemovalDebts :many
+SELECT id, user_did, device_id, leaf_index, created_at FROM removal_debts
+WHERE convo_id = @convo_id AND settled_at IS NULL
+ORDER BY created_at, id;
+
+-- name: SettleRemovalDebts :execrows
+-- SettleRemovalDebts settles the debts of users; no users settles all.
+UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_at = @now::timestamptz
+WHERE convo_id = @convo_id AND settled_at IS NULL
+  AND (cardinality(@user_dids::text[]) = 0 OR user_did = ANY (@user_dids::text[]));
