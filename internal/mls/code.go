@@ -14,6 +14,8 @@ type Code uint8 //nolint:errname // like syscall.Errno, a code that can also be 
 // The codes. Zero is no code.
 const (
 	_ Code = iota
+	// CodeBadEncoding: the text is not base64.
+	CodeBadEncoding
 	// CodeTruncated: the bytes end inside a value.
 	CodeTruncated
 	// CodeTrailingBytes: bytes follow where nothing may follow.
@@ -118,6 +120,7 @@ const (
 )
 
 var codeNames = [codeEnd]string{
+	CodeBadEncoding:                "BadEncoding",
 	CodeTruncated:                  "Truncated",
 	CodeTrailingBytes:              "TrailingBytes",
 	CodeLengthNotMinimal:           "LengthNotMinimal",

@@ -1,0 +1,58 @@
+package mls
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+)
+
+// KeyPackage is what a client publishes so that others can add it to groups
+// (RFC 9420 10).
+type KeyPackage struct {
+	// Raw is the encoded KeyPackage without the header of an MLSMessage: what
+	// references are computed over.
+	Raw        []byte
+	Suite      CipherSuite
+	InitKey    []byte
+	Leaf       LeafNode
+	Extensions Extensions
+	Signature  []byte
+
+	tbs []byte
+	at  int
+}
+
+// KeyPackageRef is the RFC 9420 5.2 reference of a key package, in lower-case hex.
+type KeyPackageRef string
+
+func readKeyPackage(r *reader) (k KeyPackage) {
+	k.at = r.at()
+	readVersion(r)
+	k.Suite = CipherSuite(r.u16())
+	k.InitKey = r.opaque(0)
+	k.Leaf = readLeafNode(r)
+	k.Extensions = readExtensions(r)
+	k.tbs = r.since(k.at)
+	k.Signature = r.opaque(0)
+	k.Raw = r.since(k.at)
+	return k
+}
+
+// LastResort reports whether the package may be handed out more than once (the
+// last_resort extension of the MLS extensions draft).
+func (k *KeyPackage) LastResort() bool {
+	_, ok := k.Extensions.Find(ExtensionLastResort)
+	return ok
+}
+
+// Ref returns the package's reference by the hash of its own suite. An unknown
+// suite has none: the result is "".
+func (k *KeyPackage) Ref() KeyPackageRef {
+	if !k.Suite.Known() {
+		return ""
+	}
+	return KeyPackageRef(hex.EncodeToString(refHash(k.Suite, "MLS 1.0 KeyPackage Reference", k.Raw)))
+}
+
+// InitKeyHash returns the SHA-256 of the init key, by which repeats are found
+// without keeping the key.
+func (k *KeyPackage) InitKeyHash() [sha256.Size]byte { return sha256.Sum256(k.InitKey) }

@@ -1,0 +1,173 @@
+package mls
+
+import (
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/sha512"
+	"hash"
+	"io"
+
+	"github.com/cloudflare/circl/sign/ed448"
+)
+
+// suiteSpec is what a suite means to someone who only hashes and verifies.
+type suiteSpec struct {
+	hash func() hash.Hash
+	// curve is nil for EdDSA.
+	curve elliptic.Curve
+	// dh checks an HPKE key that is a point; nil where every string of the size is a key.
+	dh func() ecdh.Curve
+	// Sizes of an HPKE key and of a signature key, in bytes, points uncompressed.
+	kemKey, sigKey int
+}
+
+// spec returns the parameters of a known suite.
+func (s CipherSuite) spec() suiteSpec {
+	switch s {
+	case SuiteX25519AES128, SuiteX25519ChaCha:
+		return suiteSpec{hash: sha256.New, kemKey: 32, sigKey: ed25519.PublicKeySize}
+	case SuiteP256AES128:
+		return suiteSpec{hash: sha256.New, curve: elliptic.P256(), dh: ecdh.P256, kemKey: 65, sigKey: 65}
+	case SuiteX448AES256, SuiteX448ChaCha:
+		return suiteSpec{hash: sha512.New, kemKey: 56, sigKey: ed448.PublicKeySize}
+	case SuiteP521AES256:
+		return suiteSpec{hash: sha512.New, curve: elliptic.P521(), dh: ecdh.P521, kemKey: 133, sigKey: 133}
+	case SuiteP384AES256:
+		return suiteSpec{hash: sha512.New384, curve: elliptic.P384(), dh: ecdh.P384, kemKey: 97, sigKey: 97}
+	}
+	panic("mls: parameters of an unknown cipher suite")
+}
+
+func (s CipherSuite) newHash() hash.Hash { return s.spec().hash() }
+
+// appendLength appends the length of a vector of n bytes in its shortest form.
+func appendLength(dst []byte, n int) []byte {
+	switch {
+	case n < 1<<6:
+		return append(dst, byte(n))
+	case n < 1<<14:
+		return append(dst, 0x40|byte(n>>8), byte(n))
+	}
+	return append(dst, 0x80|byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+// writeVector writes v with its length to a hash, which never fails.
+func writeVector(h io.Writer, v []byte) {
+	var head [4]byte
+	h.Write(appendLength(head[:0], len(v)))
+	h.Write(v)
+}
+
+// refHash is RFC 9420 5.2 for a known suite.
+func refHash(s CipherSuite, label string, value []byte) []byte {
+	h := s.newHash()
+	writeVector(h, []byte(label))
+	writeVector(h, value)
+	return h.Sum(nil)
+}
+
+// signContent builds the input of SignWithLabel (RFC 9420 5.1.2). The content may
+// come in parts, to spare the copies that joining them would take.
+func signContent(label string, content ...[]byte) []byte {
+	n := 0
+	for _, c := range content {
+		n += len(c)
+	}
+	const prefix = "MLS 1.0 "
+	b := make([]byte, 0, 8+len(prefix)+len(label)+n)
+	b = appendLength(b, len(prefix)+len(label))
+	b = append(append(b, prefix...), label...)
+	b = appendLength(b, n)
+	for _, c := range content {
+		b = append(b, c...)
+	}
+	return b
+}
+
+// verifyWithLabel reports whether sig is a signature over the content by the key,
+// for a known suite. A key that is none verifies nothing. Compressed points are taken: whether a
+// key may be compressed is the policy's decision, and its bytes are signed with the rest.
+func (s CipherSuite) verifyWithLabel(key, sig []byte, label string, content ...[]byte) bool {
+	msg := signContent(label, content...)
+	spec := s.spec()
+	switch {
+	case spec.curve != nil:
+		pub, code := parsePoint(spec.curve, key)
+		if code != 0 {
+			return false
+		}
+		h := spec.hash()
+		h.Write(msg)
+		return ecdsa.VerifyASN1(pub, h.Sum(nil), sig)
+	case len(key) != spec.sigKey:
+		return false
+	case spec.sigKey == ed448.PublicKeySize:
+		return ed448.Verify(key, msg, sig, "")
+	}
+	// The options refuse nothing; a wrong length of sig is an error, where Verify would panic on a key only.
+	return ed25519.VerifyWithOptions(key, msg, sig, &ed25519.Options{Hash: crypto.Hash(0)}) == nil
+}
+
+// parsePoint reads a public key, compressed or not, and checks that it is on the curve.
+func parsePoint(curve elliptic.Curve, key []byte) (*ecdsa.PublicKey, Code) {
+	size := (curve.Params().BitSize + 7) / 8
+	switch len(key) {
+	case 1 + 2*size:
+	case 1 + size:
+		x, y := elliptic.UnmarshalCompressed(curve, key)
+		if x == nil {
+			return nil, CodeBadPoint
+		}
+		key = make([]byte, 1+2*size)
+		key[0] = 4
+		x.FillBytes(key[1 : 1+size])
+		y.FillBytes(key[1+size:])
+	default:
+		return nil, CodeBadKeySize
+	}
+	pub, err := ecdsa.ParseUncompressedPublicKey(curve, key)
+	if err != nil {
+		return nil, CodeBadPoint
+	}
+	return pub, 0
+}
+
+// checkSignatureKey checks size and point of a signature key of a known suite.
+func (s CipherSuite) checkSignatureKey(key []byte, allowCompressed bool) Code {
+	spec := s.spec()
+	if spec.curve == nil {
+		if len(key) != spec.sigKey {
+			return CodeBadKeySize
+		}
+		return 0
+	}
+	if _, code := parsePoint(spec.curve, key); code != 0 {
+		return code
+	}
+	if len(key) != spec.sigKey && !allowCompressed {
+		return CodeCompressedPoint
+	}
+	return 0
+}
+
+// checkKEMKey checks size and point of an HPKE key of a known suite. RFC 9180 has
+// no compressed form, so there is no flag.
+func (s CipherSuite) checkKEMKey(key []byte) Code {
+	spec := s.spec()
+	if len(key) != spec.kemKey {
+		if spec.dh != nil && len(key) == (spec.kemKey+1)/2 {
+			return CodeCompressedPoint
+		}
+		return CodeBadKeySize
+	}
+	if spec.dh != nil {
+		if _, err := spec.dh().NewPublicKey(key); err != nil {
+			return CodeBadPoint
+		}
+	}
+	return 0
+}
