@@ -1,0 +1,40 @@
+package auth_test
+
+import (
+	"testing"
+	"time"
+
+	"mls-server/internal/auth"
+	"mls-server/internal/authtest"
+	"mls-server/internal/egress"
+)
+
+// BenchmarkAuthenticate measures a whole check with a cached document; nearly
+// all of it is the signature.
+func BenchmarkAuthenticate(b *testing.B) {
+	for name, curve := range map[string]authtest.Curve{"ES256K": authtest.K256, "ES256": authtest.P256} {
+		b.Run(name, func(b *testing.B) {
+			dir := authtest.NewDirectory(b, nil)
+			client, err := egress.New(egress.Config{Allow: dir.HostPorts()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			a, err := auth.New(auth.Config{
+				ServiceDID: serviceDID, ServiceID: serviceID, EnforceLXM: true, EnforceJTI: false, JTITTL: time.Minute,
+				Resolver: auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL()}),
+				Replays:  auth.NewMemoryReplays(1000, nil), HashSecret: make([]byte, 32),
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			id := dir.NewIdentity(curve)
+			header := id.Bearer(serviceDID, standard.NSID, id.ExpiresIn(time.Hour))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := a.Authenticate(b.Context(), standard, header); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

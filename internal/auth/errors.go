@@ -1,0 +1,44 @@
+package auth
+
+import (
+	"net/http"
+	"time"
+
+	"mls-server/lexrt"
+)
+
+// Names of the errors that Authenticate returns, as atproto's own server spells
+// them; ReplayedToken is ours. All have status 401, except ServiceUnavailable,
+// which is the 503 of a server that cannot reach any store of used tokens.
+const (
+	NameAuthMissing         = "AuthMissing"
+	NameBadJwt              = "BadJwt"
+	NameBadJwtType          = "BadJwtType"
+	NameBadJwtSignature     = "BadJwtSignature"
+	NameJwtExpired          = "JwtExpired"
+	NameBadJwtAudience      = "BadJwtAudience"
+	NameBadJwtLexiconMethod = "BadJwtLexiconMethod"
+	NameBadJwtIss           = "BadJwtIss"
+	NameUnresolvedDid       = "UnresolvedDid"
+	NameReplayedToken       = "ReplayedToken"
+	NameServiceUnavailable  = "ServiceUnavailable"
+)
+
+// ErrorNames lists every error name that Authenticate can return.
+func ErrorNames() []string {
+	return []string{
+		NameAuthMissing, NameBadJwt, NameBadJwtType, NameBadJwtSignature, NameJwtExpired, NameBadJwtAudience,
+		NameBadJwtLexiconMethod, NameBadJwtIss, NameUnresolvedDid, NameReplayedToken, NameServiceUnavailable,
+	}
+}
+
+func unauthorized(name, message string) *lexrt.Error {
+	return &lexrt.Error{Name: name, Status: http.StatusUnauthorized, Message: message}
+}
+
+func unavailable() *lexrt.Error {
+	return &lexrt.Error{
+		Name: NameServiceUnavailable, Status: http.StatusServiceUnavailable,
+		Message: "Tokens cannot be checked at the moment, retry in 2 seconds", RetryAfter: 2 * time.Second,
+	}
+}
