@@ -1,0 +1,61 @@
+package lexrt
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// Body is the input of a method that does not take JSON.
+type Body struct {
+	io.Reader
+	// ContentType is the media type that the client gave.
+	ContentType string
+}
+
+// StreamBody returns the request's stream with its content type.
+func (r *Request) StreamBody() *Body { return &Body{Reader: r.Stream, ContentType: r.ContentType} }
+
+// ResponseFunc is a function that is a Response.
+type ResponseFunc func(dst []byte) []byte
+
+// AppendJSON calls f.
+func (f ResponseFunc) AppendJSON(dst []byte) []byte { return f(dst) }
+
+// Answer turns what a handler returned into what an Endpoint returns: a nil
+// pointer becomes no Response at all.
+func Answer[P interface {
+	*T
+	Response
+}, T any](out P, err error) (Response, error) {
+	if err != nil || out == nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ContentTypeSetter is what the writer given to a RawEndpoint implements when the
+// method's output is not of one fixed content type.
+type ContentTypeSetter interface {
+	// SetContentType must be called before the first Write.
+	SetContentType(mediaType string)
+}
+
+// Subscribed sends the messages of a subscription. It is used by one goroutine at a time.
+type Subscribed interface {
+	// Send writes one message. The type is the full one, for example
+	// "com.example.subscribe#note"; how it is framed is the runtime's matter.
+	Send(typ string, message Response) error
+}
+
+// SubscriptionEndpoint is the Endpoint of a subscription.
+type SubscriptionEndpoint func(ctx context.Context, req *Request, out Subscribed) error
+
+// SubscriptionRegistrar is the Registrar of a package with subscriptions.
+type SubscriptionRegistrar interface {
+	Registrar
+	HandleSubscription(m *Method, e SubscriptionEndpoint)
+}
+
+// ErrNoMessage is returned when a nil message is sent.
+var ErrNoMessage = errors.New("lexrt: there is no message to send")

@@ -1,0 +1,205 @@
+package lexrt
+
+import (
+	"encoding/base32"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// CID is the target of a cid-link: a CID of version 1, in lower-case base32, of
+// codec dag-cbor or raw, with a SHA-256 hash, as the atproto data model asks.
+type CID string
+
+// CIDString is a string of format "cid": any CID in its text form.
+type CIDString = syntax.CID
+
+var errCID = errors.New("must be a CID of version 1 with codec dag-cbor or raw and a SHA-256 hash")
+
+var cidEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// ParseCID checks that s is a CID that a cid-link may hold.
+func ParseCID(s string) (CID, error) {
+	// "b", then 4 bytes of prefix and 32 of hash in base32.
+	if len(s) != 59 || s[0] != 'b' {
+		return "", errCID
+	}
+	raw, err := cidEncoding.DecodeString(s[1:])
+	if err != nil || len(raw) != 36 || raw[0] != 1 || raw[2] != 0x12 || raw[3] != 32 {
+		return "", errCID
+	}
+	if raw[1] != 0x71 && raw[1] != 0x55 {
+		return "", errCID
+	}
+	return CID(s), nil
+}
+
+// Blob refers to uploaded data.
+type Blob struct {
+	Ref      CID
+	MIMEType string
+	// Size is in bytes.
+	Size int64
+}
+
+// Raw is the JSON text of a value that the schema leaves open. It is never
+// written back differently than it was read.
+type Raw []byte
+
+// AppendJSON appends the text, or null when there is none.
+func (r Raw) AppendJSON(dst []byte) []byte {
+	if len(r) == 0 {
+		return append(dst, "null"...)
+	}
+	return append(dst, r...)
+}
+
+// MarshalJSON returns the text, or null when there is none.
+func (r Raw) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
+
+// UnmarshalJSON keeps a copy of b.
+func (r *Raw) UnmarshalJSON(b []byte) error {
+	*r = append((*r)[:0], b...)
+	return nil
+}
+
+// RawUnion is a member of an open union that the schema does not know: its $type and its whole JSON.
+type RawUnion struct {
+	Type string
+	JSON Raw
+}
+
+// AppendJSON appends the member's JSON as it was read.
+func (u RawUnion) AppendJSON(dst []byte) []byte { return u.JSON.AppendJSON(dst) }
+
+// OptNull is a member that may be absent, null or a value. The zero value is absent.
+type OptNull[T any] struct {
+	value *T
+	set   bool
+}
+
+// Null returns the OptNull that is written as null.
+func Null[T any]() OptNull[T] { return OptNull[T]{set: true} }
+
+// Some returns the OptNull that holds v.
+func Some[T any](v T) OptNull[T] { return OptNull[T]{value: &v, set: true} }
+
+// Set makes o hold a new zero value and returns it.
+func (o *OptNull[T]) Set() *T {
+	o.set = true
+	return New(&o.value)
+}
+
+// SetNull makes o null.
+func (o *OptNull[T]) SetNull() { *o = OptNull[T]{set: true} }
+
+// Get returns the value, or nil when there is none.
+func (o *OptNull[T]) Get() *T { return o.value }
+
+// IsAbsent reports whether the member is not written at all.
+func (o *OptNull[T]) IsAbsent() bool { return !o.set }
+
+// IsNull reports whether the member is written as null.
+func (o *OptNull[T]) IsNull() bool { return o.set && o.value == nil }
+
+// checkUnknown says what keeps a validated JSON object from being the value of an "unknown".
+func checkUnknown(raw []byte) string {
+	for key, value := range members(raw) {
+		typ, _ := unquote(value)
+		if key == "$bytes" || key == "$link" || key == "$type" && typ == "blob" {
+			return "must be an object, not bytes, a link or a blob"
+		}
+	}
+	return checkObject(raw)
+}
+
+// checkObject says where a validated JSON object leaves the atproto data model
+// (https://atproto.com/specs/data-model), or "".
+func checkObject(raw []byte) string {
+	for key, value := range members(raw) {
+		switch key {
+		case "$type":
+			if typ, ok := unquote(value); !ok || typ == "" {
+				return "must follow the data model: $type must be a string that is not empty"
+			}
+		case "$bytes":
+			return checkBytesObject(raw)
+		case "$link":
+			if _, problem := parseLink(raw); problem != "" {
+				return "must follow the data model: a link " + problem
+			}
+			return ""
+		}
+		if problem := checkData(value); problem != "" {
+			return problem
+		}
+	}
+	return ""
+}
+
+func checkBytesObject(raw []byte) string {
+	const problem = "must follow the data model: $bytes must be the one member and base64"
+	text, ok := bytesText(raw)
+	if !ok {
+		return problem
+	}
+	text, err := trimPadding(text)
+	if err != nil {
+		return problem
+	}
+	if _, err := decodeBase64(text, false); err != nil {
+		return problem
+	}
+	return ""
+}
+
+func checkData(value jsontext.Value) string {
+	switch value.Kind() {
+	case '0':
+		if _, ok := parseInt(value); !ok {
+			return "must follow the data model: numbers must be integers of 64 bits"
+		}
+	case '{':
+		return checkObject(value)
+	case '[':
+		for _, item := range items(value) {
+			if problem := checkData(item); problem != "" {
+				return problem
+			}
+		}
+	}
+	return ""
+}
+
+// items iterates over a validated array.
+func items(raw []byte) func(yield func(int, jsontext.Value) bool) {
+	return func(yield func(int, jsontext.Value) bool) {
+		dec := jsontext.NewDecoder(strings.NewReader(string(raw)))
+		if _, err := dec.ReadToken(); err != nil {
+			return
+		}
+		for i := 0; dec.PeekKind() != ']'; i++ {
+			value, err := dec.ReadValue()
+			if err != nil || !yield(i, value) {
+				return
+			}
+		}
+	}
+}
+
+// pointer writes segments as a JSON pointer (RFC 6901).
+func pointer(tokens []segment) string {
+	var b strings.Builder
+	for _, t := range tokens {
+		b.WriteByte('/')
+		if t.name == "" && t.index >= 0 {
+			b.WriteString(strconv.Itoa(t.index))
+			continue
+		}
+		b.WriteString(strings.ReplaceAll(strings.ReplaceAll(t.name, "~", "~0"), "/", "~1"))
+	}
+	return b.String()
+}

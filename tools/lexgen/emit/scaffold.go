@@ -1,0 +1,44 @@
+package emit
+
+import (
+	"bytes"
+	"go/format"
+	"strings"
+
+	"github.com/dave/jennifer/jen"
+
+	"mls-server/tools/lexgen/ir"
+)
+
+// Scaffold writes the first version of one handler. It is meant to be edited and
+// is never written over, so it has no header.
+func Scaffold(m *ir.Method, opt Options, pkg, pkgPath string) (File, error) {
+	e := &emitter{opt: opt}
+	f := jen.NewFilePathName(pkgPath, pkg)
+	f.NoFormat = true
+	f.ImportName(opt.Runtime, "lexrt")
+	f.ImportName(opt.ImportPath, opt.Package)
+	params, results := e.signature(m, opt.ImportPath)
+	var ret []jen.Code
+	for range len(results) - 1 {
+		ret = append(ret, jen.Nil())
+	}
+	ret = append(ret, jen.Op("&").Add(e.rt("Error")).Values(jen.Dict{
+		jen.Id("Name"): jen.Lit("MethodNotImplemented"), jen.Id("Status"): jen.Lit(501), jen.Id("Message"): jen.Lit("this method is not implemented yet"),
+	}))
+	f.Add(doc(handlerDoc(m)).Func().Params(jen.Id("h").Op("*").Id("Handlers")).Id(m.GoName).Params(params...).Params(results...).Block(jen.Return(ret...)))
+	var raw bytes.Buffer
+	if err := f.Render(&raw); err != nil {
+		return File{}, err
+	}
+	src, err := format.Source(raw.Bytes())
+	if err != nil {
+		return File{}, err
+	}
+	return File{Name: scaffoldName(m), Data: src}, nil
+}
+
+// scaffoldName is the lexicon's name in lower case.
+func scaffoldName(m *ir.Method) string {
+	return strings.ToLower(m.NSID[strings.LastIndexByte(m.NSID, '.')+1:]) + ".go"
+}

@@ -1,0 +1,281 @@
+package emit
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/dave/jennifer/jen"
+
+	"mls-server/lexrt"
+	"mls-server/tools/lexgen/ir"
+	"mls-server/tools/lexgen/lexicon"
+)
+
+func (e *emitter) lexiconFile(l *ir.Lexicon) (File, error) {
+	u := e.newUnit(l.GoFile, l)
+	for _, d := range l.Decls {
+		switch d := d.(type) {
+		case *ir.Struct:
+			u.structDecl(d)
+		case *ir.Union:
+			u.unionDecl(d)
+		case *ir.Slice:
+			u.sliceDecl(d)
+		case *ir.Enum:
+			u.enumDecl(d)
+		case *ir.Token:
+			u.add(d.GoName, doc(d.GoName+" is the token "+d.Value+".", d.Doc), jen.Const().Id(d.GoName).Op("=").Lit(d.Value))
+		case *ir.Alias:
+			u.add(d.GoName, doc(d.GoName+" is "+kindText(d.Target)+".", d.Doc), jen.Type().Id(d.GoName).Op("=").Add(u.goType(d.Target)))
+		case *ir.PermissionSet:
+			u.permissionSet(d)
+		}
+	}
+	return u.finish()
+}
+
+func kindText(t *ir.Type) string {
+	if t.Kind == ir.StructKind {
+		return "another name of " + t.Struct.GoName
+	}
+	return "a value of the lexicon type " + string(t.Schema.Kind())
+}
+
+var formatTypes = map[lexrt.Format]string{
+	lexrt.FormatATIdentifier: "AtIdentifier", lexrt.FormatATURI: "ATURI", lexrt.FormatCID: "CIDString", lexrt.FormatDatetime: "Datetime",
+	lexrt.FormatDID: "DID", lexrt.FormatHandle: "Handle", lexrt.FormatLanguage: "Language", lexrt.FormatNSID: "NSID",
+	lexrt.FormatRecordKey: "RecordKey", lexrt.FormatTID: "TID", lexrt.FormatURI: "URI",
+}
+
+// goType is the Go type of t, without pointer.
+func (e *emitter) goType(t *ir.Type) *jen.Statement {
+	switch t.Kind {
+	case ir.Bool:
+		return jen.Bool()
+	case ir.Int:
+		if t.Enum != nil {
+			return jen.Id(t.Enum.GoName)
+		}
+		return jen.Int64()
+	case ir.String:
+		if t.Enum != nil {
+			return jen.Id(t.Enum.GoName)
+		}
+		if s, ok := t.Schema.(*lexicon.String); ok && s.Format != lexrt.FormatNone {
+			return e.rt(formatTypes[s.Format])
+		}
+		return jen.String()
+	case ir.Bytes:
+		return jen.Index().Byte()
+	case ir.CID:
+		return e.rt("CID")
+	case ir.Blob:
+		return e.rt("Blob")
+	case ir.Unknown, ir.Raw:
+		return e.rt("Raw")
+	case ir.Array:
+		return jen.Index().Add(e.goType(t.Elem))
+	case ir.StructKind:
+		return jen.Id(t.Struct.GoName)
+	case ir.UnionKind:
+		return jen.Id(t.Union.GoName)
+	case ir.SliceKind:
+		return jen.Id(t.Slice.GoName)
+	}
+	return jen.Any()
+}
+
+func (e *emitter) fieldType(f *ir.Field) *jen.Statement {
+	t := e.goType(f.Type)
+	switch f.Mode {
+	case ir.Pointer:
+		return jen.Op("*").Add(t)
+	case ir.OptNull:
+		return e.rt("OptNull").Types(t)
+	default:
+		return t
+	}
+}
+
+func (u *unit) structDecl(s *ir.Struct) {
+	u.add(s.GoName, doc(structDoc(s), s.Doc), jen.Type().Id(s.GoName).StructFunc(func(g *jen.Group) {
+		for _, f := range s.Fields {
+			if text := fieldDoc(f); text != "" {
+				g.Add(comment(text))
+			}
+			g.Id(f.GoName).Add(u.fieldType(f))
+		}
+	}))
+	if s.Role == ir.RoleParams {
+		u.paramsCodec(s)
+		u.validate(s)
+		return
+	}
+	if s.Record != nil {
+		u.recordConsts(s)
+	}
+	u.decode(s)
+	u.encode(s)
+	u.validate(s)
+	for _, un := range s.Unions {
+		u.add(s.GoName+"."+marker(un), jen.Func().Params(jen.Op("*").Id(s.GoName)).Id(marker(un)).Params().Block())
+	}
+}
+
+func structDoc(s *ir.Struct) string {
+	switch {
+	case s.Role == ir.RoleParams:
+		return s.GoName + " has the parameters of " + s.Ref + "."
+	case s.Role == ir.RoleInput:
+		return s.GoName + " is the input of " + s.Ref + "."
+	case s.Role == ir.RoleOutput:
+		return s.GoName + " is the output of " + s.Ref + "."
+	case s.Role == ir.RoleRecord:
+		return s.GoName + " is a record of the collection " + s.Ref + "."
+	case s.TypeName == "":
+		return s.GoName + " is the object at " + s.Path + " in " + s.Ref + "."
+	}
+	return s.GoName + " is " + s.Ref + "."
+}
+
+// fieldDoc is the description and the constraints of a field.
+func fieldDoc(f *ir.Field) string {
+	var parts []string
+	if d := strings.TrimSpace(f.Doc()); d != "" {
+		parts = append(parts, d)
+	}
+	if c := limitsText(f); c != "" {
+		parts = append(parts, c)
+	}
+	return strings.Join(parts, "\n")
+}
+
+func limitsText(f *ir.Field) string {
+	var out []string
+	add := func(text string, v *int64) {
+		if v != nil {
+			out = append(out, strings.Replace(text, "#", strconv.FormatInt(*v, 10), 1))
+		}
+	}
+	switch s := f.Type.Schema.(type) {
+	case *lexicon.String:
+		add("at least # bytes", s.MinLength)
+		add("at most # bytes", s.MaxLength)
+		add("at least # characters", s.MinGraphemes)
+		add("at most # characters", s.MaxGraphemes)
+		if s.Default != nil {
+			out = append(out, "default "+strconv.Quote(*s.Default))
+		}
+		if s.Const != nil {
+			out = append(out, "always "+strconv.Quote(*s.Const))
+		}
+	case *lexicon.Integer:
+		add("at least #", s.Minimum)
+		add("at most #", s.Maximum)
+		add("default #", s.Default)
+		add("always #", s.Const)
+	case *lexicon.Boolean:
+		if s.Default != nil {
+			out = append(out, "default "+strconv.FormatBool(*s.Default))
+		}
+		if s.Const != nil {
+			out = append(out, "always "+strconv.FormatBool(*s.Const))
+		}
+	case *lexicon.Bytes:
+		add("at least # bytes", s.MinLength)
+		add("at most # bytes", s.MaxLength)
+	case *lexicon.Array:
+		add("at least # items", s.MinLength)
+		add("at most # items", s.MaxLength)
+	case *lexicon.Blob:
+		add("at most # bytes", s.MaxSize)
+		if len(s.Accept) > 0 {
+			out = append(out, "of type "+strings.Join(s.Accept, ", "))
+		}
+	}
+	switch {
+	case f.Nullable && f.Required:
+		out = append(out, "nil is null")
+	case f.Mode == ir.Pointer && !f.Required, f.Mode == ir.Nil && !f.Required:
+		out = append(out, "optional")
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	text := strings.Join(out, ", ")
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+func (u *unit) enumDecl(d *ir.Enum) {
+	what := " is an open set of values: others than the constants are accepted."
+	if d.Closed {
+		what = " is a closed set of values."
+	}
+	base := jen.String()
+	if d.Int {
+		base = jen.Int64()
+	}
+	u.add(d.GoName, doc(d.GoName+what, d.Doc), jen.Type().Id(d.GoName).Add(base))
+	u.file.Add(jen.Comment("// The values of " + d.GoName + "."))
+	u.file.Const().DefsFunc(func(g *jen.Group) {
+		for _, v := range d.Values {
+			u.planned = append(u.planned, v.GoName)
+			if d.Int {
+				g.Id(v.GoName).Id(d.GoName).Op("=").Op(strconv.FormatInt(v.Int, 10))
+				continue
+			}
+			g.Id(v.GoName).Id(d.GoName).Op("=").Lit(v.Text)
+		}
+	})
+	u.file.Line()
+	u.add(d.GoName+".Known", doc("Known reports whether v is one of the constants."),
+		jen.Func().Params(jen.Id("v").Id(d.GoName)).Id("Known").Params().Bool().Block(
+			jen.Switch(jen.Id("v")).Block(
+				jen.CaseFunc(func(g *jen.Group) {
+					for _, v := range d.Values {
+						g.Id(v.GoName)
+					}
+				}).Block(jen.Return(jen.True())),
+			),
+			jen.Return(jen.False()),
+		))
+}
+
+func (u *unit) sliceDecl(d *ir.Slice) {
+	u.add(d.GoName, doc(d.GoName+" is "+d.Ref+".", d.Doc), jen.Type().Id(d.GoName).Index().Add(u.goType(d.Elem)))
+	t := &ir.Type{Kind: ir.Array, Schema: d.Schema, Elem: d.Elem}
+	u.helpers(d.GoName,
+		u.decodeCall(t, jen.Id("v"), true),
+		u.appendCall(t, jen.Id("v"), true),
+		u.checkCall(t, jen.Id("v"), true))
+}
+
+// helpers writes the codec functions of a type that is not a struct.
+func (u *unit) helpers(name string, decode, appendTo, check jen.Code) {
+	u.add("decode"+name, jen.Func().Id("decode"+name).Params(jen.Id("v").Op("*").Id(name), jen.Id("d").Op("*").Add(u.rt("Decoder"))).Block(decode))
+	u.add("append"+name, jen.Func().Id("append"+name).Params(jen.Id("v").Op("*").Id(name), jen.Id("b").Index().Byte()).Index().Byte().Block(jen.Return(appendTo)))
+	if check == nil {
+		check = jen.Null()
+	}
+	u.add("check"+name, jen.Func().Id("check"+name).Params(jen.Id("v").Op("*").Id(name), jen.Id("c").Op("*").Add(u.rt("Checker"))).Block(check))
+}
+
+func (u *unit) recordConsts(s *ir.Struct) {
+	name := s.GoName + "Collection"
+	u.add(name, doc(name+" is the collection of "+s.GoName+" records, and their $type."), jen.Const().Id(name).Op("=").Lit(s.TypeName))
+	key := s.GoName + "Key"
+	u.add(key, doc(key+" says what record keys the collection has."), jen.Const().Id(key).Op("=").Lit(s.Record.Key))
+}
+
+func (u *unit) permissionSet(d *ir.PermissionSet) {
+	u.add(d.GoName, doc(d.GoName+" is the permission set "+d.ID+".", d.Schema.Title, d.Schema.Detail, d.Schema.Description),
+		jen.Const().Id(d.GoName).Op("=").Lit(d.ID))
+	var lxm []jen.Code
+	for _, p := range d.Schema.Permissions {
+		for _, m := range p.LXM {
+			lxm = append(lxm, jen.Lit(m))
+		}
+	}
+	name := d.GoName + "LXM"
+	u.add(name, doc(name+" lists the methods that the permission set "+d.ID+" allows."), jen.Var().Id(name).Op("=").Index().String().Values(lxm...))
+}

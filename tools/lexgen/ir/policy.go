@@ -1,0 +1,140 @@
+package ir
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"mls-server/tools/lexgen/lexicon"
+)
+
+// Policy is what a server decides about its methods and lexicons cannot say.
+type Policy struct {
+	// File names the policy in problems.
+	File string `json:"-"`
+	// Statuses gives error names an HTTP status; all others have 400.
+	Statuses map[string]int `json:"statuses"`
+	// Methods has the exceptions, by NSID.
+	Methods map[string]MethodPolicy `json:"methods"`
+	// Violations gives broken constraints a declared error: NSID, then "POINTER RULE", then the name.
+	Violations map[string]map[string]string `json:"violations"`
+	// Names gives places (as problems spell them) another Go name.
+	Names map[string]string `json:"names"`
+}
+
+// MethodPolicy is the policy of one method.
+type MethodPolicy struct {
+	// RateClass is "default" when it is left out.
+	RateClass string `json:"rateClass"`
+	// MaxBody is in bytes; 0 means that the schema decides.
+	MaxBody    int64 `json:"maxBody"`
+	Privileged bool  `json:"privileged"`
+}
+
+// ParsePolicy reads a policy file strictly.
+func ParsePolicy(file string, data []byte) (*Policy, error) {
+	p := &Policy{File: file}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(p); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // a Decoder returns io.EOF itself
+		return nil, fmt.Errorf("%s: the file goes on after the end of its JSON value", file)
+	}
+	return p, nil
+}
+
+// Status is the HTTP status of an error name.
+func (p *Policy) Status(name string) int {
+	if s := p.Statuses[name]; s != 0 {
+		return s
+	}
+	return 400
+}
+
+// DefaultMaxBody bounds, in bytes, an input that its schema does not bound when there is no policy.
+const DefaultMaxBody = 1 << 20
+
+func (b *builder) applyPolicy(m *Method) {
+	p := b.opt.Policy
+	mp := p.Methods[m.NSID]
+	m.RateClass, m.Privileged = mp.RateClass, mp.Privileged
+	if m.RateClass == "" {
+		m.RateClass = "default"
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.Violations[m.NSID])) {
+		name := p.Violations[m.NSID][key]
+		pointer, rule, ok := strings.Cut(key, " ")
+		if !ok || !strings.HasPrefix(pointer, "/") {
+			b.policyError("the violation %q of %s must be a JSON pointer, a space and a constraint", key, m.NSID)
+			continue
+		}
+		if !slices.ContainsFunc(m.Errors, func(e *MethodError) bool { return e.Name == name }) {
+			b.policyError("the violation %q of %s names the error %s, which the method does not declare", key, m.NSID, name)
+			continue
+		}
+		m.Violations = append(m.Violations, Violation{Pointer: pointer, Rule: rule, Error: name, Status: p.Status(name)})
+	}
+	if m.Input == nil {
+		if mp.MaxBody != 0 {
+			b.policyError("the method %s has a maxBody but no input", m.NSID)
+		}
+		return
+	}
+	if m.MaxBody = mp.MaxBody; m.MaxBody != 0 {
+		return
+	}
+	bound, why := bodyBound(m.Input)
+	switch {
+	case why == "":
+		m.MaxBody = bound
+	case p.File == "":
+		m.MaxBody = DefaultMaxBody
+	default:
+		b.policyError("the input of %s has no size bound (%s); give the method a \"maxBody\" in bytes", m.NSID, why)
+	}
+}
+
+func (b *builder) policyError(format string, args ...any) {
+	b.diags = append(b.diags, lexicon.Diag{Severity: lexicon.Error, File: b.opt.Policy.File, Rule: "policy", Message: fmt.Sprintf(format, args...)})
+}
+
+// policyDiags reports what the policy says about things that do not exist.
+func (b *builder) policyDiags() {
+	p := b.opt.Policy
+	known := map[string]bool{}
+	var ids []string
+	for _, m := range b.model.Methods {
+		known[m.NSID] = true
+		ids = append(ids, m.NSID)
+	}
+	check := func(id, where string) {
+		if known[id] {
+			return
+		}
+		hint := ""
+		if near := lexicon.Nearest(id, ids); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		b.policyError("%q under %q is not a method%s", id, where, hint)
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.Methods)) {
+		check(id, "methods")
+		if mb := p.Methods[id].MaxBody; mb < 0 {
+			b.policyError("the maxBody of %s must not be negative", id)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.Violations)) {
+		check(id, "violations")
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Statuses)) {
+		if s := p.Statuses[name]; s < 400 || s > 599 {
+			b.policyError("the status of %s must be from 400 to 599", name)
+		}
+	}
+}

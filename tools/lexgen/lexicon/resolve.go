@@ -1,0 +1,220 @@
+package lexicon
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mls-server/lexrt"
+)
+
+// nsidProblem says why s is not an NSID, or "".
+func nsidProblem(s string) string {
+	switch {
+	case lexrt.FormatNSID.Valid(s):
+		return ""
+	case s == "":
+		return "it is empty"
+	case strings.Count(s, ".") < 2:
+		return "it needs at least three parts with dots between them"
+	case len(s) > 317:
+		return "it is longer than 317 characters"
+	}
+	parts := strings.Split(s, ".")
+	for i, part := range parts {
+		switch {
+		case part == "":
+			return "it has an empty part"
+		case i == len(parts)-1 && !plainName(part):
+			return "the last part " + strconv.Quote(part) + " may have only letters and digits and must start with a letter"
+		case len(part) > 63:
+			return "the part " + strconv.Quote(part[:16]+"…") + " is longer than 63 characters"
+		}
+	}
+	return "it has characters that a domain name cannot have"
+}
+
+// Set is a set of lexicons that refer to each other.
+type Set struct {
+	// Files are sorted by id.
+	Files []*File
+	byID  map[string]*File
+}
+
+// File returns the lexicon of the id or nil.
+func (s *Set) File(id string) *File { return s.byID[id] }
+
+// Lookup returns the definition of a full reference ("nsid" or "nsid#name") or nil.
+func (s *Set) Lookup(ref string) *Def {
+	id, frag, has := strings.Cut(ref, "#")
+	if !has {
+		frag = "main"
+	}
+	f := s.byID[id]
+	if f == nil {
+		return nil
+	}
+	return f.Def(frag)
+}
+
+func (s *Set) add(files []*File, diags *Diags) {
+	slices.SortFunc(files, func(a, b *File) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Path, b.Path)) })
+	for _, f := range files {
+		if f.ID == "" {
+			continue // reported
+		}
+		if first := s.byID[f.ID]; first != nil {
+			*diags = append(*diags, f.Diag(Error, f.root.Get("id"), "id-duplicate", "the id "+f.ID+" is already that of "+first.Path, "one lexicon has one file; remove or rename one"))
+			continue
+		}
+		s.byID[f.ID] = f
+		s.Files = append(s.Files, f)
+	}
+}
+
+// resolver binds references and checks what needs more than one file.
+type resolver struct {
+	set   *Set
+	opt   Options
+	file  *File
+	diags Diags
+}
+
+func (r *resolver) run() {
+	for _, f := range r.set.Files {
+		r.file = f
+		for _, d := range f.Defs {
+			Walk(d.Schema, r.visit)
+		}
+	}
+}
+
+func (r *resolver) errorf(n *Node, rule, message, hint string) {
+	r.diags = append(r.diags, r.file.Diag(Error, n, rule, message, hint))
+}
+
+func (r *resolver) visit(s Schema) {
+	switch s := s.(type) {
+	case *Ref:
+		r.bind(s)
+		if s.Target != nil {
+			r.refTarget(s)
+		}
+	case *Union:
+		r.union(s)
+	}
+}
+
+func (r *resolver) bind(s *Ref) {
+	id, frag, has := strings.Cut(s.Ref, "#")
+	if id == "" {
+		id = r.file.ID
+	}
+	if !has {
+		frag = "main"
+	}
+	at := s.node
+	if ref := at.Get("ref"); ref != nil {
+		at = ref
+	}
+	f := r.set.byID[id]
+	if f == nil {
+		var ids []string
+		for _, other := range r.set.Files {
+			ids = append(ids, other.ID)
+		}
+		hint := "add its file to the folder, or correct the reference"
+		if near := Nearest(id, ids); near != "" {
+			hint = "did you mean " + strconv.Quote(near) + "? Otherwise add its file to the folder"
+		}
+		r.errorf(at, "ref-unknown", "the reference "+strconv.Quote(s.Ref)+" names a lexicon that is not here: "+id, hint)
+		return
+	}
+	if s.Target = f.Def(frag); s.Target != nil {
+		return
+	}
+	if n := f.root.Get("defs"); n.Get(frag) != nil {
+		return // reported where it is defined
+	}
+	var names []string
+	for _, d := range f.Defs {
+		names = append(names, d.Name)
+	}
+	hint := "it has " + strings.Join(names, ", ")
+	if near := Nearest(frag, names); near != "" {
+		hint = "did you mean " + strconv.Quote(strings.TrimSuffix(s.Ref, "#"+frag)+"#"+near) + "?"
+	}
+	r.errorf(at, "ref-unknown", "the reference "+strconv.Quote(s.Ref)+" names a definition that "+f.ID+" does not have", hint)
+}
+
+func (r *resolver) refTarget(s *Ref) {
+	k := s.Target.Schema.Kind()
+	hint := ""
+	switch {
+	case k == KindToken:
+		hint = `use a string with the token's full name under "knownValues"`
+	case k == KindUnion && r.opt.NamedUnions:
+		return
+	case k == KindRef, k == KindUnion, k == KindParams, k == KindUnknown:
+	case k.Primary() && k != KindRecord:
+	default:
+		return
+	}
+	at := s.node
+	if ref := at.Get("ref"); ref != nil {
+		at = ref
+	}
+	r.errorf(at, "ref-target", "the reference "+strconv.Quote(s.Ref)+" names a definition of type "+strconv.Quote(string(k))+", which cannot be referred to ("+s.Target.File.Path+")", hint)
+}
+
+func (r *resolver) union(s *Union) {
+	seen := map[*Def]bool{}
+	for _, m := range s.Refs {
+		r.bind(m)
+		if m.Target == nil {
+			continue
+		}
+		if seen[m.Target] {
+			r.errorf(m.node, "union-duplicate", "the union names "+m.Target.Ref()+" twice", "remove one")
+			continue
+		}
+		seen[m.Target] = true
+		if k := m.Target.Schema.Kind(); k != KindObject && k != KindRecord {
+			hint := "only these have a $type to tell the members apart by; wrap the value into an object"
+			if k == KindToken {
+				hint = `use a string with the tokens' full names under "knownValues"`
+			}
+			r.errorf(m.node, "union-member", "a member of a union must be an object or a record, and "+m.Target.Ref()+" is of type "+strconv.Quote(string(k)), hint)
+		}
+	}
+}
+
+// Walk calls visit for s and every schema inside it, in the file's order. The
+// members of a union are not visited: they are references.
+func Walk(s Schema, visit func(Schema)) {
+	if s == nil {
+		return
+	}
+	visit(s)
+	switch s := s.(type) {
+	case *Array:
+		Walk(s.Items, visit)
+	case *Object:
+		for _, q := range s.Properties {
+			Walk(q.Schema, visit)
+		}
+	case *Record:
+		Walk(s.Object, visit)
+	case *Method:
+		if s.Params != nil {
+			Walk(s.Params, visit)
+		}
+		for _, b := range []*Body{s.Input, s.Output} {
+			if b != nil {
+				Walk(b.Schema, visit)
+			}
+		}
+		Walk(s.Message, visit)
+	}
+}

@@ -1,0 +1,71 @@
+// Command lexgen turns AT Protocol lexicons into a Go server that lacks only its
+// handlers. See README.md.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// command is one of lexgen's commands.
+type command struct {
+	name, summary string
+	run           func(args []string, out, errs io.Writer) error
+}
+
+func commands() []command {
+	return []command{
+		{"gen", "write the generated code, and handlers that are missing", runGen},
+		{"check", "compare the generated code with what gen would write; exit 1 and name the files that differ", runCheck},
+	}
+}
+
+// errReported ends a run whose problems have been printed already.
+var errReported = errors.New("problems were reported")
+
+// run returns the exit code: 0, 1 for problems in the input, 2 for wrong usage.
+func run(args []string, out, errs io.Writer) int {
+	if len(args) > 0 {
+		for _, c := range commands() {
+			if c.name != args[0] {
+				continue
+			}
+			err := c.run(args[1:], out, errs)
+			var usage *usageError
+			switch {
+			case err == nil, errors.Is(err, flag.ErrHelp):
+				return 0
+			case errors.As(err, &usage):
+				fmt.Fprintln(errs, "lexgen "+c.name+": "+err.Error())
+				fmt.Fprintln(errs, "lexgen "+c.name+" --help says what it takes")
+				return 2
+			case !errors.Is(err, errReported):
+				fmt.Fprintln(errs, "lexgen "+c.name+": "+err.Error())
+			}
+			return 1
+		}
+	}
+	w, code := errs, 2
+	if len(args) > 0 && (args[0] == "help" || args[0] == "--help" || args[0] == "-h") {
+		w, code = out, 0
+	}
+	fmt.Fprintln(w, "lexgen turns AT Protocol lexicons into a Go server that lacks only its handlers.")
+	fmt.Fprintln(w, "\nusage: lexgen COMMAND [flags]")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintln(w, "\nlexgen COMMAND --help lists the flags.")
+	return code
+}
+
+// usageError is a wrong command line.
+type usageError struct{ problem string }
+
+func (e *usageError) Error() string { return e.problem }
