@@ -165,6 +165,36 @@ var (
 	}
 )
 
+// ErrorStatus is the HTTP status of an error name, declared by a method or not: 400 for those that the
+// policy does not list.
+func ErrorStatus(name string) int {
+	switch name {
+	case "InvalidRequest":
+		return 400
+	case "AuthMissing", "BadJwt", "BadJwtAudience", "BadJwtIss", "BadJwtLexiconMethod", "BadJwtSignature", "BadJwtType", "JwtExpired", "ReplayedToken", "UnresolvedDid":
+		return 401
+	case "BlockedByMember", "MutualBlockDetected", "NotAdmin", "NotAuthorized", "NotMember":
+		return 403
+	case "ConvoNotFound", "ReportNotFound", "WelcomeNotFound":
+		return 404
+	case "AlreadyAdmin", "AlreadyMember", "AlreadyResolved", "DuplicatePublicKey", "EpochMismatch", "GroupAlreadyExists", "KeyPackageNotFound", "LastAdmin", "LastMember", "MessageIdConflict", "NotAdminTarget":
+		return 409
+	case "MessageTooLarge":
+		return 413
+	case "IdempotencyKeyReused":
+		return 422
+	case "RateLimitExceeded":
+		return 429
+	case "InternalServerError":
+		return 500
+	case "MethodNotImplemented":
+		return 501
+	case "BlueskyServiceUnavailable":
+		return 503
+	}
+	return 400
+}
+
 // AddMembersErrAlreadyMember is the error AlreadyMember of blue.catbird.mls.addMembers. The message is
 // shown to the client.
 //

@@ -1,6 +1,8 @@
 package emit
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,6 +76,23 @@ func (e *emitter) errorsFile() (File, error) {
 		}
 	})
 	u.file.Line()
+	byStatus := map[int][]string{}
+	for _, s := range e.model.Statuses {
+		byStatus[s.Status] = append(byStatus[s.Status], s.Name)
+	}
+	u.add("ErrorStatus", doc("ErrorStatus is the HTTP status of an error name, declared by a method or not: 400 for those that the policy does not list."),
+		jen.Func().Id("ErrorStatus").Params(jen.Id("name").String()).Int().Block(
+			jen.Switch(jen.Id("name")).BlockFunc(func(g *jen.Group) {
+				for _, status := range slices.Sorted(maps.Keys(byStatus)) {
+					g.CaseFunc(func(g *jen.Group) {
+						for _, name := range byStatus[status] {
+							g.Lit(name)
+						}
+					}).Block(jen.Return(jen.Lit(status)))
+				}
+			}),
+			jen.Return(jen.Lit(400)),
+		))
 	for _, m := range e.model.Methods {
 		for _, er := range m.Errors {
 			u.add(er.GoName, doc(er.GoName+" is the error "+er.Name+" of "+m.NSID+". The message is shown to the client.", er.Doc),

@@ -17,6 +17,8 @@ type Model struct {
 	Methods []*Method
 	// ErrorNames are all declared errors of the set, sorted by name.
 	ErrorNames []*ErrorName
+	// Statuses are all error names with a status of their own, declared or not, sorted by name.
+	Statuses []ErrorName
 	// OpenUnions reports whether any union is open.
 	OpenUnions bool
 }

@@ -2,6 +2,7 @@ package ir
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,6 +136,9 @@ func (b *builder) finish() {
 		b.use(m)
 	}
 	slices.SortFunc(b.model.ErrorNames, func(x, y *ErrorName) int { return cmp.Compare(x.Name, y.Name) })
+	for _, name := range slices.Sorted(maps.Keys(b.opt.Policy.Statuses)) {
+		b.model.Statuses = append(b.model.Statuses, ErrorName{Name: name, Status: b.opt.Policy.Statuses[name]})
+	}
 	b.useRecords()
 	b.policyDiags()
 }
