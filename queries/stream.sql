@@ -1,0 +1,75 @@
+-- name: GetStreamLog :one
+-- GetStreamLog is what a server must know before it can read cursors: the
+-- key, the generation, and the bound that no transaction id has reached yet.
+SELECT generation, cursor_key, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_xid,
+       compacted_generation, compacted_log_xid, compacted_position
+FROM event_log;
+
+-- name: ListStreamConversations :many
+-- ListStreamConversations is the conversations that a user is in or was in after a position of
+-- the log, and whether it was in them at that position. One statement: the
+-- roster and the events that changed it are of the same snapshot, so what came
+-- after the position can be taken back exactly.
+--
+-- The first change after the position decides, since a leave (3) ends the
+-- membership of a user with all its devices. A join (2) may be that of one more device, so the
+-- change before the position decides then; where retention has removed that,
+-- an active device that did not join since.
+WITH moved AS (
+    SELECT e.convo_id, e.kind, coalesce(e.device_id, '') AS device_id, e.generation, e.log_xid, e.position
+    FROM event_stream e
+    WHERE e.user_did = @user_did::text AND e.kind IN (2, 3)
+      AND (e.generation, e.log_xid, e.position) > (@generation::bigint, @log_xid::bigint, @position::bigint)
+), opening AS (
+    SELECT DISTINCT ON (m.convo_id) m.convo_id, m.kind
+    FROM moved m
+    ORDER BY m.convo_id, m.generation, m.log_xid, m.position
+), present AS (
+    SELECT DISTINCT d.convo_id FROM members d WHERE d.user_did = @user_did::text AND d.left_at IS NULL
+)
+SELECT coalesce(p.convo_id, o.convo_id)::text AS convo_id,
+       (p.convo_id IS NOT NULL)::boolean AS member_now,
+       (CASE
+           WHEN o.convo_id IS NULL OR o.kind = 3 THEN true
+           ELSE coalesce(
+               (SELECT b.kind = 2
+                FROM event_stream b
+                WHERE b.user_did = @user_did::text AND b.kind IN (2, 3) AND b.convo_id = o.convo_id
+                  AND (b.generation, b.log_xid, b.position) <= (@generation::bigint, @log_xid::bigint, @position::bigint)
+                ORDER BY b.generation DESC, b.log_xid DESC, b.position DESC
+                LIMIT 1),
+               EXISTS (SELECT FROM members d
+                       WHERE d.convo_id = o.convo_id AND d.user_did = @user_did::text AND d.left_at IS NULL
+                         AND NOT EXISTS (SELECT FROM moved m WHERE m.convo_id = d.convo_id AND m.kind = 2 AND m.device_id = d.device_id)))
+       END)::boolean AS member_then
+FROM present p
+FULL JOIN opening o ON o.convo_id = p.convo_id
+ORDER BY 1;
+
+-- name: ReadStreamMessages :many
+-- ReadStreamMessages is messages by their seqs, in the order asked for, for a
+-- page of events. Ciphertexts beyond max_bytes are left out, to be asked for
+-- again; the first is always there. Messages that are gone have no row.
+SELECT s.ord, s.convo_id, s.seq, s.msg_id, s.kind, s.epoch, s.received_bucket_ts,
+       (s.total - s.padded_size < @max_bytes::bigint OR s.total = s.padded_size)::boolean AS fits,
+       (CASE WHEN s.total - s.padded_size < @max_bytes::bigint OR s.total = s.padded_size THEN s.ciphertext ELSE ''::bytea END)::bytea AS ciphertext
+FROM (
+    SELECT (w.ord - 1)::bigint AS ord, m.convo_id, m.seq, m.msg_id, m.kind, m.epoch, m.received_bucket_ts, m.padded_size, m.ciphertext,
+           (sum(m.padded_size) OVER (ORDER BY w.ord))::bigint AS total
+    FROM unnest(@convo_ids::text[]) WITH ORDINALITY AS w (convo_id, ord)
+    JOIN unnest(@seqs::bigint[]) WITH ORDINALITY AS x (seq, ord) USING (ord)
+    JOIN messages m ON m.convo_id = w.convo_id AND m.seq = x.seq
+) s
+ORDER BY s.ord;
+
+-- name: ListStreamAdmins :many
+-- ListStreamAdmins is the admins, users not devices, of conversations.
+SELECT DISTINCT m.convo_id, m.user_did
+FROM members m
+WHERE m.convo_id = ANY (@convo_ids::text[]) AND m.left_at IS NULL AND m.is_admin
+ORDER BY m.convo_id, m.user_did;
+
+-- name: FindConversationID :one
+-- FindConversationID is a conversation's id by its id or its group id.
+SELECT c.id FROM conversations c
+WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END;
