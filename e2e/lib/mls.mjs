@@ -1,0 +1,460 @@
+/**
+ * MLS (RFC 9420) on ts-mls, without any network: a device's keys and the groups it is in.
+ */
+import {
+  createApplicationMessage,
+  createCommit,
+  createGroup,
+  createProposal,
+  decodeMlsMessage,
+  defaultAuthenticationService,
+  defaultCapabilities,
+  emptyPskIndex,
+  encodeMlsMessage,
+  generateKeyPackageWithKey,
+  getCiphersuiteFromName,
+  getCiphersuiteImpl,
+  joinGroup,
+  processMessage,
+  zeroOutUint8Array,
+} from 'ts-mls';
+import { defaultClientConfig } from 'ts-mls/clientConfig.js';
+import { decodeKeyPackage, encodeKeyPackage, makeKeyPackageRef } from 'ts-mls/keyPackage.js';
+import { decryptSenderData } from 'ts-mls/privateMessage.js';
+import { decodeWelcome, encodeWelcome } from 'ts-mls/welcome.js';
+import { unpad } from './padding.mjs';
+import { toHex } from './text.mjs';
+
+/** Cipher suite of all groups. Devices sign with Ed25519. */
+export const CIPHER_SUITE = 'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519';
+
+const DAY = 24n * 60n * 60n;
+/** Key packages live four weeks and are valid an hour before they are made, for clocks that are behind. */
+const LIFETIME = 28n * DAY;
+const CLOCK_SKEW = 3600n;
+/** Extension of key packages that may be used more than once (MLS extensions, last_resort). */
+const LAST_RESORT = 0x000a;
+
+const IDENTITY = /^(did:(?:plc:[a-z2-7]{24}|web:[A-Za-z0-9.%_-]+))(?:#([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?$/;
+
+/**
+ * Who stands behind a credential.
+ *
+ * @typedef {{ did: string, deviceId?: string }} Member
+ */
+
+/**
+ * @typedef {object} OwnKeyPackage
+ * @property {string} ref KeyPackageRef, hex
+ * @property {import('ts-mls').KeyPackage} publicPackage
+ * @property {import('ts-mls').PrivateKeyPackage} privatePackage
+ * @property {boolean} lastResort
+ */
+
+/**
+ * What a received message turned out to be. Handshake messages of former epochs are stale: they took effect long ago.
+ *
+ * @typedef {{ kind: 'text', sender: Member, text: string }
+ *   | { kind: 'commit', sender: Member, epoch: number }
+ *   | { kind: 'proposal', sender: Member }
+ *   | { kind: 'stale' }} Opened
+ */
+
+/** @typedef {'wrapped' | 'bare'} ObjectForm whether key packages and Welcomes stand in an MLSMessage */
+
+/**
+ * Reads the identity of a basic credential: a DID, or a DID and the id of a device.
+ *
+ * @param {import('ts-mls').Credential} credential
+ * @returns {Member}
+ */
+export function memberOf(credential) {
+  const match = credential.credentialType === 'basic' ? IDENTITY.exec(new TextDecoder().decode(credential.identity)) : null;
+  if (match === null) throw new Error('the credential does not name a DID');
+  return match[2] === undefined ? { did: match[1] } : { did: match[1], deviceId: match[2] };
+}
+
+/** A group is joined only if every credential in it names a DID. */
+const authService = {
+  ...defaultAuthenticationService,
+  /** @param {import('ts-mls').Credential} credential */
+  async validateCredential(credential) {
+    try {
+      memberOf(credential);
+      return true;
+    } catch {
+      return false;
+    }
+  },
+};
+
+const clientConfig = { ...defaultClientConfig, authService };
+
+/** The signature key of a device and the private halves of its key packages. */
+export class Keys {
+  /** @type {Map<string, OwnKeyPackage>} */
+  #packages = new Map();
+  #signatureKey;
+
+  /**
+   * @param {import('ts-mls').CiphersuiteImpl} suite
+   * @param {{ signKey: Uint8Array, publicKey: Uint8Array }} signatureKey
+   */
+  constructor(suite, signatureKey) {
+    this.suite = suite;
+    this.#signatureKey = signatureKey;
+  }
+
+  static async create() {
+    const suite = await getCiphersuiteImpl(getCiphersuiteFromName(CIPHER_SUITE));
+    return new Keys(suite, await suite.signature.keygen());
+  }
+
+  get publicKey() {
+    return this.#signatureKey.publicKey;
+  }
+
+  /**
+   * Makes a key package and keeps its private half.
+   *
+   * @param {string} identity a DID, or a DID and a device id
+   * @param {{ lastResort?: boolean, lifetime?: bigint }} [options] lifetime in seconds
+   * @returns {Promise<OwnKeyPackage>}
+   */
+  async keyPackage(identity, { lastResort = false, lifetime = LIFETIME } = {}) {
+    const now = BigInt(Math.floor(Date.now() / 1000));
+    const { publicPackage, privatePackage } = await generateKeyPackageWithKey(
+      { credentialType: 'basic', identity: new TextEncoder().encode(identity) },
+      defaultCapabilities(),
+      { notBefore: now - CLOCK_SKEW, notAfter: now + lifetime },
+      lastResort ? [{ extensionType: LAST_RESORT, extensionData: new Uint8Array() }] : [],
+      this.#signatureKey,
+      this.suite,
+    );
+    const ref = toHex(await makeKeyPackageRef(publicPackage, this.suite.hash));
+    const own = { ref, publicPackage, privatePackage, lastResort };
+    this.#packages.set(ref, own);
+    return own;
+  }
+
+  /**
+   * The key package that a Welcome addresses, if it is one of ours.
+   *
+   * @param {import('ts-mls').Welcome} welcome
+   * @returns {OwnKeyPackage | undefined}
+   */
+  find(welcome) {
+    for (const secret of welcome.secrets) {
+      const own = this.#packages.get(toHex(secret.newMember));
+      if (own !== undefined) return own;
+    }
+    return undefined;
+  }
+
+  /**
+   * Forgets a used key package: whoever learns the private half later could read the Welcome (RFC 9420, section 16.8).
+   *
+   * @param {OwnKeyPackage} own
+   */
+  forget(own) {
+    if (!own.lastResort) this.#packages.delete(own.ref);
+  }
+
+  /** Forgets all key packages, as a device does that lost its storage. */
+  forgetAll() {
+    this.#packages.clear();
+  }
+}
+
+/**
+ * @param {import('ts-mls').KeyPackage} keyPackage
+ * @param {ObjectForm} form
+ * @returns {Uint8Array}
+ */
+export function writeKeyPackage(keyPackage, form) {
+  if (form === 'bare') return encodeKeyPackage(keyPackage);
+  return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_key_package', keyPackage });
+}
+
+/**
+ * Reads a key package, in an MLSMessage or bare.
+ *
+ * @param {Uint8Array} bytes
+ * @returns {import('ts-mls').KeyPackage}
+ */
+export function readKeyPackage(bytes) {
+  const message = decodeMlsMessage(bytes, 0)?.[0];
+  if (message?.wireformat === 'mls_key_package') return message.keyPackage;
+  const bare = decodeKeyPackage(bytes, 0);
+  if (bare === undefined || bare[1] !== bytes.length) throw new Error('there is no key package in the bytes');
+  return bare[0];
+}
+
+/**
+ * @param {import('ts-mls').Welcome} welcome
+ * @param {ObjectForm} form
+ * @returns {Uint8Array}
+ */
+export function writeWelcome(welcome, form) {
+  if (form === 'bare') return encodeWelcome(welcome);
+  return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_welcome', welcome });
+}
+
+/**
+ * Reads a Welcome, in an MLSMessage or bare.
+ *
+ * @param {Uint8Array} bytes
+ * @returns {import('ts-mls').Welcome}
+ */
+export function readWelcome(bytes) {
+  const message = decodeMlsMessage(bytes, 0)?.[0];
+  if (message?.wireformat === 'mls_welcome') return message.welcome;
+  const bare = decodeWelcome(bytes, 0);
+  if (bare === undefined || bare[1] !== bytes.length) throw new Error('there is no Welcome in the bytes');
+  return bare[0];
+}
+
+/** A commit that exists but is in force only when the service has accepted it. */
+export class StagedCommit {
+  #adopt;
+
+  /**
+   * @param {Uint8Array} bytes the MLSMessage
+   * @param {import('ts-mls').Welcome | undefined} welcome
+   * @param {number} epoch the epoch it was made in
+   * @param {() => void} adopt
+   */
+  constructor(bytes, welcome, epoch, adopt) {
+    this.bytes = bytes;
+    this.welcome = welcome;
+    this.epoch = epoch;
+    this.#adopt = adopt;
+  }
+
+  /** Moves the group to the next epoch. */
+  adopt() {
+    this.#adopt();
+  }
+}
+
+/** A group as one device sees it. */
+export class Group {
+  #state;
+  #suite;
+
+  /**
+   * @param {import('ts-mls').ClientState} state
+   * @param {import('ts-mls').CiphersuiteImpl} suite
+   */
+  constructor(state, suite) {
+    this.#state = state;
+    this.#suite = suite;
+    /** Epoch in which this device came in: it has no keys of earlier ones. */
+    this.joinEpoch = this.epoch;
+  }
+
+  /**
+   * @param {Keys} keys
+   * @param {OwnKeyPackage} own
+   * @param {Uint8Array} groupId
+   * @returns {Promise<Group>}
+   */
+  static async create(keys, own, groupId) {
+    const state = await createGroup(groupId, own.publicPackage, own.privatePackage, [], keys.suite, clientConfig);
+    keys.forget(own);
+    return new Group(state, keys.suite);
+  }
+
+  /**
+   * @param {Keys} keys
+   * @param {OwnKeyPackage} own
+   * @param {import('ts-mls').Welcome} welcome
+   * @returns {Promise<Group>}
+   */
+  static async join(keys, own, welcome) {
+    const { publicPackage, privatePackage } = own;
+    const state = await joinGroup(welcome, publicPackage, privatePackage, emptyPskIndex, keys.suite, undefined, undefined, clientConfig);
+    keys.forget(own);
+    return new Group(state, keys.suite);
+  }
+
+  /** Group id, hex. */
+  get id() {
+    return toHex(this.#state.groupContext.groupId);
+  }
+
+  get epoch() {
+    return Number(this.#state.groupContext.epoch);
+  }
+
+  /** Whether a commit has removed this device. */
+  get removed() {
+    return this.#state.groupActiveState.kind === 'removedFromGroup';
+  }
+
+  get ownLeaf() {
+    return this.#state.privatePath.leafIndex;
+  }
+
+  /** Whether proposals wait for a commit. Nothing may be sent before it (RFC 9420, section 12.4). */
+  get hasProposals() {
+    return Object.keys(this.#state.unappliedProposals).length > 0;
+  }
+
+  /** Leaves that waiting proposals remove. */
+  get leavesToRemove() {
+    return Object.values(this.#state.unappliedProposals).flatMap(({ proposal }) =>
+      proposal.proposalType === 'remove' ? [proposal.remove.removed] : [],
+    );
+  }
+
+  /**
+   * The members by leaf.
+   *
+   * @returns {(Member & { leaf: number, signatureKey: string })[]}
+   */
+  members() {
+    return this.#state.ratchetTree.flatMap((node, index) =>
+      node?.nodeType === 'leaf'
+        ? [{ ...memberOf(node.leaf.credential), leaf: index / 2, signatureKey: toHex(node.leaf.signaturePublicKey) }]
+        : [],
+    );
+  }
+
+  /**
+   * Encrypts a text. The state moves on at once, since no key may be used twice.
+   *
+   * @param {string} text
+   * @returns {Promise<Uint8Array>} the MLSMessage
+   */
+  async seal(text) {
+    const result = await createApplicationMessage(this.#state, new TextEncoder().encode(text), this.#suite);
+    this.#move(result);
+    return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_private_message', privateMessage: result.privateMessage });
+  }
+
+  /**
+   * Makes a proposal to remove a leaf, the own one for instance, and applies it to the own state.
+   *
+   * @param {number} leaf
+   * @returns {Promise<Uint8Array>} the MLSMessage
+   */
+  async proposeRemoval(leaf) {
+    const proposal = /** @type {const} */ ({ proposalType: 'remove', remove: { removed: leaf } });
+    const result = await createProposal(this.#state, false, proposal, this.#suite);
+    this.#move(result);
+    return encodeMlsMessage(result.message);
+  }
+
+  /**
+   * Makes a commit of the waiting proposals and of more. Without any it updates the own keys.
+   *
+   * @param {{ add?: import('ts-mls').KeyPackage[], remove?: number[], asPublicMessage?: boolean }} [changes]
+   * @returns {Promise<StagedCommit>}
+   */
+  async stage({ add = [], remove = [], asPublicMessage = false } = {}) {
+    const state = this.#state;
+    const waiting = new Set(this.leavesToRemove);
+    /** @type {import('ts-mls').Proposal[]} */
+    const extraProposals = [];
+    for (const removed of remove) {
+      if (!waiting.has(removed)) extraProposals.push({ proposalType: 'remove', remove: { removed } });
+    }
+    for (const keyPackage of add) extraProposals.push({ proposalType: 'add', add: { keyPackage } });
+    const result = await createCommit(
+      { state, cipherSuite: this.#suite },
+      { extraProposals, wireAsPublicMessage: asPublicMessage, ratchetTreeExtension: true },
+    );
+    return new StagedCommit(encodeMlsMessage(result.commit), result.welcome, this.epoch, () => {
+      if (this.#state.groupContext !== state.groupContext) throw new Error('the group has moved on since the commit was made');
+      this.#move(result);
+    });
+  }
+
+  /**
+   * Opens a message of the group and applies what it does.
+   *
+   * @param {Uint8Array} bytes padded or not
+   * @returns {Promise<Opened>}
+   */
+  async open(bytes) {
+    const message = unpad(bytes);
+    switch (message.wireformat) {
+      case 'mls_private_message': {
+        const { contentType, epoch } = message.privateMessage;
+        if (contentType === 'application') return this.#openText(message);
+        return this.#openHandshake(message, contentType, epoch);
+      }
+      case 'mls_public_message': {
+        const { contentType, epoch } = message.publicMessage.content;
+        return this.#openHandshake(message, contentType, epoch);
+      }
+      default:
+        throw new Error(`a ${message.wireformat} is not a message of a group`);
+    }
+  }
+
+  /**
+   * The sender comes from the sender data, which only members can make; processMessage then verifies the signature with the
+   * key of that leaf.
+   *
+   * @param {import('ts-mls').MlsPrivateMessage & import('ts-mls').MLSMessage} message
+   * @returns {Promise<Opened>}
+   */
+  async #openText(message) {
+    const { epoch } = message.privateMessage;
+    const state = this.#state;
+    const keys =
+      epoch === state.groupContext.epoch
+        ? { senderDataSecret: state.keySchedule.senderDataSecret, ratchetTree: state.ratchetTree }
+        : state.historicalReceiverData.get(epoch);
+    if (keys === undefined) throw new Error(`there are no keys of epoch ${epoch}`);
+    const senderData = await decryptSenderData(message.privateMessage, keys.senderDataSecret, this.#suite);
+    if (senderData === undefined) throw new Error('the sender data cannot be read');
+    const node = keys.ratchetTree[2 * senderData.leafIndex];
+    if (node?.nodeType !== 'leaf') throw new Error('the sender is not a member');
+    const result = await processMessage(message, state, emptyPskIndex, () => 'reject', this.#suite);
+    if (result.kind !== 'applicationMessage') throw new Error('the content is not what the header says');
+    this.#move(result);
+    return { kind: 'text', sender: memberOf(node.leaf.credential), text: new TextDecoder().decode(result.message) };
+  }
+
+  /**
+   * @param {(import('ts-mls').MlsPrivateMessage | import('ts-mls').MlsPublicMessage) & import('ts-mls').MLSMessage} message
+   * @param {import('ts-mls').ContentTypeName} contentType
+   * @param {bigint} epoch
+   * @returns {Promise<Opened>}
+   */
+  async #openHandshake(message, contentType, epoch) {
+    const current = this.#state.groupContext.epoch;
+    if (epoch < current) return { kind: 'stale' };
+    if (epoch > current) throw new Error(`the message is of epoch ${epoch}, the group at ${current}`);
+    /** @type {number | undefined} */
+    let leaf;
+    const result = await processMessage(
+      message,
+      this.#state,
+      emptyPskIndex,
+      (incoming) => {
+        leaf = incoming.kind === 'commit' ? incoming.senderLeafIndex : incoming.proposal.senderLeafIndex;
+        return leaf === undefined ? 'reject' : 'accept';
+      },
+      this.#suite,
+    );
+    const node = leaf === undefined ? undefined : this.#state.ratchetTree[2 * leaf];
+    if (result.kind !== 'newState' || node?.nodeType !== 'leaf') throw new Error('the message is not of a member');
+    const sender = memberOf(node.leaf.credential);
+    this.#move(result);
+    return contentType === 'commit' ? { kind: 'commit', sender, epoch: Number(epoch) } : { kind: 'proposal', sender };
+  }
+
+  /**
+   * Takes over the next state and wipes the keys that led to it (RFC 9420, section 9.2).
+   *
+   * @param {{ newState: import('ts-mls').ClientState, consumed: Uint8Array[] }} result
+   */
+  #move({ newState, consumed }) {
+    this.#state = newState;
+    consumed.forEach(zeroOutUint8Array);
+  }
+}

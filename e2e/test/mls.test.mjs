@@ -1,0 +1,213 @@
+/**
+ * The MLS side of the client alone, without a service: what the scenarios rely on.
+ */
+import assert from 'node:assert/strict';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { describe, it } from 'node:test';
+import { encodeMlsMessage } from 'ts-mls';
+import { Group, Keys, readKeyPackage, readWelcome, writeKeyPackage, writeWelcome } from '../lib/mls.mjs';
+import { bucket, MAX_SIZE, pad, unpad } from '../lib/padding.mjs';
+import { fromBase64, toBase64, ulid } from '../lib/text.mjs';
+
+const DIDS = {
+  alice: 'did:plc:aliceaaaaaaaaaaaaaaaaaaa',
+  bob: 'did:plc:bobbbbbbbbbbbbbbbbbbbbbb',
+  carol: 'did:plc:carolccccccccccccccccccc',
+};
+
+/** @param {string} did */
+async function device(did) {
+  const keys = await Keys.create();
+  const identity = `${did}#${randomUUID()}`;
+  return { did, keys, keyPackage: () => keys.keyPackage(identity) };
+}
+
+/**
+ * @param {Group} group
+ * @param {...Awaited<ReturnType<typeof device>>} joiners
+ */
+async function add(group, ...joiners) {
+  const packages = await Promise.all(joiners.map((joiner) => joiner.keyPackage()));
+  const staged = await group.stage({ add: packages.map((own) => readKeyPackage(writeKeyPackage(own.publicPackage, 'wrapped'))) });
+  assert.ok(staged.welcome);
+  const welcome = readWelcome(writeWelcome(staged.welcome, 'bare'));
+  staged.adopt();
+  const groups = await Promise.all(
+    joiners.map((joiner) => {
+      const own = joiner.keys.find(welcome);
+      assert.ok(own);
+      return Group.join(joiner.keys, own, welcome);
+    }),
+  );
+  return { commit: staged.bytes, groups };
+}
+
+async function pair() {
+  const alice = await device(DIDS.alice);
+  const bob = await device(DIDS.bob);
+  const ours = await Group.create(alice.keys, await alice.keyPackage(), randomBytes(16));
+  const { groups } = await add(ours, bob);
+  return { alice, bob, ours, theirs: groups[0] };
+}
+
+describe('group', () => {
+  it('carries texts both ways, in both forms of padding, and names the sender', async () => {
+    const { ours, theirs } = await pair();
+    assert.equal(ours.id, theirs.id);
+    assert.deepEqual([ours.epoch, theirs.epoch], [1, 1]);
+    const there = await theirs.open(pad(await ours.seal('hello bob'), 'direct'));
+    assert.equal(there.kind, 'text');
+    assert.deepEqual([there.text, there.sender.did], ['hello bob', DIDS.alice]);
+    const back = await ours.open(pad(await theirs.seal('hello alice'), 'prefixed'));
+    assert.equal(back.kind, 'text');
+    assert.deepEqual([back.text, back.sender.did], ['hello alice', DIDS.bob]);
+  });
+
+  it('reads messages of the epoch before, and leaves commits of it alone', async () => {
+    const { ours, theirs } = await pair();
+    const late = await ours.seal('sent before the commit');
+    const staged = await ours.stage();
+    staged.adopt();
+    assert.deepEqual((await theirs.open(staged.bytes)).kind, 'commit');
+    assert.deepEqual((await theirs.open(staged.bytes)).kind, 'stale');
+    const opened = await theirs.open(late);
+    assert.equal(opened.kind, 'text');
+    assert.equal(opened.text, 'sent before the commit');
+  });
+
+  it('drops a commit that lost the race and takes over the winner', async () => {
+    const { ours, theirs } = await pair();
+    const loser = await ours.stage();
+    const winner = await theirs.stage();
+    winner.adopt();
+    await ours.open(winner.bytes);
+    assert.throws(() => loser.adopt(), /moved on/);
+    assert.deepEqual([ours.epoch, theirs.epoch], [2, 2]);
+    const opened = await theirs.open(await ours.seal('still here'));
+    assert.equal(opened.kind, 'text');
+  });
+
+  it('gives a late joiner nothing from before', async () => {
+    const { ours, theirs } = await pair();
+    const before = await ours.seal('not for carol');
+    const { commit, groups } = await add(theirs, await device(DIDS.carol));
+    await ours.open(commit);
+    await assert.rejects(groups[0].open(before), /no keys of epoch 1/);
+    const opened = await groups[0].open(await ours.seal('for all three'));
+    assert.equal(opened.kind, 'text');
+    assert.deepEqual(
+      ours.members().map((m) => m.did),
+      [DIDS.alice, DIDS.bob, DIDS.carol],
+    );
+  });
+
+  it('settles a proposal of the leaver by the commit of another member', async () => {
+    const { ours, theirs } = await pair();
+    const carol = await device(DIDS.carol);
+    const { commit, groups } = await add(ours, carol);
+    await theirs.open(commit);
+    const proposal = await groups[0].proposeRemoval(groups[0].ownLeaf);
+    assert.equal((await ours.open(proposal)).kind, 'proposal');
+    await theirs.open(proposal);
+    assert.ok(theirs.hasProposals);
+    await assert.rejects(theirs.seal('too early'), /unapplied proposals/);
+    const staged = await theirs.stage({ remove: theirs.leavesToRemove });
+    staged.adopt();
+    await ours.open(staged.bytes);
+    await groups[0].open(staged.bytes);
+    assert.ok(groups[0].removed);
+    const after = await ours.seal('carol has left');
+    await assert.rejects(groups[0].open(after));
+    const opened = await theirs.open(after);
+    assert.equal(opened.kind, 'text');
+  });
+
+  it('takes a member back in with the same signature key when its old leaf goes in the same commit', async () => {
+    const { bob, ours, theirs } = await pair();
+    const own = await bob.keyPackage();
+    await assert.rejects(ours.stage({ add: [own.publicPackage] }), /already in the group/);
+    const staged = await ours.stage({ add: [own.publicPackage], remove: [theirs.ownLeaf] });
+    staged.adopt();
+    assert.ok(staged.welcome);
+    const again = await Group.join(bob.keys, own, staged.welcome);
+    const opened = await again.open(await ours.seal('welcome back'));
+    assert.equal(opened.kind, 'text');
+  });
+
+  it('removes by a PublicMessage commit with an update path', async () => {
+    const { ours, theirs } = await pair();
+    const staged = await ours.stage({ remove: [theirs.ownLeaf], asPublicMessage: true });
+    staged.adopt();
+    const message = unpad(staged.bytes);
+    assert.equal(message.wireformat, 'mls_public_message');
+    assert.equal(message.publicMessage.content.contentType, 'commit');
+    assert.ok(message.publicMessage.content.commit.path);
+    await theirs.open(staged.bytes);
+    assert.ok(theirs.removed);
+  });
+
+  it('refuses members whose credential names no DID', async () => {
+    const { ours } = await pair();
+    const stranger = await Keys.create();
+    const own = await stranger.keyPackage('mallory');
+    await assert.rejects(ours.stage({ add: [own.publicPackage] }));
+  });
+
+  it('forgets the private half of a used key package', async () => {
+    const { bob, ours } = await pair();
+    const own = await bob.keys.keyPackage(DIDS.bob, { lastResort: true });
+    const carol = await device(DIDS.carol);
+    const once = await carol.keyPackage();
+    const staged = await ours.stage({ add: [once.publicPackage] });
+    assert.ok(staged.welcome);
+    await Group.join(carol.keys, once, staged.welcome);
+    assert.equal(carol.keys.find(staged.welcome), undefined);
+    bob.keys.forget(own);
+    assert.deepEqual(own.publicPackage.extensions, [{ extensionType: 10, extensionData: new Uint8Array() }]);
+  });
+});
+
+describe('padding', () => {
+  it('fills the smallest bucket', () => {
+    for (const [size, want] of [[1, 512], [512, 512], [513, 1024], [8192, 8192], [8193, 16384], [MAX_SIZE, MAX_SIZE]]) {
+      assert.equal(bucket(size), want);
+    }
+    assert.throws(() => bucket(MAX_SIZE + 1), RangeError);
+  });
+
+  it('finds the message again in either form', async () => {
+    const { ours } = await pair();
+    const message = await ours.seal('x'.repeat(3000));
+    for (const form of /** @type {const} */ (['direct', 'prefixed'])) {
+      const padded = pad(message, form);
+      assert.equal(padded.length, 4096);
+      assert.deepEqual(encodeMlsMessage(unpad(padded)), message);
+    }
+    assert.deepEqual(encodeMlsMessage(unpad(message)), message);
+  });
+
+  it('refuses what is not a padded message', () => {
+    assert.throws(() => unpad(new Uint8Array(512)));
+    assert.throws(() => unpad(randomBytes(512)));
+    assert.throws(() => unpad(new Uint8Array(2)));
+  });
+});
+
+describe('text forms', () => {
+  it('reads all four forms of base64', () => {
+    const bytes = new Uint8Array([251, 239, 190, 255]);
+    for (const text of [toBase64(bytes, 'standard'), toBase64(bytes, 'url'), '++++/w', '----_w==']) {
+      assert.equal(fromBase64(text).length, 4, text);
+    }
+    assert.equal(toBase64(bytes, 'url'), '----_w');
+  });
+
+  it('makes ULIDs that tell the time to two seconds only', () => {
+    const [a, b] = [ulid(), ulid()];
+    assert.match(a, /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/);
+    assert.notEqual(a, b);
+    const time = [...a.slice(0, 10)].reduce((n, c) => n * 32 + '0123456789ABCDEFGHJKMNPQRSTVWXYZ'.indexOf(c), 0);
+    assert.equal(time % 2000, 0);
+    assert.ok(Math.abs(Date.now() - time) < 3000);
+  });
+});
