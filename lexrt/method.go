@@ -119,6 +119,9 @@ type EventStream interface {
 	LastEventID() string
 	// Event sends one frame. The id must not contain line breaks.
 	Event(id, name string, data Response) error
+	// Frames sends frames that AppendFrame made, in order, and flushes once. It
+	// neither changes nor keeps them, so many streams may send the same bytes.
+	Frames(frames ...[]byte) error
 	// Comment sends a frame that clients ignore; it keeps proxies from closing an idle stream.
 	Comment(text string) error
 }

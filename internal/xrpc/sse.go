@@ -13,6 +13,9 @@ import (
 // client that reads slower than that is cut off and resumes by its cursor.
 const writeWait = 20 * time.Second
 
+// maxKeptBuffer is how large a stream's own buffer may stay between frames.
+const maxKeptBuffer = 4 << 10
+
 // errLineBreak is returned for an id or name that would break the framing.
 var errLineBreak = errors.New("xrpc: event id or name with a line break")
 
@@ -38,24 +41,19 @@ func (s *eventStream) Event(id, name string, data lexrt.Response) error {
 	if strings.ContainsAny(id, "\r\n\x00") || strings.ContainsAny(name, "\r\n") {
 		return errLineBreak
 	}
-	b := s.buf[:0]
-	if id != "" {
-		b = append(append(append(b, "id: "...), id...), '\n')
+	s.buf = lexrt.AppendFrame(s.buf[:0], id, name, data)
+	err := s.Frames(s.buf)
+	if cap(s.buf) > maxKeptBuffer {
+		s.buf = nil
 	}
-	if name != "" {
-		b = append(append(append(b, "event: "...), name...), '\n')
-	}
-	// Encoded JSON has no raw line break, so one data line is enough.
-	b = data.AppendJSON(append(b, "data: "...))
-	s.buf = append(b, '\n', '\n')
-	return s.write()
+	return err
 }
 
 // Comment implements lexrt.EventStream.
 func (s *eventStream) Comment(text string) error {
 	s.buf = append(append(s.buf[:0], ": "...), strings.Map(dropBreaks, text)...)
 	s.buf = append(s.buf, '\n', '\n')
-	return s.write()
+	return s.Frames(s.buf)
 }
 
 func dropBreaks(r rune) rune {
@@ -65,7 +63,8 @@ func dropBreaks(r rune) rune {
 	return r
 }
 
-func (s *eventStream) write() error {
+// Frames implements lexrt.EventStream.
+func (s *eventStream) Frames(frames ...[]byte) error {
 	if !s.x.began {
 		h := s.x.w.Header()
 		h.Set("Content-Type", "text/event-stream")
@@ -78,13 +77,12 @@ func (s *eventStream) write() error {
 	if err := s.rc.SetWriteDeadline(s.x.s.opt.Clock.Now().Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
-	n, err := s.x.w.Write(s.buf)
-	s.x.event.BytesOut += int64(n)
-	if err != nil {
-		return err
-	}
-	if cap(s.buf) > 1<<20 {
-		s.buf = nil
+	for _, frame := range frames {
+		n, err := s.x.w.Write(frame)
+		s.x.event.BytesOut += int64(n)
+		if err != nil {
+			return err
+		}
 	}
 	return s.rc.Flush()
 }
