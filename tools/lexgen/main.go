@@ -8,6 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"mls-server/tools/lexgen/breaking"
+	"mls-server/tools/lexgen/lint"
+	"mls-server/tools/lexgen/scaffold"
 )
 
 func main() {
@@ -24,6 +28,9 @@ func commands() []command {
 	return []command{
 		{"gen", "write the generated code, and handlers that are missing", runGen},
 		{"check", "compare the generated code with what gen would write; exit 1 and name the files that differ", runCheck},
+		{"lint", "check lexicons against the rules of style", coded(lint.Run)},
+		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", coded(breaking.Run)},
+		{"new", "write a starting lexicon", coded(scaffold.Run)},
 	}
 }
 
@@ -39,9 +46,12 @@ func run(args []string, out, errs io.Writer) int {
 			}
 			err := c.run(args[1:], out, errs)
 			var usage *usageError
+			var code exitCode
 			switch {
 			case err == nil, errors.Is(err, flag.ErrHelp):
 				return 0
+			case errors.As(err, &code):
+				return int(code)
 			case errors.As(err, &usage):
 				fmt.Fprintln(errs, "lexgen "+c.name+": "+err.Error())
 				fmt.Fprintln(errs, "lexgen "+c.name+" --help says what it takes")
