@@ -79,6 +79,11 @@ func readGroupInfo(r *reader) (g GroupInfo) {
 		case ExtensionRatchetTree:
 			g.Tree = new(readRatchetTree(&sub))
 		case ExtensionExternalPub:
+			// RFC 9420 12.4.3.2 has the key's own length here, released clients leave it away.
+			if s := g.Context.Suite; s.Known() && len(e.Data) == s.spec().kemKey {
+				g.ExternalPub = e.Data
+				continue
+			}
 			g.ExternalPub = sub.opaque(255)
 		default:
 			continue
