@@ -170,16 +170,16 @@ var (
 // ParseMessage reads one MLSMessage and nothing behind it. The error is a
 // *WireError. The result refers to b.
 func ParseMessage(b []byte) (*Message, error) {
-	var f failure
-	r := newReader(b, &f)
-	m := readMessage(&r)
-	if m.Public == nil || !m.Public.Opaque {
+	box := new(parsed)
+	r := newReader(b, &box.fail)
+	box.read(&r)
+	if p := box.message.Public; p == nil || !p.Opaque {
 		r.finish()
 	}
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	return m, nil
+	return &box.message, nil
 }
 
 // ParseKeyPackage reads a KeyPackage, wrapped in an MLSMessage (first bytes 00 01 00 05)
@@ -226,25 +226,24 @@ func readVersion(r *reader) {
 	}
 }
 
-// privateBox lets the message that arrives most often be read with one allocation.
-type privateBox struct {
+// parsed is where a message is parsed into. It holds the parts that every
+// PrivateMessage needs, so that the message that arrives most often costs one allocation.
+type parsed struct {
 	message Message
 	private PrivateMessage
+	fail    failure
 }
 
-// readMessage never returns nil; the reader knows whether the message is any good.
-func readMessage(r *reader) *Message {
-	start := r.at()
+// read reads an MLSMessage; the reader knows whether it is any good.
+func (p *parsed) read(r *reader) {
+	m, start := &p.message, r.at()
 	readVersion(r)
 	at := r.at()
-	format := WireFormat(r.u16())
-	if format == FormatPrivateMessage {
-		box := &privateBox{private: readPrivateMessage(r)}
-		box.message = Message{Raw: r.since(start), Format: format, Private: &box.private}
-		return &box.message
-	}
-	m := &Message{Format: format}
-	switch format {
+	m.Format = WireFormat(r.u16())
+	switch m.Format {
+	case FormatPrivateMessage:
+		p.private = readPrivateMessage(r)
+		m.Private = &p.private
 	case FormatPublicMessage:
 		m.Public = new(readPublicMessage(r))
 	case FormatWelcome:
@@ -257,7 +256,6 @@ func readMessage(r *reader) *Message {
 		r.refuse(CodeUnsupportedWireFormat, at)
 	}
 	m.Raw = r.since(start)
-	return m
 }
 
 func readContentType(r *reader) ContentType {

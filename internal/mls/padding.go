@@ -34,10 +34,10 @@ func (p Padding) String() string {
 // since a length of 65538 looks like the header of a PrivateMessage. What is neither form is
 // PaddingOpaque with a nil message, never an error. The message refers to b.
 func UnwrapPadding(b []byte) (*Message, Padding) {
-	var f failure
-	r := newReader(b, &f)
-	if m := readMessage(&r); r.ok() && allZero(r.rest) {
-		return m, PaddingDirect
+	box := new(parsed)
+	r := newReader(b, &box.fail)
+	if box.read(&r); r.ok() && allZero(r.rest) {
+		return &box.message, PaddingDirect
 	}
 	if len(b) < 4 {
 		return nil, PaddingOpaque

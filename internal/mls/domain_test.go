@@ -1,0 +1,250 @@
+package mls_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/oklog/ulid/v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"mls-server/internal/mls"
+)
+
+// TestI8IDsTellNoFineTime: ids made by the server carry no time finer than two seconds (I8).
+func TestI8IDsTellNoFineTime(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 1, 12, 0, 3, 987654321, time.UTC)
+	floor := time.Date(2026, 5, 1, 12, 0, 2, 0, time.UTC)
+	messages, convos, fine := map[mls.MessageID]bool{}, map[mls.ConvoID]bool{}, map[int64]bool{}
+	for range 1000 {
+		m := mls.NewMessageID(now)
+		id, err := ulid.ParseStrict(string(m))
+		require.NoError(t, err)
+		assert.Equal(t, floor.UnixMilli(), int64(id.Time()))
+		_, err = mls.ParseMessageID(string(m))
+		require.NoError(t, err)
+		messages[m] = true
+
+		c := mls.NewConvoID(now)
+		tid, err := syntax.ParseTID(string(c))
+		require.NoError(t, err)
+		assert.Equal(t, floor, tid.Time().UTC().Truncate(2*time.Second))
+		convos[c], fine[tid.Time().UnixMicro()] = true, true
+	}
+	assert.Len(t, messages, 1000)
+	assert.Len(t, convos, 1000)
+	assert.Greater(t, len(fine), 900, "the finer part is random, not the time")
+}
+
+func TestParseMessageID(t *testing.T) {
+	t.Parallel()
+	for in, ok := range map[string]bool{
+		"01ARZ3NDEKTSV4RRFFQ69G5FAV":  true,
+		"01arz3ndektsv4rrffq69g5fav":  true,
+		"7ZZZZZZZZZZZZZZZZZZZZZZZZZ":  true,
+		"8ZZZZZZZZZZZZZZZZZZZZZZZZZ":  false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FA":   false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAVV": false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAI":  false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAL":  false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAO":  false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAU":  false,
+		"":                            false,
+	} {
+		id, err := mls.ParseMessageID(in)
+		if !ok {
+			require.ErrorIs(t, err, mls.ErrInvalidMessageID, in)
+			continue
+		}
+		require.NoError(t, err, in)
+		assert.Equal(t, in, string(id))
+	}
+}
+
+func TestParseGroupIDAndConvoKey(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]mls.GroupID{
+		"00FFab": "00ffab", strings.Repeat("a0", 64): mls.GroupID(strings.Repeat("a0", 64)),
+		"": "", "0": "", "0g": "", "abc": "", strings.Repeat("a0", 65): "", "00 1": "",
+	} {
+		got, err := mls.ParseGroupID(in)
+		assert.Equal(t, want, got, in)
+		if want == "" {
+			require.ErrorIs(t, err, mls.ErrInvalidGroupID, in)
+		}
+	}
+	key, err := mls.ParseConvoKey("3jzfcijpj2z2a")
+	require.NoError(t, err)
+	assert.Equal(t, mls.ConvoKey{ConvoID: "3jzfcijpj2z2a"}, key)
+	key, err = mls.ParseConvoKey("ABCD")
+	require.NoError(t, err)
+	assert.Equal(t, mls.ConvoKey{GroupID: "abcd"}, key)
+	for _, bad := range []string{"", "3jzfcijpj2z2", "zz", "abcdabcdabcda"} {
+		if _, err := syntax.ParseTID(bad); err == nil {
+			continue
+		}
+		_, err := mls.ParseConvoKey(bad)
+		require.ErrorIs(t, err, mls.ErrInvalidConvoID, bad)
+	}
+	assert.True(t, mls.GroupID("00ff").Is([]byte{0, 255}))
+	assert.False(t, mls.GroupID("00ff").Is([]byte{0, 254}))
+	assert.False(t, mls.GroupID("00ff").Is([]byte{0}))
+	assert.Equal(t, mls.GroupID("00ff"), mls.GroupIDFromBytes([]byte{0, 255}))
+}
+
+func TestDecodeText(t *testing.T) {
+	t.Parallel()
+	for n := range 70 {
+		raw := make([]byte, n)
+		for i := range raw {
+			raw[i] = byte(0xf8 + i*7)
+		}
+		for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+			got, err := mls.DecodeText(enc.EncodeToString(raw))
+			require.NoError(t, err)
+			assert.Equal(t, raw, got)
+		}
+		assert.Equal(t, base64.RawURLEncoding.EncodeToString(raw), mls.EncodeText(raw))
+	}
+	for _, bad := range []string{"A", "A=", "A===", "====", "=", "AA=", "AAA==", "AB", "AAB", "AA\n==", "AA A", "+-AA", "_/AA", "Ää==", "AA==AA==", "AAAA="} {
+		_, err := mls.DecodeText(bad)
+		require.ErrorIs(t, err, mls.ErrInvalidBase64, bad)
+	}
+}
+
+func TestCheckSizes(t *testing.T) {
+	t.Parallel()
+	good := map[int64]bool{512: true, 1024: true, 2048: true, 4096: true, 8192: true}
+	for n := int64(16384); n <= mls.MaxPaddedSize; n += 8192 {
+		good[n] = true
+	}
+	count := 0
+	for n := int64(-1); n <= mls.MaxPaddedSize+1; n++ {
+		if mls.PaddedSizeOK(n) != good[n] {
+			t.Fatalf("PaddedSizeOK(%d) = %t", n, !good[n])
+		}
+		if good[n] {
+			count++
+		}
+	}
+	assert.Equal(t, 4+1280, count)
+
+	size := func(n int64) *int64 { return &n }
+	require.NoError(t, mls.CheckSizes(512, 512, nil))
+	require.NoError(t, mls.CheckSizes(10<<20, 10<<20, size(10<<20)))
+	require.NoError(t, mls.CheckSizes(512, 512, size(0)))
+	require.ErrorIs(t, mls.CheckSizes(512, 1024, nil), mls.ErrInvalidAsset)
+	require.ErrorIs(t, mls.CheckSizes(600, 600, nil), mls.ErrInvalidAsset)
+	require.ErrorIs(t, mls.CheckSizes(512, 512, size(513)), mls.ErrInvalidAsset)
+	require.ErrorIs(t, mls.CheckSizes(512, 512, size(-1)), mls.ErrInvalidAsset)
+	require.ErrorIs(t, mls.CheckSizes(10<<20+8192, 10<<20+8192, nil), mls.ErrMessageTooLarge)
+	require.ErrorIs(t, mls.CheckSizes(512, 10<<20+1, nil), mls.ErrMessageTooLarge)
+}
+
+func TestEpochRules(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, mls.CheckEpoch(0, 0, 0))
+	require.ErrorIs(t, mls.CheckEpoch(0, 1, 0), mls.ErrEpochMismatch)
+	require.ErrorIs(t, mls.CheckEpoch(1, 0, 3), mls.ErrEpochMismatch)
+	require.NoError(t, mls.CheckEpoch(0, 3, 3))
+	require.ErrorIs(t, mls.CheckEpoch(0, 4, 9), mls.ErrEpochMismatch)
+	require.ErrorIs(t, mls.CheckEpoch(0, 1, -1), mls.ErrEpochMismatch)
+	require.ErrorIs(t, mls.CheckEpoch(-1, 1, 3), mls.ErrEpochMismatch)
+	assert.Contains(t, mls.CheckEpoch(4, 7, 0).Error(), "epoch 7")
+
+	to := func(e mls.Epoch) *mls.Epoch { return &e }
+	end, err := mls.CheckEpochRange(2, nil, 5)
+	require.NoError(t, err)
+	assert.Equal(t, mls.Epoch(5), end)
+	end, err = mls.CheckEpochRange(5, to(5), 5)
+	require.NoError(t, err)
+	assert.Equal(t, mls.Epoch(5), end)
+	for _, c := range []struct {
+		from mls.Epoch
+		to   *mls.Epoch
+	}{{6, nil}, {3, to(2)}, {0, to(6)}, {-1, nil}} {
+		_, err = mls.CheckEpochRange(c.from, c.to, 5)
+		require.ErrorIs(t, err, mls.ErrInvalidEpochRange)
+	}
+	assert.Equal(t, mls.Epoch(0), mls.BaseEpoch(nil, false))
+	assert.Equal(t, mls.Epoch(1), mls.BaseEpoch(nil, true))
+	assert.Equal(t, mls.Epoch(9), mls.BaseEpoch(to(9), true))
+	assert.Equal(t, mls.Epoch(0), mls.BaseEpoch(to(0), true))
+}
+
+func TestCipherSuiteNames(t *testing.T) {
+	t.Parallel()
+	assert.Len(t, mls.CipherSuites(), 6)
+	for _, s := range mls.CipherSuites() {
+		got, err := mls.ParseCipherSuite(s.String())
+		require.NoError(t, err)
+		assert.Equal(t, s, got)
+	}
+	for _, bad := range []string{"", "MLS", mls.SuiteP384AES256.String(), "0xa0a"} {
+		_, err := mls.ParseCipherSuite(bad)
+		require.ErrorIs(t, err, mls.ErrInvalidCipherSuite)
+	}
+	assert.Equal(t, "0xa0a", mls.CipherSuite(0x0a0a).String())
+	assert.False(t, mls.CipherSuite(0).Known())
+}
+
+func TestCodesAreStable(t *testing.T) {
+	t.Parallel()
+	names := map[string]bool{}
+	for _, c := range mls.Codes() {
+		assert.Regexp(t, regexp.MustCompile(`^[A-Z][A-Za-z]+$`), c.String())
+		assert.False(t, names[c.String()], c)
+		names[c.String()] = true
+		require.ErrorIs(t, &mls.WireError{Code: c}, c)
+		assert.Equal(t, c, mls.CodeOf(&mls.InvalidKeyPackageError{Code: c}))
+	}
+	assert.Equal(t, mls.Code(0), mls.CodeOf(errors.New("another")))
+	assert.Equal(t, "Code(0)", mls.Code(0).String())
+	// The names that are promised to clients.
+	for _, n := range strings.Fields(`Truncated TrailingBytes LengthNotMinimal LengthPrefix BadOptional UnsupportedVersion
+		UnsupportedWireFormat WireFormatMismatch UnsupportedSuite UnsupportedCredential UnsupportedProposal DuplicateExtension
+		BadLeafSource BadKeySize BadPoint CompressedPoint InitKeyReused InitKeyEqualsEncryptionKey LifetimeTooLong NotYetValid
+		Expired CapabilityMissing IdentityMismatch LeafSignature KeyPackageSignature GroupInfoSignature TreeHash WrongGroup
+		WrongEpoch WrongSuite MissingExternalPub MissingTree RosterMismatch MissingUpdatePath UnknownProposalRef
+		WelcomeRefMismatch ForbiddenProposal`) {
+		assert.True(t, names[n], n)
+	}
+}
+
+func TestErrorsUnwrapToTheirNames(t *testing.T) {
+	t.Parallel()
+	require.ErrorIs(t, &mls.InvalidCommitError{Code: mls.CodeWrongGroup}, mls.ErrInvalidCommit)
+	require.ErrorIs(t, &mls.InvalidCommitError{Code: mls.CodeWrongGroup}, mls.CodeWrongGroup)
+	require.ErrorIs(t, &mls.InvalidWelcomeError{}, mls.ErrInvalidWelcome)
+	require.ErrorIs(t, &mls.InvalidAssetError{}, mls.ErrInvalidAsset)
+	limit := &mls.RateLimitError{RetryAfter: 1500 * time.Millisecond}
+	require.ErrorIs(t, limit, mls.ErrRateLimitExceeded)
+	assert.EqualError(t, limit, "rate limit exceeded: retry in 2 s")
+	assert.EqualError(t, &mls.RateLimitError{}, "rate limit exceeded: retry in 1 s")
+	assert.EqualError(t, &mls.InvalidAssetError{Problem: "p"}, "invalid asset: p")
+	assert.EqualError(t, &mls.InvalidCommitError{Code: mls.CodeWrongGroup}, "invalid commit: WrongGroup")
+	assert.EqualError(t, &mls.InvalidWelcomeError{Code: mls.CodeTruncated}, "invalid Welcome: Truncated")
+	assert.EqualError(t, &mls.WireError{Code: mls.CodeTruncated, Offset: 3}, "mls: Truncated at byte 3")
+}
+
+// TestPackageTouchesNothing: the package does no I/O, logs nothing, reads no clock and imports nothing of ours.
+func TestPackageTouchesNothing(t *testing.T) {
+	t.Parallel()
+	entries, err := os.ReadDir(".")
+	require.NoError(t, err)
+	forbidden := regexp.MustCompile(`"(os|log|log/slog|net|net/http|context|database/sql|mls-server/.*)"|time\.Now`)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".go") && !strings.HasSuffix(e.Name(), "_test.go") {
+			source, err := os.ReadFile(e.Name())
+			require.NoError(t, err)
+			assert.NotRegexp(t, forbidden, string(source), e.Name())
+		}
+	}
+}
