@@ -327,3 +327,6 @@ func (r *StringRule) Problem(s string) string { return r.check(s).text }
 
 // Problem returns how n breaks the rule, or "".
 func (r *IntRule) Problem(n int64) string { return r.check(n).text }
+
+// Problem returns how a byte string of length n breaks the rule, or "".
+func (r *BytesRule) Problem(n int) string { return r.check(n).text }

@@ -21,7 +21,7 @@ import (
 // genConfig is the command line of gen and check.
 type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
-	quiet                                                          bool
+	quiet                                                           bool
 }
 
 func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {

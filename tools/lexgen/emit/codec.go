@@ -495,7 +495,9 @@ func (u *unit) appendFields(g *jen.Group, s *ir.Struct, comma bool) {
 
 func (u *unit) appendField(g *jen.Group, f *ir.Field, always bool, name func(*jen.Group)) {
 	v := field(f)
-	set := func(v *jen.Statement, isPtr bool) jen.Code { return jen.Id("b").Op("=").Add(u.appendCall(f.Type, v, isPtr)) }
+	set := func(v *jen.Statement, isPtr bool) jen.Code {
+		return jen.Id("b").Op("=").Add(u.appendCall(f.Type, v, isPtr))
+	}
 	null := jen.Id("b").Op("=").Append(jen.Id("b"), jen.Lit("null").Op("..."))
 	switch {
 	case f.Mode == ir.OptNull:

@@ -26,7 +26,7 @@ func roundUp(n int64) int64 { return (n + 1023) / 1024 * 1024 }
 type bounds struct {
 	open   map[*Struct]bool
 	slices map[*Slice]bool
-	why  string
+	why    string
 }
 
 func (w *bounds) unbounded(why string) int64 {

@@ -44,18 +44,18 @@ type Kind uint8
 
 // The kinds of Go types that lexicons need.
 const (
-	Bool    Kind = iota + 1
-	Int          // int64, or a named type when Enum is set
-	String       // string, a format's type, or a named type when Enum is set
-	Bytes        // []byte
-	CID          // lexrt.CID
-	Blob         // lexrt.Blob
-	Unknown      // lexrt.Raw holding an object
-	Raw          // lexrt.Raw holding any JSON
-	Array        // []Elem
-	StructKind   // Struct
-	UnionKind    // Union, an interface
-	SliceKind    // Slice, a named array
+	Bool       Kind = iota + 1
+	Int             // int64, or a named type when Enum is set
+	String          // string, a format's type, or a named type when Enum is set
+	Bytes           // []byte
+	CID             // lexrt.CID
+	Blob            // lexrt.Blob
+	Unknown         // lexrt.Raw holding an object
+	Raw             // lexrt.Raw holding any JSON
+	Array           // []Elem
+	StructKind      // Struct
+	UnionKind       // Union, an interface
+	SliceKind       // Slice, a named array
 )
 
 // Type is the Go type of a value. Schema has its constraints.

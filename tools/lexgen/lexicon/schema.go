@@ -193,13 +193,13 @@ type Method struct {
 // Permission is one entry of a permission set.
 type Permission struct {
 	Base
-	Resource           string
-	Collections        []string
-	Actions            []string
-	LXM                []string
-	Audience           string
-	InheritAudience    bool
-	Accept             []string
+	Resource        string
+	Collections     []string
+	Actions         []string
+	LXM             []string
+	Audience        string
+	InheritAudience bool
+	Accept          []string
 }
 
 // PermissionSet bundles permissions under a title.

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mls-server/tools/lexgen/emit"
+	"mls-server/tools/lexgen/ir"
+	"mls-server/tools/lexgen/lexicon"
+)
+
+// indigo is the folder of the indigo module, which has the official lexicons and
+// conformance data.
+func indigo(t testing.TB) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bluesky-social/indigo")
+	out, err := cmd.Output()
+	if err != nil || len(bytes.TrimSpace(out)) == 0 {
+		t.Fatalf("finding the indigo module: %v (run go mod download in tools/lexgen)", err)
+	}
+	return string(bytes.TrimSpace(out))
+}
+
+// corpus reads the official lexicons and those of the conformance catalog.
+func corpus(t testing.TB) []lexicon.Source {
+	t.Helper()
+	dir := indigo(t)
+	var out []lexicon.Source
+	for _, root := range []string{"lexicons", "atproto/lexicon/testdata/catalog"} {
+		root = filepath.Join(dir, filepath.FromSlash(root))
+		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || filepath.Ext(path) != ".json" {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			var head struct{ ID string }
+			if err := json.Unmarshal(data, &head); err != nil {
+				return err
+			}
+			name := strings.ReplaceAll(head.ID, ".", "/") + ".json"
+			for _, s := range out {
+				if s.Path == name {
+					return nil // the catalog repeats an official file
+				}
+			}
+			out = append(out, lexicon.Source{Path: name, Data: data})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(out) < 377 {
+		t.Fatalf("the corpus has only %d files", len(out))
+	}
+	return out
+}
+
+// build runs the whole pipeline in memory and fails on errors.
+func build(t testing.TB, sources []lexicon.Source, opt ir.Options) *ir.Model {
+	t.Helper()
+	set, diags := lexicon.Parse(sources, lexicon.Options{})
+	model, more := ir.Build(set, opt)
+	for _, d := range append(diags, more...) {
+		if d.Severity == lexicon.Error {
+			t.Error(d)
+		}
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	return model
+}
+
+// tempModule makes a module that uses the runtime of this repository.
+func tempModule(t testing.TB, name string) string {
+	t.Helper()
+	dir := t.TempDir()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(mod), "module mls-server/tools/lexgen", "module "+name, 1)
+	text = strings.Replace(text, "=> ../..", "=> "+root, 1)
+	sum, err := os.ReadFile("go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "go.mod"), []byte(text))
+	put(t, filepath.Join(dir, "go.sum"), sum)
+	return dir
+}
+
+func put(t testing.TB, name string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func goTool(t testing.TB, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		if len(out) > 20000 {
+			out = out[:20000]
+		}
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// TestCorpus generates the official corpus, vets it, and runs testdata/roundtrip
+// on it: values made from each schema must come back the same, each broken
+// constraint must be refused with its pointer, and the official record data must
+// be judged as its authors say.
+func TestCorpus(t *testing.T) {
+	t.Parallel()
+	model := build(t, corpus(t), ir.Options{})
+	dir := tempModule(t, "corpus")
+	opt := emit.Options{Package: "lexapi", ImportPath: "corpus/lexapi", Runtime: "mls-server/lexrt"}
+	files, err := emit.Server(model, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		put(t, filepath.Join(dir, "lexapi", f.Name), f.Data)
+	}
+	fakes, err := emit.Fakes(model, opt, "lexapifake", "corpus/lexapifake")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "lexapifake", fakes.Name), fakes.Data)
+	put(t, filepath.Join(dir, "lexapi", "types_test.go"), typeTable(model))
+	for _, name := range []string{"roundtrip_test.go"} {
+		data, err := os.ReadFile(filepath.Join("testdata", "roundtrip", name+".txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Join(dir, "lexapi", name), data)
+	}
+	for _, name := range []string{"record-data-valid.json", "record-data-invalid.json"} {
+		data, err := os.ReadFile(filepath.Join(indigo(t), "atproto/lexicon/testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Join(dir, "lexapi", name), data)
+	}
+	goTool(t, dir, "vet", "./...")
+	goTool(t, dir, "test", "./...")
+}
+
+// typeTable lists the struct types for the round trip.
+func typeTable(m *ir.Model) []byte {
+	var b bytes.Buffer
+	b.WriteString("package lexapi\n\nvar types = map[string]func() codec{\n")
+	for _, l := range m.Lexicons {
+		for _, d := range l.Decls {
+			if s, ok := d.(*ir.Struct); ok && s.Role != ir.RoleParams {
+				b.WriteString("\t\"" + s.GoName + "\": func() codec { return new(" + s.GoName + ") },\n")
+			}
+		}
+	}
+	b.WriteString("}\n")
+	return b.Bytes()
+}
+
+// TestLexiconConformance judges the official valid and invalid lexicons.
+func TestLexiconConformance(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"valid", "invalid"} {
+		data, err := os.ReadFile(filepath.Join(indigo(t), "atproto/lexicon/testdata", "lexicon-"+kind+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var cases []struct {
+			Name    string
+			Lexicon json.RawMessage
+		}
+		if err := json.Unmarshal(data, &cases); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cases {
+			t.Run(kind+"/"+c.Name, func(t *testing.T) {
+				t.Parallel()
+				var head struct{ ID any }
+				if err := json.Unmarshal(c.Lexicon, &head); err != nil {
+					t.Fatal(err)
+				}
+				id, _ := head.ID.(string)
+				_, diags := lexicon.Parse([]lexicon.Source{{Path: strings.ReplaceAll(id, ".", "/") + ".json", Data: c.Lexicon}}, lexicon.Options{})
+				if got := !diags.HasErrors(); got != (kind == "valid") {
+					t.Errorf("accepted: %v, diagnostics: %v", got, diags)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package emit
+
+import (
+	"github.com/dave/jennifer/jen"
+
+	"mls-server/tools/lexgen/ir"
+)
+
+// Fakes writes a package of one file that has the schemas of all struct and union
+// types, for package lexfake. Tests make valid and broken values from them.
+func Fakes(m *ir.Model, opt Options, pkg, importPath string) (File, error) {
+	e := &emitter{model: m, opt: Options{Package: pkg, ImportPath: importPath, Runtime: opt.Runtime}}
+	u := e.newUnit("fakes.go", nil)
+	u.file.PackageComment("// Package " + pkg + " has the schemas of package " + opt.Package + " for tests that need valid and broken values.")
+	u.file.ImportName(e.lexfake(), "lexfake")
+	schemas := jen.Dict{}
+	for _, l := range m.Lexicons {
+		for _, d := range l.Decls {
+			switch d := d.(type) {
+			case *ir.Struct:
+				if d.Role != ir.RoleParams {
+					schemas[jen.Lit(d.GoName)] = e.fakeStruct(d)
+				}
+			case *ir.Union:
+				schemas[jen.Lit(d.GoName)] = e.fakeUnion(d)
+			case *ir.Slice:
+				schemas[jen.Lit(d.GoName)] = e.fake(&ir.Type{Kind: ir.Array, Schema: d.Schema, Elem: d.Elem}).(*jen.Statement)
+			}
+		}
+	}
+	u.add("Schemas", doc("Schemas are the schemas by their Go type names."), jen.Var().Id("Schemas").Op("=").Qual(e.lexfake(), "Set").Values(schemas))
+	return u.finish()
+}
+
+func (e *emitter) lexfake() string { return e.opt.Runtime + "/lexfake" }
+
+func (e *emitter) schema(kind string, d jen.Dict) *jen.Statement {
+	d[jen.Id("Kind")] = jen.Qual(e.lexfake(), kind)
+	return jen.Op("&").Qual(e.lexfake(), "Schema").Values(d)
+}
+
+// fake is the schema of a value.
+func (e *emitter) fake(t *ir.Type) jen.Code {
+	ref := func(name string) jen.Code { return e.schema("Ref", jen.Dict{jen.Id("Name"): jen.Lit(name)}) }
+	switch t.Kind {
+	case ir.StructKind:
+		return ref(t.Struct.GoName)
+	case ir.UnionKind:
+		return ref(t.Union.GoName)
+	case ir.SliceKind:
+		return ref(t.Slice.GoName)
+	}
+	kind := helperName(t)
+	d := jen.Dict{}
+	if name, values := e.ruleValues(t); values != nil {
+		d[jen.Id(kind)] = jen.Op("&").Add(e.rt(name)).Values(values)
+	}
+	if t.Kind == ir.Array {
+		d[jen.Id("Items")] = e.fake(t.Elem)
+	}
+	return e.schema(kind, d)
+}
+
+func (e *emitter) fakeStruct(s *ir.Struct) *jen.Statement {
+	d := jen.Dict{}
+	if s.TypeName != "" {
+		d[jen.Id("TypeName")] = jen.Lit(s.TypeName)
+	}
+	if s.Record != nil {
+		d[jen.Id("Record")] = jen.True()
+	}
+	if len(s.Fields) > 0 {
+		d[jen.Id("Props")] = jen.Index().Qual(e.lexfake(), "Prop").ValuesFunc(func(g *jen.Group) {
+			for _, f := range s.Fields {
+				p := jen.Dict{jen.Id("Name"): jen.Lit(f.Name), jen.Id("Schema"): e.fake(f.Type)}
+				if f.Required {
+					p[jen.Id("Required")] = jen.True()
+				}
+				if f.Nullable {
+					p[jen.Id("Nullable")] = jen.True()
+				}
+				g.Values(p)
+			}
+		})
+	}
+	return e.schema("Object", d)
+}
+
+func (e *emitter) fakeUnion(s *ir.Union) *jen.Statement {
+	d := jen.Dict{jen.Id("Members"): jen.Index().String().ValuesFunc(func(g *jen.Group) {
+		for _, m := range s.Members {
+			g.Lit(m.GoName)
+		}
+	})}
+	if s.Closed {
+		d[jen.Id("Closed")] = jen.True()
+	}
+	return e.schema("Union", d)
+}
