@@ -41,3 +41,10 @@ LIMIT @max_rows;
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
 FROM conversations c
 WHERE c.id = @id;
+
+-- name: LockConversations :many
+-- LockConversations locks several conversations in the order of their ids.
+SELECT c.id FROM conversations c
+WHERE c.id = ANY (@ids::text[])
+ORDER BY c.id
+FOR NO KEY UPDATE;

@@ -156,3 +156,9 @@ LEFT JOIN key_packages p ON p.owner_did = k.owner_did AND p.device_id = d.device
 GROUP BY k.owner_did, d.device_id
 HAVING count(p.id) < @threshold::bigint
 ORDER BY k.owner_did, d.device_id;
+
+-- name: ReserveKeyPackage :one
+-- ReserveKeyPackage takes a live package out of circulation for a request.
+UPDATE key_packages SET reserved_request_id = @request_id::text
+WHERE sha256 = @sha256 AND claimed_at IS NULL AND consumed_at IS NULL
+RETURNING id;

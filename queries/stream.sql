@@ -49,10 +49,11 @@ ORDER BY 1;
 -- name: ReadStreamMessages :many
 -- ReadStreamMessages is messages by their seqs, in the order asked for, for a
 -- page of events. Ciphertexts beyond max_bytes are left out, to be asked for
--- again; the first is always there. Messages that are gone have no row.
+-- again, the first too unless force says otherwise. Messages that are gone
+-- have no row.
 SELECT s.ord, s.convo_id, s.seq, s.msg_id, s.kind, s.epoch, s.received_bucket_ts,
-       (s.total - s.padded_size < @max_bytes::bigint OR s.total = s.padded_size)::boolean AS fits,
-       (CASE WHEN s.total - s.padded_size < @max_bytes::bigint OR s.total = s.padded_size THEN s.ciphertext ELSE ''::bytea END)::bytea AS ciphertext
+       (s.total <= @max_bytes::bigint OR (@force::boolean AND s.total = s.padded_size))::boolean AS fits,
+       (CASE WHEN s.total <= @max_bytes::bigint OR (@force::boolean AND s.total = s.padded_size) THEN s.ciphertext ELSE ''::bytea END)::bytea AS ciphertext
 FROM (
     SELECT (w.ord - 1)::bigint AS ord, m.convo_id, m.seq, m.msg_id, m.kind, m.epoch, m.received_bucket_ts, m.padded_size, m.ciphertext,
            (sum(m.padded_size) OVER (ORDER BY w.ord))::bigint AS total

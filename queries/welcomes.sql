@@ -96,6 +96,12 @@ SELECT id, convo_id, user_did, device_id, kind, status, created_at, approved_at,
 FROM pending_welcomes
 WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND status = 'open';
 
+-- name: ListDeviceRequests :many
+-- ListDeviceRequests is the conversations that a device waits to be added to.
+SELECT id, convo_id FROM pending_welcomes
+WHERE user_did = @user_did AND device_id = @device_id AND status = 'open'
+ORDER BY convo_id;
+
 -- name: ListOpenRequests :many
 -- ListOpenRequests is what members of conversations owe: devices and rejoins
 -- to add, removals to commit. Oldest first.

@@ -258,3 +258,31 @@ func (q *Queries) LockConversation(ctx context.Context, convoID string, groupID 
 	)
 	return i, err
 }
+
+const lockConversations = `-- name: LockConversations :many
+SELECT c.id FROM conversations c
+WHERE c.id = ANY ($1::text[])
+ORDER BY c.id
+FOR NO KEY UPDATE
+`
+
+// LockConversations locks several conversations in the order of their ids.
+func (q *Queries) LockConversations(ctx context.Context, ids []string) ([]mls.ConvoID, error) {
+	rows, err := q.db.Query(ctx, lockConversations, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []mls.ConvoID{}
+	for rows.Next() {
+		var id mls.ConvoID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -543,6 +543,20 @@ func (q *Queries) RenameDevice(ctx context.Context, arg RenameDeviceParams) erro
 	return err
 }
 
+const reserveKeyPackage = `-- name: ReserveKeyPackage :one
+UPDATE key_packages SET reserved_request_id = $1::text
+WHERE sha256 = $2 AND claimed_at IS NULL AND consumed_at IS NULL
+RETURNING id
+`
+
+// ReserveKeyPackage takes a live package out of circulation for a request.
+func (q *Queries) ReserveKeyPackage(ctx context.Context, requestID string, sha256 []byte) (int64, error) {
+	row := q.db.QueryRow(ctx, reserveKeyPackage, requestID, sha256)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
+}
+
 const resolveKeyPackages = `-- name: ResolveKeyPackages :many
 SELECT id, owner_did, device_id, ref, sha256, cipher_suite, expires_at, last_resort, reserved_request_id
 FROM key_packages

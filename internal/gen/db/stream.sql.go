@@ -171,13 +171,13 @@ func (q *Queries) ListStreamConversations(ctx context.Context, arg ListStreamCon
 
 const readStreamMessages = `-- name: ReadStreamMessages :many
 SELECT s.ord, s.convo_id, s.seq, s.msg_id, s.kind, s.epoch, s.received_bucket_ts,
-       (s.total - s.padded_size < $1::bigint OR s.total = s.padded_size)::boolean AS fits,
-       (CASE WHEN s.total - s.padded_size < $1::bigint OR s.total = s.padded_size THEN s.ciphertext ELSE ''::bytea END)::bytea AS ciphertext
+       (s.total <= $1::bigint OR ($2::boolean AND s.total = s.padded_size))::boolean AS fits,
+       (CASE WHEN s.total <= $1::bigint OR ($2::boolean AND s.total = s.padded_size) THEN s.ciphertext ELSE ''::bytea END)::bytea AS ciphertext
 FROM (
     SELECT (w.ord - 1)::bigint AS ord, m.convo_id, m.seq, m.msg_id, m.kind, m.epoch, m.received_bucket_ts, m.padded_size, m.ciphertext,
            (sum(m.padded_size) OVER (ORDER BY w.ord))::bigint AS total
-    FROM unnest($2::text[]) WITH ORDINALITY AS w (convo_id, ord)
-    JOIN unnest($3::bigint[]) WITH ORDINALITY AS x (seq, ord) USING (ord)
+    FROM unnest($3::text[]) WITH ORDINALITY AS w (convo_id, ord)
+    JOIN unnest($4::bigint[]) WITH ORDINALITY AS x (seq, ord) USING (ord)
     JOIN messages m ON m.convo_id = w.convo_id AND m.seq = x.seq
 ) s
 ORDER BY s.ord
@@ -185,6 +185,7 @@ ORDER BY s.ord
 
 type ReadStreamMessagesParams struct {
 	MaxBytes int64
+	Force    bool
 	ConvoIds []string
 	Seqs     []int64
 }
@@ -203,9 +204,15 @@ type ReadStreamMessagesRow struct {
 
 // ReadStreamMessages is messages by their seqs, in the order asked for, for a
 // page of events. Ciphertexts beyond max_bytes are left out, to be asked for
-// again; the first is always there. Messages that are gone have no row.
+// again, the first too unless force says otherwise. Messages that are gone
+// have no row.
 func (q *Queries) ReadStreamMessages(ctx context.Context, arg ReadStreamMessagesParams) ([]ReadStreamMessagesRow, error) {
-	rows, err := q.db.Query(ctx, readStreamMessages, arg.MaxBytes, arg.ConvoIds, arg.Seqs)
+	rows, err := q.db.Query(ctx, readStreamMessages,
+		arg.MaxBytes,
+		arg.Force,
+		arg.ConvoIds,
+		arg.Seqs,
+	)
 	if err != nil {
 		return nil, err
 	}

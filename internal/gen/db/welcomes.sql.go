@@ -399,6 +399,38 @@ func (q *Queries) InsertWelcome(ctx context.Context, arg InsertWelcomeParams) (i
 	return id, err
 }
 
+const listDeviceRequests = `-- name: ListDeviceRequests :many
+SELECT id, convo_id FROM pending_welcomes
+WHERE user_did = $1 AND device_id = $2 AND status = 'open'
+ORDER BY convo_id
+`
+
+type ListDeviceRequestsRow struct {
+	ID      string
+	ConvoID mls.ConvoID
+}
+
+// ListDeviceRequests is the conversations that a device waits to be added to.
+func (q *Queries) ListDeviceRequests(ctx context.Context, userDID mls.DID, deviceID mls.DeviceID) ([]ListDeviceRequestsRow, error) {
+	rows, err := q.db.Query(ctx, listDeviceRequests, userDID, deviceID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListDeviceRequestsRow{}
+	for rows.Next() {
+		var i ListDeviceRequestsRow
+		if err := rows.Scan(&i.ID, &i.ConvoID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listOpenRequests = `-- name: ListOpenRequests :many
 SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at
 FROM pending_welcomes p

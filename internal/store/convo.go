@@ -1,0 +1,240 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"mls-server/internal/gen/db"
+	"mls-server/internal/mls"
+)
+
+// Convo is a conversation.
+type Convo struct {
+	ID          mls.ConvoID
+	GroupID     mls.GroupID
+	Creator     mls.DID
+	CipherSuite mls.CipherSuite
+	Epoch       mls.Epoch
+	// LastSeq is the seq of the newest message, 0 before the first.
+	LastSeq           mls.Seq
+	Name, Description *string
+	// CreatedAt, LastActivityAt and LastMessageAt are floored to 2 seconds (I8).
+	CreatedAt, LastActivityAt time.Time
+	// LastMessageAt is nil before the first application message.
+	LastMessageAt *time.Time
+}
+
+// Standing is what a user is to a conversation.
+type Standing struct {
+	Convo
+	// Ever: the user has a row, of now or of before. Member: an active one.
+	Ever, Member bool
+	// Admin is a property of the user, over all its devices.
+	Admin bool
+	// JoinSeq and JoinEpoch are where the first of the user's active devices
+	// joined: history is served from seq > JoinSeq and commits from JoinEpoch.
+	JoinSeq   mls.Seq
+	JoinEpoch mls.Epoch
+}
+
+// NewConvo is what CreateConvo writes.
+type NewConvo struct {
+	ID                mls.ConvoID
+	GroupID           mls.GroupID
+	Creator           mls.DID
+	CipherSuite       mls.CipherSuite
+	Epoch             mls.Epoch
+	Name, Description *string
+	// At is floored to 2 seconds (I8).
+	At time.Time
+}
+
+// CreateConvo writes a conversation without members, locked for the rest of
+// the transaction. The error is mls.ErrGroupAlreadyExists when the group id is
+// taken.
+func (tx *Tx) CreateConvo(ctx context.Context, c NewConvo) error {
+	return fail("create conversation", tx.q.InsertConversation(ctx, db.InsertConversationParams{
+		ID: c.ID, GroupID: c.GroupID, CreatorDID: c.Creator, CipherSuite: c.CipherSuite, Epoch: c.Epoch,
+		Name: c.Name, Description: c.Description, CreatedAt: bucket(c.At),
+	}))
+}
+
+// LockConvo locks a conversation for the rest of the transaction, before any
+// other row of it. The error is mls.ErrConvoNotFound.
+func (tx *Tx) LockConvo(ctx context.Context, key mls.ConvoKey) (Convo, error) {
+	row, err := tx.q.LockConversation(ctx, string(key.ConvoID), string(key.GroupID))
+	if isNotFound(err) {
+		return Convo{}, mls.ErrConvoNotFound
+	}
+	if err != nil {
+		return Convo{}, fail("lock conversation", err)
+	}
+	return convoOf(db.GetConversationRow(row)), nil
+}
+
+// LockAsMember locks a conversation for one of its members, and returns what
+// holds under the lock. Errors as RequireMember; strangers never wait for the
+// lock, so that they cannot tell a busy conversation from none.
+func (tx *Tx) LockAsMember(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
+	before, err := tx.RequireMember(ctx, key, did)
+	if err != nil {
+		return Standing{}, err
+	}
+	key = mls.ConvoKey{ConvoID: before.ID}
+	if _, err := tx.LockConvo(ctx, key); err != nil {
+		return Standing{}, err
+	}
+	return tx.RequireMember(ctx, key, did)
+}
+
+// LockAsAdmin is LockAsMember with mls.ErrNotAdmin for a member that is none.
+func (tx *Tx) LockAsAdmin(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
+	standing, err := tx.LockAsMember(ctx, key, did)
+	if err == nil && !standing.Admin {
+		return Standing{}, mls.ErrNotAdmin
+	}
+	return standing, err
+}
+
+// FindStanding says what a user is to a conversation. The error is
+// mls.ErrConvoNotFound when there is no such conversation.
+func (r *reader) FindStanding(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
+	row, err := r.q.GetStanding(ctx, db.GetStandingParams{UserDID: did, ConvoID: string(key.ConvoID), GroupID: string(key.GroupID)})
+	if isNotFound(err) {
+		return Standing{}, mls.ErrConvoNotFound
+	}
+	if err != nil {
+		return Standing{}, fail("find standing", err)
+	}
+	return Standing{
+		Convo: convoOf(db.GetConversationRow{
+			ID: row.ID, GroupID: row.GroupID, CreatorDID: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
+			Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageBucketTs: row.LastMessageBucketTs,
+		}),
+		Ever: row.RowsEver > 0, Member: row.RowsActive > 0, Admin: row.IsAdmin,
+		JoinSeq: mls.Seq(row.JoinSeq), JoinEpoch: mls.Epoch(row.JoinEpoch),
+	}, nil
+}
+
+// RequireMember is FindStanding for active members only. The error is
+// mls.ErrConvoNotFound for a conversation that does not exist and for one that
+// the user was never in, mls.ErrNotMember for one that it left.
+func (r *reader) RequireMember(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
+	standing, err := r.FindStanding(ctx, key, did)
+	switch {
+	case err != nil:
+		return Standing{}, err
+	case !standing.Ever:
+		return Standing{}, mls.ErrConvoNotFound
+	case !standing.Member:
+		return Standing{}, mls.ErrNotMember
+	}
+	return standing, nil
+}
+
+// RequireAdmin is RequireMember with mls.ErrNotAdmin for a member that is none.
+func (r *reader) RequireAdmin(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
+	standing, err := r.RequireMember(ctx, key, did)
+	if err == nil && !standing.Admin {
+		return Standing{}, mls.ErrNotAdmin
+	}
+	return standing, err
+}
+
+// ConvoCursor is a place in a user's list of conversations: after the one with
+// this activity and id. The zero value is the list's beginning.
+type ConvoCursor struct {
+	ActivityAt time.Time
+	ID         mls.ConvoID
+}
+
+// ConvoPage is a page of a user's conversations with all that their views show.
+type ConvoPage struct {
+	Convos []ConvoEntry
+	// Next is where the next page begins, nil on the last one.
+	Next *ConvoCursor
+}
+
+// ConvoEntry is a conversation, its active devices and what is owed in it.
+type ConvoEntry struct {
+	Convo
+	Members  []Member
+	Requests []Request
+}
+
+// farFuture is later than every activity.
+var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// ListConvos is a page of the conversations that a user is in, newest activity
+// first, with three statements whatever its size.
+func (r *reader) ListConvos(ctx context.Context, did mls.DID, after ConvoCursor, limit int) (ConvoPage, error) {
+	if after == (ConvoCursor{}) {
+		after.ActivityAt = farFuture
+	}
+	rows, err := r.q.ListConversations(ctx, db.ListConversationsParams{
+		UserDID: did, BeforeAt: after.ActivityAt, BeforeID: string(after.ID), MaxRows: rowLimit(limit + 1),
+	})
+	if err != nil {
+		return ConvoPage{}, fail("list conversations", err)
+	}
+	var page ConvoPage
+	if len(rows) > limit {
+		rows = rows[:limit]
+		last := rows[limit-1]
+		page.Next = &ConvoCursor{ActivityAt: last.LastActivityAt, ID: last.ID}
+	}
+	page.Convos = make([]ConvoEntry, len(rows))
+	for i, row := range rows {
+		page.Convos[i].Convo = convoOf(db.GetConversationRow(row))
+	}
+	return page, r.fillEntries(ctx, page.Convos)
+}
+
+// FindConvoEntry is one conversation as ListConvos shows it, for callers that
+// have checked membership.
+func (r *reader) FindConvoEntry(ctx context.Context, id mls.ConvoID) (ConvoEntry, error) {
+	row, err := r.q.GetConversation(ctx, id)
+	if isNotFound(err) {
+		return ConvoEntry{}, mls.ErrConvoNotFound
+	}
+	if err != nil {
+		return ConvoEntry{}, fail("get conversation", err)
+	}
+	entries := []ConvoEntry{{Convo: convoOf(row)}}
+	err = r.fillEntries(ctx, entries)
+	return entries[0], err
+}
+
+func (r *reader) fillEntries(ctx context.Context, entries []ConvoEntry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	ids := make([]mls.ConvoID, len(entries))
+	at := make(map[mls.ConvoID]*ConvoEntry, len(entries))
+	for i := range entries {
+		ids[i] = entries[i].ID
+		at[ids[i]] = &entries[i]
+	}
+	members, err := r.ListMembers(ctx, ids...)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		at[m.ConvoID].Members = append(at[m.ConvoID].Members, m)
+	}
+	requests, err := r.ListRequests(ctx, ids...)
+	if err != nil {
+		return err
+	}
+	for _, q := range requests {
+		at[q.ConvoID].Requests = append(at[q.ConvoID].Requests, q)
+	}
+	return nil
+}
+
+func convoOf(row db.GetConversationRow) Convo {
+	return Convo{
+		ID: row.ID, GroupID: row.GroupID, Creator: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
+		Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageAt: row.LastMessageBucketTs,
+	}
+}

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"mls-server/internal/gen/db"
+	"mls-server/internal/mls"
+)
+
+// UserDevice is a registered device.
+type UserDevice struct {
+	Device
+	Name         string
+	SignatureKey []byte
+	// MLSDID is the DID URL that names the device in credentials.
+	MLSDID    string
+	CreatedAt time.Time
+}
+
+// Registration is what RegisterDevice writes.
+type Registration struct {
+	// Device is a new device; its ID and MLSDID are used unless the key is
+	// registered already.
+	Device   UserDevice
+	Packages []NewKeyPackage
+	// MaxDevices and MaxPackages are the caps of a user and of a device.
+	MaxDevices, MaxPackages int
+	At                      time.Time
+}
+
+// Registered is what became of a registration.
+type Registered struct {
+	Device UserDevice
+	// Existing: the same user had registered the same key before.
+	Existing bool
+	// Waiting is the conversations that the device waits to be added to.
+	Waiting []mls.ConvoID
+	// Welcomes are those that wait for the device.
+	Welcomes []WaitingWelcome
+}
+
+// RegisterDevice registers a device with its key packages, asks the members of
+// each of the user's conversations to add it and tells them by an event. The
+// same user and key again is the same device. Errors: mls.ErrDuplicatePublicKey
+// (the key is another user's), mls.ErrTooManyDevices, and those of
+// PublishKeyPackages.
+func (tx *Tx) RegisterDevice(ctx context.Context, p Registration) (Registered, error) {
+	if err := tx.q.LockUser(ctx, string(p.Device.User)); err != nil {
+		return Registered{}, fail("lock user", err)
+	}
+	result, err := tx.findOrInsertDevice(ctx, p)
+	if err != nil {
+		return Registered{}, err
+	}
+	device := result.Device.Device
+	if err := tx.PublishKeyPackages(ctx, device, p.Packages, p.MaxPackages, p.At); err != nil {
+		return Registered{}, err
+	}
+	if err := tx.askToAdd(ctx, device, p.At); err != nil {
+		return Registered{}, err
+	}
+	waiting, err := tx.q.ListDeviceRequests(ctx, device.User, device.ID)
+	if err != nil {
+		return Registered{}, fail("list device requests", err)
+	}
+	for _, row := range waiting {
+		result.Waiting = append(result.Waiting, row.ConvoID)
+	}
+	result.Welcomes, err = tx.ListWaitingWelcomes(ctx, device, p.At)
+	return result, err
+}
+
+func (tx *Tx) findOrInsertDevice(ctx context.Context, p Registration) (Registered, error) {
+	known, err := tx.q.FindDeviceByKey(ctx, p.Device.SignatureKey)
+	switch {
+	case err == nil && known.UserDID != p.Device.User:
+		return Registered{}, mls.ErrDuplicatePublicKey
+	case err == nil:
+		existing := deviceOf(known)
+		existing.Name = p.Device.Name
+		err := tx.q.RenameDevice(ctx, db.RenameDeviceParams{UserDID: known.UserDID, DeviceID: known.DeviceID, DeviceName: p.Device.Name})
+		return Registered{Device: existing, Existing: true}, fail("rename device", err)
+	case !isNotFound(err):
+		return Registered{}, fail("find device", err)
+	}
+	devices, err := tx.ListDevices(ctx, p.Device.User)
+	if err != nil {
+		return Registered{}, err
+	}
+	if len(devices) >= p.MaxDevices {
+		return Registered{}, mls.ErrTooManyDevices
+	}
+	p.Device.CreatedAt = p.At
+	err = tx.q.InsertDevice(ctx, db.InsertDeviceParams{
+		UserDID: p.Device.User, DeviceID: p.Device.ID, DeviceName: p.Device.Name,
+		SignatureKey: p.Device.SignatureKey, MLSDID: p.Device.MLSDID, CreatedAt: p.At,
+	})
+	return Registered{Device: p.Device}, fail("insert device", err)
+}
+
+// askToAdd opens a request in each conversation of the user that the device is
+// not in, and tells the members.
+func (tx *Tx) askToAdd(ctx context.Context, device Device, at time.Time) error {
+	memberships, err := tx.ListMemberships(ctx, device.User)
+	if err != nil || len(memberships) == 0 {
+		return err
+	}
+	arg := db.OpenDeviceRequestsParams{UserDID: device.User, DeviceID: device.ID, CreatedAt: bucket(at)}
+	for _, m := range memberships {
+		arg.ConvoIds = append(arg.ConvoIds, string(m.ConvoID))
+		arg.Ids = append(arg.Ids, string(NewRequestID()))
+	}
+	if err := tx.lockConvos(ctx, arg.ConvoIds); err != nil {
+		return err
+	}
+	opened, err := tx.q.OpenDeviceRequests(ctx, arg)
+	if err != nil {
+		return fail("open device requests", err)
+	}
+	if len(opened) == 0 {
+		return nil
+	}
+	told := db.AppendRequestEventsParams{Kind: int16(EventDevicePending), UserDID: device.User, DeviceID: device.ID, BucketTs: bucket(at)}
+	for _, row := range opened {
+		told.ConvoIds = append(told.ConvoIds, string(row.ConvoID))
+		told.RequestIds = append(told.RequestIds, row.ID)
+	}
+	return fail("append events", tx.q.AppendRequestEvents(ctx, told))
+}
+
+// lockConvos locks conversations in the order of their ids, so that two that
+// lock several never wait for each other in a circle.
+func (tx *Tx) lockConvos(ctx context.Context, ids []string) error {
+	_, err := tx.q.LockConversations(ctx, ids)
+	return fail("lock conversations", err)
+}
+
+// ListDevices is the registered devices of users, oldest first within each.
+func (r *reader) ListDevices(ctx context.Context, users ...mls.DID) ([]UserDevice, error) {
+	rows, err := r.q.ListDevices(ctx, texts(users))
+	if err != nil {
+		return nil, fail("list devices", err)
+	}
+	devices := make([]UserDevice, len(rows))
+	for i, row := range rows {
+		devices[i] = deviceOf(row)
+	}
+	return devices, nil
+}
+
+func deviceOf(row db.UserDevice) UserDevice {
+	return UserDevice{
+		Device: Device{row.UserDID, row.DeviceID}, Name: row.DeviceName, SignatureKey: row.SignatureKey,
+		MLSDID: row.MLSDID, CreatedAt: row.CreatedAt,
+	}
+}

@@ -1,0 +1,58 @@
+// Package store is the database: the only user of pgx and of gen/db.
+//
+// Invariants it keeps (docs/invariants.md): one commit per conversation and
+// epoch (I1); an epoch advances by compare-and-set together with all that
+// belongs to it (I2); seq is gapless and the orders of seq and of events agree
+// (I3); a key package goes out once (I4); every change is committed with its
+// event (I5); no row links a person to an application message (I7); times of
+// messages, commits, events and Welcomes are floored to 2 seconds before they
+// are stored, and CHECKs refuse others (I8); the last event a removed user may
+// see is fixed where it is removed (I10).
+//
+// It must not decide what a caller may do beyond membership and adminship,
+// know HTTP, read the environment, log, or let rows of gen/db out. Errors
+// carry no value of a statement (I9): constraint names become domain errors in
+// errors.go, everything else is an SQLSTATE.
+//
+// # Locks
+//
+// A transaction locks a conversation's row once, FOR NO KEY UPDATE, before any
+// other row of it (LockConvo, LockAsMember, LockAsAdmin, CreateConvo). Whoever
+// locks a user as well locks the user first. Whoever locks several
+// conversations does so in the order of their ids.
+//
+// # Verbs
+//
+// On Store and Tx (reads):
+//
+//	FindStanding RequireMember RequireAdmin        what a user is to a conversation
+//	ListConvos FindConvoEntry                      views, three statements a page
+//	ListMembers FindActive CountUsers ListAdmins FindSuccessor WasMemberSince ListSharedConvos
+//	ReadMessages GetMessages ListCommits FindRepeat FindMessageSeq FindCursor
+//	ListDevices CountKeyPackages FindLowInventories FindReservedKeyPackage
+//	FindWelcome ListWaitingWelcomes LastConfirmation
+//	FindOpenRequest ListRequests CountRejoins ListDebts
+//	ReadLog Replay LogEnd LogStart ListMemberships ListFormerMemberships
+//	ListReports FindReport CountReports CountModeration ListBlocks
+//
+// On Store (one statement each, no transaction around it):
+//
+//	SendMessage ClaimKeyPackages AppendPersonalEvent Replays().Use
+//
+// On Store (life):
+//
+//	New Close Ping PoolStats Migrate MigrationStatus InTx Retain
+//
+// On Tx (writes):
+//
+//	LockConvo LockAsMember LockAsAdmin CreateConvo
+//	AcceptCommit AcceptProposal                    epoch, message, commit row, event
+//	UpsertMembers RemoveUser SetNeedsRejoin        roster and its events
+//	Promote Demote Audit
+//	RegisterDevice PublishKeyPackages ReserveKeyPackage ResolveKeyPackages ConsumeKeyPackages
+//	RouteWelcome ConfirmWelcome FailWelcome
+//	OpenRequest FulfilRequests OweRemovals SettleDebts
+//	AppendEvents SetCursor
+//	FileReport ResolveReport RecordBlocks DeleteBlockByKey
+//	BeginRequest FinishRequest Savepoint AfterCommit
+package store

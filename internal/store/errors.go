@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"mls-server/internal/mls"
+)
+
+// Errors of the store itself; those of the domain are in package mls.
+var (
+	// ErrRequestInProgress: another request with the same idempotency key is
+	// being worked on. It is answered with 409 and Retry-After.
+	ErrRequestInProgress = errors.New("a request with this idempotency key is in progress")
+	// ErrBusy: the database gave up waiting, for a lock or within the
+	// statement's time. The request may be repeated.
+	ErrBusy = errors.New("the database is busy")
+	// errNotFound is the absence of a row that is no error of the domain yet.
+	errNotFound = errors.New("no such row")
+)
+
+// SQLSTATEs, https://www.postgresql.org/docs/current/errcodes-appendix.html.
+const (
+	codeSerializationFailure = "40001"
+	codeDeadlock             = "40P01"
+	codeUniqueViolation      = "23505"
+	codeUndefinedTable       = "42P01"
+	codeUndefinedFunction    = "42883"
+	codeLockNotAvailable     = "55P03"
+	codeQueryCanceled        = "57014"
+	codeTooManyConnections   = "53300"
+)
+
+// byConstraint is what it means when a constraint is violated. Constraints
+// that only a fault in this program can violate are not in it.
+var byConstraint = map[string]error{
+	"conversations_group_id_key":     mls.ErrGroupAlreadyExists,
+	"user_devices_signature_key_key": mls.ErrDuplicatePublicKey,
+	"messages_msg_id_key":            mls.ErrMessageIDConflict,
+	"commits_one_per_epoch":          mls.ErrEpochMismatch,
+	"reports_not_about_oneself":      mls.ErrCannotReportSelf,
+	"key_packages_sha256_key":        &mls.InvalidKeyPackageError{Index: -1, Code: mls.CodeInitKeyReused},
+	"members_convo_id_fkey":          mls.ErrConvoNotFound,
+	"cursors_convo_id_fkey":          mls.ErrConvoNotFound,
+	"pending_welcomes_convo_id_fkey": mls.ErrConvoNotFound,
+	"pending_welcomes_one_open_key":  ErrBusy,
+	"idempotency_keys_pkey":          ErrRequestInProgress,
+	"removal_debts_one_open_key":     ErrBusy,
+}
+
+// domainError is the one place where the database's errors become the
+// domain's. PostgreSQL's own text is dropped wherever it may quote a value (I9).
+func domainError(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errNotFound
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var fault *pgconn.PgError
+	if !errors.As(err, &fault) {
+		return err
+	}
+	if known, ok := byConstraint[fault.ConstraintName]; ok {
+		return known
+	}
+	switch fault.Code {
+	case codeLockNotAvailable, codeQueryCanceled, codeTooManyConnections:
+		return errors.Join(ErrBusy, &stateError{fault.Code, fault.ConstraintName})
+	}
+	return &stateError{fault.Code, fault.ConstraintName}
+}
+
+// stateError is a fault of the database by its code and constraint. Its text
+// holds nothing of the statement or its values.
+type stateError struct {
+	code, constraint string
+}
+
+func (e *stateError) Error() string {
+	if e.constraint == "" {
+		return "SQLSTATE " + e.code
+	}
+	return "SQLSTATE " + e.code + " on " + e.constraint
+}
+
+// sqlState is the SQLSTATE of an error, "" when the database did not raise it.
+func sqlState(err error) string {
+	var state *stateError
+	if errors.As(err, &state) {
+		return state.code
+	}
+	var fault *pgconn.PgError
+	if errors.As(err, &fault) {
+		return fault.Code
+	}
+	return ""
+}
+
+func isCode(err error, codes ...string) bool {
+	return err != nil && slices.Contains(codes, sqlState(err))
+}
+
+func isNotFound(err error) bool {
+	return errors.Is(err, errNotFound) || errors.Is(err, pgx.ErrNoRows)
+}

@@ -1,0 +1,282 @@
+package store
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"mls-server/internal/gen/db"
+	"mls-server/internal/mls"
+)
+
+// EventKind is what an event of the log is about. The numbers are stored.
+type EventKind int16
+
+// The kinds of events. Roster verbs write EventMemberJoined and
+// EventMemberLeft, message verbs EventMessage; the rest is appended.
+const (
+	EventMessage         EventKind = 1
+	EventMemberJoined    EventKind = 2
+	EventMemberLeft      EventKind = 3
+	EventAdminChanged    EventKind = 4
+	EventEpochAdvanced   EventKind = 5
+	EventWelcome         EventKind = 6
+	EventDevicePending   EventKind = 7
+	EventRejoinRequested EventKind = 8
+	EventRemovalPending  EventKind = 9
+	EventKeyPackagesLow  EventKind = 10
+	EventReportReceived  EventKind = 11
+	EventReportResolved  EventKind = 12
+	EventBlockConflict   EventKind = 13
+)
+
+// Audience says who may see an event.
+type Audience int16
+
+// The audiences. ToAdmins leaves out the one that AudienceDID names: a
+// reported admin hears nothing of the report.
+const (
+	ToMembers Audience = 1
+	ToAdmins  Audience = 2
+	ToUser    Audience = 3
+)
+
+// NewEvent is an event of a conversation to append. It never describes a
+// message (I7).
+type NewEvent struct {
+	Kind     EventKind
+	Audience Audience
+	// AudienceDID is the one user of ToUser, and who is left out of ToAdmins.
+	AudienceDID mls.DID
+	// User, Device and Request are what it is about, "" for none.
+	User    mls.DID
+	Device  mls.DeviceID
+	Request RequestID
+	// Epoch is nil where it says nothing.
+	Epoch *mls.Epoch
+}
+
+// AppendEvents writes events of one conversation in their order. The caller
+// holds the conversation's lock, and commits them with what they tell of (I5).
+func (tx *Tx) AppendEvents(ctx context.Context, convo mls.ConvoID, at time.Time, events ...NewEvent) error {
+	if len(events) == 0 {
+		return nil
+	}
+	arg := db.AppendEventsParams{ConvoID: string(convo), BucketTs: bucket(at)}
+	for _, e := range events {
+		arg.Kinds = append(arg.Kinds, int16(e.Kind))
+		arg.Audiences = append(arg.Audiences, int16(e.Audience))
+		arg.AudienceDids = append(arg.AudienceDids, string(e.AudienceDID))
+		arg.UserDids = append(arg.UserDids, string(e.User))
+		arg.DeviceIds = append(arg.DeviceIds, string(e.Device))
+		arg.RequestIds = append(arg.RequestIds, string(e.Request))
+		arg.Epochs = append(arg.Epochs, orAbsent(e.Epoch))
+	}
+	return fail("append events", tx.q.AppendEvents(ctx, arg))
+}
+
+// AppendPersonalEvent writes an event of no conversation for one user's device.
+func (s *Store) AppendPersonalEvent(ctx context.Context, kind EventKind, to Device, at time.Time) error {
+	return fail("append event", s.q.AppendPersonalEvent(ctx, db.AppendPersonalEventParams{
+		Kind: int16(kind), AudienceDID: string(to.User), DeviceID: string(to.ID), BucketTs: bucket(at),
+	}))
+}
+
+// LogCursor is a place in the event log, which has one total order. The zero
+// value is its beginning. Places stay valid over a restore and a fail-over.
+type LogCursor struct {
+	// Generation, Xid and Position are compared in this order.
+	Generation, Xid, Position int64
+}
+
+// Compare is negative, zero or positive as c lies before, at or after d.
+func (c LogCursor) Compare(d LogCursor) int {
+	for _, pair := range [][2]int64{{c.Generation, d.Generation}, {c.Xid, d.Xid}, {c.Position, d.Position}} {
+		if pair[0] != pair[1] {
+			if pair[0] < pair[1] {
+				return -1
+			}
+			return 1
+		}
+	}
+	return 0
+}
+
+// String is the form that clients see: three hexadecimal numbers and nothing
+// of the time (I8).
+func (c LogCursor) String() string {
+	return strconv.FormatInt(c.Generation, 16) + "-" + strconv.FormatInt(c.Xid, 16) + "-" + strconv.FormatInt(c.Position, 16)
+}
+
+// ParseLogCursor reads String's form and no other. The error is
+// mls.ErrInvalidCursor.
+func ParseLogCursor(text string) (LogCursor, error) {
+	parts := strings.Split(text, "-")
+	if len(parts) != 3 {
+		return LogCursor{}, mls.ErrInvalidCursor
+	}
+	var numbers [3]int64
+	for i, part := range parts {
+		n, err := strconv.ParseInt(part, 16, 64)
+		if err != nil || n < 0 || strconv.FormatInt(n, 16) != part {
+			return LogCursor{}, mls.ErrInvalidCursor
+		}
+		numbers[i] = n
+	}
+	return LogCursor{numbers[0], numbers[1], numbers[2]}, nil
+}
+
+// LogEntry is an event of the log.
+type LogEntry struct {
+	Cursor   LogCursor
+	Kind     EventKind
+	Audience Audience
+	// ConvoID is "" for a personal event of no conversation.
+	ConvoID     mls.ConvoID
+	AudienceDID mls.DID
+	// Seq is the message's, or the conversation's last one when the event was written.
+	Seq mls.Seq
+	// MessageID is "" but for messages, which name nobody (I7).
+	MessageID mls.MessageID
+	User      mls.DID
+	Device    mls.DeviceID
+	Request   RequestID
+	// Epoch is nil where it says nothing.
+	Epoch *mls.Epoch
+	// At is floored to 2 seconds.
+	At time.Time
+}
+
+// LogPage is a part of the log.
+type LogPage struct {
+	Entries []LogEntry
+	// Unsettled: later events are committed, but a transaction that is still
+	// open may put some before them. Reading again soon is worth it.
+	Unsettled bool
+}
+
+// ReadLog reads at most limit settled events after a place, of all
+// conversations: what a tailer follows. Nothing will ever appear before an
+// event that it returned.
+func (r *reader) ReadLog(ctx context.Context, after LogCursor, limit int) (LogPage, error) {
+	rows, err := r.q.ReadLog(ctx, db.ReadLogParams{Generation: after.Generation, LogXid: after.Xid, Position: after.Position, MaxRows: rowLimit(limit)})
+	if err != nil {
+		return LogPage{}, fail("read log", err)
+	}
+	var page LogPage
+	page.Entries = make([]LogEntry, 0, len(rows))
+	for _, row := range rows {
+		if !row.Settled {
+			page.Unsettled = true
+			break
+		}
+		page.Entries = append(page.Entries, entryOf(db.ReadConversationLogsRow{
+			Generation: row.Generation, LogXid: row.LogXid, Position: row.Position, Kind: row.Kind, Audience: row.Audience,
+			ConvoID: row.ConvoID, AudienceDID: row.AudienceDID, Seq: row.Seq, MessageID: row.MessageID, UserDID: row.UserDID,
+			DeviceID: row.DeviceID, RequestID: row.RequestID, Epoch: row.Epoch, BucketTs: row.BucketTs,
+		}))
+	}
+	return page, nil
+}
+
+// ReplayParams says what to replay to one user.
+type ReplayParams struct {
+	User   mls.DID
+	Convos []mls.ConvoID
+	// After and Until bound the replay: (After, Until]. Until is settled: from
+	// LogEnd, or an event that was read.
+	After, Until LogCursor
+	Limit        int
+}
+
+// Replay reads at most Limit events of conversations and of the user's own,
+// in the order of the log. It filters neither by membership nor by adminship.
+// Its cost follows the page's size and the number of conversations, not the
+// length of the log.
+func (r *reader) Replay(ctx context.Context, p ReplayParams) ([]LogEntry, error) {
+	user := string(p.User)
+	rows, err := r.q.ReadConversationLogs(ctx, db.ReadConversationLogsParams{
+		ConvoIds: texts(p.Convos), UserDID: &user,
+		Generation: p.After.Generation, LogXid: p.After.Xid, Position: p.After.Position,
+		UntilGeneration: p.Until.Generation, UntilLogXid: p.Until.Xid, UntilPosition: p.Until.Position,
+		MaxRows: rowLimit(p.Limit),
+	})
+	if err != nil {
+		return nil, fail("replay", err)
+	}
+	entries := make([]LogEntry, len(rows))
+	for i, row := range rows {
+		entries[i] = entryOf(row)
+	}
+	return entries, nil
+}
+
+// LogEnd is the place of the last settled event.
+func (r *reader) LogEnd(ctx context.Context) (LogCursor, error) {
+	row, err := r.q.GetLogEnd(ctx)
+	return LogCursor{row.Generation, row.LogXid, row.Position}, fail("find the log's end", err)
+}
+
+// LogStart is the place of the last event that retention removed: a cursor
+// before it has lost events. Zero when nothing was removed yet.
+func (r *reader) LogStart(ctx context.Context) (LogCursor, error) {
+	row, err := r.q.GetLogState(ctx)
+	return LogCursor{row.CompactedGeneration, row.CompactedLogXid, row.CompactedPosition}, fail("find the log's start", err)
+}
+
+// Membership is a conversation that a user is in, as its streams see it.
+type Membership struct {
+	ConvoID mls.ConvoID
+	Admin   bool
+	JoinSeq mls.Seq
+	// JoinPosition and LeftPosition bound what the user may see: events whose
+	// Cursor.Position is greater than the first and, where the second is not
+	// 0, at most the second (I10). Within a conversation positions follow the log.
+	JoinPosition, LeftPosition int64
+}
+
+// Shows says whether an event of the conversation lies within the membership.
+func (m Membership) Shows(c LogCursor) bool {
+	return c.Position > m.JoinPosition && (m.LeftPosition == 0 || c.Position <= m.LeftPosition)
+}
+
+// ListMemberships is the conversations that a user is in, by id.
+func (r *reader) ListMemberships(ctx context.Context, did mls.DID) ([]Membership, error) {
+	rows, err := r.q.ListMemberships(ctx, did)
+	if err != nil {
+		return nil, fail("list memberships", err)
+	}
+	memberships := make([]Membership, len(rows))
+	for i, row := range rows {
+		memberships[i] = Membership{ConvoID: row.ConvoID, Admin: row.IsAdmin, JoinSeq: mls.Seq(row.JoinSeq), JoinPosition: row.JoinPosition}
+	}
+	return memberships, nil
+}
+
+// ListFormerMemberships is the conversations that a user left after a place of
+// the log: replay shows them up to LeftPosition.
+func (r *reader) ListFormerMemberships(ctx context.Context, did mls.DID, after LogCursor) ([]Membership, error) {
+	rows, err := r.q.ListFormerMemberships(ctx, did, after.Position)
+	if err != nil {
+		return nil, fail("list former memberships", err)
+	}
+	memberships := make([]Membership, len(rows))
+	for i, row := range rows {
+		memberships[i] = Membership{ConvoID: row.ConvoID, JoinPosition: row.JoinPosition, LeftPosition: row.LeftPosition}
+	}
+	return memberships, nil
+}
+
+func entryOf(row db.ReadConversationLogsRow) LogEntry {
+	e := LogEntry{
+		Cursor: LogCursor{row.Generation, row.LogXid, row.Position}, Kind: EventKind(row.Kind), Audience: Audience(row.Audience),
+		ConvoID: mls.ConvoID(row.ConvoID), AudienceDID: mls.DID(row.AudienceDID), Seq: mls.Seq(row.Seq), MessageID: mls.MessageID(row.MessageID),
+		User: mls.DID(row.UserDID), Device: mls.DeviceID(row.DeviceID), Request: RequestID(row.RequestID), At: row.BucketTs,
+	}
+	if row.Epoch != absent {
+		epoch := mls.Epoch(row.Epoch)
+		e.Epoch = &epoch
+	}
+	return e
+}

@@ -1,0 +1,304 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"time"
+
+	"mls-server/internal/gen/db"
+	"mls-server/internal/mls"
+)
+
+// NewKeyPackage is a verified key package to keep.
+type NewKeyPackage struct {
+	// Ref is the KeyPackageRef of RFC 9420, section 5.2.
+	Ref []byte
+	// InitKey is its init_key; a hash of it is kept for ever.
+	InitKey     []byte
+	CipherSuite mls.CipherSuite
+	// Bytes are handed out as they came.
+	Bytes      []byte
+	ExpiresAt  time.Time
+	LastResort bool
+}
+
+// KeyPackage is a stored key package.
+type KeyPackage struct {
+	// RowID identifies it within this database; clients never see it.
+	RowID       int64
+	Owner       Device
+	Ref         []byte
+	CipherSuite mls.CipherSuite
+	// Bytes are empty where a package is looked up and not handed out.
+	Bytes      []byte
+	ExpiresAt  time.Time
+	LastResort bool
+	// Request is the request that reserves it, "" for none.
+	Request RequestID
+	// SHA256 of Bytes.
+	SHA256 []byte
+}
+
+// PublishKeyPackages keeps a device's packages, at most limit live ones that
+// are not last resorts. Bytes that are live already are left as they are. The
+// errors are mls.ErrTooManyKeyPackages and *mls.InvalidKeyPackageError with
+// the index and CodeInitKeyReused: the bytes were used up, or the init_key was
+// seen in other bytes.
+func (tx *Tx) PublishKeyPackages(ctx context.Context, owner Device, packages []NewKeyPackage, limit int, now time.Time) error {
+	if err := tx.q.LockUser(ctx, string(owner.User)); err != nil {
+		return fail("lock user", err)
+	}
+	fresh, err := tx.unpublished(ctx, owner, packages, now)
+	if err != nil || len(fresh) == 0 {
+		return err
+	}
+	if _, err := tx.insertKeyPackages(ctx, owner, fresh, nil, now); err != nil {
+		return err
+	}
+	live, err := tx.q.CountLiveKeyPackages(ctx, db.CountLiveKeyPackagesParams{OwnerDID: owner.User, DeviceID: owner.ID, Now: now})
+	if err != nil {
+		return fail("count key packages", err)
+	}
+	if live > int64(limit) {
+		return mls.ErrTooManyKeyPackages
+	}
+	return nil
+}
+
+// ReserveKeyPackage keeps a package for the request that brought it: claims do
+// not see it. Errors as PublishKeyPackages; bytes that were published before
+// are taken over when they are live.
+func (tx *Tx) ReserveKeyPackage(ctx context.Context, owner Device, p NewKeyPackage, request RequestID, now time.Time) error {
+	if err := tx.q.LockUser(ctx, string(owner.User)); err != nil {
+		return fail("lock user", err)
+	}
+	fresh, err := tx.unpublished(ctx, owner, []NewKeyPackage{p}, now)
+	if err != nil {
+		return err
+	}
+	var id int64
+	if len(fresh) == 0 {
+		hash := sha256.Sum256(p.Bytes)
+		if id, err = tx.q.ReserveKeyPackage(ctx, string(request), hash[:]); err != nil {
+			return fail("reserve key package", err)
+		}
+	} else {
+		ids, err := tx.insertKeyPackages(ctx, owner, fresh, (*string)(&request), now)
+		if err != nil {
+			return err
+		}
+		id = ids[0]
+	}
+	return fail("attach key package", tx.q.AttachKeyPackage(ctx, &id, string(request)))
+}
+
+// indexed is a package with its place in the caller's list.
+type indexed struct {
+	NewKeyPackage
+	index int
+}
+
+// unpublished leaves out what is live already, and what comes twice.
+func (tx *Tx) unpublished(ctx context.Context, owner Device, packages []NewKeyPackage, now time.Time) ([]indexed, error) {
+	type hash = [sha256.Size]byte
+	hashes := make([][]byte, len(packages))
+	for i, p := range packages {
+		h := sha256.Sum256(p.Bytes)
+		hashes[i] = h[:]
+	}
+	rows, err := tx.q.FindKeyPackagesByHash(ctx, now, hashes)
+	if err != nil {
+		return nil, fail("find key packages", err)
+	}
+	live := make(map[hash]bool, len(rows))
+	for _, row := range rows {
+		live[hash(row.Sha256)] = row.Live && row.OwnerDID == owner.User && row.DeviceID == owner.ID
+	}
+	var fresh []indexed
+	for i, p := range packages {
+		isLive, known := live[hash(hashes[i])]
+		switch {
+		case !known:
+			live[hash(hashes[i])] = true // once in this list is enough
+			fresh = append(fresh, indexed{p, i})
+		case !isLive:
+			return nil, &mls.InvalidKeyPackageError{Index: i, Code: mls.CodeInitKeyReused}
+		}
+	}
+	return fresh, nil
+}
+
+func (tx *Tx) insertKeyPackages(ctx context.Context, owner Device, packages []indexed, request *string, now time.Time) ([]int64, error) {
+	initKeys := make([][]byte, len(packages))
+	arg := db.InsertKeyPackagesParams{OwnerDID: owner.User, DeviceID: owner.ID, CreatedAt: now, ReservedRequestID: request}
+	for i, p := range packages {
+		initHash, byteHash := sha256.Sum256(p.InitKey), sha256.Sum256(p.Bytes)
+		initKeys[i] = initHash[:]
+		arg.Refs = append(arg.Refs, p.Ref)
+		arg.Sha256s = append(arg.Sha256s, byteHash[:])
+		arg.CipherSuites = append(arg.CipherSuites, int32(p.CipherSuite))
+		arg.KeyPackages = append(arg.KeyPackages, p.Bytes)
+		arg.ExpiresAts = append(arg.ExpiresAts, p.ExpiresAt)
+		arg.LastResorts = append(arg.LastResorts, p.LastResort)
+	}
+	unseen, err := tx.q.InsertInitKeys(ctx, initKeys)
+	if err != nil {
+		return nil, fail("keep init keys", err)
+	}
+	if len(unseen) < len(packages) {
+		return nil, &mls.InvalidKeyPackageError{Index: packages[firstSeen(initKeys, unseen)].index, Code: mls.CodeInitKeyReused}
+	}
+	ids, err := tx.q.InsertKeyPackages(ctx, arg)
+	return ids, fail("insert key packages", err)
+}
+
+// firstSeen is the index of the first of keys that is not among unseen, or
+// that an earlier one equals.
+func firstSeen(keys, unseen [][]byte) int {
+	left := make(map[string]bool, len(unseen))
+	for _, key := range unseen {
+		left[string(key)] = true
+	}
+	for i, key := range keys {
+		if !left[string(key)] {
+			return i
+		}
+		delete(left, string(key))
+	}
+	return 0
+}
+
+// ClaimParams says whose packages to hand out.
+type ClaimParams struct {
+	Owners []mls.DID
+	// Devices restricts the claim; empty: every device of the owners.
+	Devices []mls.DeviceID
+	// CipherSuite is the suite asked for; 0: any.
+	CipherSuite mls.CipherSuite
+	Now         time.Time
+	// Margin is how long a package must stay valid.
+	Margin time.Duration
+}
+
+// ClaimKeyPackages hands out one package for each device of the owners that
+// has one, and no package twice (I4). A device that has only a last-resort
+// package left gives that one and keeps it.
+func (s *Store) ClaimKeyPackages(ctx context.Context, p ClaimParams) ([]KeyPackage, error) {
+	devices := texts(p.Devices)
+	rows, err := s.q.ClaimKeyPackages(ctx, db.ClaimKeyPackagesParams{
+		OwnerDids: texts(p.Owners), DeviceIds: devices, CipherSuite: int32(p.CipherSuite), Now: p.Now, UsableUntil: p.Now.Add(p.Margin),
+	})
+	if err != nil {
+		return nil, fail("claim key packages", err)
+	}
+	packages := make([]KeyPackage, len(rows))
+	for i, row := range rows {
+		packages[i] = KeyPackage{
+			RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: row.Ref, CipherSuite: row.CipherSuite,
+			Bytes: row.KeyPackage, ExpiresAt: row.ExpiresAt, LastResort: row.LastResort,
+		}
+	}
+	return packages, nil
+}
+
+// FindReservedKeyPackage is the package of an open request, for members of its
+// conversation; the error is mls.ErrKeyPackageNotFound for anybody else, too.
+func (r *reader) FindReservedKeyPackage(ctx context.Context, request RequestID, caller mls.DID) (KeyPackage, error) {
+	row, err := r.q.FindReservedKeyPackage(ctx, string(request), string(caller))
+	if isNotFound(err) {
+		return KeyPackage{}, mls.ErrKeyPackageNotFound
+	}
+	if err != nil {
+		return KeyPackage{}, fail("find reserved key package", err)
+	}
+	return KeyPackage{
+		RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: row.Ref, CipherSuite: row.CipherSuite,
+		Bytes: row.KeyPackage, ExpiresAt: row.ExpiresAt, LastResort: row.LastResort, Request: request,
+	}, nil
+}
+
+// ResolveKeyPackages finds packages by KeyPackageRef or by the SHA-256 of
+// their bytes, and locks them until they are consumed. What a Welcome has used
+// up is not found. Hashes that find nothing have no package in the result.
+func (tx *Tx) ResolveKeyPackages(ctx context.Context, hashes [][]byte) ([]KeyPackage, error) {
+	rows, err := tx.q.ResolveKeyPackages(ctx, hashes)
+	if err != nil {
+		return nil, fail("resolve key packages", err)
+	}
+	packages := make([]KeyPackage, len(rows))
+	for i, row := range rows {
+		packages[i] = KeyPackage{
+			RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: row.Ref, SHA256: row.Sha256, CipherSuite: row.CipherSuite,
+			ExpiresAt: row.ExpiresAt, LastResort: row.LastResort, Request: RequestID(orEmpty(row.ReservedRequestID)),
+		}
+	}
+	return packages, nil
+}
+
+// Named says whether hash is the package's reference or the SHA-256 of its bytes.
+func (p KeyPackage) Named(hash []byte) bool {
+	return bytes.Equal(p.Ref, hash) || bytes.Equal(p.SHA256, hash)
+}
+
+// ConsumeKeyPackages marks resolved packages as used by a Welcome. The error
+// is mls.ErrKeyPackageNotFound when one has been used up meanwhile.
+func (tx *Tx) ConsumeKeyPackages(ctx context.Context, packages []KeyPackage, at time.Time) error {
+	if len(packages) == 0 {
+		return nil
+	}
+	ids := make([]int64, len(packages))
+	for i, p := range packages {
+		ids[i] = p.RowID
+	}
+	n, err := tx.q.ConsumeKeyPackages(ctx, at, ids)
+	if err == nil && n != int64(len(ids)) {
+		return mls.ErrKeyPackageNotFound
+	}
+	return fail("consume key packages", err)
+}
+
+// SuiteInventory is a user's packages of one suite.
+type SuiteInventory struct {
+	CipherSuite mls.CipherSuite
+	// Available can be claimed, Consumed were claimed or used.
+	Available, Consumed int64
+	// FirstExpiry is when the first available one expires, zero without any.
+	FirstExpiry time.Time
+}
+
+// CountKeyPackages counts a user's packages by suite; device "" counts all
+// devices, suite 0 all suites.
+func (r *reader) CountKeyPackages(ctx context.Context, owner Device, suite mls.CipherSuite, now time.Time) ([]SuiteInventory, error) {
+	rows, err := r.q.CountKeyPackages(ctx, db.CountKeyPackagesParams{OwnerDID: owner.User, DeviceID: string(owner.ID), CipherSuite: int32(suite), Now: now})
+	if err != nil {
+		return nil, fail("count key packages", err)
+	}
+	counts := make([]SuiteInventory, len(rows))
+	for i, row := range rows {
+		counts[i] = SuiteInventory{CipherSuite: row.CipherSuite, Available: row.Available, Consumed: row.Consumed}
+		if row.Available > 0 {
+			counts[i].FirstExpiry = row.OldestExpiresAt
+		}
+	}
+	return counts, nil
+}
+
+// FindLowInventories is those of the devices that have fewer available
+// packages than threshold.
+func (r *reader) FindLowInventories(ctx context.Context, devices []Device, threshold int, now time.Time) ([]Device, error) {
+	arg := db.CountLowInventoriesParams{Threshold: int64(threshold), Now: now}
+	for _, d := range devices {
+		arg.OwnerDids = append(arg.OwnerDids, string(d.User))
+		arg.DeviceIds = append(arg.DeviceIds, string(d.ID))
+	}
+	rows, err := r.q.CountLowInventories(ctx, arg)
+	if err != nil {
+		return nil, fail("count key packages", err)
+	}
+	low := make([]Device, len(rows))
+	for i, row := range rows {
+		low[i] = Device{mls.DID(row.OwnerDID), mls.DeviceID(row.DeviceID)}
+	}
+	return low, nil
+}

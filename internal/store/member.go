@@ -1,0 +1,244 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"mls-server/internal/gen/db"
+	"mls-server/internal/mls"
+)
+
+// Member is an active device of a conversation.
+type Member struct {
+	ConvoID mls.ConvoID
+	User    mls.DID
+	// Device is "" for a user without a registered device.
+	Device mls.DeviceID
+	// MLSDID is the DID URL of the device, or the user's DID.
+	MLSDID      string
+	DeviceName  *string
+	JoinedAt    time.Time
+	JoinEpoch   mls.Epoch
+	JoinSeq     mls.Seq
+	Admin       bool
+	PromotedAt  *time.Time
+	PromotedBy  *mls.DID
+	LeafIndex   *int64
+	NeedsRejoin bool
+}
+
+// NewMember is a device that a commit has added.
+type NewMember struct {
+	User       mls.DID
+	Device     mls.DeviceID
+	MLSDID     string
+	DeviceName *string
+	// LeafIndex is nil unless it is really known.
+	LeafIndex *int64
+}
+
+// Joining is where new members enter: the commit that added them.
+type Joining struct {
+	// Epoch is the one that the commit led into.
+	Epoch mls.Epoch
+	// Seq is the commit's own; 0 for the members a conversation begins with.
+	Seq mls.Seq
+	// At is floored to 2 seconds (I8).
+	At time.Time
+}
+
+// Device names a device of a user; ID is "" for a user without one.
+type Device struct {
+	User mls.DID
+	ID   mls.DeviceID
+}
+
+// UpsertMembers puts devices on the roster and writes a member-joined event
+// for each that was not on it. A device that is on it keeps its join point, so
+// that a rejoin loses no history; one that left begins anew. New devices of an
+// admin are admin. The caller holds the conversation's lock.
+func (tx *Tx) UpsertMembers(ctx context.Context, convo mls.ConvoID, members []NewMember, at Joining) error {
+	if len(members) == 0 {
+		return nil
+	}
+	arg := db.UpsertMembersParams{
+		ConvoID: string(convo), JoinEpoch: int64(at.Epoch), JoinSeq: int64(at.Seq), JoinedAt: bucket(at.At),
+	}
+	for _, m := range members {
+		arg.UserDids = append(arg.UserDids, string(m.User))
+		arg.DeviceIds = append(arg.DeviceIds, string(m.Device))
+		arg.MLSDids = append(arg.MLSDids, m.MLSDID)
+		arg.DeviceNames = append(arg.DeviceNames, orEmpty(m.DeviceName))
+		arg.LeafIndexes = append(arg.LeafIndexes, orAbsent(m.LeafIndex))
+	}
+	_, err := tx.q.UpsertMembers(ctx, arg)
+	return fail("upsert members", err)
+}
+
+// LeaveReason says how a user left.
+type LeaveReason string
+
+// The ways to leave.
+const (
+	LeaveSelf    LeaveReason = "left"
+	LeaveRemoved LeaveReason = "removed"
+)
+
+// GoneDevice is a device that has left with its user.
+type GoneDevice struct {
+	Device    mls.DeviceID
+	LeafIndex *int64
+}
+
+// RemoveUser takes all devices of a user off the roster, ends what waits for
+// them and writes the member-left event, which is the last event of the
+// conversation that the user's streams show (I10). So the commit that removes
+// the user is accepted before. The result is empty when the user was not on
+// the roster. The caller holds the conversation's lock.
+func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, reason LeaveReason, at time.Time) ([]GoneDevice, error) {
+	text := string(reason)
+	rows, err := tx.q.MarkUserLeft(ctx, db.MarkUserLeftParams{ConvoID: string(convo), UserDID: did, LeftReason: &text, LeftAt: bucket(at)})
+	if err != nil {
+		return nil, fail("remove user", err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	if _, err := tx.q.DropWaitingWelcomes(ctx, db.DropWaitingWelcomesParams{ConvoID: convo, UserDID: did, Now: bucket(at)}); err != nil {
+		return nil, fail("drop Welcomes", err)
+	}
+	dropped, err := tx.q.DropRequests(ctx, db.DropRequestsParams{ConvoID: convo, UserDID: did, Now: bucket(at)})
+	if err != nil {
+		return nil, fail("drop requests", err)
+	}
+	if len(dropped) > 0 {
+		if _, err := tx.q.ReleaseKeyPackages(ctx, dropped); err != nil {
+			return nil, fail("release key packages", err)
+		}
+	}
+	gone := make([]GoneDevice, len(rows))
+	for i, row := range rows {
+		gone[i] = GoneDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex}
+	}
+	return gone, nil
+}
+
+// ListMembers is the active devices of conversations; within each, by time of joining.
+func (r *reader) ListMembers(ctx context.Context, convos ...mls.ConvoID) ([]Member, error) {
+	rows, err := r.q.ListMembers(ctx, texts(convos))
+	if err != nil {
+		return nil, fail("list members", err)
+	}
+	members := make([]Member, len(rows))
+	for i, row := range rows {
+		members[i] = Member{
+			ConvoID: row.ConvoID, User: row.UserDID, Device: row.DeviceID, MLSDID: row.MLSDID, DeviceName: row.DeviceName,
+			JoinedAt: row.JoinedAt, JoinEpoch: row.JoinEpoch, JoinSeq: row.JoinSeq, Admin: row.IsAdmin,
+			PromotedAt: row.PromotedAt, PromotedBy: (*mls.DID)(row.PromotedByDID), LeafIndex: row.LeafIndex, NeedsRejoin: row.NeedsRejoin,
+		}
+	}
+	return members, nil
+}
+
+// ActiveDevice is a device of a user that was asked for.
+type ActiveDevice struct {
+	Device
+	JoinedAt    time.Time
+	Admin       bool
+	NeedsRejoin bool
+	LeafIndex   *int64
+}
+
+// FindActive is the active devices of those of the users that are in the
+// conversation; a user that is not in the result is no member.
+func (r *reader) FindActive(ctx context.Context, convo mls.ConvoID, dids ...mls.DID) ([]ActiveDevice, error) {
+	rows, err := r.q.FindActiveUsers(ctx, convo, texts(dids))
+	if err != nil {
+		return nil, fail("find active users", err)
+	}
+	active := make([]ActiveDevice, len(rows))
+	for i, row := range rows {
+		active[i] = ActiveDevice{
+			Device: Device{row.UserDID, row.DeviceID}, JoinedAt: row.JoinedAt,
+			Admin: row.IsAdmin, NeedsRejoin: row.NeedsRejoin, LeafIndex: row.LeafIndex,
+		}
+	}
+	return active, nil
+}
+
+// CountUsers counts the users, not the devices, that are in a conversation.
+func (r *reader) CountUsers(ctx context.Context, convo mls.ConvoID) (int, error) {
+	n, err := r.q.CountActiveUsers(ctx, convo)
+	return int(n), fail("count users", err)
+}
+
+// WasMemberSince says whether a user is in the conversation or was at a time.
+func (r *reader) WasMemberSince(ctx context.Context, convo mls.ConvoID, did mls.DID, since time.Time) (bool, error) {
+	was, err := r.q.WasMemberSince(ctx, db.WasMemberSinceParams{ConvoID: convo, UserDID: did, Since: since})
+	return was, fail("look for a former member", err)
+}
+
+// ListSharedConvos is the conversations that two users are both in.
+func (r *reader) ListSharedConvos(ctx context.Context, first, second mls.DID) ([]mls.ConvoID, error) {
+	ids, err := r.q.ListSharedConversations(ctx, first, string(second))
+	return ids, fail("list shared conversations", err)
+}
+
+// SetNeedsRejoin flags a device whose Welcome failed, or clears the flag.
+func (tx *Tx) SetNeedsRejoin(ctx context.Context, convo mls.ConvoID, device Device, needs bool) error {
+	_, err := tx.q.SetNeedsRejoin(ctx, db.SetNeedsRejoinParams{ConvoID: convo, UserDID: device.User, DeviceID: device.ID, NeedsRejoin: needs})
+	return fail("flag for rejoin", err)
+}
+
+// Promote makes a member an admin with all its devices. The error is
+// mls.ErrAlreadyAdmin; membership is checked by the caller, under the lock.
+func (tx *Tx) Promote(ctx context.Context, convo mls.ConvoID, target, by mls.DID, at time.Time) error {
+	n, err := tx.q.SetAdmin(ctx, db.SetAdminParams{ConvoID: convo, UserDID: target, PromotedAt: &at, PromotedByDID: (*string)(&by)})
+	if err == nil && n == 0 {
+		return mls.ErrAlreadyAdmin
+	}
+	return fail("promote", err)
+}
+
+// Demote takes a user's adminship. The errors are mls.ErrNotAdminTarget and,
+// when no other user is admin, mls.ErrLastAdmin. The caller holds the
+// conversation's lock, so that of two that demote each other one is last.
+func (tx *Tx) Demote(ctx context.Context, convo mls.ConvoID, target mls.DID) error {
+	admins, err := tx.ListAdmins(ctx, convo)
+	if err != nil {
+		return err
+	}
+	if !contains(admins, target) {
+		return mls.ErrNotAdminTarget
+	}
+	if len(admins) == 1 {
+		return mls.ErrLastAdmin
+	}
+	_, err = tx.q.ClearAdmin(ctx, convo, target)
+	return fail("demote", err)
+}
+
+// ListAdmins is the users that are admins of a conversation.
+func (r *reader) ListAdmins(ctx context.Context, convo mls.ConvoID) ([]mls.DID, error) {
+	dids, err := r.q.ListAdmins(ctx, convo)
+	return dids, fail("list admins", err)
+}
+
+// FindSuccessor is the member that has been in the conversation longest, but
+// for one. The error is mls.ErrLastMember when there is no other.
+func (r *reader) FindSuccessor(ctx context.Context, convo mls.ConvoID, except mls.DID) (mls.DID, error) {
+	did, err := r.q.FindLongestStanding(ctx, convo, string(except))
+	if isNotFound(err) {
+		return "", mls.ErrLastMember
+	}
+	return did, fail("find successor", err)
+}
+
+func contains(dids []mls.DID, did mls.DID) bool {
+	for _, d := range dids {
+		if d == did {
+			return true
+		}
+	}
+	return false
+}

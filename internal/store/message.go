@@ -1,0 +1,375 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"mls-server/internal/gen/db"
+	"mls-server/internal/mls"
+)
+
+// MessageKind is the content type of RFC 9420, section 6.
+type MessageKind int16
+
+// The kinds of messages.
+const (
+	KindApplication MessageKind = 1
+	KindProposal    MessageKind = 2
+	KindCommit      MessageKind = 3
+)
+
+// SendParams is an application message to send.
+type SendParams struct {
+	Key mls.ConvoKey
+	// Sender is held against the roster and stored nowhere (I7).
+	Sender mls.DID
+	ID     mls.MessageID
+	Epoch  mls.Epoch
+	// Grace is how many epochs behind the conversation's Epoch may be.
+	Grace        mls.Epoch
+	Ciphertext   []byte
+	DeclaredSize *int64
+	// At is floored to 2 seconds (I8).
+	At time.Time
+}
+
+// SendResult is what became of a message.
+type SendResult struct {
+	ConvoID mls.ConvoID
+	Seq     mls.Seq
+	Epoch   mls.Epoch
+	// ReceivedAt is floored to 2 seconds.
+	ReceivedAt time.Time
+	// Repeated: the message was there already; nothing was written.
+	Repeated bool
+}
+
+// sendAttempts bounds how often a send is judged again because the roster or
+// the message changed under it. Each time another transaction has made progress.
+const sendAttempts = 8
+
+// SendMessage stores an application message and its event, in one statement
+// and one round trip. The same id with the same ciphertext is answered as the
+// first time. Errors: mls.ErrConvoNotFound (unknown, or never a member of it),
+// mls.ErrNotMember (left), mls.ErrMessageIDConflict, *mls.EpochMismatchError.
+func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, error) {
+	hash := sha256.Sum256(p.Ciphertext)
+	arg := db.SendMessageParams{
+		ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), UserDID: string(p.Sender),
+		MsgID: string(p.ID), Epoch: int64(p.Epoch), Grace: int64(p.Grace),
+		Ciphertext: p.Ciphertext, DeclaredSize: p.DeclaredSize, PaddedSize: int64(len(p.Ciphertext)),
+		CiphertextHash: hash[:], ReceivedAt: bucket(p.At),
+	}
+	for range sendAttempts {
+		row, err := s.q.SendMessage(ctx, arg)
+		switch {
+		case isNotFound(err):
+			return SendResult{}, mls.ErrConvoNotFound
+		case isCode(err, codeUniqueViolation):
+			s.observer.ObserveRetry(codeUniqueViolation)
+			continue // a twin was faster: the next look finds it
+		case isCode(err, codeSerializationFailure, codeDeadlock):
+			s.observer.ObserveRetry(sqlState(err))
+			continue
+		case err != nil:
+			return SendResult{}, fail("send message", err)
+		case row.Sent > 0:
+			return SendResult{ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.Sent), Epoch: p.Epoch, ReceivedAt: arg.ReceivedAt}, nil
+		}
+		result, err := unsent(row, hash[:], p)
+		if !errors.Is(err, errChanged) {
+			return result, err
+		}
+	}
+	return SendResult{}, fail("send message", ErrBusy)
+}
+
+// errChanged: what a statement judged was changed by the transaction it then
+// waited for.
+var errChanged = errors.New("changed meanwhile")
+
+// unsent says why a message was not stored.
+func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error) {
+	switch {
+	case !row.WasMember:
+		return SendResult{}, mls.ErrConvoNotFound
+	case !row.IsMember:
+		return SendResult{}, mls.ErrNotMember
+	case row.TwinSeq > 0 && bytes.Equal(row.TwinHash, hash):
+		return SendResult{
+			ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.TwinSeq), Epoch: mls.Epoch(row.TwinEpoch),
+			ReceivedAt: row.TwinTs, Repeated: true,
+		}, nil
+	case row.TwinSeq > 0:
+		return SendResult{}, mls.ErrMessageIDConflict
+	}
+	if err := mls.CheckEpoch(p.Epoch, mls.Epoch(row.ConvoEpoch), p.Grace); err != nil {
+		return SendResult{}, err
+	}
+	return SendResult{}, errChanged
+}
+
+// Handshake is a commit or a proposal that passed the rules.
+type Handshake struct {
+	ConvoID mls.ConvoID
+	ID      mls.MessageID
+	// Epoch is the one that it was made in.
+	Epoch        mls.Epoch
+	Bytes        []byte
+	DeclaredSize *int64
+	// Sender is kept for commits, and for commits only.
+	Sender mls.DID
+	// At is floored to 2 seconds (I8).
+	At time.Time
+}
+
+// AcceptCommit takes a conversation from the commit's epoch into the next one:
+// epoch by compare-and-set, message, commit row and event, in one statement
+// (I1, I2). The error is *mls.EpochMismatchError when the conversation is in
+// another epoch, mls.ErrMessageIDConflict when the id is taken.
+func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
+	hash := sha256.Sum256(h.Bytes)
+	seq, err := tx.q.AcceptCommit(ctx, db.AcceptCommitParams{
+		ConvoID: string(h.ConvoID), MsgID: string(h.ID), Epoch: int64(h.Epoch), Ciphertext: h.Bytes, DeclaredSize: h.DeclaredSize,
+		PaddedSize: int64(len(h.Bytes)), CiphertextHash: hash[:], SenderDID: string(h.Sender), ReceivedAt: bucket(h.At),
+	})
+	if isNotFound(err) {
+		return 0, tx.epochMismatch(ctx, h)
+	}
+	return mls.Seq(seq), fail("accept commit", err)
+}
+
+// AcceptProposal stores a proposal of the conversation's epoch and its event.
+// Errors as AcceptCommit.
+func (tx *Tx) AcceptProposal(ctx context.Context, h Handshake) (mls.Seq, error) {
+	hash := sha256.Sum256(h.Bytes)
+	seq, err := tx.q.AcceptProposal(ctx, db.AcceptProposalParams{
+		ConvoID: string(h.ConvoID), MsgID: string(h.ID), Epoch: int64(h.Epoch), Ciphertext: h.Bytes, DeclaredSize: h.DeclaredSize,
+		PaddedSize: int64(len(h.Bytes)), CiphertextHash: hash[:], ReceivedAt: bucket(h.At),
+	})
+	if isNotFound(err) {
+		return 0, tx.epochMismatch(ctx, h)
+	}
+	return mls.Seq(seq), fail("accept proposal", err)
+}
+
+func (tx *Tx) epochMismatch(ctx context.Context, h Handshake) error {
+	row, err := tx.q.GetConversation(ctx, h.ConvoID)
+	if isNotFound(err) {
+		return mls.ErrConvoNotFound
+	}
+	if err != nil {
+		return fail("read epoch", err)
+	}
+	return &mls.EpochMismatchError{Have: h.Epoch, Want: row.Epoch}
+}
+
+// FindRepeat looks for a message with the id of a handshake that came through
+// sendMessage: found with the same bytes it is answered as the first time,
+// with others the error is mls.ErrMessageIDConflict; nil when there is none.
+func (r *reader) FindRepeat(ctx context.Context, convo mls.ConvoID, id mls.MessageID, ciphertext []byte) (*SendResult, error) {
+	row, err := r.q.FindMessage(ctx, convo, id)
+	if isNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an ordinary answer here
+	}
+	if err != nil {
+		return nil, fail("find message", err)
+	}
+	if hash := sha256.Sum256(ciphertext); !bytes.Equal(row.CiphertextHash, hash[:]) {
+		return nil, mls.ErrMessageIDConflict
+	}
+	return &SendResult{ConvoID: convo, Seq: row.Seq, Epoch: row.Epoch, ReceivedAt: row.ReceivedBucketTs, Repeated: true}, nil
+}
+
+// Message is a stored message.
+type Message struct {
+	ConvoID    mls.ConvoID
+	ID         mls.MessageID
+	Seq        mls.Seq
+	Kind       MessageKind
+	Epoch      mls.Epoch
+	Ciphertext []byte
+	// ReceivedAt is floored to 2 seconds.
+	ReceivedAt time.Time
+}
+
+// ReadParams says which messages to read.
+type ReadParams struct {
+	Key    mls.ConvoKey
+	Reader mls.DID
+	// After is the message to read on from, "" for none.
+	After mls.MessageID
+	// AfterSeq is where a cursor says to read on, 0 for none; AfterConvo is the
+	// conversation that the cursor belongs to.
+	AfterSeq   mls.Seq
+	AfterConvo mls.ConvoID
+	Limit      int
+	// MaxBytes ends a page early, after its first message; 0 means 16 MiB.
+	MaxBytes int64
+}
+
+// MessagePage is messages in the order of seq.
+type MessagePage struct {
+	ConvoID  mls.ConvoID
+	Messages []Message
+	// More: the conversation has later messages than the page.
+	More bool
+	// LastSeq is the seq of the conversation's newest message.
+	LastSeq mls.Seq
+}
+
+const defaultPageBytes = 16 << 20
+
+// ReadMessages reads a page with two statements. It begins after the place
+// that is named, or where the reader joined if that is later. Errors as
+// RequireMember, and mls.ErrInvalidCursor for a place that this conversation
+// does not have.
+func (r *reader) ReadMessages(ctx context.Context, p ReadParams) (MessagePage, error) {
+	standing, err := r.q.GetReadingStanding(ctx, db.GetReadingStandingParams{
+		UserDID: p.Reader, ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), SinceMsgID: string(p.After),
+	})
+	switch {
+	case isNotFound(err):
+		return MessagePage{}, mls.ErrConvoNotFound
+	case err != nil:
+		return MessagePage{}, fail("find standing", err)
+	case standing.RowsEver == 0:
+		return MessagePage{}, mls.ErrConvoNotFound
+	case standing.RowsActive == 0:
+		return MessagePage{}, mls.ErrNotMember
+	case p.After != "" && standing.SinceSeq == 0,
+		p.AfterConvo != "" && p.AfterConvo != standing.ID,
+		p.AfterSeq < 0 || p.AfterSeq > standing.LastSeq:
+		return MessagePage{}, mls.ErrInvalidCursor
+	}
+	page := MessagePage{ConvoID: standing.ID, LastSeq: standing.LastSeq}
+	after := max(mls.Seq(standing.JoinSeq), mls.Seq(standing.SinceSeq), p.AfterSeq)
+	if after >= standing.LastSeq {
+		return page, nil
+	}
+	if p.MaxBytes == 0 {
+		p.MaxBytes = defaultPageBytes
+	}
+	rows, err := r.q.ListMessages(ctx, db.ListMessagesParams{ConvoID: standing.ID, AfterSeq: after, MaxRows: rowLimit(p.Limit), MaxBytes: p.MaxBytes})
+	if err != nil {
+		return MessagePage{}, fail("list messages", err)
+	}
+	page.Messages = make([]Message, len(rows))
+	for i, row := range rows {
+		page.Messages[i] = messageOf(db.GetMessagesRow(row))
+	}
+	if n := len(rows); n > 0 {
+		page.LastSeq = max(page.LastSeq, rows[n-1].Seq)
+		page.More = rows[n-1].Seq < page.LastSeq
+	}
+	return page, nil
+}
+
+// MessageRef names a message by its place.
+type MessageRef struct {
+	ConvoID mls.ConvoID
+	Seq     mls.Seq
+}
+
+// GetMessages reads messages by their places, in the order of the refs;
+// expired ones are missing from the result. It checks nobody's membership.
+func (r *reader) GetMessages(ctx context.Context, refs []MessageRef) ([]Message, error) {
+	convos := make([]string, len(refs))
+	seqs := make([]int64, len(refs))
+	for i, ref := range refs {
+		convos[i], seqs[i] = string(ref.ConvoID), int64(ref.Seq)
+	}
+	rows, err := r.q.GetMessages(ctx, convos, seqs)
+	if err != nil {
+		return nil, fail("get messages", err)
+	}
+	messages := make([]Message, len(rows))
+	for i, row := range rows {
+		messages[i] = messageOf(row)
+	}
+	return messages, nil
+}
+
+func messageOf(row db.GetMessagesRow) Message {
+	return Message{
+		ConvoID: row.ConvoID, ID: row.MsgID, Seq: row.Seq, Kind: MessageKind(row.Kind), Epoch: row.Epoch,
+		Ciphertext: row.Ciphertext, ReceivedAt: row.ReceivedBucketTs,
+	}
+}
+
+// Commit is an accepted commit.
+type Commit struct {
+	// Epoch is the one that it was made in.
+	Epoch     mls.Epoch
+	Sender    mls.DID
+	Bytes     []byte
+	CreatedAt time.Time
+}
+
+// CommitPage is commits in the order of their epochs.
+type CommitPage struct {
+	ConvoID mls.ConvoID
+	Commits []Commit
+	// Next is the epoch to ask for next, nil when the range is done.
+	Next *mls.Epoch
+}
+
+// ListCommits reads the commits made in epochs from to to (nil: the current
+// one), from the reader's join on. Errors as RequireMember, and
+// mls.ErrInvalidEpochRange.
+func (r *reader) ListCommits(ctx context.Context, key mls.ConvoKey, did mls.DID, from mls.Epoch, to *mls.Epoch, limit int) (CommitPage, error) {
+	standing, err := r.RequireMember(ctx, key, did)
+	if err != nil {
+		return CommitPage{}, err
+	}
+	end, err := mls.CheckEpochRange(from, to, standing.Epoch)
+	if err != nil {
+		return CommitPage{}, err
+	}
+	rows, err := r.q.ListCommits(ctx, db.ListCommitsParams{
+		ConvoID: standing.ID, FromEpoch: max(from, standing.JoinEpoch), ToEpoch: int64(end), MaxRows: rowLimit(limit), MaxBytes: defaultPageBytes,
+	})
+	if err != nil {
+		return CommitPage{}, fail("list commits", err)
+	}
+	page := CommitPage{ConvoID: standing.ID, Commits: make([]Commit, len(rows))}
+	for i, row := range rows {
+		page.Commits[i] = Commit{Epoch: row.Epoch, Sender: row.SenderDID, Bytes: row.Ciphertext, CreatedAt: row.CreatedAt}
+	}
+	// The current epoch has no commit yet, so the range ends before it.
+	if n := len(rows); n > 0 && rows[n-1].Epoch < min(end, standing.Epoch-1) {
+		next := rows[n-1].Epoch + 1
+		page.Next = &next
+	}
+	return page, nil
+}
+
+// SetCursor moves a user's reading position forward; an older one changes
+// nothing. The error is mls.ErrInvalidCursor for a place ahead of the log.
+func (tx *Tx) SetCursor(ctx context.Context, standing Standing, did mls.DID, seq mls.Seq) error {
+	if seq < 0 || seq > standing.LastSeq {
+		return mls.ErrInvalidCursor
+	}
+	return fail("set cursor", tx.q.SetCursor(ctx, db.SetCursorParams{ConvoID: standing.ID, UserDID: did, Seq: seq}))
+}
+
+// FindMessageSeq is the seq of a message; the error is mls.ErrInvalidCursor.
+func (r *reader) FindMessageSeq(ctx context.Context, convo mls.ConvoID, id mls.MessageID) (mls.Seq, error) {
+	row, err := r.q.FindMessage(ctx, convo, id)
+	if isNotFound(err) {
+		return 0, mls.ErrInvalidCursor
+	}
+	return row.Seq, fail("find message", err)
+}
+
+// FindCursor is how far a user has read, 0 before the first SetCursor.
+func (r *reader) FindCursor(ctx context.Context, convo mls.ConvoID, did mls.DID) (mls.Seq, error) {
+	seq, err := r.q.GetCursor(ctx, convo, did)
+	if isNotFound(err) {
+		return 0, nil
+	}
+	return seq, fail("get cursor", err)
+}

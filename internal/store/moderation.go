@@ -1,0 +1,204 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"mls-server/internal/gen/db"
+	"mls-server/internal/mls"
+)
+
+// AdminActionKind is what an audit row tells of.
+type AdminActionKind string
+
+// The kinds of audited actions. ActionSucceed is the server's own: the longest-
+// standing member becomes admin when the last one leaves.
+const (
+	ActionPromote              AdminActionKind = "promote"
+	ActionDemote               AdminActionKind = "demote"
+	ActionRemove               AdminActionKind = "remove"
+	ActionSucceed              AdminActionKind = "succeed"
+	ActionResolveReport        AdminActionKind = "resolve_report"
+	ActionResolveBlockConflict AdminActionKind = "resolve_block_conflict"
+)
+
+// AdminAction is a row of the audit, which outlives its conversation.
+type AdminAction struct {
+	ConvoID mls.ConvoID
+	Actor   mls.DID
+	Kind    AdminActionKind
+	// Target, Report and Reason are "" where there is none.
+	Target mls.DID
+	Report ReportID
+	Reason string
+	At     time.Time
+}
+
+// Audit writes an audit row, in the transaction of what it tells of.
+func (tx *Tx) Audit(ctx context.Context, a AdminAction) error {
+	return fail("audit", tx.q.InsertAdminAction(ctx, db.InsertAdminActionParams{
+		ConvoID: a.ConvoID, ActorDID: a.Actor, Action: string(a.Kind), TargetDID: ptrIf(string(a.Target)),
+		ReportID: ptrIf(string(a.Report)), Reason: ptrIf(a.Reason), CreatedAt: a.At,
+	}))
+}
+
+// ReportID identifies a report.
+type ReportID string
+
+// NewReportID returns a random id.
+func NewReportID() ReportID { return ReportID(rand.Text()) }
+
+// ReportStatus is how far a report has come.
+type ReportStatus string
+
+// The statuses of reports.
+const (
+	ReportPending   ReportStatus = "pending"
+	ReportResolved  ReportStatus = "resolved"
+	ReportDismissed ReportStatus = "dismissed"
+)
+
+// Report is a member's report of another.
+type Report struct {
+	ID                 ReportID
+	ConvoID            mls.ConvoID
+	Reporter, Reported mls.DID
+	Category           string
+	// Content is opaque: only admins can read it.
+	Content []byte
+	// MessageCount is how many messages it named. Their ids are not kept (I7).
+	MessageCount int
+	Status       ReportStatus
+	ResolvedBy   *mls.DID
+	ResolvedAt   *time.Time
+	CreatedAt    time.Time
+}
+
+// FileReport stores a report.
+func (tx *Tx) FileReport(ctx context.Context, r Report) error {
+	return fail("file report", tx.q.InsertReport(ctx, db.InsertReportParams{
+		ID: string(r.ID), ConvoID: r.ConvoID, ReporterDID: r.Reporter, ReportedDID: r.Reported, Category: r.Category,
+		EncryptedContent: r.Content, MessageCount: int16(r.MessageCount), CreatedAt: r.CreatedAt, //nolint:gosec // at most 20 by the lexicon
+	}))
+}
+
+// CountReports counts a user's reports of another since a time, and says when
+// the first of them was made.
+func (r *reader) CountReports(ctx context.Context, reporter, reported mls.DID, since time.Time) (n int, first time.Time, err error) {
+	row, err := r.q.CountRecentReports(ctx, db.CountRecentReportsParams{ReporterDID: reporter, ReportedDID: reported, Since: since})
+	return int(row.Reports), row.OldestAt, fail("count reports", err)
+}
+
+// ReportCursor is a place in a list of reports. The zero value is its beginning.
+type ReportCursor struct {
+	CreatedAt time.Time
+	ID        ReportID
+}
+
+// ReportPage is a page of reports, newest first.
+type ReportPage struct {
+	Reports []Report
+	// Next is where the next page begins, nil on the last one.
+	Next *ReportCursor
+}
+
+// ListReports is a page of a conversation's reports, but for those about the
+// reader. status "" is every status.
+func (r *reader) ListReports(ctx context.Context, convo mls.ConvoID, reader mls.DID, status ReportStatus, after ReportCursor, limit int) (ReportPage, error) {
+	if after == (ReportCursor{}) {
+		after.CreatedAt = farFuture
+	}
+	rows, err := r.q.ListReports(ctx, db.ListReportsParams{
+		ConvoID: convo, ReaderDID: string(reader), Status: string(status),
+		BeforeAt: after.CreatedAt, BeforeID: string(after.ID), MaxRows: rowLimit(limit + 1),
+	})
+	if err != nil {
+		return ReportPage{}, fail("list reports", err)
+	}
+	var page ReportPage
+	if len(rows) > limit {
+		rows = rows[:limit]
+		page.Next = &ReportCursor{CreatedAt: rows[limit-1].CreatedAt, ID: ReportID(rows[limit-1].ID)}
+	}
+	page.Reports = make([]Report, len(rows))
+	for i, row := range rows {
+		page.Reports[i] = Report{
+			ID: ReportID(row.ID), ConvoID: convo, Reporter: row.ReporterDID, Reported: row.ReportedDID, Category: row.Category,
+			Content: row.EncryptedContent, Status: ReportStatus(row.Status), ResolvedBy: (*mls.DID)(row.ResolvedBy),
+			ResolvedAt: row.ResolvedAt, CreatedAt: row.CreatedAt,
+		}
+	}
+	return page, nil
+}
+
+// FindReport is a report for an admin of its conversation. The error is
+// mls.ErrReportNotFound for everybody else, the reported admin included,
+// whether it exists or not.
+func (r *reader) FindReport(ctx context.Context, id ReportID, admin mls.DID) (Report, error) {
+	row, err := r.q.FindReport(ctx, string(id), string(admin))
+	if isNotFound(err) {
+		return Report{}, mls.ErrReportNotFound
+	}
+	return Report{
+		ID: id, ConvoID: row.ConvoID, Reporter: row.ReporterDID, Reported: row.ReportedDID, Status: ReportStatus(row.Status),
+	}, fail("find report", err)
+}
+
+// Resolution is how an admin resolves a report.
+type Resolution struct {
+	Report ReportID
+	// Action is removed_member, dismissed or no_action.
+	Action string
+	Notes  *string
+	By     mls.DID
+	At     time.Time
+}
+
+// ResolveReport resolves a pending report, once: the error is
+// mls.ErrAlreadyResolved for whoever comes second. "dismissed" gives that
+// status, the other actions ReportResolved.
+func (tx *Tx) ResolveReport(ctx context.Context, r Resolution) error {
+	status := ReportResolved
+	if r.Action == string(ReportDismissed) {
+		status = ReportDismissed
+	}
+	n, err := tx.q.ResolveReport(ctx, db.ResolveReportParams{
+		ID: string(r.Report), Status: string(status), Action: &r.Action, Notes: r.Notes, ResolvedBy: (*string)(&r.By), ResolvedAt: &r.At,
+	})
+	if err == nil && n == 0 {
+		return mls.ErrAlreadyResolved
+	}
+	return fail("resolve report", err)
+}
+
+// ModerationStats is counted from rows.
+type ModerationStats struct {
+	Total, Pending, Resolved         int64
+	Removals, BlockConflictsResolved int64
+	Harassment, Spam, HateSpeech     int64
+	Violence, SexualContent          int64
+	Impersonation, PrivacyViolation  int64
+	Other                            int64
+	// AverageHours to resolution, rounded; nil when nothing was resolved.
+	AverageHours *int64
+}
+
+// CountModeration counts the reports and actions of a conversation, or with
+// convo "" of all, that were made since a time.
+func (r *reader) CountModeration(ctx context.Context, convo mls.ConvoID, since time.Time) (ModerationStats, error) {
+	row, err := r.q.CountModeration(ctx, string(convo), since)
+	if err != nil {
+		return ModerationStats{}, fail("count moderation", err)
+	}
+	stats := ModerationStats{
+		Total: row.Total, Pending: row.Pending, Resolved: row.Resolved,
+		Removals: row.Removals, BlockConflictsResolved: row.BlockConflictsResolved,
+		Harassment: row.Harassment, Spam: row.Spam, HateSpeech: row.HateSpeech, Violence: row.Violence,
+		SexualContent: row.SexualContent, Impersonation: row.Impersonation, PrivacyViolation: row.PrivacyViolation, Other: row.Other,
+	}
+	if row.AverageHours != absent {
+		stats.AverageHours = &row.AverageHours
+	}
+	return stats, nil
+}

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"mls-server/internal/gen/db"
+)
+
+// Retention says how long what is kept. A zero duration keeps for ever.
+type Retention struct {
+	Messages, Events time.Duration
+	// Commits is the hard limit; a commit older than Messages goes earlier when
+	// every user on the roster has read past it.
+	Commits  time.Duration
+	Welcomes time.Duration
+	// Requests is how long an open request waits, and how long an ended one is kept.
+	Requests time.Duration
+	// Blocks is how long a look-up of blocks is of use.
+	Blocks time.Duration
+}
+
+// DefaultRetention is what the contract says.
+func DefaultRetention() Retention {
+	const day = 24 * time.Hour
+	return Retention{Messages: 30 * day, Events: 30 * day, Commits: 90 * day, Welcomes: WelcomeLifetime, Requests: 30 * day, Blocks: 7 * day}
+}
+
+// Removed counts what a retention run removed, by a closed set of names.
+type Removed map[string]int64
+
+// retentionBatch is how many rows one transaction removes: an open
+// transaction holds the log back, so each is short.
+const retentionBatch = 1000
+
+// Retain removes what is past its time, in batches of one short transaction
+// each, under an advisory lock: of several servers one works at a time, the
+// others return at once with what they have removed so far.
+func (s *Store) Retain(ctx context.Context, now time.Time, policy Retention) (Removed, error) {
+	removed := Removed{}
+	for _, step := range retentionSteps(now, policy) {
+		for {
+			n, busy, err := s.retainBatch(ctx, step.run)
+			removed[step.name] += n
+			if err != nil || busy {
+				return removed, err
+			}
+			if n < retentionBatch {
+				break
+			}
+		}
+	}
+	return removed, nil
+}
+
+func (s *Store) retainBatch(ctx context.Context, run func(context.Context, *db.Queries) (int64, error)) (n int64, busy bool, err error) {
+	err = s.InTx(ctx, func(tx *Tx) error {
+		locked, err := tx.q.TryLockRetention(ctx)
+		if err != nil {
+			return fail("lock retention", err)
+		}
+		if busy = !locked; busy {
+			return nil
+		}
+		n, err = run(ctx, tx.q)
+		return fail("retain", err)
+	})
+	return n, busy, err
+}
+
+type retentionStep struct {
+	name string
+	run  func(context.Context, *db.Queries) (int64, error)
+}
+
+func retentionSteps(now time.Time, p Retention) []retentionStep {
+	type deleter func(*db.Queries, context.Context, time.Time, int32) (int64, error)
+	var steps []retentionStep
+	add := func(name string, keep time.Duration, run deleter) {
+		if keep > 0 {
+			before := now.Add(-keep)
+			steps = append(steps, retentionStep{name, func(ctx context.Context, q *db.Queries) (int64, error) {
+				return run(q, ctx, before, retentionBatch)
+			}})
+		}
+	}
+	add("messages", p.Messages, (*db.Queries).DeleteMessages)
+	if p.Messages > 0 && p.Commits > 0 {
+		add("commits", p.Messages, func(q *db.Queries, ctx context.Context, before time.Time, limit int32) (int64, error) {
+			return q.DeleteCommits(ctx, db.DeleteCommitsParams{Before: before, HardBefore: now.Add(-p.Commits), MaxRows: limit})
+		})
+	}
+	add("events", p.Events, (*db.Queries).DeleteEvents)
+	add("welcomes", p.Welcomes, (*db.Queries).DeleteWelcomes)
+	add("expired_requests", p.Requests, func(q *db.Queries, ctx context.Context, before time.Time, limit int32) (int64, error) {
+		ids, err := q.ExpireRequests(ctx, db.ExpireRequestsParams{Now: bucket(now), Before: before, MaxRows: limit})
+		if err == nil && len(ids) > 0 {
+			_, err = q.ReleaseKeyPackages(ctx, ids)
+		}
+		return int64(len(ids)), err
+	})
+	add("requests", 2*p.Requests, (*db.Queries).DeleteRequests)
+	add("key_packages", time.Nanosecond, (*db.Queries).DeleteKeyPackages)
+	add("idempotency_keys", IdempotencyLifetime, (*db.Queries).DeleteIdempotencyKeys)
+	add("used_jtis", time.Nanosecond, (*db.Queries).DeleteJTIs)
+	add("block_checks", p.Blocks, (*db.Queries).DeleteBlockChecks)
+	return steps
+}

@@ -1,0 +1,217 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+
+	"mls-server/internal/clock"
+	"mls-server/internal/gen/db"
+	"mls-server/migrations"
+)
+
+// Config says which database to use, and how.
+type Config struct {
+	// URL is PostgreSQL's connection string.
+	URL string
+	// MaxConns bounds the pool; 0 means 16.
+	MaxConns int32
+	// MinConns are kept open while idle; 0 means none.
+	MinConns int32
+	// StatementTimeout ends a statement that runs longer; 0 means 10 s.
+	StatementTimeout time.Duration
+	// LockTimeout ends a wait for a lock; 0 means 5 s.
+	LockTimeout time.Duration
+	// IdleInTransactionTimeout ends a transaction that nobody drives; 0 means 15 s.
+	IdleInTransactionTimeout time.Duration
+	// Observer is told of every statement and retry; nil: nobody.
+	Observer QueryObserver
+	// Clock times statements; nil means clock.System.
+	Clock clock.Clock
+}
+
+const (
+	defaultMaxConns         = 16
+	defaultStatementTimeout = 10 * time.Second
+	defaultLockTimeout      = 5 * time.Second
+	defaultIdleTimeout      = 15 * time.Second
+)
+
+// Store is the database. It is safe for concurrent use.
+type Store struct {
+	reader
+	pool     *pgxpool.Pool
+	observer QueryObserver
+	clock    clock.Clock
+}
+
+// reader is the reads that both a Store and a Tx have.
+type reader struct {
+	q *db.Queries
+}
+
+// New connects lazily: it fails on a URL that cannot be parsed, not on a
+// database that is away (see Ping).
+func New(ctx context.Context, cfg Config) (*Store, error) {
+	config, err := pgxpool.ParseConfig(cfg.URL)
+	if err != nil {
+		return nil, errBadURL // pgx's own error repeats parts of the URL, which holds a password
+	}
+	s := &Store{observer: cfg.Observer, clock: cfg.Clock}
+	if s.observer == nil {
+		s.observer = noObserver{}
+	}
+	if s.clock == nil {
+		s.clock = clock.System
+	}
+	config.MaxConns = orDefault(cfg.MaxConns, defaultMaxConns)
+	config.MinConns = cfg.MinConns
+	config.ConnConfig.Tracer = &tracer{observer: s.observer, clock: s.clock}
+	config.AfterConnect = joinLogGeneration
+	parameters := config.ConnConfig.RuntimeParams
+	parameters["application_name"] = "mls-server"
+	parameters["timezone"] = "UTC"
+	parameters["statement_timeout"] = milliseconds(orDefault(cfg.StatementTimeout, defaultStatementTimeout))
+	parameters["lock_timeout"] = milliseconds(orDefault(cfg.LockTimeout, defaultLockTimeout))
+	parameters["idle_in_transaction_session_timeout"] = milliseconds(orDefault(cfg.IdleInTransactionTimeout, defaultIdleTimeout))
+	s.pool, err = pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	s.q = db.New(s.pool)
+	return s, nil
+}
+
+var errBadURL = errors.New("store: DATABASE_URL is not a PostgreSQL connection string")
+
+// Close closes the pool, after the statements under way.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping asks the database for a sign of life.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("store: ping: %w", err)
+	}
+	return nil
+}
+
+// PoolStats is how busy the pool is.
+type PoolStats struct {
+	// Max, Total and InUse count connections.
+	Max, Total, InUse int32
+	// Waits counts acquisitions that had to wait for a connection, since the start.
+	Waits int64
+	// WaitTime is how long they waited, in total.
+	WaitTime time.Duration
+}
+
+// PoolStats reads the pool's counters.
+func (s *Store) PoolStats() PoolStats {
+	stat := s.pool.Stat()
+	return PoolStats{
+		Max: stat.MaxConns(), Total: stat.TotalConns(), InUse: stat.AcquiredConns(),
+		Waits: stat.EmptyAcquireCount(), WaitTime: stat.EmptyAcquireWaitTime(),
+	}
+}
+
+// MigrationStatus compares the database's schema with the binary's.
+type MigrationStatus struct {
+	// Current is the version of the last applied migration, 0 when there is none.
+	Current int64
+	// Target is the version of the last migration in the binary.
+	Target int64
+}
+
+// Ready says that nothing is left to apply. A database that is ahead is ready
+// too: migrations expand before they contract.
+func (m MigrationStatus) Ready() bool { return m.Current >= m.Target }
+
+// MigrationStatus reads the schema's version.
+func (s *Store) MigrationStatus(ctx context.Context) (MigrationStatus, error) {
+	var status MigrationStatus
+	err := s.withMigrations(func(m *goose.Provider) (err error) {
+		status.Current, status.Target, err = m.GetVersions(ctx)
+		return err
+	})
+	return status, err
+}
+
+// Migrate applies what is missing. Any number of processes may do so at once.
+func (s *Store) Migrate(ctx context.Context) error {
+	return s.withMigrations(func(m *goose.Provider) error {
+		_, err := m.Up(ctx)
+		return err
+	})
+}
+
+// withMigrations opens a connection without the pool's timeouts: an index may
+// take longer to build than a request may run.
+func (s *Store) withMigrations(do func(*goose.Provider) error) (err error) {
+	config := s.pool.Config().ConnConfig.Copy()
+	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+		delete(config.RuntimeParams, name)
+	}
+	config.Tracer = nil
+	handle := stdlib.OpenDB(*config)
+	defer func() { err = errors.Join(err, handle.Close()) }()
+	provider, err := migrations.Provider(handle)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := do(provider); err != nil {
+		return fmt.Errorf("store: migrate: %w", err)
+	}
+	return nil
+}
+
+// joinLogGeneration runs on every new connection, before its first use: a
+// restored database or a promoted replica may count transaction ids anew, and
+// no event may be written before a new generation of the log has begun.
+func joinLogGeneration(ctx context.Context, conn *pgx.Conn) error {
+	state, err := db.New(conn).GetLogState(ctx)
+	switch {
+	case isCode(err, codeUndefinedTable, codeUndefinedFunction):
+		return nil // not migrated yet
+	case err != nil:
+		return fmt.Errorf("store: read the log's state: %w", err)
+	case state.AtHome:
+		return nil
+	}
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("store: begin a log generation: %w", err)
+	}
+	defer rollback(ctx, tx)
+	// After a restore every conversation may have to be touched.
+	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
+		return fmt.Errorf("store: begin a log generation: %w", err)
+	}
+	q := db.New(tx)
+	begun, err := q.BeginLogGeneration(ctx)
+	if err == nil && begun > 0 {
+		_, err = q.ResetConversationStamps(ctx)
+	}
+	if err == nil {
+		err = tx.Commit(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("store: begin a log generation: %w", err)
+	}
+	return nil
+}
+
+func orDefault[T int32 | time.Duration](value, otherwise T) T {
+	if value == 0 {
+		return otherwise
+	}
+	return value
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

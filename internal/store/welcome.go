@@ -1,0 +1,277 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"mls-server/internal/gen/db"
+	"mls-server/internal/mls"
+)
+
+// WelcomeLifetime is how long an unconfirmed Welcome is handed out.
+const WelcomeLifetime = 30 * 24 * time.Hour
+
+// WelcomeRoute leads a Welcome to a device, by a reference inside of it.
+type WelcomeRoute struct {
+	Device        Device
+	KeyPackageRef []byte
+}
+
+// NewWelcome is a Welcome to keep and route.
+type NewWelcome struct {
+	ConvoID mls.ConvoID
+	// Epoch is the one that it leads into.
+	Epoch  mls.Epoch
+	Bytes  []byte
+	Routes []WelcomeRoute
+	// At is floored to 2 seconds (I8).
+	At time.Time
+}
+
+// RouteWelcome stores a Welcome once, routes it to devices, and supersedes
+// what waited for them in the conversation.
+func (tx *Tx) RouteWelcome(ctx context.Context, w NewWelcome) error {
+	id, err := tx.q.InsertWelcome(ctx, db.InsertWelcomeParams{ConvoID: w.ConvoID, Epoch: w.Epoch, Welcome: w.Bytes, CreatedAt: bucket(w.At)})
+	if err != nil {
+		return fail("insert Welcome", err)
+	}
+	arg := db.RouteWelcomeParams{ConvoID: string(w.ConvoID), WelcomeID: id, Now: bucket(w.At)}
+	for _, route := range w.Routes {
+		arg.UserDids = append(arg.UserDids, string(route.Device.User))
+		arg.DeviceIds = append(arg.DeviceIds, string(route.Device.ID))
+		arg.KeyPackageRefs = append(arg.KeyPackageRefs, route.KeyPackageRef)
+	}
+	return fail("route Welcome", tx.q.RouteWelcome(ctx, arg))
+}
+
+// WaitingWelcome is a Welcome that a device has not confirmed.
+type WaitingWelcome struct {
+	ConvoID mls.ConvoID
+	// Device is the one that it is routed to.
+	Device mls.DeviceID
+	Epoch  mls.Epoch
+	Bytes  []byte
+}
+
+// FindWelcome is the newest Welcome that waits for a device of the user, or
+// for any of them when device is nil. The error is mls.ErrWelcomeNotFound.
+func (r *reader) FindWelcome(ctx context.Context, convo mls.ConvoID, user mls.DID, device *mls.DeviceID, now time.Time) (WaitingWelcome, error) {
+	arg := db.FindWaitingWelcomeParams{ConvoID: convo, UserDID: user, AnyDevice: device == nil, NotBefore: now.Add(-WelcomeLifetime)}
+	if device != nil {
+		arg.DeviceID = *device
+	}
+	row, err := r.q.FindWaitingWelcome(ctx, arg)
+	if isNotFound(err) {
+		return WaitingWelcome{}, mls.ErrWelcomeNotFound
+	}
+	return WaitingWelcome{ConvoID: convo, Device: row.DeviceID, Epoch: row.Epoch, Bytes: row.Welcome}, fail("find Welcome", err)
+}
+
+// ListWaitingWelcomes is all Welcomes that wait for a device.
+func (r *reader) ListWaitingWelcomes(ctx context.Context, device Device, now time.Time) ([]WaitingWelcome, error) {
+	rows, err := r.q.ListWaitingWelcomes(ctx, db.ListWaitingWelcomesParams{UserDID: device.User, DeviceID: device.ID, NotBefore: now.Add(-WelcomeLifetime)})
+	if err != nil {
+		return nil, fail("list Welcomes", err)
+	}
+	waiting := make([]WaitingWelcome, len(rows))
+	for i, row := range rows {
+		waiting[i] = WaitingWelcome{ConvoID: row.ConvoID, Device: device.ID, Bytes: row.Welcome}
+	}
+	return waiting, nil
+}
+
+// ConfirmWelcome confirms what waits for a device and closes what it asked
+// for. It is false when nothing waited.
+func (tx *Tx) ConfirmWelcome(ctx context.Context, convo mls.ConvoID, device Device, at time.Time) (bool, error) {
+	n, err := tx.q.ConfirmWelcome(ctx, db.ConfirmWelcomeParams{ConvoID: convo, UserDID: device.User, DeviceID: device.ID, ConfirmedAt: bucket(at)})
+	if err != nil || n == 0 {
+		return false, fail("confirm Welcome", err)
+	}
+	if err := tx.closeRequests(ctx, convo, device, "confirmed", at); err != nil {
+		return false, err
+	}
+	return true, tx.SetNeedsRejoin(ctx, convo, device, false)
+}
+
+// FailWelcome records that a device could not use what waits for it, and flags
+// the device for rejoin. It is false when nothing waited. details must not be
+// logged.
+func (tx *Tx) FailWelcome(ctx context.Context, convo mls.ConvoID, device Device, details string, at time.Time) (bool, error) {
+	n, err := tx.q.FailWelcome(ctx, db.FailWelcomeParams{ConvoID: convo, UserDID: device.User, DeviceID: device.ID, ErrorDetails: ptrIf(details), FailedAt: bucket(at)})
+	if err != nil || n == 0 {
+		return false, fail("fail Welcome", err)
+	}
+	if err := tx.closeRequests(ctx, convo, device, "failed", at); err != nil {
+		return false, err
+	}
+	return true, tx.SetNeedsRejoin(ctx, convo, device, true)
+}
+
+func (tx *Tx) closeRequests(ctx context.Context, convo mls.ConvoID, device Device, status string, at time.Time) error {
+	_, err := tx.q.CloseRequests(ctx, db.CloseRequestsParams{ConvoID: convo, UserDID: device.User, DeviceID: device.ID, Status: status, Now: bucket(at)})
+	return fail("close requests", err)
+}
+
+// LastConfirmation is when a device last confirmed a Welcome of a
+// conversation, floored to 2 seconds; zero when it never did.
+func (r *reader) LastConfirmation(ctx context.Context, convo mls.ConvoID, device Device) (time.Time, error) {
+	at, err := r.q.FindLastConfirmation(ctx, db.FindLastConfirmationParams{ConvoID: convo, UserDID: device.User, DeviceID: device.ID})
+	if isNotFound(err) || (err == nil && at == nil) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fail("find confirmation", err)
+	}
+	return *at, nil
+}
+
+// RequestID identifies a request of the members: a device or a rejoin to add,
+// a removal to commit.
+type RequestID string
+
+// NewRequestID returns a random id, which says nothing of when it was made (I8).
+func NewRequestID() RequestID { return RequestID(rand.Text()) }
+
+// RequestKind says what is owed.
+type RequestKind string
+
+// The kinds of requests.
+const (
+	RequestDevice  RequestKind = "device"
+	RequestRejoin  RequestKind = "rejoin"
+	RequestRemoval RequestKind = "removal"
+)
+
+// Request is what members of a conversation owe.
+type Request struct {
+	ID        RequestID
+	ConvoID   mls.ConvoID
+	Device    Device
+	Kind      RequestKind
+	CreatedAt time.Time
+	// ApprovedAt is when a commit fulfilled it, nil while it is open.
+	ApprovedAt *time.Time
+}
+
+// OpenRequest asks the members to add a device, and returns what is open: the
+// new request, or with existing true the one that was there.
+func (tx *Tx) OpenRequest(ctx context.Context, convo mls.ConvoID, device Device, kind RequestKind, reason *string, at time.Time) (q Request, existing bool, err error) {
+	id := NewRequestID()
+	n, err := tx.q.OpenRequest(ctx, db.OpenRequestParams{
+		ID: string(id), ConvoID: convo, UserDID: device.User, DeviceID: device.ID, Kind: string(kind), Reason: reason, CreatedAt: bucket(at),
+	})
+	if err != nil {
+		return Request{}, false, fail("open request", err)
+	}
+	if n == 0 {
+		found, err := tx.FindOpenRequest(ctx, convo, device)
+		if err != nil {
+			return Request{}, false, err
+		}
+		if found == nil {
+			return Request{}, false, fail("open request", ErrBusy) // closed between the two statements
+		}
+		return *found, true, nil
+	}
+	return Request{ID: id, ConvoID: convo, Device: device, Kind: kind, CreatedAt: bucket(at)}, false, nil
+}
+
+// FindOpenRequest is the open request of a device, nil for none.
+func (r *reader) FindOpenRequest(ctx context.Context, convo mls.ConvoID, device Device) (*Request, error) {
+	row, err := r.q.FindOpenRequest(ctx, db.FindOpenRequestParams{ConvoID: convo, UserDID: device.User, DeviceID: device.ID})
+	if isNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an ordinary answer here
+	}
+	if err != nil {
+		return nil, fail("find request", err)
+	}
+	return &Request{
+		ID: RequestID(row.ID), ConvoID: row.ConvoID, Device: device, Kind: RequestKind(row.Kind),
+		CreatedAt: row.CreatedAt, ApprovedAt: row.ApprovedAt,
+	}, nil
+}
+
+// ListRequests is what the members of conversations owe, oldest first within each.
+func (r *reader) ListRequests(ctx context.Context, convos ...mls.ConvoID) ([]Request, error) {
+	rows, err := r.q.ListOpenRequests(ctx, texts(convos))
+	if err != nil {
+		return nil, fail("list requests", err)
+	}
+	requests := make([]Request, len(rows))
+	for i, row := range rows {
+		requests[i] = Request{
+			ID: RequestID(row.ID), ConvoID: row.ConvoID, Device: Device{row.UserDID, row.DeviceID},
+			Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt,
+		}
+	}
+	return requests, nil
+}
+
+// CountRejoins counts a user's rejoin requests in a conversation since a time,
+// and says when the first of them was made.
+func (r *reader) CountRejoins(ctx context.Context, convo mls.ConvoID, user mls.DID, since time.Time) (n int, first time.Time, err error) {
+	row, err := r.q.CountRecentRejoins(ctx, db.CountRecentRejoinsParams{ConvoID: convo, UserDID: user, Since: since})
+	return int(row.Requests), row.OldestAt, fail("count rejoins", err)
+}
+
+// FulfilRequests closes the open requests of devices that a commit has added,
+// and returns them. epoch is the one that the commit led into.
+func (tx *Tx) FulfilRequests(ctx context.Context, convo mls.ConvoID, devices []Device, epoch mls.Epoch, at time.Time) ([]Request, error) {
+	arg := db.FulfilRequestsParams{ConvoID: convo, Epoch: int64(epoch), Now: bucket(at)}
+	for _, d := range devices {
+		arg.UserDids = append(arg.UserDids, string(d.User))
+		arg.DeviceIds = append(arg.DeviceIds, string(d.ID))
+	}
+	rows, err := tx.q.FulfilRequests(ctx, arg)
+	if err != nil {
+		return nil, fail("fulfil requests", err)
+	}
+	requests := make([]Request, len(rows))
+	for i, row := range rows {
+		requests[i] = Request{ID: RequestID(row.ID), ConvoID: convo, Device: Device{row.UserDID, row.DeviceID}, Kind: RequestKind(row.Kind)}
+	}
+	return requests, nil
+}
+
+// Debt is a user that is gone from the roster and not yet from the group.
+type Debt struct {
+	ID        RequestID
+	Device    Device
+	LeafIndex *int64
+	CreatedAt time.Time
+}
+
+// OweRemovals records that the leaves of a user's devices are still to be
+// removed by a commit.
+func (tx *Tx) OweRemovals(ctx context.Context, convo mls.ConvoID, user mls.DID, devices []GoneDevice, at time.Time) ([]RequestID, error) {
+	arg := db.InsertRemovalDebtsParams{ConvoID: convo, UserDID: user, CreatedAt: bucket(at)}
+	ids := make([]RequestID, len(devices))
+	for i, d := range devices {
+		ids[i] = NewRequestID()
+		arg.Ids = append(arg.Ids, string(ids[i]))
+		arg.DeviceIds = append(arg.DeviceIds, string(d.Device))
+		arg.LeafIndexes = append(arg.LeafIndexes, orAbsent(d.LeafIndex))
+	}
+	return ids, fail("owe removals", tx.q.InsertRemovalDebts(ctx, arg))
+}
+
+// ListDebts is the removals that a conversation's members owe.
+func (r *reader) ListDebts(ctx context.Context, convo mls.ConvoID) ([]Debt, error) {
+	rows, err := r.q.ListRemovalDebts(ctx, convo)
+	if err != nil {
+		return nil, fail("list removal debts", err)
+	}
+	debts := make([]Debt, len(rows))
+	for i, row := range rows {
+		debts[i] = Debt{ID: RequestID(row.ID), Device: Device{row.UserDID, row.DeviceID}, LeafIndex: row.LeafIndex, CreatedAt: row.CreatedAt}
+	}
+	return debts, nil
+}
+
+// SettleDebts settles the removals of users, or of all when none is named, by
+// the commit that led into epoch. It returns how many there were.
+func (tx *Tx) SettleDebts(ctx context.Context, convo mls.ConvoID, users []mls.DID, epoch mls.Epoch, at time.Time) (int, error) {
+	n, err := tx.q.SettleRemovalDebts(ctx, db.SettleRemovalDebtsParams{ConvoID: convo, UserDids: texts(users), Epoch: int64(epoch), Now: bucket(at)})
+	return int(n), fail("settle removal debts", err)
+}
