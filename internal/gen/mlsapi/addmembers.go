@@ -51,8 +51,8 @@ func (v *AddMembersInput) decodeLex(d *lexrt.Decoder) {
 			}
 		case "didList":
 			seen |= 1 << 1
-			lexrt.DecodeArray(d, &v.DIDList, &ruleAddMembers0, func(v *lexrt.DID, d *lexrt.Decoder) {
-				lexrt.DecodeString(d, v, &ruleAddMembers1)
+			lexrt.DecodeArray(d, &v.DIDList, &ruleAddMembers_0, func(v *lexrt.DID, d *lexrt.Decoder) {
+				lexrt.DecodeString(d, v, &ruleAddMembers_1)
 			})
 		case "commit":
 			if !d.Null() {
@@ -115,8 +115,8 @@ func (v *AddMembersInput) Validate() error {
 
 func (v *AddMembersInput) validateLex(c *lexrt.Checker) {
 	c.Push("didList")
-	lexrt.CheckArray(c, &v.DIDList, &ruleAddMembers0, func(v *lexrt.DID, c *lexrt.Checker) {
-		lexrt.CheckString(c, v, &ruleAddMembers1)
+	lexrt.CheckArray(c, &v.DIDList, &ruleAddMembers_0, func(v *lexrt.DID, c *lexrt.Checker) {
+		lexrt.CheckString(c, v, &ruleAddMembers_1)
 	})
 	c.Pop()
 	c.Push("keyPackageHashes")
@@ -157,7 +157,7 @@ func (v *AddMembersOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeBool(d, &v.Success, nil)
 		case "newEpoch":
 			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.NewEpoch, &ruleAddMembers2)
+			lexrt.DecodeInt(d, &v.NewEpoch, &ruleAddMembers_2)
 		default:
 			d.Skip()
 		}
@@ -189,7 +189,7 @@ func (v *AddMembersOutput) Validate() error {
 
 func (v *AddMembersOutput) validateLex(c *lexrt.Checker) {
 	c.Push("newEpoch")
-	lexrt.CheckInt(c, &v.NewEpoch, &ruleAddMembers2)
+	lexrt.CheckInt(c, &v.NewEpoch, &ruleAddMembers_2)
 	c.Pop()
 }
 
@@ -222,7 +222,7 @@ func (v *AddMembersKeyPackageHashEntry) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "did":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DID, &ruleAddMembers1)
+			lexrt.DecodeString(d, &v.DID, &ruleAddMembers_1)
 		case "hash":
 			seen |= 1 << 1
 			lexrt.DecodeString(d, &v.Hash, nil)
@@ -257,18 +257,18 @@ func (v *AddMembersKeyPackageHashEntry) Validate() error {
 
 func (v *AddMembersKeyPackageHashEntry) validateLex(c *lexrt.Checker) {
 	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleAddMembers1)
+	lexrt.CheckString(c, &v.DID, &ruleAddMembers_1)
 	c.Pop()
 }
 
-var ruleAddMembers0 = lexrt.ArrayRule{
+var ruleAddMembers_0 = lexrt.ArrayRule{
 	MaxLen: 50,
 	MinLen: 1,
 }
 
-var ruleAddMembers1 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleAddMembers_1 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleAddMembers2 = lexrt.IntRule{
+var ruleAddMembers_2 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }

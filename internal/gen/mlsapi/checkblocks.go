@@ -19,8 +19,8 @@ type CheckBlocksParams struct {
 func (v *CheckBlocksParams) DecodeQuery(q url.Values) error {
 	*v = CheckBlocksParams{}
 	d := lexrt.NewParamDecoder(q)
-	lexrt.ParamArray(&d, "dids", true, &v.DIDs, &ruleCheckBlocks1, func(d *lexrt.ParamDecoder, s string, v *lexrt.DID) {
-		lexrt.ParamString(d, s, v, &ruleCheckBlocks0)
+	lexrt.ParamArray(&d, "dids", true, &v.DIDs, &ruleCheckBlocks_1, func(d *lexrt.ParamDecoder, s string, v *lexrt.DID) {
+		lexrt.ParamString(d, s, v, &ruleCheckBlocks_0)
 	})
 	return d.Done()
 }
@@ -41,8 +41,8 @@ func (v *CheckBlocksParams) Validate() error {
 
 func (v *CheckBlocksParams) validateLex(c *lexrt.Checker) {
 	c.Push("dids")
-	lexrt.CheckArray(c, &v.DIDs, &ruleCheckBlocks1, func(v *lexrt.DID, c *lexrt.Checker) {
-		lexrt.CheckString(c, v, &ruleCheckBlocks0)
+	lexrt.CheckArray(c, &v.DIDs, &ruleCheckBlocks_1, func(v *lexrt.DID, c *lexrt.Checker) {
+		lexrt.CheckString(c, v, &ruleCheckBlocks_0)
 	})
 	c.Pop()
 }
@@ -77,7 +77,7 @@ func (v *CheckBlocksOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeArray(d, &v.Blocks, nil, (*CheckBlocksBlockRelationship).decodeLex)
 		case "checkedAt":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.CheckedAt, &ruleCheckBlocks2)
+			lexrt.DecodeString(d, &v.CheckedAt, &ruleCheckBlocks_2)
 		default:
 			d.Skip()
 		}
@@ -112,7 +112,7 @@ func (v *CheckBlocksOutput) validateLex(c *lexrt.Checker) {
 	lexrt.CheckArray(c, &v.Blocks, nil, (*CheckBlocksBlockRelationship).validateLex)
 	c.Pop()
 	c.Push("checkedAt")
-	lexrt.CheckString(c, &v.CheckedAt, &ruleCheckBlocks2)
+	lexrt.CheckString(c, &v.CheckedAt, &ruleCheckBlocks_2)
 	c.Pop()
 }
 
@@ -150,16 +150,16 @@ func (v *CheckBlocksBlockRelationship) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "blockerDid":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.BlockerDID, &ruleCheckBlocks0)
+			lexrt.DecodeString(d, &v.BlockerDID, &ruleCheckBlocks_0)
 		case "blockedDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.BlockedDID, &ruleCheckBlocks0)
+			lexrt.DecodeString(d, &v.BlockedDID, &ruleCheckBlocks_0)
 		case "createdAt":
 			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleCheckBlocks2)
+			lexrt.DecodeString(d, &v.CreatedAt, &ruleCheckBlocks_2)
 		case "blockUri":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.BlockURI), &ruleCheckBlocks3)
+				lexrt.DecodeString(d, lexrt.New(&v.BlockURI), &ruleCheckBlocks_3)
 			}
 		default:
 			d.Skip()
@@ -198,28 +198,28 @@ func (v *CheckBlocksBlockRelationship) Validate() error {
 
 func (v *CheckBlocksBlockRelationship) validateLex(c *lexrt.Checker) {
 	c.Push("blockerDid")
-	lexrt.CheckString(c, &v.BlockerDID, &ruleCheckBlocks0)
+	lexrt.CheckString(c, &v.BlockerDID, &ruleCheckBlocks_0)
 	c.Pop()
 	c.Push("blockedDid")
-	lexrt.CheckString(c, &v.BlockedDID, &ruleCheckBlocks0)
+	lexrt.CheckString(c, &v.BlockedDID, &ruleCheckBlocks_0)
 	c.Pop()
 	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleCheckBlocks2)
+	lexrt.CheckString(c, &v.CreatedAt, &ruleCheckBlocks_2)
 	c.Pop()
 	c.Push("blockUri")
 	if v.BlockURI != nil {
-		lexrt.CheckString(c, v.BlockURI, &ruleCheckBlocks3)
+		lexrt.CheckString(c, v.BlockURI, &ruleCheckBlocks_3)
 	}
 	c.Pop()
 }
 
-var ruleCheckBlocks0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleCheckBlocks_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleCheckBlocks1 = lexrt.ArrayRule{
+var ruleCheckBlocks_1 = lexrt.ArrayRule{
 	MaxLen: 100,
 	MinLen: 2,
 }
 
-var ruleCheckBlocks2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleCheckBlocks_2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
 
-var ruleCheckBlocks3 = lexrt.StringRule{Format: lexrt.FormatATURI}
+var ruleCheckBlocks_3 = lexrt.StringRule{Format: lexrt.FormatATURI}

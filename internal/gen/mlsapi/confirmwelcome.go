@@ -43,7 +43,7 @@ func (v *ConfirmWelcomeInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeBool(d, &v.Success, nil)
 		case "errorDetails":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ErrorDetails), &ruleConfirmWelcome0)
+				lexrt.DecodeString(d, lexrt.New(&v.ErrorDetails), &ruleConfirmWelcome_0)
 			}
 		case "deviceId":
 			if !d.Null() {
@@ -89,7 +89,7 @@ func (v *ConfirmWelcomeInput) Validate() error {
 func (v *ConfirmWelcomeInput) validateLex(c *lexrt.Checker) {
 	c.Push("errorDetails")
 	if v.ErrorDetails != nil {
-		lexrt.CheckString(c, v.ErrorDetails, &ruleConfirmWelcome0)
+		lexrt.CheckString(c, v.ErrorDetails, &ruleConfirmWelcome_0)
 	}
 	c.Pop()
 }
@@ -149,4 +149,4 @@ func (v *ConfirmWelcomeOutput) Validate() error {
 
 func (v *ConfirmWelcomeOutput) validateLex(c *lexrt.Checker) {}
 
-var ruleConfirmWelcome0 = lexrt.StringRule{MaxLen: 1024}
+var ruleConfirmWelcome_0 = lexrt.StringRule{MaxLen: 1024}

@@ -50,7 +50,7 @@ func (v *CreateConvoInput) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "groupId":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.GroupID, &ruleCreateConvo0)
+			lexrt.DecodeString(d, &v.GroupID, &ruleCreateConvo_0)
 		case "idempotencyKey":
 			if !d.Null() {
 				lexrt.DecodeString(d, lexrt.New(&v.IdempotencyKey), nil)
@@ -60,8 +60,8 @@ func (v *CreateConvoInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.CipherSuite, nil)
 		case "initialMembers":
 			if !d.Null() {
-				lexrt.DecodeArray(d, &v.InitialMembers, &ruleCreateConvo1, func(v *lexrt.DID, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, &ruleCreateConvo2)
+				lexrt.DecodeArray(d, &v.InitialMembers, &ruleCreateConvo_1, func(v *lexrt.DID, d *lexrt.Decoder) {
+					lexrt.DecodeString(d, v, &ruleCreateConvo_2)
 				})
 			}
 		case "welcomeMessage":
@@ -78,7 +78,7 @@ func (v *CreateConvoInput) decodeLex(d *lexrt.Decoder) {
 			}
 		case "currentEpoch":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.CurrentEpoch), &ruleCreateConvo3)
+				lexrt.DecodeInt(d, lexrt.New(&v.CurrentEpoch), &ruleCreateConvo_3)
 			}
 		default:
 			d.Skip()
@@ -137,12 +137,12 @@ func (v *CreateConvoInput) Validate() error {
 
 func (v *CreateConvoInput) validateLex(c *lexrt.Checker) {
 	c.Push("groupId")
-	lexrt.CheckString(c, &v.GroupID, &ruleCreateConvo0)
+	lexrt.CheckString(c, &v.GroupID, &ruleCreateConvo_0)
 	c.Pop()
 	c.Push("initialMembers")
 	if v.InitialMembers != nil {
-		lexrt.CheckArray(c, &v.InitialMembers, &ruleCreateConvo1, func(v *lexrt.DID, c *lexrt.Checker) {
-			lexrt.CheckString(c, v, &ruleCreateConvo2)
+		lexrt.CheckArray(c, &v.InitialMembers, &ruleCreateConvo_1, func(v *lexrt.DID, c *lexrt.Checker) {
+			lexrt.CheckString(c, v, &ruleCreateConvo_2)
 		})
 	}
 	c.Pop()
@@ -158,7 +158,7 @@ func (v *CreateConvoInput) validateLex(c *lexrt.Checker) {
 	c.Pop()
 	c.Push("currentEpoch")
 	if v.CurrentEpoch != nil {
-		lexrt.CheckInt(c, v.CurrentEpoch, &ruleCreateConvo3)
+		lexrt.CheckInt(c, v.CurrentEpoch, &ruleCreateConvo_3)
 	}
 	c.Pop()
 }
@@ -192,7 +192,7 @@ func (v *CreateConvoKeyPackageHashEntry) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "did":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DID, &ruleCreateConvo2)
+			lexrt.DecodeString(d, &v.DID, &ruleCreateConvo_2)
 		case "hash":
 			seen |= 1 << 1
 			lexrt.DecodeString(d, &v.Hash, nil)
@@ -227,7 +227,7 @@ func (v *CreateConvoKeyPackageHashEntry) Validate() error {
 
 func (v *CreateConvoKeyPackageHashEntry) validateLex(c *lexrt.Checker) {
 	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleCreateConvo2)
+	lexrt.CheckString(c, &v.DID, &ruleCreateConvo_2)
 	c.Pop()
 }
 
@@ -259,11 +259,11 @@ func (v *CreateConvoMetadataInput) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "name":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Name), &ruleCreateConvo0)
+				lexrt.DecodeString(d, lexrt.New(&v.Name), &ruleCreateConvo_0)
 			}
 		case "description":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Description), &ruleCreateConvo4)
+				lexrt.DecodeString(d, lexrt.New(&v.Description), &ruleCreateConvo_4)
 			}
 		default:
 			d.Skip()
@@ -300,12 +300,12 @@ func (v *CreateConvoMetadataInput) Validate() error {
 func (v *CreateConvoMetadataInput) validateLex(c *lexrt.Checker) {
 	c.Push("name")
 	if v.Name != nil {
-		lexrt.CheckString(c, v.Name, &ruleCreateConvo0)
+		lexrt.CheckString(c, v.Name, &ruleCreateConvo_0)
 	}
 	c.Pop()
 	c.Push("description")
 	if v.Description != nil {
-		lexrt.CheckString(c, v.Description, &ruleCreateConvo4)
+		lexrt.CheckString(c, v.Description, &ruleCreateConvo_4)
 	}
 	c.Pop()
 }
@@ -337,15 +337,15 @@ func (v CreateConvoInputCipherSuite) Known() bool {
 // CreateConvoOutput is another name of DefsConvoView.
 type CreateConvoOutput = DefsConvoView
 
-var ruleCreateConvo0 = lexrt.StringRule{MaxLen: 128}
+var ruleCreateConvo_0 = lexrt.StringRule{MaxLen: 128}
 
-var ruleCreateConvo1 = lexrt.ArrayRule{MaxLen: 100}
+var ruleCreateConvo_1 = lexrt.ArrayRule{MaxLen: 100}
 
-var ruleCreateConvo2 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleCreateConvo_2 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleCreateConvo3 = lexrt.IntRule{
+var ruleCreateConvo_3 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }
 
-var ruleCreateConvo4 = lexrt.StringRule{MaxLen: 512}
+var ruleCreateConvo_4 = lexrt.StringRule{MaxLen: 512}

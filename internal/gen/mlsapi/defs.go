@@ -32,11 +32,11 @@ func (v *DefsConvoMetadata) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "name":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Name), &ruleDefs0)
+				lexrt.DecodeString(d, lexrt.New(&v.Name), &ruleDefs_0)
 			}
 		case "description":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Description), &ruleDefs1)
+				lexrt.DecodeString(d, lexrt.New(&v.Description), &ruleDefs_1)
 			}
 		default:
 			d.Skip()
@@ -73,12 +73,12 @@ func (v *DefsConvoMetadata) Validate() error {
 func (v *DefsConvoMetadata) validateLex(c *lexrt.Checker) {
 	c.Push("name")
 	if v.Name != nil {
-		lexrt.CheckString(c, v.Name, &ruleDefs0)
+		lexrt.CheckString(c, v.Name, &ruleDefs_0)
 	}
 	c.Pop()
 	c.Push("description")
 	if v.Description != nil {
-		lexrt.CheckString(c, v.Description, &ruleDefs1)
+		lexrt.CheckString(c, v.Description, &ruleDefs_1)
 	}
 	c.Pop()
 }
@@ -136,25 +136,25 @@ func (v *DefsConvoView) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ID, nil)
 		case "groupId":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.GroupID, &ruleDefs0)
+			lexrt.DecodeString(d, &v.GroupID, &ruleDefs_0)
 		case "creator":
 			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.Creator, &ruleDefs2)
+			lexrt.DecodeString(d, &v.Creator, &ruleDefs_2)
 		case "members":
 			seen |= 1 << 3
 			lexrt.DecodeArray(d, &v.Members, nil, (*DefsMemberView).decodeLex)
 		case "epoch":
 			seen |= 1 << 4
-			lexrt.DecodeInt(d, &v.Epoch, &ruleDefs3)
+			lexrt.DecodeInt(d, &v.Epoch, &ruleDefs_3)
 		case "cipherSuite":
 			seen |= 1 << 5
 			lexrt.DecodeString(d, &v.CipherSuite, nil)
 		case "createdAt":
 			seen |= 1 << 6
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleDefs4)
+			lexrt.DecodeString(d, &v.CreatedAt, &ruleDefs_4)
 		case "lastMessageAt":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.LastMessageAt), &ruleDefs4)
+				lexrt.DecodeString(d, lexrt.New(&v.LastMessageAt), &ruleDefs_4)
 			}
 		case "metadata":
 			if !d.Null() {
@@ -217,23 +217,23 @@ func (v *DefsConvoView) Validate() error {
 
 func (v *DefsConvoView) validateLex(c *lexrt.Checker) {
 	c.Push("groupId")
-	lexrt.CheckString(c, &v.GroupID, &ruleDefs0)
+	lexrt.CheckString(c, &v.GroupID, &ruleDefs_0)
 	c.Pop()
 	c.Push("creator")
-	lexrt.CheckString(c, &v.Creator, &ruleDefs2)
+	lexrt.CheckString(c, &v.Creator, &ruleDefs_2)
 	c.Pop()
 	c.Push("members")
 	lexrt.CheckArray(c, &v.Members, nil, (*DefsMemberView).validateLex)
 	c.Pop()
 	c.Push("epoch")
-	lexrt.CheckInt(c, &v.Epoch, &ruleDefs3)
+	lexrt.CheckInt(c, &v.Epoch, &ruleDefs_3)
 	c.Pop()
 	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleDefs4)
+	lexrt.CheckString(c, &v.CreatedAt, &ruleDefs_4)
 	c.Pop()
 	c.Push("lastMessageAt")
 	if v.LastMessageAt != nil {
-		lexrt.CheckString(c, v.LastMessageAt, &ruleDefs4)
+		lexrt.CheckString(c, v.LastMessageAt, &ruleDefs_4)
 	}
 	c.Pop()
 	c.Push("metadata")
@@ -286,7 +286,7 @@ func (v *DefsKeyPackageRef) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "did":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DID, &ruleDefs2)
+			lexrt.DecodeString(d, &v.DID, &ruleDefs_2)
 		case "keyPackage":
 			seen |= 1 << 1
 			lexrt.DecodeString(d, &v.KeyPackage, nil)
@@ -342,7 +342,7 @@ func (v *DefsKeyPackageRef) Validate() error {
 
 func (v *DefsKeyPackageRef) validateLex(c *lexrt.Checker) {
 	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleDefs2)
+	lexrt.CheckString(c, &v.DID, &ruleDefs_2)
 	c.Pop()
 }
 
@@ -397,35 +397,35 @@ func (v *DefsMemberView) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "did":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DID, &ruleDefs5)
+			lexrt.DecodeString(d, &v.DID, &ruleDefs_5)
 		case "userDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.UserDID, &ruleDefs2)
+			lexrt.DecodeString(d, &v.UserDID, &ruleDefs_2)
 		case "deviceId":
 			if !d.Null() {
 				lexrt.DecodeString(d, lexrt.New(&v.DeviceID), nil)
 			}
 		case "deviceName":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DeviceName), &ruleDefs0)
+				lexrt.DecodeString(d, lexrt.New(&v.DeviceName), &ruleDefs_0)
 			}
 		case "joinedAt":
 			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.JoinedAt, &ruleDefs4)
+			lexrt.DecodeString(d, &v.JoinedAt, &ruleDefs_4)
 		case "isAdmin":
 			seen |= 1 << 3
 			lexrt.DecodeBool(d, &v.IsAdmin, nil)
 		case "promotedAt":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.PromotedAt), &ruleDefs4)
+				lexrt.DecodeString(d, lexrt.New(&v.PromotedAt), &ruleDefs_4)
 			}
 		case "promotedBy":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.PromotedBy), &ruleDefs2)
+				lexrt.DecodeString(d, lexrt.New(&v.PromotedBy), &ruleDefs_2)
 			}
 		case "leafIndex":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.LeafIndex), &ruleDefs3)
+				lexrt.DecodeInt(d, lexrt.New(&v.LeafIndex), &ruleDefs_3)
 			}
 		case "credential":
 			if !d.Null() {
@@ -490,32 +490,32 @@ func (v *DefsMemberView) Validate() error {
 
 func (v *DefsMemberView) validateLex(c *lexrt.Checker) {
 	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleDefs5)
+	lexrt.CheckString(c, &v.DID, &ruleDefs_5)
 	c.Pop()
 	c.Push("userDid")
-	lexrt.CheckString(c, &v.UserDID, &ruleDefs2)
+	lexrt.CheckString(c, &v.UserDID, &ruleDefs_2)
 	c.Pop()
 	c.Push("deviceName")
 	if v.DeviceName != nil {
-		lexrt.CheckString(c, v.DeviceName, &ruleDefs0)
+		lexrt.CheckString(c, v.DeviceName, &ruleDefs_0)
 	}
 	c.Pop()
 	c.Push("joinedAt")
-	lexrt.CheckString(c, &v.JoinedAt, &ruleDefs4)
+	lexrt.CheckString(c, &v.JoinedAt, &ruleDefs_4)
 	c.Pop()
 	c.Push("promotedAt")
 	if v.PromotedAt != nil {
-		lexrt.CheckString(c, v.PromotedAt, &ruleDefs4)
+		lexrt.CheckString(c, v.PromotedAt, &ruleDefs_4)
 	}
 	c.Pop()
 	c.Push("promotedBy")
 	if v.PromotedBy != nil {
-		lexrt.CheckString(c, v.PromotedBy, &ruleDefs2)
+		lexrt.CheckString(c, v.PromotedBy, &ruleDefs_2)
 	}
 	c.Pop()
 	c.Push("leafIndex")
 	if v.LeafIndex != nil {
-		lexrt.CheckInt(c, v.LeafIndex, &ruleDefs3)
+		lexrt.CheckInt(c, v.LeafIndex, &ruleDefs_3)
 	}
 	c.Pop()
 }
@@ -569,16 +569,16 @@ func (v *DefsMessageView) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ConvoID, nil)
 		case "ciphertext":
 			seen |= 1 << 2
-			lexrt.DecodeBytes(d, &v.Ciphertext, &ruleDefs6)
+			lexrt.DecodeBytes(d, &v.Ciphertext, &ruleDefs_6)
 		case "epoch":
 			seen |= 1 << 3
-			lexrt.DecodeInt(d, &v.Epoch, &ruleDefs3)
+			lexrt.DecodeInt(d, &v.Epoch, &ruleDefs_3)
 		case "seq":
 			seen |= 1 << 4
-			lexrt.DecodeInt(d, &v.Seq, &ruleDefs3)
+			lexrt.DecodeInt(d, &v.Seq, &ruleDefs_3)
 		case "createdAt":
 			seen |= 1 << 5
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleDefs4)
+			lexrt.DecodeString(d, &v.CreatedAt, &ruleDefs_4)
 		case "messageType":
 			if !d.Null() {
 				lexrt.DecodeString(d, lexrt.New(&v.MessageType), nil)
@@ -626,16 +626,16 @@ func (v *DefsMessageView) Validate() error {
 
 func (v *DefsMessageView) validateLex(c *lexrt.Checker) {
 	c.Push("ciphertext")
-	lexrt.CheckBytes(c, &v.Ciphertext, &ruleDefs6)
+	lexrt.CheckBytes(c, &v.Ciphertext, &ruleDefs_6)
 	c.Pop()
 	c.Push("epoch")
-	lexrt.CheckInt(c, &v.Epoch, &ruleDefs3)
+	lexrt.CheckInt(c, &v.Epoch, &ruleDefs_3)
 	c.Pop()
 	c.Push("seq")
-	lexrt.CheckInt(c, &v.Seq, &ruleDefs3)
+	lexrt.CheckInt(c, &v.Seq, &ruleDefs_3)
 	c.Pop()
 	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleDefs4)
+	lexrt.CheckString(c, &v.CreatedAt, &ruleDefs_4)
 	c.Pop()
 }
 
@@ -708,19 +708,19 @@ func (v DefsMessageViewMessageType) Known() bool {
 	return false
 }
 
-var ruleDefs0 = lexrt.StringRule{MaxLen: 128}
+var ruleDefs_0 = lexrt.StringRule{MaxLen: 128}
 
-var ruleDefs1 = lexrt.StringRule{MaxLen: 512}
+var ruleDefs_1 = lexrt.StringRule{MaxLen: 512}
 
-var ruleDefs2 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleDefs_2 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleDefs3 = lexrt.IntRule{
+var ruleDefs_3 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }
 
-var ruleDefs4 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleDefs_4 = lexrt.StringRule{Format: lexrt.FormatDatetime}
 
-var ruleDefs5 = lexrt.StringRule{Format: lexrt.FormatURI}
+var ruleDefs_5 = lexrt.StringRule{Format: lexrt.FormatURI}
 
-var ruleDefs6 = lexrt.BytesRule{MaxLen: 10485760}
+var ruleDefs_6 = lexrt.BytesRule{MaxLen: 10485760}

@@ -34,7 +34,7 @@ func (v *DemoteAdminInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ConvoID, nil)
 		case "targetDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.TargetDID, &ruleDemoteAdmin0)
+			lexrt.DecodeString(d, &v.TargetDID, &ruleDemoteAdmin_0)
 		default:
 			d.Skip()
 		}
@@ -66,7 +66,7 @@ func (v *DemoteAdminInput) Validate() error {
 
 func (v *DemoteAdminInput) validateLex(c *lexrt.Checker) {
 	c.Push("targetDid")
-	lexrt.CheckString(c, &v.TargetDID, &ruleDemoteAdmin0)
+	lexrt.CheckString(c, &v.TargetDID, &ruleDemoteAdmin_0)
 	c.Pop()
 }
 
@@ -125,4 +125,4 @@ func (v *DemoteAdminOutput) Validate() error {
 
 func (v *DemoteAdminOutput) validateLex(c *lexrt.Checker) {}
 
-var ruleDemoteAdmin0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleDemoteAdmin_0 = lexrt.StringRule{Format: lexrt.FormatDID}

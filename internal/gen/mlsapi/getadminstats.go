@@ -26,7 +26,7 @@ func (v *GetAdminStatsParams) DecodeQuery(q url.Values) error {
 		lexrt.ParamString(&d, s, lexrt.New(&v.ConvoID), nil)
 	}
 	if s, ok := d.One("since", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Since), &ruleGetAdminStats0)
+		lexrt.ParamString(&d, s, lexrt.New(&v.Since), &ruleGetAdminStats_0)
 	}
 	return d.Done()
 }
@@ -53,7 +53,7 @@ func (v *GetAdminStatsParams) Validate() error {
 func (v *GetAdminStatsParams) validateLex(c *lexrt.Checker) {
 	c.Push("since")
 	if v.Since != nil {
-		lexrt.CheckString(c, v.Since, &ruleGetAdminStats0)
+		lexrt.CheckString(c, v.Since, &ruleGetAdminStats_0)
 	}
 	c.Pop()
 }
@@ -91,7 +91,7 @@ func (v *GetAdminStatsOutput) decodeLex(d *lexrt.Decoder) {
 			v.Stats.decodeLex(d)
 		case "generatedAt":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.GeneratedAt, &ruleGetAdminStats0)
+			lexrt.DecodeString(d, &v.GeneratedAt, &ruleGetAdminStats_0)
 		case "convoId":
 			if !d.Null() {
 				lexrt.DecodeString(d, lexrt.New(&v.ConvoID), nil)
@@ -134,7 +134,7 @@ func (v *GetAdminStatsOutput) validateLex(c *lexrt.Checker) {
 	v.Stats.validateLex(c)
 	c.Pop()
 	c.Push("generatedAt")
-	lexrt.CheckString(c, &v.GeneratedAt, &ruleGetAdminStats0)
+	lexrt.CheckString(c, &v.GeneratedAt, &ruleGetAdminStats_0)
 	c.Pop()
 }
 
@@ -184,26 +184,26 @@ func (v *GetAdminStatsModerationStats) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "totalReports":
 			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.TotalReports, &ruleGetAdminStats1)
+			lexrt.DecodeInt(d, &v.TotalReports, &ruleGetAdminStats_1)
 		case "pendingReports":
 			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.PendingReports, &ruleGetAdminStats1)
+			lexrt.DecodeInt(d, &v.PendingReports, &ruleGetAdminStats_1)
 		case "resolvedReports":
 			seen |= 1 << 2
-			lexrt.DecodeInt(d, &v.ResolvedReports, &ruleGetAdminStats1)
+			lexrt.DecodeInt(d, &v.ResolvedReports, &ruleGetAdminStats_1)
 		case "totalRemovals":
 			seen |= 1 << 3
-			lexrt.DecodeInt(d, &v.TotalRemovals, &ruleGetAdminStats1)
+			lexrt.DecodeInt(d, &v.TotalRemovals, &ruleGetAdminStats_1)
 		case "blockConflictsResolved":
 			seen |= 1 << 4
-			lexrt.DecodeInt(d, &v.BlockConflictsResolved, &ruleGetAdminStats1)
+			lexrt.DecodeInt(d, &v.BlockConflictsResolved, &ruleGetAdminStats_1)
 		case "reportsByCategory":
 			if !d.Null() {
 				lexrt.New(&v.ReportsByCategory).decodeLex(d)
 			}
 		case "averageResolutionTimeHours":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.AverageResolutionTimeHours), &ruleGetAdminStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.AverageResolutionTimeHours), &ruleGetAdminStats_1)
 			}
 		default:
 			d.Skip()
@@ -250,19 +250,19 @@ func (v *GetAdminStatsModerationStats) Validate() error {
 
 func (v *GetAdminStatsModerationStats) validateLex(c *lexrt.Checker) {
 	c.Push("totalReports")
-	lexrt.CheckInt(c, &v.TotalReports, &ruleGetAdminStats1)
+	lexrt.CheckInt(c, &v.TotalReports, &ruleGetAdminStats_1)
 	c.Pop()
 	c.Push("pendingReports")
-	lexrt.CheckInt(c, &v.PendingReports, &ruleGetAdminStats1)
+	lexrt.CheckInt(c, &v.PendingReports, &ruleGetAdminStats_1)
 	c.Pop()
 	c.Push("resolvedReports")
-	lexrt.CheckInt(c, &v.ResolvedReports, &ruleGetAdminStats1)
+	lexrt.CheckInt(c, &v.ResolvedReports, &ruleGetAdminStats_1)
 	c.Pop()
 	c.Push("totalRemovals")
-	lexrt.CheckInt(c, &v.TotalRemovals, &ruleGetAdminStats1)
+	lexrt.CheckInt(c, &v.TotalRemovals, &ruleGetAdminStats_1)
 	c.Pop()
 	c.Push("blockConflictsResolved")
-	lexrt.CheckInt(c, &v.BlockConflictsResolved, &ruleGetAdminStats1)
+	lexrt.CheckInt(c, &v.BlockConflictsResolved, &ruleGetAdminStats_1)
 	c.Pop()
 	c.Push("reportsByCategory")
 	if v.ReportsByCategory != nil {
@@ -271,7 +271,7 @@ func (v *GetAdminStatsModerationStats) validateLex(c *lexrt.Checker) {
 	c.Pop()
 	c.Push("averageResolutionTimeHours")
 	if v.AverageResolutionTimeHours != nil {
-		lexrt.CheckInt(c, v.AverageResolutionTimeHours, &ruleGetAdminStats1)
+		lexrt.CheckInt(c, v.AverageResolutionTimeHours, &ruleGetAdminStats_1)
 	}
 	c.Pop()
 }
@@ -322,35 +322,35 @@ func (v *GetAdminStatsReportCategoryCounts) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "harassment":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Harassment), &ruleGetAdminStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.Harassment), &ruleGetAdminStats_1)
 			}
 		case "spam":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Spam), &ruleGetAdminStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.Spam), &ruleGetAdminStats_1)
 			}
 		case "hateSpeech":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.HateSpeech), &ruleGetAdminStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.HateSpeech), &ruleGetAdminStats_1)
 			}
 		case "violence":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Violence), &ruleGetAdminStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.Violence), &ruleGetAdminStats_1)
 			}
 		case "sexualContent":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.SexualContent), &ruleGetAdminStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.SexualContent), &ruleGetAdminStats_1)
 			}
 		case "impersonation":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Impersonation), &ruleGetAdminStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.Impersonation), &ruleGetAdminStats_1)
 			}
 		case "privacyViolation":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.PrivacyViolation), &ruleGetAdminStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.PrivacyViolation), &ruleGetAdminStats_1)
 			}
 		case "otherCategory":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.OtherCategory), &ruleGetAdminStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.OtherCategory), &ruleGetAdminStats_1)
 			}
 		default:
 			d.Skip()
@@ -411,49 +411,49 @@ func (v *GetAdminStatsReportCategoryCounts) Validate() error {
 func (v *GetAdminStatsReportCategoryCounts) validateLex(c *lexrt.Checker) {
 	c.Push("harassment")
 	if v.Harassment != nil {
-		lexrt.CheckInt(c, v.Harassment, &ruleGetAdminStats1)
+		lexrt.CheckInt(c, v.Harassment, &ruleGetAdminStats_1)
 	}
 	c.Pop()
 	c.Push("spam")
 	if v.Spam != nil {
-		lexrt.CheckInt(c, v.Spam, &ruleGetAdminStats1)
+		lexrt.CheckInt(c, v.Spam, &ruleGetAdminStats_1)
 	}
 	c.Pop()
 	c.Push("hateSpeech")
 	if v.HateSpeech != nil {
-		lexrt.CheckInt(c, v.HateSpeech, &ruleGetAdminStats1)
+		lexrt.CheckInt(c, v.HateSpeech, &ruleGetAdminStats_1)
 	}
 	c.Pop()
 	c.Push("violence")
 	if v.Violence != nil {
-		lexrt.CheckInt(c, v.Violence, &ruleGetAdminStats1)
+		lexrt.CheckInt(c, v.Violence, &ruleGetAdminStats_1)
 	}
 	c.Pop()
 	c.Push("sexualContent")
 	if v.SexualContent != nil {
-		lexrt.CheckInt(c, v.SexualContent, &ruleGetAdminStats1)
+		lexrt.CheckInt(c, v.SexualContent, &ruleGetAdminStats_1)
 	}
 	c.Pop()
 	c.Push("impersonation")
 	if v.Impersonation != nil {
-		lexrt.CheckInt(c, v.Impersonation, &ruleGetAdminStats1)
+		lexrt.CheckInt(c, v.Impersonation, &ruleGetAdminStats_1)
 	}
 	c.Pop()
 	c.Push("privacyViolation")
 	if v.PrivacyViolation != nil {
-		lexrt.CheckInt(c, v.PrivacyViolation, &ruleGetAdminStats1)
+		lexrt.CheckInt(c, v.PrivacyViolation, &ruleGetAdminStats_1)
 	}
 	c.Pop()
 	c.Push("otherCategory")
 	if v.OtherCategory != nil {
-		lexrt.CheckInt(c, v.OtherCategory, &ruleGetAdminStats1)
+		lexrt.CheckInt(c, v.OtherCategory, &ruleGetAdminStats_1)
 	}
 	c.Pop()
 }
 
-var ruleGetAdminStats0 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleGetAdminStats_0 = lexrt.StringRule{Format: lexrt.FormatDatetime}
 
-var ruleGetAdminStats1 = lexrt.IntRule{
+var ruleGetAdminStats_1 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }

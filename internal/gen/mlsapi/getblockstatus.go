@@ -83,10 +83,10 @@ func (v *GetBlockStatusOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeArray(d, &v.Blocks, nil, (*CheckBlocksBlockRelationship).decodeLex)
 		case "checkedAt":
 			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.CheckedAt, &ruleGetBlockStatus0)
+			lexrt.DecodeString(d, &v.CheckedAt, &ruleGetBlockStatus_0)
 		case "memberCount":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.MemberCount), &ruleGetBlockStatus1)
+				lexrt.DecodeInt(d, lexrt.New(&v.MemberCount), &ruleGetBlockStatus_1)
 			}
 		default:
 			d.Skip()
@@ -130,18 +130,18 @@ func (v *GetBlockStatusOutput) validateLex(c *lexrt.Checker) {
 	lexrt.CheckArray(c, &v.Blocks, nil, (*CheckBlocksBlockRelationship).validateLex)
 	c.Pop()
 	c.Push("checkedAt")
-	lexrt.CheckString(c, &v.CheckedAt, &ruleGetBlockStatus0)
+	lexrt.CheckString(c, &v.CheckedAt, &ruleGetBlockStatus_0)
 	c.Pop()
 	c.Push("memberCount")
 	if v.MemberCount != nil {
-		lexrt.CheckInt(c, v.MemberCount, &ruleGetBlockStatus1)
+		lexrt.CheckInt(c, v.MemberCount, &ruleGetBlockStatus_1)
 	}
 	c.Pop()
 }
 
-var ruleGetBlockStatus0 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleGetBlockStatus_0 = lexrt.StringRule{Format: lexrt.FormatDatetime}
 
-var ruleGetBlockStatus1 = lexrt.IntRule{
+var ruleGetBlockStatus_1 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }

@@ -28,10 +28,10 @@ func (v *GetCommitsParams) DecodeQuery(q url.Values) error {
 		lexrt.ParamString(&d, s, &v.ConvoID, nil)
 	}
 	if s, ok := d.One("fromEpoch", true); ok {
-		lexrt.ParamInt(&d, s, &v.FromEpoch, &ruleGetCommits0)
+		lexrt.ParamInt(&d, s, &v.FromEpoch, &ruleGetCommits_0)
 	}
 	if s, ok := d.One("toEpoch", false); ok {
-		lexrt.ParamInt(&d, s, lexrt.New(&v.ToEpoch), &ruleGetCommits0)
+		lexrt.ParamInt(&d, s, lexrt.New(&v.ToEpoch), &ruleGetCommits_0)
 	}
 	return d.Done()
 }
@@ -56,11 +56,11 @@ func (v *GetCommitsParams) Validate() error {
 
 func (v *GetCommitsParams) validateLex(c *lexrt.Checker) {
 	c.Push("fromEpoch")
-	lexrt.CheckInt(c, &v.FromEpoch, &ruleGetCommits0)
+	lexrt.CheckInt(c, &v.FromEpoch, &ruleGetCommits_0)
 	c.Pop()
 	c.Push("toEpoch")
 	if v.ToEpoch != nil {
-		lexrt.CheckInt(c, v.ToEpoch, &ruleGetCommits0)
+		lexrt.CheckInt(c, v.ToEpoch, &ruleGetCommits_0)
 	}
 	c.Pop()
 }
@@ -177,16 +177,16 @@ func (v *GetCommitsCommitMessage) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "epoch":
 			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.Epoch, &ruleGetCommits0)
+			lexrt.DecodeInt(d, &v.Epoch, &ruleGetCommits_0)
 		case "sender":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Sender, &ruleGetCommits1)
+			lexrt.DecodeString(d, &v.Sender, &ruleGetCommits_1)
 		case "commitData":
 			seen |= 1 << 2
-			lexrt.DecodeBytes(d, &v.CommitData, &ruleGetCommits2)
+			lexrt.DecodeBytes(d, &v.CommitData, &ruleGetCommits_2)
 		case "createdAt":
 			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleGetCommits3)
+			lexrt.DecodeString(d, &v.CreatedAt, &ruleGetCommits_3)
 		default:
 			d.Skip()
 		}
@@ -222,26 +222,26 @@ func (v *GetCommitsCommitMessage) Validate() error {
 
 func (v *GetCommitsCommitMessage) validateLex(c *lexrt.Checker) {
 	c.Push("epoch")
-	lexrt.CheckInt(c, &v.Epoch, &ruleGetCommits0)
+	lexrt.CheckInt(c, &v.Epoch, &ruleGetCommits_0)
 	c.Pop()
 	c.Push("sender")
-	lexrt.CheckString(c, &v.Sender, &ruleGetCommits1)
+	lexrt.CheckString(c, &v.Sender, &ruleGetCommits_1)
 	c.Pop()
 	c.Push("commitData")
-	lexrt.CheckBytes(c, &v.CommitData, &ruleGetCommits2)
+	lexrt.CheckBytes(c, &v.CommitData, &ruleGetCommits_2)
 	c.Pop()
 	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleGetCommits3)
+	lexrt.CheckString(c, &v.CreatedAt, &ruleGetCommits_3)
 	c.Pop()
 }
 
-var ruleGetCommits0 = lexrt.IntRule{
+var ruleGetCommits_0 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }
 
-var ruleGetCommits1 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleGetCommits_1 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleGetCommits2 = lexrt.BytesRule{MaxLen: 10485760}
+var ruleGetCommits_2 = lexrt.BytesRule{MaxLen: 10485760}
 
-var ruleGetCommits3 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleGetCommits_3 = lexrt.StringRule{Format: lexrt.FormatDatetime}

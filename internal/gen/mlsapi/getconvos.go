@@ -24,7 +24,7 @@ func (v *GetConvosParams) DecodeQuery(q url.Values) error {
 	d := lexrt.NewParamDecoder(q)
 	v.Limit = 50
 	if s, ok := d.One("limit", false); ok {
-		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetConvos0)
+		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetConvos_0)
 	}
 	if s, ok := d.One("cursor", false); ok {
 		lexrt.ParamString(&d, s, lexrt.New(&v.Cursor), nil)
@@ -51,7 +51,7 @@ func (v *GetConvosParams) Validate() error {
 
 func (v *GetConvosParams) validateLex(c *lexrt.Checker) {
 	c.Push("limit")
-	lexrt.CheckInt(c, &v.Limit, &ruleGetConvos0)
+	lexrt.CheckInt(c, &v.Limit, &ruleGetConvos_0)
 	c.Pop()
 }
 
@@ -167,14 +167,14 @@ func (v *GetConvosPendingRequest) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.Kind, nil)
 		case "userDid":
 			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.UserDID, &ruleGetConvos1)
+			lexrt.DecodeString(d, &v.UserDID, &ruleGetConvos_1)
 		case "deviceId":
 			if !d.Null() {
 				lexrt.DecodeString(d, lexrt.New(&v.DeviceID), nil)
 			}
 		case "createdAt":
 			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleGetConvos2)
+			lexrt.DecodeString(d, &v.CreatedAt, &ruleGetConvos_2)
 		default:
 			d.Skip()
 		}
@@ -214,10 +214,10 @@ func (v *GetConvosPendingRequest) Validate() error {
 
 func (v *GetConvosPendingRequest) validateLex(c *lexrt.Checker) {
 	c.Push("userDid")
-	lexrt.CheckString(c, &v.UserDID, &ruleGetConvos1)
+	lexrt.CheckString(c, &v.UserDID, &ruleGetConvos_1)
 	c.Pop()
 	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleGetConvos2)
+	lexrt.CheckString(c, &v.CreatedAt, &ruleGetConvos_2)
 	c.Pop()
 }
 
@@ -242,11 +242,11 @@ func (v GetConvosPendingRequestKind) Known() bool {
 	return false
 }
 
-var ruleGetConvos0 = lexrt.IntRule{
+var ruleGetConvos_0 = lexrt.IntRule{
 	Max: 100,
 	Min: 1,
 }
 
-var ruleGetConvos1 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleGetConvos_1 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleGetConvos2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleGetConvos_2 = lexrt.StringRule{Format: lexrt.FormatDatetime}

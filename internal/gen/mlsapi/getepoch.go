@@ -71,7 +71,7 @@ func (v *GetEpochOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ConvoID, nil)
 		case "currentEpoch":
 			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.CurrentEpoch, &ruleGetEpoch0)
+			lexrt.DecodeInt(d, &v.CurrentEpoch, &ruleGetEpoch_0)
 		default:
 			d.Skip()
 		}
@@ -103,11 +103,11 @@ func (v *GetEpochOutput) Validate() error {
 
 func (v *GetEpochOutput) validateLex(c *lexrt.Checker) {
 	c.Push("currentEpoch")
-	lexrt.CheckInt(c, &v.CurrentEpoch, &ruleGetEpoch0)
+	lexrt.CheckInt(c, &v.CurrentEpoch, &ruleGetEpoch_0)
 	c.Pop()
 }
 
-var ruleGetEpoch0 = lexrt.IntRule{
+var ruleGetEpoch_0 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }

@@ -28,8 +28,8 @@ type GetKeyPackagesParams struct {
 func (v *GetKeyPackagesParams) DecodeQuery(q url.Values) error {
 	*v = GetKeyPackagesParams{}
 	d := lexrt.NewParamDecoder(q)
-	lexrt.ParamArray(&d, "dids", true, &v.DIDs, &ruleGetKeyPackages1, func(d *lexrt.ParamDecoder, s string, v *lexrt.DID) {
-		lexrt.ParamString(d, s, v, &ruleGetKeyPackages0)
+	lexrt.ParamArray(&d, "dids", true, &v.DIDs, &ruleGetKeyPackages_1, func(d *lexrt.ParamDecoder, s string, v *lexrt.DID) {
+		lexrt.ParamString(d, s, v, &ruleGetKeyPackages_0)
 	})
 	if s, ok := d.One("cipherSuite", false); ok {
 		lexrt.ParamString(&d, s, lexrt.New(&v.CipherSuite), nil)
@@ -66,8 +66,8 @@ func (v *GetKeyPackagesParams) Validate() error {
 
 func (v *GetKeyPackagesParams) validateLex(c *lexrt.Checker) {
 	c.Push("dids")
-	lexrt.CheckArray(c, &v.DIDs, &ruleGetKeyPackages1, func(v *lexrt.DID, c *lexrt.Checker) {
-		lexrt.CheckString(c, v, &ruleGetKeyPackages0)
+	lexrt.CheckArray(c, &v.DIDs, &ruleGetKeyPackages_1, func(v *lexrt.DID, c *lexrt.Checker) {
+		lexrt.CheckString(c, v, &ruleGetKeyPackages_0)
 	})
 	c.Pop()
 }
@@ -104,7 +104,7 @@ func (v *GetKeyPackagesOutput) decodeLex(d *lexrt.Decoder) {
 		case "missing":
 			if !d.Null() {
 				lexrt.DecodeArray(d, &v.Missing, nil, func(v *lexrt.DID, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, &ruleGetKeyPackages0)
+					lexrt.DecodeString(d, v, &ruleGetKeyPackages_0)
 				})
 			}
 		default:
@@ -147,7 +147,7 @@ func (v *GetKeyPackagesOutput) validateLex(c *lexrt.Checker) {
 	c.Push("missing")
 	if v.Missing != nil {
 		lexrt.CheckArray(c, &v.Missing, nil, func(v *lexrt.DID, c *lexrt.Checker) {
-			lexrt.CheckString(c, v, &ruleGetKeyPackages0)
+			lexrt.CheckString(c, v, &ruleGetKeyPackages_0)
 		})
 	}
 	c.Pop()
@@ -177,9 +177,9 @@ func (v GetKeyPackagesParamsCipherSuite) Known() bool {
 	return false
 }
 
-var ruleGetKeyPackages0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleGetKeyPackages_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleGetKeyPackages1 = lexrt.ArrayRule{
+var ruleGetKeyPackages_1 = lexrt.ArrayRule{
 	MaxLen: 100,
 	MinLen: 1,
 }

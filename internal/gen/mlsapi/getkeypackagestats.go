@@ -23,7 +23,7 @@ func (v *GetKeyPackageStatsParams) DecodeQuery(q url.Values) error {
 	*v = GetKeyPackageStatsParams{}
 	d := lexrt.NewParamDecoder(q)
 	if s, ok := d.One("did", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.DID), &ruleGetKeyPackageStats0)
+		lexrt.ParamString(&d, s, lexrt.New(&v.DID), &ruleGetKeyPackageStats_0)
 	}
 	if s, ok := d.One("cipherSuite", false); ok {
 		lexrt.ParamString(&d, s, lexrt.New(&v.CipherSuite), nil)
@@ -53,7 +53,7 @@ func (v *GetKeyPackageStatsParams) Validate() error {
 func (v *GetKeyPackageStatsParams) validateLex(c *lexrt.Checker) {
 	c.Push("did")
 	if v.DID != nil {
-		lexrt.CheckString(c, v.DID, &ruleGetKeyPackageStats0)
+		lexrt.CheckString(c, v.DID, &ruleGetKeyPackageStats_0)
 	}
 	c.Pop()
 }
@@ -95,10 +95,10 @@ func (v *GetKeyPackageStatsOutput) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "available":
 			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.Available, &ruleGetKeyPackageStats1)
+			lexrt.DecodeInt(d, &v.Available, &ruleGetKeyPackageStats_1)
 		case "threshold":
 			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.Threshold, &ruleGetKeyPackageStats2)
+			lexrt.DecodeInt(d, &v.Threshold, &ruleGetKeyPackageStats_2)
 		case "needsReplenish":
 			seen |= 1 << 2
 			lexrt.DecodeBool(d, &v.NeedsReplenish, nil)
@@ -151,10 +151,10 @@ func (v *GetKeyPackageStatsOutput) Validate() error {
 
 func (v *GetKeyPackageStatsOutput) validateLex(c *lexrt.Checker) {
 	c.Push("available")
-	lexrt.CheckInt(c, &v.Available, &ruleGetKeyPackageStats1)
+	lexrt.CheckInt(c, &v.Available, &ruleGetKeyPackageStats_1)
 	c.Pop()
 	c.Push("threshold")
-	lexrt.CheckInt(c, &v.Threshold, &ruleGetKeyPackageStats2)
+	lexrt.CheckInt(c, &v.Threshold, &ruleGetKeyPackageStats_2)
 	c.Pop()
 	c.Push("byCipherSuite")
 	if v.ByCipherSuite != nil {
@@ -199,10 +199,10 @@ func (v *GetKeyPackageStatsCipherSuiteStats) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.CipherSuite, nil)
 		case "available":
 			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.Available, &ruleGetKeyPackageStats1)
+			lexrt.DecodeInt(d, &v.Available, &ruleGetKeyPackageStats_1)
 		case "consumed":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Consumed), &ruleGetKeyPackageStats1)
+				lexrt.DecodeInt(d, lexrt.New(&v.Consumed), &ruleGetKeyPackageStats_1)
 			}
 		default:
 			d.Skip()
@@ -239,23 +239,23 @@ func (v *GetKeyPackageStatsCipherSuiteStats) Validate() error {
 
 func (v *GetKeyPackageStatsCipherSuiteStats) validateLex(c *lexrt.Checker) {
 	c.Push("available")
-	lexrt.CheckInt(c, &v.Available, &ruleGetKeyPackageStats1)
+	lexrt.CheckInt(c, &v.Available, &ruleGetKeyPackageStats_1)
 	c.Pop()
 	c.Push("consumed")
 	if v.Consumed != nil {
-		lexrt.CheckInt(c, v.Consumed, &ruleGetKeyPackageStats1)
+		lexrt.CheckInt(c, v.Consumed, &ruleGetKeyPackageStats_1)
 	}
 	c.Pop()
 }
 
-var ruleGetKeyPackageStats0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleGetKeyPackageStats_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleGetKeyPackageStats1 = lexrt.IntRule{
+var ruleGetKeyPackageStats_1 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }
 
-var ruleGetKeyPackageStats2 = lexrt.IntRule{
+var ruleGetKeyPackageStats_2 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 1,
 }

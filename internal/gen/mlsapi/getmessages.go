@@ -29,7 +29,7 @@ func (v *GetMessagesParams) DecodeQuery(q url.Values) error {
 	}
 	v.Limit = 50
 	if s, ok := d.One("limit", false); ok {
-		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetMessages0)
+		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetMessages_0)
 	}
 	if s, ok := d.One("sinceMessage", false); ok {
 		lexrt.ParamString(&d, s, lexrt.New(&v.SinceMessage), nil)
@@ -57,7 +57,7 @@ func (v *GetMessagesParams) Validate() error {
 
 func (v *GetMessagesParams) validateLex(c *lexrt.Checker) {
 	c.Push("limit")
-	lexrt.CheckInt(c, &v.Limit, &ruleGetMessages0)
+	lexrt.CheckInt(c, &v.Limit, &ruleGetMessages_0)
 	c.Pop()
 }
 
@@ -142,7 +142,7 @@ func (v *GetMessagesOutput) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-var ruleGetMessages0 = lexrt.IntRule{
+var ruleGetMessages_0 = lexrt.IntRule{
 	Max: 100,
 	Min: 1,
 }

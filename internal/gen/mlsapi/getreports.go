@@ -35,7 +35,7 @@ func (v *GetReportsParams) DecodeQuery(q url.Values) error {
 	}
 	v.Limit = 50
 	if s, ok := d.One("limit", false); ok {
-		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetReports0)
+		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetReports_0)
 	}
 	if s, ok := d.One("cursor", false); ok {
 		lexrt.ParamString(&d, s, lexrt.New(&v.Cursor), nil)
@@ -66,7 +66,7 @@ func (v *GetReportsParams) Validate() error {
 
 func (v *GetReportsParams) validateLex(c *lexrt.Checker) {
 	c.Push("limit")
-	lexrt.CheckInt(c, &v.Limit, &ruleGetReports0)
+	lexrt.CheckInt(c, &v.Limit, &ruleGetReports_0)
 	c.Pop()
 }
 
@@ -189,26 +189,26 @@ func (v *GetReportsReportView) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ID, nil)
 		case "reporterDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.ReporterDID, &ruleGetReports1)
+			lexrt.DecodeString(d, &v.ReporterDID, &ruleGetReports_1)
 		case "reportedDid":
 			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.ReportedDID, &ruleGetReports1)
+			lexrt.DecodeString(d, &v.ReportedDID, &ruleGetReports_1)
 		case "encryptedContent":
 			seen |= 1 << 3
 			lexrt.DecodeBytes(d, &v.EncryptedContent, nil)
 		case "createdAt":
 			seen |= 1 << 4
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleGetReports2)
+			lexrt.DecodeString(d, &v.CreatedAt, &ruleGetReports_2)
 		case "status":
 			seen |= 1 << 5
 			lexrt.DecodeString(d, &v.Status, nil)
 		case "resolvedBy":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ResolvedBy), &ruleGetReports1)
+				lexrt.DecodeString(d, lexrt.New(&v.ResolvedBy), &ruleGetReports_1)
 			}
 		case "resolvedAt":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ResolvedAt), &ruleGetReports2)
+				lexrt.DecodeString(d, lexrt.New(&v.ResolvedAt), &ruleGetReports_2)
 			}
 		case "category":
 			if !d.Null() {
@@ -265,22 +265,22 @@ func (v *GetReportsReportView) Validate() error {
 
 func (v *GetReportsReportView) validateLex(c *lexrt.Checker) {
 	c.Push("reporterDid")
-	lexrt.CheckString(c, &v.ReporterDID, &ruleGetReports1)
+	lexrt.CheckString(c, &v.ReporterDID, &ruleGetReports_1)
 	c.Pop()
 	c.Push("reportedDid")
-	lexrt.CheckString(c, &v.ReportedDID, &ruleGetReports1)
+	lexrt.CheckString(c, &v.ReportedDID, &ruleGetReports_1)
 	c.Pop()
 	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleGetReports2)
+	lexrt.CheckString(c, &v.CreatedAt, &ruleGetReports_2)
 	c.Pop()
 	c.Push("resolvedBy")
 	if v.ResolvedBy != nil {
-		lexrt.CheckString(c, v.ResolvedBy, &ruleGetReports1)
+		lexrt.CheckString(c, v.ResolvedBy, &ruleGetReports_1)
 	}
 	c.Pop()
 	c.Push("resolvedAt")
 	if v.ResolvedAt != nil {
-		lexrt.CheckString(c, v.ResolvedAt, &ruleGetReports2)
+		lexrt.CheckString(c, v.ResolvedAt, &ruleGetReports_2)
 	}
 	c.Pop()
 }
@@ -327,11 +327,11 @@ func (v GetReportsReportViewStatus) Known() bool {
 	return false
 }
 
-var ruleGetReports0 = lexrt.IntRule{
+var ruleGetReports_0 = lexrt.IntRule{
 	Max: 100,
 	Min: 1,
 }
 
-var ruleGetReports1 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleGetReports_1 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleGetReports2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleGetReports_2 = lexrt.StringRule{Format: lexrt.FormatDatetime}

@@ -36,16 +36,16 @@ func (v *HandleBlockChangeInput) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "blockerDid":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.BlockerDID, &ruleHandleBlockChange0)
+			lexrt.DecodeString(d, &v.BlockerDID, &ruleHandleBlockChange_0)
 		case "blockedDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.BlockedDID, &ruleHandleBlockChange0)
+			lexrt.DecodeString(d, &v.BlockedDID, &ruleHandleBlockChange_0)
 		case "action":
 			seen |= 1 << 2
 			lexrt.DecodeString(d, &v.Action, nil)
 		case "blockUri":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.BlockURI), &ruleHandleBlockChange1)
+				lexrt.DecodeString(d, lexrt.New(&v.BlockURI), &ruleHandleBlockChange_1)
 			}
 		default:
 			d.Skip()
@@ -84,14 +84,14 @@ func (v *HandleBlockChangeInput) Validate() error {
 
 func (v *HandleBlockChangeInput) validateLex(c *lexrt.Checker) {
 	c.Push("blockerDid")
-	lexrt.CheckString(c, &v.BlockerDID, &ruleHandleBlockChange0)
+	lexrt.CheckString(c, &v.BlockerDID, &ruleHandleBlockChange_0)
 	c.Pop()
 	c.Push("blockedDid")
-	lexrt.CheckString(c, &v.BlockedDID, &ruleHandleBlockChange0)
+	lexrt.CheckString(c, &v.BlockedDID, &ruleHandleBlockChange_0)
 	c.Pop()
 	c.Push("blockUri")
 	if v.BlockURI != nil {
-		lexrt.CheckString(c, v.BlockURI, &ruleHandleBlockChange1)
+		lexrt.CheckString(c, v.BlockURI, &ruleHandleBlockChange_1)
 	}
 	c.Pop()
 }
@@ -198,7 +198,7 @@ func (v *HandleBlockChangeAffectedConvo) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeBool(d, &v.AdminNotified, nil)
 		case "notificationSentAt":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.NotificationSentAt), &ruleHandleBlockChange2)
+				lexrt.DecodeString(d, lexrt.New(&v.NotificationSentAt), &ruleHandleBlockChange_2)
 			}
 		default:
 			d.Skip()
@@ -238,7 +238,7 @@ func (v *HandleBlockChangeAffectedConvo) Validate() error {
 func (v *HandleBlockChangeAffectedConvo) validateLex(c *lexrt.Checker) {
 	c.Push("notificationSentAt")
 	if v.NotificationSentAt != nil {
-		lexrt.CheckString(c, v.NotificationSentAt, &ruleHandleBlockChange2)
+		lexrt.CheckString(c, v.NotificationSentAt, &ruleHandleBlockChange_2)
 	}
 	c.Pop()
 }
@@ -286,8 +286,8 @@ func (v HandleBlockChangeAffectedConvoAction) Known() bool {
 	return false
 }
 
-var ruleHandleBlockChange0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleHandleBlockChange_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleHandleBlockChange1 = lexrt.StringRule{Format: lexrt.FormatATURI}
+var ruleHandleBlockChange_1 = lexrt.StringRule{Format: lexrt.FormatATURI}
 
-var ruleHandleBlockChange2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleHandleBlockChange_2 = lexrt.StringRule{Format: lexrt.FormatDatetime}

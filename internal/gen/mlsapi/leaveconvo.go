@@ -39,7 +39,7 @@ func (v *LeaveConvoInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ConvoID, nil)
 		case "targetDid":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.TargetDID), &ruleLeaveConvo0)
+				lexrt.DecodeString(d, lexrt.New(&v.TargetDID), &ruleLeaveConvo_0)
 			}
 		case "commit":
 			if !d.Null() {
@@ -83,7 +83,7 @@ func (v *LeaveConvoInput) Validate() error {
 func (v *LeaveConvoInput) validateLex(c *lexrt.Checker) {
 	c.Push("targetDid")
 	if v.TargetDID != nil {
-		lexrt.CheckString(c, v.TargetDID, &ruleLeaveConvo0)
+		lexrt.CheckString(c, v.TargetDID, &ruleLeaveConvo_0)
 	}
 	c.Pop()
 }
@@ -119,7 +119,7 @@ func (v *LeaveConvoOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeBool(d, &v.Success, nil)
 		case "newEpoch":
 			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.NewEpoch, &ruleLeaveConvo1)
+			lexrt.DecodeInt(d, &v.NewEpoch, &ruleLeaveConvo_1)
 		default:
 			d.Skip()
 		}
@@ -151,13 +151,13 @@ func (v *LeaveConvoOutput) Validate() error {
 
 func (v *LeaveConvoOutput) validateLex(c *lexrt.Checker) {
 	c.Push("newEpoch")
-	lexrt.CheckInt(c, &v.NewEpoch, &ruleLeaveConvo1)
+	lexrt.CheckInt(c, &v.NewEpoch, &ruleLeaveConvo_1)
 	c.Pop()
 }
 
-var ruleLeaveConvo0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleLeaveConvo_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleLeaveConvo1 = lexrt.IntRule{
+var ruleLeaveConvo_1 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }

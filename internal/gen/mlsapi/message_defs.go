@@ -41,13 +41,13 @@ func (v *MessageDefsAdminAction) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.Action, nil)
 		case "targetDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.TargetDID, &ruleMessageDefs0)
+			lexrt.DecodeString(d, &v.TargetDID, &ruleMessageDefs_0)
 		case "timestamp":
 			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.Timestamp, &ruleMessageDefs1)
+			lexrt.DecodeString(d, &v.Timestamp, &ruleMessageDefs_1)
 		case "reason":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Reason), &ruleMessageDefs2)
+				lexrt.DecodeString(d, lexrt.New(&v.Reason), &ruleMessageDefs_2)
 			}
 		default:
 			d.Skip()
@@ -86,14 +86,14 @@ func (v *MessageDefsAdminAction) Validate() error {
 
 func (v *MessageDefsAdminAction) validateLex(c *lexrt.Checker) {
 	c.Push("targetDid")
-	lexrt.CheckString(c, &v.TargetDID, &ruleMessageDefs0)
+	lexrt.CheckString(c, &v.TargetDID, &ruleMessageDefs_0)
 	c.Pop()
 	c.Push("timestamp")
-	lexrt.CheckString(c, &v.Timestamp, &ruleMessageDefs1)
+	lexrt.CheckString(c, &v.Timestamp, &ruleMessageDefs_1)
 	c.Pop()
 	c.Push("reason")
 	if v.Reason != nil {
-		lexrt.CheckString(c, v.Reason, &ruleMessageDefs2)
+		lexrt.CheckString(c, v.Reason, &ruleMessageDefs_2)
 	}
 	c.Pop()
 }
@@ -131,11 +131,11 @@ func (v *MessageDefsAdminRoster) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "version":
 			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.Version, &ruleMessageDefs3)
+			lexrt.DecodeInt(d, &v.Version, &ruleMessageDefs_3)
 		case "admins":
 			seen |= 1 << 1
 			lexrt.DecodeArray(d, &v.Admins, nil, func(v *lexrt.DID, d *lexrt.Decoder) {
-				lexrt.DecodeString(d, v, &ruleMessageDefs0)
+				lexrt.DecodeString(d, v, &ruleMessageDefs_0)
 			})
 		case "hash":
 			if !d.Null() {
@@ -178,11 +178,11 @@ func (v *MessageDefsAdminRoster) Validate() error {
 
 func (v *MessageDefsAdminRoster) validateLex(c *lexrt.Checker) {
 	c.Push("version")
-	lexrt.CheckInt(c, &v.Version, &ruleMessageDefs3)
+	lexrt.CheckInt(c, &v.Version, &ruleMessageDefs_3)
 	c.Pop()
 	c.Push("admins")
 	lexrt.CheckArray(c, &v.Admins, nil, func(v *lexrt.DID, c *lexrt.Checker) {
-		lexrt.CheckString(c, v, &ruleMessageDefs0)
+		lexrt.CheckString(c, v, &ruleMessageDefs_0)
 	})
 	c.Pop()
 }
@@ -228,25 +228,25 @@ func (v *MessageDefsGifEmbed) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "tenorURL":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.TenorURL, &ruleMessageDefs4)
+			lexrt.DecodeString(d, &v.TenorURL, &ruleMessageDefs_4)
 		case "mp4URL":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Mp4URL, &ruleMessageDefs4)
+			lexrt.DecodeString(d, &v.Mp4URL, &ruleMessageDefs_4)
 		case "title":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Title), &ruleMessageDefs5)
+				lexrt.DecodeString(d, lexrt.New(&v.Title), &ruleMessageDefs_5)
 			}
 		case "thumbnailURL":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ThumbnailURL), &ruleMessageDefs4)
+				lexrt.DecodeString(d, lexrt.New(&v.ThumbnailURL), &ruleMessageDefs_4)
 			}
 		case "width":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Width), &ruleMessageDefs3)
+				lexrt.DecodeInt(d, lexrt.New(&v.Width), &ruleMessageDefs_3)
 			}
 		case "height":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Height), &ruleMessageDefs3)
+				lexrt.DecodeInt(d, lexrt.New(&v.Height), &ruleMessageDefs_3)
 			}
 		default:
 			d.Skip()
@@ -302,29 +302,29 @@ func (v *MessageDefsGifEmbed) Validate() error {
 
 func (v *MessageDefsGifEmbed) validateLex(c *lexrt.Checker) {
 	c.Push("tenorURL")
-	lexrt.CheckString(c, &v.TenorURL, &ruleMessageDefs4)
+	lexrt.CheckString(c, &v.TenorURL, &ruleMessageDefs_4)
 	c.Pop()
 	c.Push("mp4URL")
-	lexrt.CheckString(c, &v.Mp4URL, &ruleMessageDefs4)
+	lexrt.CheckString(c, &v.Mp4URL, &ruleMessageDefs_4)
 	c.Pop()
 	c.Push("title")
 	if v.Title != nil {
-		lexrt.CheckString(c, v.Title, &ruleMessageDefs5)
+		lexrt.CheckString(c, v.Title, &ruleMessageDefs_5)
 	}
 	c.Pop()
 	c.Push("thumbnailURL")
 	if v.ThumbnailURL != nil {
-		lexrt.CheckString(c, v.ThumbnailURL, &ruleMessageDefs4)
+		lexrt.CheckString(c, v.ThumbnailURL, &ruleMessageDefs_4)
 	}
 	c.Pop()
 	c.Push("width")
 	if v.Width != nil {
-		lexrt.CheckInt(c, v.Width, &ruleMessageDefs3)
+		lexrt.CheckInt(c, v.Width, &ruleMessageDefs_3)
 	}
 	c.Pop()
 	c.Push("height")
 	if v.Height != nil {
-		lexrt.CheckInt(c, v.Height, &ruleMessageDefs3)
+		lexrt.CheckInt(c, v.Height, &ruleMessageDefs_3)
 	}
 	c.Pop()
 }
@@ -370,22 +370,22 @@ func (v *MessageDefsLinkEmbed) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "url":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.URL, &ruleMessageDefs4)
+			lexrt.DecodeString(d, &v.URL, &ruleMessageDefs_4)
 		case "title":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Title), &ruleMessageDefs5)
+				lexrt.DecodeString(d, lexrt.New(&v.Title), &ruleMessageDefs_5)
 			}
 		case "description":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Description), &ruleMessageDefs6)
+				lexrt.DecodeString(d, lexrt.New(&v.Description), &ruleMessageDefs_6)
 			}
 		case "thumbnailURL":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ThumbnailURL), &ruleMessageDefs4)
+				lexrt.DecodeString(d, lexrt.New(&v.ThumbnailURL), &ruleMessageDefs_4)
 			}
 		case "domain":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Domain), &ruleMessageDefs7)
+				lexrt.DecodeString(d, lexrt.New(&v.Domain), &ruleMessageDefs_7)
 			}
 		default:
 			d.Skip()
@@ -439,26 +439,26 @@ func (v *MessageDefsLinkEmbed) Validate() error {
 
 func (v *MessageDefsLinkEmbed) validateLex(c *lexrt.Checker) {
 	c.Push("url")
-	lexrt.CheckString(c, &v.URL, &ruleMessageDefs4)
+	lexrt.CheckString(c, &v.URL, &ruleMessageDefs_4)
 	c.Pop()
 	c.Push("title")
 	if v.Title != nil {
-		lexrt.CheckString(c, v.Title, &ruleMessageDefs5)
+		lexrt.CheckString(c, v.Title, &ruleMessageDefs_5)
 	}
 	c.Pop()
 	c.Push("description")
 	if v.Description != nil {
-		lexrt.CheckString(c, v.Description, &ruleMessageDefs6)
+		lexrt.CheckString(c, v.Description, &ruleMessageDefs_6)
 	}
 	c.Pop()
 	c.Push("thumbnailURL")
 	if v.ThumbnailURL != nil {
-		lexrt.CheckString(c, v.ThumbnailURL, &ruleMessageDefs4)
+		lexrt.CheckString(c, v.ThumbnailURL, &ruleMessageDefs_4)
 	}
 	c.Pop()
 	c.Push("domain")
 	if v.Domain != nil {
-		lexrt.CheckString(c, v.Domain, &ruleMessageDefs7)
+		lexrt.CheckString(c, v.Domain, &ruleMessageDefs_7)
 	}
 	c.Pop()
 }
@@ -508,14 +508,14 @@ func (v *MessageDefsPayloadView) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "version":
 			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.Version, &ruleMessageDefs8)
+			lexrt.DecodeInt(d, &v.Version, &ruleMessageDefs_8)
 		case "messageType":
 			if !d.Null() {
 				lexrt.DecodeString(d, lexrt.New(&v.MessageType), nil)
 			}
 		case "text":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Text), &ruleMessageDefs9)
+				lexrt.DecodeString(d, lexrt.New(&v.Text), &ruleMessageDefs_9)
 			}
 		case "embed":
 			if !d.Null() {
@@ -579,7 +579,7 @@ func (v *MessageDefsPayloadView) Validate() error {
 func (v *MessageDefsPayloadView) validateLex(c *lexrt.Checker) {
 	c.Push("text")
 	if v.Text != nil {
-		lexrt.CheckString(c, v.Text, &ruleMessageDefs9)
+		lexrt.CheckString(c, v.Text, &ruleMessageDefs_9)
 	}
 	c.Pop()
 	c.Push("embed")
@@ -637,21 +637,21 @@ func (v *MessageDefsRecordEmbed) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "uri":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.URI, &ruleMessageDefs10)
+			lexrt.DecodeString(d, &v.URI, &ruleMessageDefs_10)
 		case "cid":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.CID), &ruleMessageDefs11)
+				lexrt.DecodeString(d, lexrt.New(&v.CID), &ruleMessageDefs_11)
 			}
 		case "authorDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.AuthorDID, &ruleMessageDefs0)
+			lexrt.DecodeString(d, &v.AuthorDID, &ruleMessageDefs_0)
 		case "previewText":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.PreviewText), &ruleMessageDefs5)
+				lexrt.DecodeString(d, lexrt.New(&v.PreviewText), &ruleMessageDefs_5)
 			}
 		case "createdAt":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.CreatedAt), &ruleMessageDefs1)
+				lexrt.DecodeString(d, lexrt.New(&v.CreatedAt), &ruleMessageDefs_1)
 			}
 		default:
 			d.Skip()
@@ -703,24 +703,24 @@ func (v *MessageDefsRecordEmbed) Validate() error {
 
 func (v *MessageDefsRecordEmbed) validateLex(c *lexrt.Checker) {
 	c.Push("uri")
-	lexrt.CheckString(c, &v.URI, &ruleMessageDefs10)
+	lexrt.CheckString(c, &v.URI, &ruleMessageDefs_10)
 	c.Pop()
 	c.Push("cid")
 	if v.CID != nil {
-		lexrt.CheckString(c, v.CID, &ruleMessageDefs11)
+		lexrt.CheckString(c, v.CID, &ruleMessageDefs_11)
 	}
 	c.Pop()
 	c.Push("authorDid")
-	lexrt.CheckString(c, &v.AuthorDID, &ruleMessageDefs0)
+	lexrt.CheckString(c, &v.AuthorDID, &ruleMessageDefs_0)
 	c.Pop()
 	c.Push("previewText")
 	if v.PreviewText != nil {
-		lexrt.CheckString(c, v.PreviewText, &ruleMessageDefs5)
+		lexrt.CheckString(c, v.PreviewText, &ruleMessageDefs_5)
 	}
 	c.Pop()
 	c.Push("createdAt")
 	if v.CreatedAt != nil {
-		lexrt.CheckString(c, v.CreatedAt, &ruleMessageDefs1)
+		lexrt.CheckString(c, v.CreatedAt, &ruleMessageDefs_1)
 	}
 	c.Pop()
 }
@@ -830,33 +830,33 @@ func checkMessageDefsPayloadViewEmbed(v *MessageDefsPayloadViewEmbed, c *lexrt.C
 	}
 }
 
-var ruleMessageDefs0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleMessageDefs_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleMessageDefs1 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleMessageDefs_1 = lexrt.StringRule{Format: lexrt.FormatDatetime}
 
-var ruleMessageDefs2 = lexrt.StringRule{MaxLen: 500}
+var ruleMessageDefs_2 = lexrt.StringRule{MaxLen: 500}
 
-var ruleMessageDefs3 = lexrt.IntRule{
+var ruleMessageDefs_3 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 1,
 }
 
-var ruleMessageDefs4 = lexrt.StringRule{Format: lexrt.FormatURI}
+var ruleMessageDefs_4 = lexrt.StringRule{Format: lexrt.FormatURI}
 
-var ruleMessageDefs5 = lexrt.StringRule{MaxLen: 300}
+var ruleMessageDefs_5 = lexrt.StringRule{MaxLen: 300}
 
-var ruleMessageDefs6 = lexrt.StringRule{MaxLen: 1000}
+var ruleMessageDefs_6 = lexrt.StringRule{MaxLen: 1000}
 
-var ruleMessageDefs7 = lexrt.StringRule{MaxLen: 100}
+var ruleMessageDefs_7 = lexrt.StringRule{MaxLen: 100}
 
-var ruleMessageDefs8 = lexrt.IntRule{
+var ruleMessageDefs_8 = lexrt.IntRule{
 	Enum: []int64{1},
 	Max:  lexrt.MaxInt,
 	Min:  lexrt.MinInt,
 }
 
-var ruleMessageDefs9 = lexrt.StringRule{MaxLen: 10000}
+var ruleMessageDefs_9 = lexrt.StringRule{MaxLen: 10000}
 
-var ruleMessageDefs10 = lexrt.StringRule{Format: lexrt.FormatATURI}
+var ruleMessageDefs_10 = lexrt.StringRule{Format: lexrt.FormatATURI}
 
-var ruleMessageDefs11 = lexrt.StringRule{Format: lexrt.FormatCID}
+var ruleMessageDefs_11 = lexrt.StringRule{Format: lexrt.FormatCID}

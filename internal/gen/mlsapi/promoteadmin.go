@@ -34,7 +34,7 @@ func (v *PromoteAdminInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ConvoID, nil)
 		case "targetDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.TargetDID, &rulePromoteAdmin0)
+			lexrt.DecodeString(d, &v.TargetDID, &rulePromoteAdmin_0)
 		default:
 			d.Skip()
 		}
@@ -66,7 +66,7 @@ func (v *PromoteAdminInput) Validate() error {
 
 func (v *PromoteAdminInput) validateLex(c *lexrt.Checker) {
 	c.Push("targetDid")
-	lexrt.CheckString(c, &v.TargetDID, &rulePromoteAdmin0)
+	lexrt.CheckString(c, &v.TargetDID, &rulePromoteAdmin_0)
 	c.Pop()
 }
 
@@ -100,7 +100,7 @@ func (v *PromoteAdminOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeBool(d, &v.OK, nil)
 		case "promotedAt":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.PromotedAt, &rulePromoteAdmin1)
+			lexrt.DecodeString(d, &v.PromotedAt, &rulePromoteAdmin_1)
 		default:
 			d.Skip()
 		}
@@ -132,10 +132,10 @@ func (v *PromoteAdminOutput) Validate() error {
 
 func (v *PromoteAdminOutput) validateLex(c *lexrt.Checker) {
 	c.Push("promotedAt")
-	lexrt.CheckString(c, &v.PromotedAt, &rulePromoteAdmin1)
+	lexrt.CheckString(c, &v.PromotedAt, &rulePromoteAdmin_1)
 	c.Pop()
 }
 
-var rulePromoteAdmin0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var rulePromoteAdmin_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var rulePromoteAdmin1 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var rulePromoteAdmin_1 = lexrt.StringRule{Format: lexrt.FormatDatetime}

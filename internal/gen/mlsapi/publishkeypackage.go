@@ -39,7 +39,7 @@ func (v *PublishKeyPackageInput) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "keyPackage":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.KeyPackage, &rulePublishKeyPackage0)
+			lexrt.DecodeString(d, &v.KeyPackage, &rulePublishKeyPackage_0)
 		case "idempotencyKey":
 			if !d.Null() {
 				lexrt.DecodeString(d, lexrt.New(&v.IdempotencyKey), nil)
@@ -49,7 +49,7 @@ func (v *PublishKeyPackageInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.CipherSuite, nil)
 		case "expires":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Expires), &rulePublishKeyPackage1)
+				lexrt.DecodeString(d, lexrt.New(&v.Expires), &rulePublishKeyPackage_1)
 			}
 		default:
 			d.Skip()
@@ -90,11 +90,11 @@ func (v *PublishKeyPackageInput) Validate() error {
 
 func (v *PublishKeyPackageInput) validateLex(c *lexrt.Checker) {
 	c.Push("keyPackage")
-	lexrt.CheckString(c, &v.KeyPackage, &rulePublishKeyPackage0)
+	lexrt.CheckString(c, &v.KeyPackage, &rulePublishKeyPackage_0)
 	c.Pop()
 	c.Push("expires")
 	if v.Expires != nil {
-		lexrt.CheckString(c, v.Expires, &rulePublishKeyPackage1)
+		lexrt.CheckString(c, v.Expires, &rulePublishKeyPackage_1)
 	}
 	c.Pop()
 }
@@ -166,6 +166,6 @@ func (v PublishKeyPackageInputCipherSuite) Known() bool {
 	return false
 }
 
-var rulePublishKeyPackage0 = lexrt.StringRule{MaxLen: 65536}
+var rulePublishKeyPackage_0 = lexrt.StringRule{MaxLen: 65536}
 
-var rulePublishKeyPackage1 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var rulePublishKeyPackage_1 = lexrt.StringRule{Format: lexrt.FormatDatetime}

@@ -36,13 +36,13 @@ func (v *RegisterDeviceInput) decodeLex(d *lexrt.Decoder) {
 		switch string(d.Name()) {
 		case "deviceName":
 			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DeviceName, &ruleRegisterDevice0)
+			lexrt.DecodeString(d, &v.DeviceName, &ruleRegisterDevice_0)
 		case "signaturePublicKey":
 			seen |= 1 << 1
-			lexrt.DecodeBytes(d, &v.SignaturePublicKey, &ruleRegisterDevice1)
+			lexrt.DecodeBytes(d, &v.SignaturePublicKey, &ruleRegisterDevice_1)
 		case "keyPackages":
 			seen |= 1 << 2
-			lexrt.DecodeArray(d, &v.KeyPackages, &ruleRegisterDevice2, (*DefsKeyPackageRef).decodeLex)
+			lexrt.DecodeArray(d, &v.KeyPackages, &ruleRegisterDevice_2, (*DefsKeyPackageRef).decodeLex)
 		default:
 			d.Skip()
 		}
@@ -76,13 +76,13 @@ func (v *RegisterDeviceInput) Validate() error {
 
 func (v *RegisterDeviceInput) validateLex(c *lexrt.Checker) {
 	c.Push("deviceName")
-	lexrt.CheckString(c, &v.DeviceName, &ruleRegisterDevice0)
+	lexrt.CheckString(c, &v.DeviceName, &ruleRegisterDevice_0)
 	c.Pop()
 	c.Push("signaturePublicKey")
-	lexrt.CheckBytes(c, &v.SignaturePublicKey, &ruleRegisterDevice1)
+	lexrt.CheckBytes(c, &v.SignaturePublicKey, &ruleRegisterDevice_1)
 	c.Pop()
 	c.Push("keyPackages")
-	lexrt.CheckArray(c, &v.KeyPackages, &ruleRegisterDevice2, (*DefsKeyPackageRef).validateLex)
+	lexrt.CheckArray(c, &v.KeyPackages, &ruleRegisterDevice_2, (*DefsKeyPackageRef).validateLex)
 	c.Pop()
 }
 
@@ -121,7 +121,7 @@ func (v *RegisterDeviceOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.DeviceID, nil)
 		case "mlsDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.MLSDID, &ruleRegisterDevice3)
+			lexrt.DecodeString(d, &v.MLSDID, &ruleRegisterDevice_3)
 		case "autoJoinedConvos":
 			seen |= 1 << 2
 			lexrt.DecodeArray(d, &v.AutoJoinedConvos, nil, func(v *string, d *lexrt.Decoder) {
@@ -170,7 +170,7 @@ func (v *RegisterDeviceOutput) Validate() error {
 
 func (v *RegisterDeviceOutput) validateLex(c *lexrt.Checker) {
 	c.Push("mlsDid")
-	lexrt.CheckString(c, &v.MLSDID, &ruleRegisterDevice3)
+	lexrt.CheckString(c, &v.MLSDID, &ruleRegisterDevice_3)
 	c.Pop()
 	c.Push("welcomeMessages")
 	if v.WelcomeMessages != nil {
@@ -243,16 +243,16 @@ func (v *RegisterDeviceWelcomeMessageRef) Validate() error {
 
 func (v *RegisterDeviceWelcomeMessageRef) validateLex(c *lexrt.Checker) {}
 
-var ruleRegisterDevice0 = lexrt.StringRule{MaxLen: 128}
+var ruleRegisterDevice_0 = lexrt.StringRule{MaxLen: 128}
 
-var ruleRegisterDevice1 = lexrt.BytesRule{
+var ruleRegisterDevice_1 = lexrt.BytesRule{
 	MaxLen: 32,
 	MinLen: 32,
 }
 
-var ruleRegisterDevice2 = lexrt.ArrayRule{
+var ruleRegisterDevice_2 = lexrt.ArrayRule{
 	MaxLen: 200,
 	MinLen: 1,
 }
 
-var ruleRegisterDevice3 = lexrt.StringRule{Format: lexrt.FormatURI}
+var ruleRegisterDevice_3 = lexrt.StringRule{Format: lexrt.FormatURI}

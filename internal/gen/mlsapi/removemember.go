@@ -43,13 +43,13 @@ func (v *RemoveMemberInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ConvoID, nil)
 		case "targetDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.TargetDID, &ruleRemoveMember0)
+			lexrt.DecodeString(d, &v.TargetDID, &ruleRemoveMember_0)
 		case "idempotencyKey":
 			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.IdempotencyKey, &ruleRemoveMember1)
+			lexrt.DecodeString(d, &v.IdempotencyKey, &ruleRemoveMember_1)
 		case "reason":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Reason), &ruleRemoveMember2)
+				lexrt.DecodeString(d, lexrt.New(&v.Reason), &ruleRemoveMember_2)
 			}
 		case "commit":
 			if !d.Null() {
@@ -96,14 +96,14 @@ func (v *RemoveMemberInput) Validate() error {
 
 func (v *RemoveMemberInput) validateLex(c *lexrt.Checker) {
 	c.Push("targetDid")
-	lexrt.CheckString(c, &v.TargetDID, &ruleRemoveMember0)
+	lexrt.CheckString(c, &v.TargetDID, &ruleRemoveMember_0)
 	c.Pop()
 	c.Push("idempotencyKey")
-	lexrt.CheckString(c, &v.IdempotencyKey, &ruleRemoveMember1)
+	lexrt.CheckString(c, &v.IdempotencyKey, &ruleRemoveMember_1)
 	c.Pop()
 	c.Push("reason")
 	if v.Reason != nil {
-		lexrt.CheckString(c, v.Reason, &ruleRemoveMember2)
+		lexrt.CheckString(c, v.Reason, &ruleRemoveMember_2)
 	}
 	c.Pop()
 }
@@ -139,7 +139,7 @@ func (v *RemoveMemberOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeBool(d, &v.OK, nil)
 		case "epochHint":
 			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.EpochHint, &ruleRemoveMember3)
+			lexrt.DecodeInt(d, &v.EpochHint, &ruleRemoveMember_3)
 		default:
 			d.Skip()
 		}
@@ -171,17 +171,17 @@ func (v *RemoveMemberOutput) Validate() error {
 
 func (v *RemoveMemberOutput) validateLex(c *lexrt.Checker) {
 	c.Push("epochHint")
-	lexrt.CheckInt(c, &v.EpochHint, &ruleRemoveMember3)
+	lexrt.CheckInt(c, &v.EpochHint, &ruleRemoveMember_3)
 	c.Pop()
 }
 
-var ruleRemoveMember0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleRemoveMember_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleRemoveMember1 = lexrt.StringRule{MaxLen: 26}
+var ruleRemoveMember_1 = lexrt.StringRule{MaxLen: 26}
 
-var ruleRemoveMember2 = lexrt.StringRule{MaxLen: 500}
+var ruleRemoveMember_2 = lexrt.StringRule{MaxLen: 500}
 
-var ruleRemoveMember3 = lexrt.IntRule{
+var ruleRemoveMember_3 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }

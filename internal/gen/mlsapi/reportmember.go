@@ -42,16 +42,16 @@ func (v *ReportMemberInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ConvoID, nil)
 		case "reportedDid":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.ReportedDID, &ruleReportMember0)
+			lexrt.DecodeString(d, &v.ReportedDID, &ruleReportMember_0)
 		case "category":
 			seen |= 1 << 2
 			lexrt.DecodeString(d, &v.Category, nil)
 		case "encryptedContent":
 			seen |= 1 << 3
-			lexrt.DecodeBytes(d, &v.EncryptedContent, &ruleReportMember1)
+			lexrt.DecodeBytes(d, &v.EncryptedContent, &ruleReportMember_1)
 		case "messageIds":
 			if !d.Null() {
-				lexrt.DecodeArray(d, &v.MessageIDs, &ruleReportMember2, func(v *string, d *lexrt.Decoder) {
+				lexrt.DecodeArray(d, &v.MessageIDs, &ruleReportMember_2, func(v *string, d *lexrt.Decoder) {
 					lexrt.DecodeString(d, v, nil)
 				})
 			}
@@ -96,14 +96,14 @@ func (v *ReportMemberInput) Validate() error {
 
 func (v *ReportMemberInput) validateLex(c *lexrt.Checker) {
 	c.Push("reportedDid")
-	lexrt.CheckString(c, &v.ReportedDID, &ruleReportMember0)
+	lexrt.CheckString(c, &v.ReportedDID, &ruleReportMember_0)
 	c.Pop()
 	c.Push("encryptedContent")
-	lexrt.CheckBytes(c, &v.EncryptedContent, &ruleReportMember1)
+	lexrt.CheckBytes(c, &v.EncryptedContent, &ruleReportMember_1)
 	c.Pop()
 	c.Push("messageIds")
 	if v.MessageIDs != nil {
-		lexrt.CheckArray(c, &v.MessageIDs, &ruleReportMember2, nil)
+		lexrt.CheckArray(c, &v.MessageIDs, &ruleReportMember_2, nil)
 	}
 	c.Pop()
 }
@@ -138,7 +138,7 @@ func (v *ReportMemberOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ReportID, nil)
 		case "submittedAt":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.SubmittedAt, &ruleReportMember3)
+			lexrt.DecodeString(d, &v.SubmittedAt, &ruleReportMember_3)
 		default:
 			d.Skip()
 		}
@@ -170,7 +170,7 @@ func (v *ReportMemberOutput) Validate() error {
 
 func (v *ReportMemberOutput) validateLex(c *lexrt.Checker) {
 	c.Push("submittedAt")
-	lexrt.CheckString(c, &v.SubmittedAt, &ruleReportMember3)
+	lexrt.CheckString(c, &v.SubmittedAt, &ruleReportMember_3)
 	c.Pop()
 }
 
@@ -200,13 +200,13 @@ func (v ReportMemberInputCategory) Known() bool {
 	return false
 }
 
-var ruleReportMember0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleReportMember_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleReportMember1 = lexrt.BytesRule{
+var ruleReportMember_1 = lexrt.BytesRule{
 	MaxLen: 51200,
 	MinLen: 1,
 }
 
-var ruleReportMember2 = lexrt.ArrayRule{MaxLen: 20}
+var ruleReportMember_2 = lexrt.ArrayRule{MaxLen: 20}
 
-var ruleReportMember3 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleReportMember_3 = lexrt.StringRule{Format: lexrt.FormatDatetime}

@@ -43,7 +43,7 @@ func (v *RequestRejoinInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.KeyPackage, nil)
 		case "reason":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Reason), &ruleRequestRejoin0)
+				lexrt.DecodeString(d, lexrt.New(&v.Reason), &ruleRequestRejoin_0)
 			}
 		case "deviceId":
 			if !d.Null() {
@@ -89,7 +89,7 @@ func (v *RequestRejoinInput) Validate() error {
 func (v *RequestRejoinInput) validateLex(c *lexrt.Checker) {
 	c.Push("reason")
 	if v.Reason != nil {
-		lexrt.CheckString(c, v.Reason, &ruleRequestRejoin0)
+		lexrt.CheckString(c, v.Reason, &ruleRequestRejoin_0)
 	}
 	c.Pop()
 }
@@ -130,7 +130,7 @@ func (v *RequestRejoinOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeBool(d, &v.Pending, nil)
 		case "approvedAt":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ApprovedAt), &ruleRequestRejoin1)
+				lexrt.DecodeString(d, lexrt.New(&v.ApprovedAt), &ruleRequestRejoin_1)
 			}
 		default:
 			d.Skip()
@@ -168,7 +168,7 @@ func (v *RequestRejoinOutput) Validate() error {
 func (v *RequestRejoinOutput) validateLex(c *lexrt.Checker) {
 	c.Push("approvedAt")
 	if v.ApprovedAt != nil {
-		lexrt.CheckString(c, v.ApprovedAt, &ruleRequestRejoin1)
+		lexrt.CheckString(c, v.ApprovedAt, &ruleRequestRejoin_1)
 	}
 	c.Pop()
 }
@@ -195,6 +195,6 @@ func (v RequestRejoinInputReason) Known() bool {
 	return false
 }
 
-var ruleRequestRejoin0 = lexrt.StringRule{MaxLen: 128}
+var ruleRequestRejoin_0 = lexrt.StringRule{MaxLen: 128}
 
-var ruleRequestRejoin1 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleRequestRejoin_1 = lexrt.StringRule{Format: lexrt.FormatDatetime}

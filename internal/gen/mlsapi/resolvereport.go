@@ -40,7 +40,7 @@ func (v *ResolveReportInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.Action, nil)
 		case "notes":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Notes), &ruleResolveReport0)
+				lexrt.DecodeString(d, lexrt.New(&v.Notes), &ruleResolveReport_0)
 			}
 		default:
 			d.Skip()
@@ -78,7 +78,7 @@ func (v *ResolveReportInput) Validate() error {
 func (v *ResolveReportInput) validateLex(c *lexrt.Checker) {
 	c.Push("notes")
 	if v.Notes != nil {
-		lexrt.CheckString(c, v.Notes, &ruleResolveReport0)
+		lexrt.CheckString(c, v.Notes, &ruleResolveReport_0)
 	}
 	c.Pop()
 }
@@ -159,4 +159,4 @@ func (v ResolveReportInputAction) Known() bool {
 	return false
 }
 
-var ruleResolveReport0 = lexrt.StringRule{MaxLen: 1000}
+var ruleResolveReport_0 = lexrt.StringRule{MaxLen: 1000}

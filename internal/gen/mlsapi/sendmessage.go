@@ -51,24 +51,24 @@ func (v *SendMessageInput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ConvoID, nil)
 		case "msgId":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.MsgID, &ruleSendMessage0)
+			lexrt.DecodeString(d, &v.MsgID, &ruleSendMessage_0)
 		case "idempotencyKey":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.IdempotencyKey), &ruleSendMessage1)
+				lexrt.DecodeString(d, lexrt.New(&v.IdempotencyKey), &ruleSendMessage_1)
 			}
 		case "ciphertext":
 			seen |= 1 << 2
-			lexrt.DecodeBytes(d, &v.Ciphertext, &ruleSendMessage2)
+			lexrt.DecodeBytes(d, &v.Ciphertext, &ruleSendMessage_2)
 		case "epoch":
 			seen |= 1 << 3
-			lexrt.DecodeInt(d, &v.Epoch, &ruleSendMessage3)
+			lexrt.DecodeInt(d, &v.Epoch, &ruleSendMessage_3)
 		case "declaredSize":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.DeclaredSize), &ruleSendMessage4)
+				lexrt.DecodeInt(d, lexrt.New(&v.DeclaredSize), &ruleSendMessage_4)
 			}
 		case "paddedSize":
 			seen |= 1 << 4
-			lexrt.DecodeInt(d, &v.PaddedSize, &ruleSendMessage5)
+			lexrt.DecodeInt(d, &v.PaddedSize, &ruleSendMessage_5)
 		default:
 			d.Skip()
 		}
@@ -114,26 +114,26 @@ func (v *SendMessageInput) Validate() error {
 
 func (v *SendMessageInput) validateLex(c *lexrt.Checker) {
 	c.Push("msgId")
-	lexrt.CheckString(c, &v.MsgID, &ruleSendMessage0)
+	lexrt.CheckString(c, &v.MsgID, &ruleSendMessage_0)
 	c.Pop()
 	c.Push("idempotencyKey")
 	if v.IdempotencyKey != nil {
-		lexrt.CheckString(c, v.IdempotencyKey, &ruleSendMessage1)
+		lexrt.CheckString(c, v.IdempotencyKey, &ruleSendMessage_1)
 	}
 	c.Pop()
 	c.Push("ciphertext")
-	lexrt.CheckBytes(c, &v.Ciphertext, &ruleSendMessage2)
+	lexrt.CheckBytes(c, &v.Ciphertext, &ruleSendMessage_2)
 	c.Pop()
 	c.Push("epoch")
-	lexrt.CheckInt(c, &v.Epoch, &ruleSendMessage3)
+	lexrt.CheckInt(c, &v.Epoch, &ruleSendMessage_3)
 	c.Pop()
 	c.Push("declaredSize")
 	if v.DeclaredSize != nil {
-		lexrt.CheckInt(c, v.DeclaredSize, &ruleSendMessage4)
+		lexrt.CheckInt(c, v.DeclaredSize, &ruleSendMessage_4)
 	}
 	c.Pop()
 	c.Push("paddedSize")
-	lexrt.CheckInt(c, &v.PaddedSize, &ruleSendMessage5)
+	lexrt.CheckInt(c, &v.PaddedSize, &ruleSendMessage_5)
 	c.Pop()
 }
 
@@ -171,7 +171,7 @@ func (v *SendMessageOutput) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.MessageID, nil)
 		case "receivedAt":
 			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.ReceivedAt, &ruleSendMessage6)
+			lexrt.DecodeString(d, &v.ReceivedAt, &ruleSendMessage_6)
 		case "seq":
 			seen |= 1 << 2
 			lexrt.DecodeInt(d, &v.Seq, nil)
@@ -213,29 +213,29 @@ func (v *SendMessageOutput) Validate() error {
 
 func (v *SendMessageOutput) validateLex(c *lexrt.Checker) {
 	c.Push("receivedAt")
-	lexrt.CheckString(c, &v.ReceivedAt, &ruleSendMessage6)
+	lexrt.CheckString(c, &v.ReceivedAt, &ruleSendMessage_6)
 	c.Pop()
 }
 
-var ruleSendMessage0 = lexrt.StringRule{MaxLen: 26}
+var ruleSendMessage_0 = lexrt.StringRule{MaxLen: 26}
 
-var ruleSendMessage1 = lexrt.StringRule{MaxLen: 36}
+var ruleSendMessage_1 = lexrt.StringRule{MaxLen: 36}
 
-var ruleSendMessage2 = lexrt.BytesRule{MaxLen: 10485760}
+var ruleSendMessage_2 = lexrt.BytesRule{MaxLen: 10485760}
 
-var ruleSendMessage3 = lexrt.IntRule{
+var ruleSendMessage_3 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }
 
-var ruleSendMessage4 = lexrt.IntRule{
+var ruleSendMessage_4 = lexrt.IntRule{
 	Max: 10485760,
 	Min: 0,
 }
 
-var ruleSendMessage5 = lexrt.IntRule{
+var ruleSendMessage_5 = lexrt.IntRule{
 	Max: 10485760,
 	Min: 512,
 }
 
-var ruleSendMessage6 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var ruleSendMessage_6 = lexrt.StringRule{Format: lexrt.FormatDatetime}

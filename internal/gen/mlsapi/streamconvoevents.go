@@ -174,7 +174,7 @@ func (v *StreamConvoEventsInfoEvent) decodeLex(d *lexrt.Decoder) {
 			}
 		case "userDid":
 			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.UserDID), &ruleStreamConvoEvents0)
+				lexrt.DecodeString(d, lexrt.New(&v.UserDID), &ruleStreamConvoEvents_0)
 			}
 		case "deviceId":
 			if !d.Null() {
@@ -186,7 +186,7 @@ func (v *StreamConvoEventsInfoEvent) decodeLex(d *lexrt.Decoder) {
 			}
 		case "epoch":
 			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Epoch), &ruleStreamConvoEvents1)
+				lexrt.DecodeInt(d, lexrt.New(&v.Epoch), &ruleStreamConvoEvents_1)
 			}
 		default:
 			d.Skip()
@@ -251,12 +251,12 @@ func (v *StreamConvoEventsInfoEvent) Validate() error {
 func (v *StreamConvoEventsInfoEvent) validateLex(c *lexrt.Checker) {
 	c.Push("userDid")
 	if v.UserDID != nil {
-		lexrt.CheckString(c, v.UserDID, &ruleStreamConvoEvents0)
+		lexrt.CheckString(c, v.UserDID, &ruleStreamConvoEvents_0)
 	}
 	c.Pop()
 	c.Push("epoch")
 	if v.Epoch != nil {
-		lexrt.CheckInt(c, v.Epoch, &ruleStreamConvoEvents1)
+		lexrt.CheckInt(c, v.Epoch, &ruleStreamConvoEvents_1)
 	}
 	c.Pop()
 }
@@ -386,7 +386,7 @@ func (v *StreamConvoEventsReactionEvent) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.MessageID, nil)
 		case "did":
 			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.DID, &ruleStreamConvoEvents0)
+			lexrt.DecodeString(d, &v.DID, &ruleStreamConvoEvents_0)
 		case "reaction":
 			seen |= 1 << 4
 			lexrt.DecodeString(d, &v.Reaction, nil)
@@ -439,7 +439,7 @@ func (v *StreamConvoEventsReactionEvent) Validate() error {
 
 func (v *StreamConvoEventsReactionEvent) validateLex(c *lexrt.Checker) {
 	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleStreamConvoEvents0)
+	lexrt.CheckString(c, &v.DID, &ruleStreamConvoEvents_0)
 	c.Pop()
 }
 
@@ -484,7 +484,7 @@ func (v *StreamConvoEventsTypingEvent) decodeLex(d *lexrt.Decoder) {
 			lexrt.DecodeString(d, &v.ConvoID, nil)
 		case "did":
 			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.DID, &ruleStreamConvoEvents0)
+			lexrt.DecodeString(d, &v.DID, &ruleStreamConvoEvents_0)
 		case "isTyping":
 			seen |= 1 << 3
 			lexrt.DecodeBool(d, &v.IsTyping, nil)
@@ -530,7 +530,7 @@ func (v *StreamConvoEventsTypingEvent) Validate() error {
 
 func (v *StreamConvoEventsTypingEvent) validateLex(c *lexrt.Checker) {
 	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleStreamConvoEvents0)
+	lexrt.CheckString(c, &v.DID, &ruleStreamConvoEvents_0)
 	c.Pop()
 }
 
@@ -664,9 +664,9 @@ func (v StreamConvoEventsReactionEventAction) Known() bool {
 	return false
 }
 
-var ruleStreamConvoEvents0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var ruleStreamConvoEvents_0 = lexrt.StringRule{Format: lexrt.FormatDID}
 
-var ruleStreamConvoEvents1 = lexrt.IntRule{
+var ruleStreamConvoEvents_1 = lexrt.IntRule{
 	Max: lexrt.MaxInt,
 	Min: 0,
 }

@@ -30,7 +30,7 @@ func (u *unit) rule(t *ir.Type) jen.Code {
 	if v, ok := u.rules[key]; ok {
 		return jen.Op("&").Id(v)
 	}
-	id := "rule" + u.lexicon.Ident + strconv.Itoa(len(u.rules))
+	id := "rule" + u.lexicon.Ident + "_" + strconv.Itoa(len(u.rules))
 	u.rules[key] = id
 	u.planned = append(u.planned, id)
 	u.ruleSeq = append(u.ruleSeq, jen.Var().Id(id).Op("=").Add(u.rt(name)).Values(values), jen.Line())

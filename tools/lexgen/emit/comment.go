@@ -66,7 +66,18 @@ func commentLines(text string) []string {
 		}
 		kept = append(kept, l)
 	}
+	for i := range kept {
+		alone := (i == 0 || kept[i-1] == "") && (i+1 == len(kept) || kept[i+1] == "")
+		if n := len(kept[i]); n > 0 && alone && letterOrDigit(kept[i][n-1]) {
+			// Without a full stop gofmt takes the line for a heading.
+			kept[i] += "."
+		}
+	}
 	return kept
+}
+
+func letterOrDigit(c byte) bool {
+	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
 }
 
 func wrap(line string) []string {

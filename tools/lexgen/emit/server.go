@@ -18,7 +18,7 @@ func (e *emitter) methodsFile() (File, error) {
 	u := e.newUnit("methods.go", nil)
 	var all []jen.Code
 	for _, m := range e.model.Methods {
-		name := "Method" + m.GoName
+		name := m.Var
 		all = append(all, jen.Id(name))
 		u.add(name, doc(name+" describes "+m.NSID+".", m.Schema.Description),
 			jen.Var().Id(name).Op("=").Op("&").Add(u.rt("Method")).Values(u.methodDict(m)))
@@ -128,7 +128,7 @@ func (e *emitter) signature(m *ir.Method, qual string) (params, results []jen.Co
 	case m.Schema.Kind() == lexicon.KindSubscription:
 		stream := e.rt("Subscribed")
 		if m.Message != nil {
-			stream = jen.Op("*").Add(own(m.GoName + "Stream"))
+			stream = jen.Op("*").Add(own(m.Stream))
 		}
 		return append(params, jen.Id("out").Add(stream)), []jen.Code{jen.Error()}
 	case m.Output == nil:
@@ -157,13 +157,13 @@ func (e *emitter) serviceFile() (File, error) {
 	u.add("Service", doc("Service has one method for each endpoint. A type that implements it can be mounted; there is no default implementation, so a missing handler does not compile."),
 		jen.Type().Id("Service").InterfaceFunc(func(g *jen.Group) {
 			for _, m := range e.model.Methods {
-				g.Id(m.GoName + "Handler")
+				g.Id(m.Handler)
 			}
 		}))
 	for _, m := range e.model.Methods {
 		params, results := e.signature(m, "")
-		u.add(m.GoName+"Handler", doc(m.GoName+"Handler handles "+m.NSID+"."),
-			jen.Type().Id(m.GoName+"Handler").Interface(
+		u.add(m.Handler, doc(m.GoName+"Handler handles "+m.NSID+"."),
+			jen.Type().Id(m.Handler).Interface(
 				doc(handlerDoc(m)).Id(m.GoName).Params(params...).Params(results...)))
 		if m.Message != nil {
 			u.stream(m)
@@ -190,11 +190,11 @@ func handlerDoc(m *ir.Method) string {
 
 // stream writes the typed sender of a subscription.
 func (u *unit) stream(m *ir.Method) {
-	name := m.GoName + "Stream"
+	name := m.Stream
 	u.add(name, doc(name+" sends the messages of "+m.NSID+". It is used by one goroutine at a time."),
 		jen.Type().Id(name).Struct(jen.Id("out").Add(u.rt("Subscribed"))))
-	u.add("New"+name, doc("New"+name+" makes a sender that writes to out."),
-		jen.Func().Id("New"+name).Params(jen.Id("out").Add(u.rt("Subscribed"))).Op("*").Id(name).Block(
+	u.add(m.NewStream, doc(m.NewStream+" makes a sender that writes to out."),
+		jen.Func().Id(m.NewStream).Params(jen.Id("out").Add(u.rt("Subscribed"))).Op("*").Id(name).Block(
 			jen.Return(jen.Op("&").Id(name).Values(jen.Id("out").Op(":").Id("out")))))
 	u.add(name+".Send", doc("Send writes one message. A nil message is an error."),
 		jen.Func().Params(jen.Id("s").Op("*").Id(name)).Id("Send").Params(jen.Id("message").Id(m.Message.GoName)).Error().Block(
@@ -221,7 +221,7 @@ func (e *emitter) mountFile() (File, error) {
 	u.add("Mount", doc("Mount registers every method of s with r, each with its own descriptor."),
 		jen.Func().Id("Mount").Params(jen.Id("r").Add(u.rt(registrar)), jen.Id("s").Id("Service")).BlockFunc(func(g *jen.Group) {
 			for _, m := range e.model.Methods {
-				g.Id("r").Dot(registerFunc(m)).Call(jen.Id("Method"+m.GoName), u.endpoint(m))
+				g.Id("r").Dot(registerFunc(m)).Call(jen.Id(m.Var), u.endpoint(m))
 			}
 		}))
 	return u.finish()
@@ -269,7 +269,7 @@ func (u *unit) endpoint(m *ir.Method) jen.Code {
 		if kind != "Handle" {
 			out := jen.Id("out")
 			if m.Message != nil {
-				out = jen.Id("New" + m.GoName + "Stream").Call(jen.Id("out"))
+				out = jen.Id(m.NewStream).Call(jen.Id("out"))
 			}
 			args = append(args, out)
 		}

@@ -261,9 +261,9 @@ func (u *unit) helpers(name string, decode, appendTo, check jen.Code) {
 }
 
 func (u *unit) recordConsts(s *ir.Struct) {
-	name := s.GoName + "Collection"
+	name := s.Collection
 	u.add(name, doc(name+" is the collection of "+s.GoName+" records, and their $type."), jen.Const().Id(name).Op("=").Lit(s.TypeName))
-	key := s.GoName + "Key"
+	key := s.KeyName
 	u.add(key, doc(key+" says what record keys the collection has."), jen.Const().Id(key).Op("=").Lit(s.Record.Key))
 }
 
@@ -276,6 +276,6 @@ func (u *unit) permissionSet(d *ir.PermissionSet) {
 			lxm = append(lxm, jen.Lit(m))
 		}
 	}
-	name := d.GoName + "LXM"
+	name := d.LXM
 	u.add(name, doc(name+" lists the methods that the permission set "+d.ID+" allows."), jen.Var().Id(name).Op("=").Index().String().Values(lxm...))
 }

@@ -55,9 +55,10 @@ func (b *builder) clash(name string, first, second owner, got string) {
 }
 
 func (b *builder) run() {
-	idents := names{taken: map[string]owner{}, clash: func(string, owner, owner, string) {}}
+	idents := names{taken: map[string]owner{}, renames: b.opt.Policy.Names, clash: b.clash}
 	files := map[string]bool{}
 	for _, f := range b.set.Files {
+		b.file = f
 		ident := idents.take(Base(f.ID, b.opt.Prefix), owner{place: f.ID, long: longName(f.ID, b.opt.Prefix)})
 		l := &Lexicon{File: f, Ident: ident, GoFile: goFile(f.ID, b.opt.Prefix, files)}
 		b.model.Lexicons = append(b.model.Lexicons, l)
@@ -161,6 +162,7 @@ func (b *builder) declare(d *lexicon.Def) {
 	case *lexicon.Record:
 		t := b.structType(b.defName(), RoleRecord, d.Ref(), "", cmp.Or(s.Description, s.Object.Description), s.Object)
 		t.Struct.Record = s
+		t.Struct.Collection, t.Struct.KeyName = b.helper(t.Struct.GoName+"Collection"), b.helper(t.Struct.GoName+"Key")
 		b.byDef[d] = t
 	case *lexicon.Array:
 		slice := &Slice{GoName: b.defName(), Doc: s.Description, Ref: d.Ref(), Schema: s}
@@ -172,7 +174,8 @@ func (b *builder) declare(d *lexicon.Def) {
 	case *lexicon.Token:
 		b.add(&Token{GoName: b.defName(), Value: d.Ref(), Doc: s.Description})
 	case *lexicon.PermissionSet:
-		b.add(&PermissionSet{GoName: b.defName(), ID: d.Ref(), Schema: s})
+		name := b.defName()
+		b.add(&PermissionSet{GoName: name, LXM: b.helper(name + "LXM"), ID: d.Ref(), Schema: s})
 	case *lexicon.Method:
 		b.method(d, s)
 	default:

@@ -125,8 +125,9 @@ type Struct struct {
 	Ref, Path string
 	Doc       string
 	Fields    []*Field
-	// Record is set for records.
-	Record *lexicon.Record
+	// Record is set for records, with the names of the constants for its collection and key.
+	Record              *lexicon.Record
+	Collection, KeyName string
 	// Unions are the unions that have this struct as a member, sorted by name.
 	Unions []*Union
 	// Use tells where values come from and go to.
@@ -198,9 +199,10 @@ type Alias struct {
 
 // PermissionSet is the metadata of a permission set.
 type PermissionSet struct {
-	GoName string
-	ID     string
-	Schema *lexicon.PermissionSet
+	// GoName is the constant with the id, LXM the variable with the methods.
+	GoName, LXM string
+	ID          string
+	Schema      *lexicon.PermissionSet
 }
 
 func (*Struct) decl()        {}
@@ -215,8 +217,12 @@ func (*PermissionSet) decl() {}
 type Method struct {
 	// NSID is the endpoint's name, GoName that of the handler's method.
 	NSID, GoName string
-	Lexicon      *Lexicon
-	Schema       *lexicon.Method
+	// Var is the descriptor's name, Handler that of the interface with the one method.
+	Var, Handler string
+	// Stream and NewStream are the sender's type and constructor when there is a Message.
+	Stream, NewStream string
+	Lexicon           *Lexicon
+	Schema            *lexicon.Method
 	// Params is nil when the method has none.
 	Params *Struct
 	// Input and Output are nil when the method has none. A Body without Type is not JSON.

@@ -16,9 +16,7 @@ func (b *builder) method(d *lexicon.Def, s *lexicon.Method) {
 	m := &Method{NSID: b.file.ID, GoName: b.cur.Ident, Lexicon: b.cur, Schema: s}
 	b.cur.Method = m
 	b.model.Methods = append(b.model.Methods, m)
-	for _, helper := range []string{"Method" + m.GoName, m.GoName + "Handler"} {
-		b.names.take(helper, owner{place: "the generated " + helper, long: helper + "_"})
-	}
+	m.Var, m.Handler = b.helper("Method"+m.GoName), b.helper(m.GoName+"Handler")
 	if s.Params != nil {
 		m.Params = b.structType(b.name("Params"), RoleParams, "", "params", s.Params.Description, s.Params).Struct
 	}
@@ -26,6 +24,7 @@ func (b *builder) method(d *lexicon.Def, s *lexicon.Method) {
 	m.Output = b.body(s.Output, "Output", RoleOutput)
 	if u, ok := s.Message.(*lexicon.Union); ok {
 		m.Message = b.unionType(b.name("Message"), "message", u).Union
+		m.Stream, m.NewStream = b.helper(m.GoName+"Stream"), b.helper("New"+m.GoName+"Stream")
 	}
 	for _, e := range s.Errors {
 		m.Errors = append(m.Errors, &MethodError{
@@ -34,6 +33,11 @@ func (b *builder) method(d *lexicon.Def, s *lexicon.Method) {
 		})
 	}
 	slices.SortFunc(m.Errors, func(x, y *MethodError) int { return cmp.Compare(x.Name, y.Name) })
+}
+
+// helper names something that is generated beside a definition.
+func (b *builder) helper(name string) string {
+	return b.names.take(name, owner{place: "the generated " + name + " of " + b.def.Ref(), long: name + "_"})
 }
 
 func (b *builder) body(s *lexicon.Body, suffix string, role Role) *Body {

@@ -24,6 +24,9 @@ type Policy struct {
 	Violations map[string]map[string]string `json:"violations"`
 	// Names gives places (as problems spell them) another Go name.
 	Names map[string]string `json:"names"`
+	// Subjects orders the methods for readers, Common lists the errors that lexicons do not declare.
+	Subjects []Subject     `json:"subjects"`
+	Common   []CommonError `json:"common"`
 }
 
 // MethodPolicy is the policy of one method.
@@ -132,6 +135,7 @@ func (b *builder) policyDiags() {
 	for _, id := range slices.Sorted(maps.Keys(p.Violations)) {
 		check(id, "violations")
 	}
+	b.referenceDiags(check)
 	for _, name := range slices.Sorted(maps.Keys(p.Statuses)) {
 		if s := p.Statuses[name]; s < 400 || s > 599 {
 			b.policyError("the status of %s must be from 400 to 599", name)

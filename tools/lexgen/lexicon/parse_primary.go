@@ -48,13 +48,14 @@ func (p *parser) recordKey(n *Node) {
 }
 
 func (p *parser) method(b Base) Schema {
-	known := []string{"parameters", "errors"}
+	known := []string{"parameters", "errors", "input"}
 	switch b.kind {
 	case KindQuery:
 		known = append(known, "output")
 	case KindProcedure:
-		known = append(known, "input", "output")
+		known = append(known, "output")
 	case KindSubscription:
+		known = known[:2]
 		known = append(known, "message", "subprotocol")
 	default:
 	}

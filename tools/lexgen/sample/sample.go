@@ -392,10 +392,10 @@ func words(name string) string {
 		return "AAEAAQABAAE"
 	case strings.HasSuffix(lower, "id"), strings.HasSuffix(lower, "convos"), strings.HasSuffix(lower, "convo"):
 		return "3kzq3vdqyhm2a"
-	case strings.HasSuffix(lower, "name"), lower == "title":
-		return "Reading circle"
 	case lower == "devicename":
 		return "Alice's phone"
+	case strings.HasSuffix(lower, "name"), lower == "title":
+		return "Reading circle"
 	case strings.HasSuffix(lower, "expiresin"):
 		return "23d 4h"
 	}
