@@ -128,6 +128,14 @@ export class Server {
     }
     if (ended[0] !== 0) throw new Error(`the server ended with ${ended[0] ?? ended[1]}; the end of its log:\n${this.log.slice(-4000)}`);
   }
+
+  /** Ends the process at once, if it is still there. */
+  async kill() {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const closed = once(this.#process, 'close');
+    this.#process.kill('SIGKILL');
+    await closed;
+  }
 }
 
 /**

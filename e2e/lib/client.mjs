@@ -1,0 +1,255 @@
+/**
+ * A chat client: users with devices, devices with conversations.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Api, isError } from './api.mjs';
+import { Conversation } from './conversation.mjs';
+import { CIPHER_SUITE, Group, Keys, readKeyPackage, writeKeyPackage, writeWelcome } from './mls.mjs';
+import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
+
+/** Key packages that a new device brings along, and publishes afterwards under its own identity. */
+const FIRST_PACKAGES = 2;
+const MORE_PACKAGES = 4;
+/** How often a polling device asks for news, in milliseconds. */
+const POLL_EVERY = 250;
+
+/**
+ * A key package that the service handed out.
+ *
+ * @typedef {{ did: string, bytes: Uint8Array, hash: string }} Claimed
+ */
+
+/**
+ * How a device writes what the service takes in several forms.
+ *
+ * @typedef {object} Style
+ * @property {import('./text.mjs').Base64Form} [base64]
+ * @property {import('./mls.mjs').ObjectForm} [form]
+ * @property {import('./padding.mjs').PaddingForm} [padding]
+ */
+
+/** An account. */
+export class User {
+  /**
+   * @param {import('./identity.mjs').Identity} identity
+   * @param {import('./api.mjs').Api} api
+   */
+  constructor(identity, api) {
+    this.identity = identity;
+    this.api = api;
+  }
+
+  get did() {
+    return this.identity.did;
+  }
+
+  /**
+   * Sets up a device: keys, registration, key packages.
+   *
+   * @param {string} name
+   * @param {Style} [style]
+   * @returns {Promise<Device>}
+   */
+  async device(name, style) {
+    const device = new Device(this, await Keys.create(), style);
+    await device.register(name);
+    await device.publish(MORE_PACKAGES);
+    return device;
+  }
+}
+
+/** A device of a user: an MLS client of its own. */
+export class Device {
+  /** @type {Map<string, Conversation>} by id */
+  conversations = new Map();
+  /** @type {string[]} conversations that owed an addition of this device when it registered */
+  awaited = [];
+  id = '';
+  /** Identity in credentials: the DID, "#", the device id. */
+  mlsDid = '';
+
+  #user;
+
+  /**
+   * @param {User} user
+   * @param {Keys} keys
+   * @param {Style} [style]
+   */
+  constructor(user, keys, { base64 = 'standard', form = 'wrapped', padding = 'direct' } = {}) {
+    this.#user = user;
+    this.keys = keys;
+    this.base64 = base64;
+    this.form = form;
+    this.padding = padding;
+  }
+
+  get api() {
+    return this.#user.api;
+  }
+
+  get did() {
+    return this.#user.did;
+  }
+
+  /**
+   * Registers this device. Its first key packages name the user alone: the device id is not known before.
+   *
+   * @param {string} deviceName
+   */
+  async register(deviceName) {
+    const keyPackages = [];
+    for (let i = 0; i < FIRST_PACKAGES; i++) {
+      const { publicPackage } = await this.keys.keyPackage(this.did);
+      keyPackages.push({ did: this.did, keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)), cipherSuite: CIPHER_SUITE });
+    }
+    const output = await this.api.procedure('registerDevice', {
+      deviceName,
+      signaturePublicKey: this.keys.publicKey,
+      keyPackages,
+    });
+    this.id = output.deviceId;
+    this.mlsDid = output.mlsDid;
+    this.awaited = output.autoJoinedConvos;
+    return output;
+  }
+
+  /**
+   * Publishes more key packages, which name this device.
+   *
+   * @param {number} count
+   * @param {{ lastResort?: boolean }} [options]
+   */
+  async publish(count, options) {
+    for (let i = 0; i < count; i++) {
+      const { publicPackage } = await this.keys.keyPackage(this.mlsDid, options);
+      await this.api.procedure('publishKeyPackage', {
+        keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)),
+        cipherSuite: CIPHER_SUITE,
+        idempotencyKey: ulid(),
+      });
+    }
+  }
+
+  /**
+   * Claims key packages. A device never needs its own.
+   *
+   * @param {{ dids: string[], deviceIds?: string[], requestId?: string }} wanted
+   * @returns {Promise<Claimed[]>}
+   */
+  async claim(wanted) {
+    const { keyPackages, missing } = await this.api.query('getKeyPackages', { cipherSuite: CIPHER_SUITE, ...wanted });
+    if (wanted.deviceIds === undefined && wanted.requestId === undefined && missing?.length) {
+      throw new Error(`${missing.length} of ${wanted.dids.length} users have no key package`);
+    }
+    return keyPackages.map((/** @type {{ did: string, keyPackage: string, keyPackageHash: string }} */ claimed) => ({
+      did: claimed.did,
+      bytes: fromBase64(claimed.keyPackage),
+      hash: claimed.keyPackageHash,
+    }));
+  }
+
+  /**
+   * Starts a conversation, with further users in it from the beginning: group and first commit are made here, the service
+   * gets the Welcome.
+   *
+   * @param {{ name?: string, members?: string[] }} [options]
+   * @returns {Promise<Conversation>}
+   */
+  async createConvo({ name, members = [] } = {}) {
+    const groupId = new Uint8Array(randomBytes(16));
+    const group = await Group.create(this.keys, await this.keys.keyPackage(this.mlsDid), groupId);
+    const packages = members.length === 0 ? [] : await this.claim({ dids: members });
+    let welcome;
+    if (packages.length > 0) {
+      const staged = await group.stage({ add: packages.map(({ bytes }) => readKeyPackage(bytes)) });
+      welcome = staged.welcome;
+      staged.adopt();
+    }
+    const view = await this.api.procedure('createConvo', {
+      groupId: toHex(groupId),
+      idempotencyKey: ulid(),
+      cipherSuite: CIPHER_SUITE,
+      currentEpoch: group.epoch,
+      initialMembers: members,
+      ...(welcome === undefined ? {} : { welcomeMessage: this.#text(writeWelcome(welcome, this.form)) }),
+      keyPackageHashes: packages.map(({ did, hash }) => ({ did, hash })),
+      ...(name === undefined ? {} : { metadata: { name } }),
+    });
+    if (view.epoch !== group.epoch) throw new Error(`the service is at epoch ${view.epoch}, the group at ${group.epoch}`);
+    const conversation = new Conversation(this, view);
+    conversation.group = group;
+    this.conversations.set(view.id, conversation);
+    return conversation;
+  }
+
+  /**
+   * Lists the conversations, joins where a Welcome waits and reads what is new.
+   *
+   * @param {{ settle?: boolean }} [options] settle: also do what other members wait for
+   */
+  async sync(options) {
+    const listed = new Set();
+    for (const view of await this.#list()) {
+      listed.add(view.id);
+      const conversation = this.conversations.get(view.id) ?? new Conversation(this, view);
+      this.conversations.set(view.id, conversation);
+      conversation.gone = false;
+      try {
+        await conversation.sync(view, options);
+      } catch (error) {
+        if (!isError(error, 'NotMember', 'ConvoNotFound')) throw error;
+        conversation.gone = true; // removed since the list was made
+      }
+    }
+    for (const [id, conversation] of this.conversations) {
+      if (!listed.has(id)) conversation.gone = true;
+    }
+  }
+
+  /**
+   * Syncs and settles again and again, as a client does that is online, until the signal.
+   *
+   * @param {AbortSignal} signal
+   */
+  async poll(signal) {
+    while (!signal.aborted) {
+      await this.sync({ settle: true });
+      await sleep(POLL_EVERY, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /**
+   * The conversation of that id, which must be known already.
+   *
+   * @param {string} id
+   * @returns {Conversation}
+   */
+  conversation(id) {
+    const conversation = this.conversations.get(id);
+    if (conversation === undefined) throw new Error('this device does not know the conversation');
+    return conversation;
+  }
+
+  /** Forgets all groups and key packages: what is left after the storage was lost. */
+  async loseState() {
+    this.keys.forgetAll();
+    for (const conversation of this.conversations.values()) await conversation.forget();
+  }
+
+  async #list() {
+    const views = [];
+    let cursor;
+    do {
+      const page = await this.api.query('getConvos', cursor === undefined ? {} : { cursor });
+      views.push(...page.conversations);
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    return views;
+  }
+
+  /** @param {Uint8Array} bytes */
+  #text(bytes) {
+    return toBase64(bytes, this.base64);
+  }
+}

@@ -1,0 +1,460 @@
+/**
+ * A conversation as one device sees it: the service's log on one side, the MLS group on the other.
+ *
+ * What this device knows follows the log, by seq. A commit of its own is staged, sent, and adopted only when the service has
+ * accepted it; when another member was faster it is dropped, the device catches up and makes a new one.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isError } from './api.mjs';
+import { Group, readKeyPackage, readWelcome, writeKeyPackage, writeWelcome } from './mls.mjs';
+import { pad } from './padding.mjs';
+import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
+
+/** How often a commit is made anew because others were faster. */
+const COMMIT_ATTEMPTS = 20;
+/** How long a member waits for the one before it to settle a request, in milliseconds. */
+const TURN = 300;
+
+/**
+ * A text that this device has decrypted.
+ *
+ * @typedef {{ id: string, seq: number, epoch: number, sender: import('./mls.mjs').Member, text: string }} Received
+ */
+
+/** @typedef {{ requestId: string, kind: string, userDid: string, deviceId?: string }} PendingRequest */
+
+export class Conversation {
+  /** @type {Group | undefined} undefined until a Welcome came, and after the state was lost */
+  group;
+  /** @type {Received[]} in the order of the log */
+  received = [];
+  /** @type {{ id: string, epoch: number, why: string }[]} messages that this device has no keys for */
+  unreadable = [];
+  /** Whether the roster no longer has this user. */
+  gone = false;
+  /** How many commits were dropped because another member was faster. */
+  conflicts = 0;
+
+  #device;
+  /** @type {any} the last convoView */
+  #view;
+  /** @type {string | undefined} */
+  #since;
+  #lastSeq = 0;
+  /** @type {Set<string>} */
+  #sent = new Set();
+  /** @type {Map<string, number>} when a request was first seen */
+  #seen = new Map();
+  /** @type {Promise<unknown>} */
+  #queue = Promise.resolve();
+
+  /**
+   * @param {import('./client.mjs').Device} device
+   * @param {any} view a convoView
+   */
+  constructor(device, view) {
+    this.#device = device;
+    this.#view = view;
+  }
+
+  get id() {
+    return this.#view.id;
+  }
+
+  get view() {
+    return this.#view;
+  }
+
+  /** Texts received so far. */
+  get texts() {
+    return this.received.map((m) => m.text);
+  }
+
+  /** @returns {PendingRequest[]} */
+  get requests() {
+    return this.#view.pendingRequests ?? [];
+  }
+
+  /**
+   * Joins if a Welcome waits, reads the log to its end and, if asked to, settles what members owe.
+   *
+   * @param {any} [view] a newer convoView
+   * @param {{ settle?: boolean }} [options]
+   */
+  sync(view, { settle = false } = {}) {
+    return this.#exclusive(async () => {
+      if (view !== undefined) this.#view = view;
+      if (this.group === undefined && !(await this.#join())) return;
+      await this.#read();
+      if (!settle) return;
+      for (const request of this.requests) {
+        if (this.#isMyTurn(request)) await this.#settle(request);
+      }
+    });
+  }
+
+  /**
+   * Encrypts a text and sends it. Waiting proposals are committed first, and a change of epoch on the way is caught up with.
+   *
+   * @param {string} text
+   * @param {{ tellSize?: boolean }} [options] tellSize sends declaredSize, as older clients do
+   * @returns {Promise<any>} the output of sendMessage
+   */
+  send(text, { tellSize = false } = {}) {
+    return this.#exclusive(async () => {
+      for (let attempt = 1; ; attempt++) {
+        await this.#read();
+        if (this.#group.hasProposals) await this.#commit((group) => group.stage(), this.#byMessage);
+        const message = await this.#group.seal(text);
+        try {
+          return await this.#post(message, this.#group.epoch, tellSize ? message.length : undefined);
+        } catch (error) {
+          if (!isError(error, 'EpochMismatch') || attempt === COMMIT_ATTEMPTS) throw error;
+        }
+      }
+    });
+  }
+
+  /**
+   * Adds users with all their devices: one commit, one Welcome for all.
+   *
+   * @param {string[]} dids
+   */
+  add(dids) {
+    return this.#exclusive(async () => {
+      const packages = await this.#device.claim({ dids });
+      return this.#commit((group) => this.#stageAddition(group, packages), this.#byAddition(dids, packages));
+    });
+  }
+
+  /**
+   * Commits fresh keys of this device.
+   *
+   * @param {{ asPublicMessage?: boolean }} [options]
+   */
+  update({ asPublicMessage = false } = {}) {
+    return this.#exclusive(() => this.#commit((group) => group.stage({ asPublicMessage }), this.#byMessage));
+  }
+
+  /**
+   * Commits the removal of a user who is off the roster, through sendMessage.
+   *
+   * @param {string} did
+   * @param {{ asPublicMessage?: boolean }} [options]
+   */
+  commitRemoval(did, { asPublicMessage = false } = {}) {
+    return this.#exclusive(() =>
+      this.#commit((group) => group.stage({ remove: leavesOf(group, did), asPublicMessage }), this.#byMessage),
+    );
+  }
+
+  /**
+   * Removes a user as an admin, with the commit that removes its leaves.
+   *
+   * @param {string} did
+   * @param {string} [reason]
+   */
+  remove(did, reason) {
+    return this.#exclusive(() =>
+      this.#commit(
+        (group) => group.stage({ remove: leavesOf(group, did) }),
+        ({ commit }) =>
+          this.#device.api.procedure('removeMember', {
+            convoId: this.id,
+            targetDid: did,
+            idempotencyKey: ulid(),
+            commit,
+            ...(reason === undefined ? {} : { reason }),
+          }),
+      ),
+    );
+  }
+
+  /** Leaves: proposes the removal of this device, which another member has to commit (RFC 9420, section 12.2). */
+  leave() {
+    return this.#exclusive(async () => {
+      for (let attempt = 1; ; attempt++) {
+        await this.#read();
+        const proposal = await this.#group.proposeRemoval(this.#group.ownLeaf);
+        try {
+          const output = await this.#device.api.procedure('leaveConvo', { convoId: this.id, commit: this.#text(proposal) });
+          this.gone = true;
+          return output;
+        } catch (error) {
+          if (!isError(error, 'EpochMismatch') || attempt === COMMIT_ATTEMPTS) throw error;
+        }
+      }
+    });
+  }
+
+  /** Forgets the group, as a device does that lost its storage. */
+  forget() {
+    return this.#exclusive(async () => {
+      this.group = undefined;
+    });
+  }
+
+  /**
+   * Asks the members to take this device back in. The next Welcome is for the key package that goes with the request.
+   *
+   * @param {string} reason
+   * @returns {Promise<any>} the output of requestRejoin
+   */
+  requestRejoin(reason) {
+    return this.#exclusive(async () => {
+      const own = await this.#device.keys.keyPackage(this.#device.mlsDid);
+      return this.#device.api.procedure('requestRejoin', {
+        convoId: this.id,
+        deviceId: this.#device.id,
+        keyPackage: this.#text(writeKeyPackage(own.publicPackage, this.#device.form)),
+        reason,
+      });
+    });
+  }
+
+  /** Tells the service how far this device has read. */
+  markRead() {
+    const last = this.received.at(-1);
+    if (last === undefined) throw new Error('nothing was read');
+    return this.#device.api.procedure('updateCursor', { convoId: this.id, cursor: last.id });
+  }
+
+  get #group() {
+    if (this.group === undefined) throw new Error('this device is not in the group');
+    return this.group;
+  }
+
+  /**
+   * Runs operations on this conversation one after the other.
+   *
+   * @template T
+   * @param {() => Promise<T>} operation
+   * @returns {Promise<T>}
+   */
+  #exclusive(operation) {
+    const result = this.#queue.then(operation);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  /** @param {Uint8Array} bytes */
+  #text(bytes) {
+    return toBase64(bytes, this.#device.base64);
+  }
+
+  /** @returns {Promise<boolean>} whether this device is in the group now */
+  async #join() {
+    const { api, keys, id: deviceId } = this.#device;
+    let welcome;
+    try {
+      const output = await api.query('getWelcome', { convoId: this.id, deviceId });
+      welcome = readWelcome(fromBase64(output.welcome));
+    } catch (error) {
+      if (isError(error, 'WelcomeNotFound')) return false;
+      throw error;
+    }
+    const own = keys.find(welcome);
+    if (own === undefined) return false; // made for a key that is lost; a rejoin brings another
+    const group = await Group.join(keys, own, welcome);
+    if (group.id !== this.#view.groupId) throw new Error('the Welcome is of another group');
+    this.group = group;
+    await api.procedure('confirmWelcome', { convoId: this.id, deviceId, success: true });
+    return true;
+  }
+
+  /** Reads the log to its end. */
+  async #read() {
+    for (;;) {
+      const page = await this.#device.api.query('getMessages', {
+        convoId: this.id,
+        limit: 100,
+        ...(this.#since === undefined ? {} : { sinceMessage: this.#since }),
+      });
+      for (const message of page.messages) await this.#take(message);
+      this.#since = page.cursor ?? page.messages.at(-1)?.id ?? this.#since;
+      if (page.cursor === undefined) return;
+    }
+  }
+
+  /** @param {{ id: string, seq: number, epoch: number, ciphertext: Uint8Array }} message */
+  async #take({ id, seq, epoch, ciphertext }) {
+    if (this.#lastSeq !== 0 && seq !== this.#lastSeq + 1) throw new Error(`seq ${seq} follows ${this.#lastSeq}`);
+    this.#lastSeq = seq;
+    if (this.#sent.delete(id)) return;
+    if (epoch < this.#group.joinEpoch) {
+      this.unreadable.push({ id, epoch, why: 'from before this device joined' });
+      return;
+    }
+    const opened = await this.#group.open(ciphertext);
+    if (opened.kind === 'text') this.received.push({ id, seq, epoch, sender: opened.sender, text: opened.text });
+  }
+
+  /** Takes over the commits that this device has missed. */
+  async #catchUp() {
+    const { commits } = await this.#device.api.query('getCommits', { convoId: this.id, fromEpoch: this.#group.epoch });
+    for (const { commitData, epoch, sender } of commits) {
+      let opened;
+      try {
+        opened = await this.#group.open(commitData);
+      } catch {
+        return; // it refers to a proposal that only the log has; #read comes next
+      }
+      if (opened.kind === 'commit' && (opened.epoch !== epoch || opened.sender.did !== sender)) {
+        throw new Error('the service names another epoch or committer than MLS does');
+      }
+    }
+  }
+
+  /**
+   * Makes a commit and hands it to the service until it is accepted.
+   *
+   * @param {(group: Group) => Promise<import('./mls.mjs').StagedCommit>} stage
+   * @param {(staged: { commit: string, staged: import('./mls.mjs').StagedCommit }) => Promise<any>} deliver
+   * @param {number} [attempts]
+   */
+  async #commit(stage, deliver, attempts = COMMIT_ATTEMPTS) {
+    for (let attempt = 1; ; attempt++) {
+      await this.#read();
+      const staged = await stage(this.#group);
+      try {
+        const output = await deliver({ commit: this.#text(staged.bytes), staged });
+        staged.adopt();
+        const epoch = output.newEpoch ?? output.epochHint;
+        if (epoch !== undefined && epoch !== this.#group.epoch) {
+          throw new Error(`the service is at epoch ${epoch}, the group at ${this.#group.epoch}`);
+        }
+        return output;
+      } catch (error) {
+        if (!isError(error, 'EpochMismatch')) throw error;
+        this.conflicts++;
+        if (attempt === attempts) throw error;
+        await this.#catchUp();
+        await sleep(Math.random() * 20 * attempt);
+      }
+    }
+  }
+
+  /** Delivers a commit through sendMessage. */
+  #byMessage = (/** @type {{ staged: import('./mls.mjs').StagedCommit }} */ { staged }) => this.#post(staged.bytes, staged.epoch);
+
+  /**
+   * Delivers a commit that adds through addMembers.
+   *
+   * @param {string[]} dids
+   * @param {import('./client.mjs').Claimed[]} packages
+   */
+  #byAddition(dids, packages) {
+    return (/** @type {{ commit: string, staged: import('./mls.mjs').StagedCommit }} */ { commit, staged }) => {
+      if (staged.welcome === undefined) throw new Error('the commit adds nobody');
+      return this.#device.api.procedure('addMembers', {
+        convoId: this.id,
+        idempotencyKey: ulid(),
+        didList: dids,
+        commit,
+        welcomeMessage: this.#text(writeWelcome(staged.welcome, this.#device.form)),
+        keyPackageHashes: packages.map(({ did, hash }) => ({ did, hash })),
+      });
+    };
+  }
+
+  /**
+   * Stages the addition of key packages. Leaves with the same signature key go in the same commit: a group holds a key once
+   * (RFC 9420, section 7.3), and a device that comes again has lost the old leaf.
+   *
+   * @param {Group} group
+   * @param {import('./client.mjs').Claimed[]} packages
+   */
+  #stageAddition(group, packages) {
+    const add = packages.map(({ bytes }) => readKeyPackage(bytes));
+    const keys = new Set(add.map((keyPackage) => toHex(keyPackage.leafNode.signaturePublicKey)));
+    const remove = group.members().filter((member) => keys.has(member.signatureKey));
+    return group.stage({ add, remove: remove.map(({ leaf }) => leaf) });
+  }
+
+  /**
+   * @param {Uint8Array} message an encoded MLSMessage
+   * @param {number} epoch
+   * @param {number} [declaredSize]
+   */
+  async #post(message, epoch, declaredSize) {
+    const ciphertext = pad(message, this.#device.padding);
+    const msgId = ulid();
+    this.#sent.add(msgId);
+    try {
+      const output = await this.#device.api.procedure('sendMessage', {
+        convoId: this.id,
+        msgId,
+        idempotencyKey: ulid(),
+        ciphertext,
+        epoch,
+        paddedSize: ciphertext.length,
+        ...(declaredSize === undefined ? {} : { declaredSize }),
+      });
+      if (output.messageId !== msgId) throw new Error('the service names another message');
+      return output;
+    } catch (error) {
+      this.#sent.delete(msgId);
+      throw error;
+    }
+  }
+
+  /**
+   * Whether it is this device's turn to settle a request: the user's own devices at once, then the others by leaf, each a
+   * little later, so that they do not all commit at the same time.
+   *
+   * @param {PendingRequest} request
+   */
+  #isMyTurn({ requestId, userDid, deviceId }) {
+    const group = this.#group;
+    if (deviceId === this.#device.id || group.leavesToRemove.includes(group.ownLeaf)) return false;
+    const first = this.#seen.get(requestId) ?? Date.now();
+    this.#seen.set(requestId, first);
+    const others = group.members().filter((member) => member.did !== userDid);
+    const rank = userDid === this.#device.did ? 0 : 1 + others.findIndex((member) => member.leaf === group.ownLeaf);
+    return Date.now() - first >= rank * TURN;
+  }
+
+  /**
+   * Settles one request. If another member was faster, the request is gone from the next convoView.
+   *
+   * @param {PendingRequest} request
+   */
+  async #settle({ requestId, kind, userDid, deviceId }) {
+    try {
+      if (kind === 'removal') {
+        await this.#settleRemoval(userDid);
+        return;
+      }
+      let packages = kind === 'rejoin' ? await this.#device.claim({ dids: [userDid], requestId }) : [];
+      if (packages.length === 0 && deviceId !== undefined) {
+        packages = await this.#device.claim({ dids: [userDid], deviceIds: [deviceId] });
+      }
+      if (packages.length === 0) return; // the device has to publish key packages first
+      await this.#commit((group) => this.#stageAddition(group, packages), this.#byAddition([userDid], packages), 1);
+    } catch (error) {
+      if (!isError(error, 'EpochMismatch', 'AlreadyMember', 'KeyPackageNotFound')) throw error;
+    }
+  }
+
+  /** @param {string} did a user who is off the roster */
+  async #settleRemoval(did) {
+    const onRoster = this.#view.members.some((/** @type {{ userDid: string }} */ member) => member.userDid === did);
+    if (onRoster) return;
+    await this.#commit(
+      (group) => group.stage({ remove: leavesOf(group, did) }),
+      ({ commit }) => this.#device.api.procedure('leaveConvo', { convoId: this.id, targetDid: did, commit }),
+      1,
+    );
+  }
+}
+
+/**
+ * @param {Group} group
+ * @param {string} did
+ */
+function leavesOf(group, did) {
+  return group
+    .members()
+    .filter((member) => member.did === did)
+    .map((member) => member.leaf);
+}
