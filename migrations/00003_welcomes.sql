@@ -64,6 +64,7 @@ CREATE TABLE pending_welcomes (
 COMMENT ON COLUMN pending_welcomes.epoch IS 'The epoch that the fulfilling commit led into.';
 
 CREATE UNIQUE INDEX pending_welcomes_one_open_key ON pending_welcomes (convo_id, user_did, device_id) WHERE status = 'open';
+CREATE INDEX pending_welcomes_device_idx ON pending_welcomes (user_did, device_id) WHERE status = 'open';
 CREATE INDEX pending_welcomes_recent_idx ON pending_welcomes (convo_id, user_did, created_at);
 CREATE INDEX pending_welcomes_created_idx ON pending_welcomes (created_at);
 CREATE INDEX pending_welcomes_key_package_idx ON pending_welcomes (key_package_id) WHERE key_package_id IS NOT NULL;
@@ -77,6 +78,7 @@ CREATE TABLE removal_debts (
     device_id     text COLLATE "C" NOT NULL DEFAULT '',
     leaf_index    bigint,
     created_at    timestamptz NOT NULL,
+    proposed_epoch bigint,
     settled_epoch bigint,
     settled_at    timestamptz,
     CONSTRAINT removal_debts_pkey PRIMARY KEY (id),
@@ -84,6 +86,8 @@ CREATE TABLE removal_debts (
     CONSTRAINT removal_debts_settled_together CHECK ((settled_at IS NULL) = (settled_epoch IS NULL)),
     CONSTRAINT removal_debts_created_at_bucketed CHECK (created_at = date_bin('2 seconds', created_at, '2000-01-01 00:00:00+00'))
 );
+
+COMMENT ON COLUMN removal_debts.proposed_epoch IS 'The epoch in which the leaver proposed its own removal: an opaque commit of that epoch has to contain it.';
 
 CREATE UNIQUE INDEX removal_debts_one_open_key ON removal_debts (convo_id, user_did, device_id) WHERE settled_at IS NULL;
 

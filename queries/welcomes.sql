@@ -141,8 +141,8 @@ WHERE convo_id = @convo_id AND user_did = @user_did AND status = 'open'
 RETURNING id;
 
 -- name: InsertRemovalDebts :exec
-INSERT INTO removal_debts (id, convo_id, user_did, device_id, leaf_index, created_at)
-SELECT i.id, @convo_id, @user_did, d.device_id, nullif(l.leaf_index, -1), @created_at::timestamptz
+INSERT INTO removal_debts (id, convo_id, user_did, device_id, leaf_index, proposed_epoch, created_at)
+SELECT i.id, @convo_id, @user_did, d.device_id, nullif(l.leaf_index, -1), sqlc.narg('proposed_epoch')::bigint, @created_at::timestamptz
 FROM unnest(@ids::text[]) WITH ORDINALITY AS i (id, ord)
 JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
 JOIN unnest(@leaf_indexes::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
@@ -154,7 +154,23 @@ WHERE convo_id = @convo_id AND settled_at IS NULL
 ORDER BY created_at, id;
 
 -- name: SettleRemovalDebts :execrows
--- SettleRemovalDebts settles the debts of users; no users settles all.
+-- SettleRemovalDebts settles the debts of users.
 UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_at = @now::timestamptz
-WHERE convo_id = @convo_id AND settled_at IS NULL
-  AND (cardinality(@user_dids::text[]) = 0 OR user_did = ANY (@user_dids::text[]));
+WHERE convo_id = @convo_id AND settled_at IS NULL AND user_did = ANY (@user_dids::text[]);
+
+-- name: SettleDeviceDebts :execrows
+-- SettleDeviceDebts settles the debts of devices that a commit adds anew.
+UPDATE removal_debts d SET settled_epoch = @epoch::bigint, settled_at = @now::timestamptz
+FROM unnest(@user_dids::text[]) WITH ORDINALITY AS u (user_did, ord)
+JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS v (device_id, ord) USING (ord)
+WHERE d.convo_id = @convo_id AND d.settled_at IS NULL AND d.user_did = u.user_did AND d.device_id = v.device_id;
+
+-- name: SettleLeafDebts :execrows
+-- SettleLeafDebts settles the debts whose leaf a readable commit removes.
+UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_at = @now::timestamptz
+WHERE convo_id = @convo_id AND settled_at IS NULL AND leaf_index = ANY (@leaf_indexes::bigint[]);
+
+-- name: SettleProposedDebts :execrows
+-- SettleProposedDebts settles the debts that their leavers proposed in the epoch that a commit has ended.
+UPDATE removal_debts SET settled_epoch = proposed_epoch + 1, settled_at = @now::timestamptz
+WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch = @epoch::bigint;

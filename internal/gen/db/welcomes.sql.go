@@ -345,27 +345,29 @@ func (q *Queries) FulfilRequests(ctx context.Context, arg FulfilRequestsParams) 
 }
 
 const insertRemovalDebts = `-- name: InsertRemovalDebts :exec
-INSERT INTO removal_debts (id, convo_id, user_did, device_id, leaf_index, created_at)
-SELECT i.id, $1, $2, d.device_id, nullif(l.leaf_index, -1), $3::timestamptz
-FROM unnest($4::text[]) WITH ORDINALITY AS i (id, ord)
-JOIN unnest($5::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
-JOIN unnest($6::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
+INSERT INTO removal_debts (id, convo_id, user_did, device_id, leaf_index, proposed_epoch, created_at)
+SELECT i.id, $1, $2, d.device_id, nullif(l.leaf_index, -1), $3::bigint, $4::timestamptz
+FROM unnest($5::text[]) WITH ORDINALITY AS i (id, ord)
+JOIN unnest($6::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
+JOIN unnest($7::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
 ON CONFLICT (convo_id, user_did, device_id) WHERE settled_at IS NULL DO NOTHING
 `
 
 type InsertRemovalDebtsParams struct {
-	ConvoID     mls.ConvoID
-	UserDID     mls.DID
-	CreatedAt   time.Time
-	Ids         []string
-	DeviceIds   []string
-	LeafIndexes []int64
+	ConvoID       mls.ConvoID
+	UserDID       mls.DID
+	ProposedEpoch *int64
+	CreatedAt     time.Time
+	Ids           []string
+	DeviceIds     []string
+	LeafIndexes   []int64
 }
 
 func (q *Queries) InsertRemovalDebts(ctx context.Context, arg InsertRemovalDebtsParams) error {
 	_, err := q.db.Exec(ctx, insertRemovalDebts,
 		arg.ConvoID,
 		arg.UserDID,
+		arg.ProposedEpoch,
 		arg.CreatedAt,
 		arg.Ids,
 		arg.DeviceIds,
@@ -693,10 +695,85 @@ func (q *Queries) RouteWelcome(ctx context.Context, arg RouteWelcomeParams) erro
 	return err
 }
 
+const settleDeviceDebts = `-- name: SettleDeviceDebts :execrows
+UPDATE removal_debts d SET settled_epoch = $1::bigint, settled_at = $2::timestamptz
+FROM unnest($4::text[]) WITH ORDINALITY AS u (user_did, ord)
+JOIN unnest($5::text[]) WITH ORDINALITY AS v (device_id, ord) USING (ord)
+WHERE d.convo_id = $3 AND d.settled_at IS NULL AND d.user_did = u.user_did AND d.device_id = v.device_id
+`
+
+type SettleDeviceDebtsParams struct {
+	Epoch     int64
+	Now       time.Time
+	ConvoID   mls.ConvoID
+	UserDids  []string
+	DeviceIds []string
+}
+
+// SettleDeviceDebts settles the debts of devices that a commit adds anew.
+func (q *Queries) SettleDeviceDebts(ctx context.Context, arg SettleDeviceDebtsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, settleDeviceDebts,
+		arg.Epoch,
+		arg.Now,
+		arg.ConvoID,
+		arg.UserDids,
+		arg.DeviceIds,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const settleLeafDebts = `-- name: SettleLeafDebts :execrows
+UPDATE removal_debts SET settled_epoch = $1::bigint, settled_at = $2::timestamptz
+WHERE convo_id = $3 AND settled_at IS NULL AND leaf_index = ANY ($4::bigint[])
+`
+
+type SettleLeafDebtsParams struct {
+	Epoch       int64
+	Now         time.Time
+	ConvoID     mls.ConvoID
+	LeafIndexes []int64
+}
+
+// SettleLeafDebts settles the debts whose leaf a readable commit removes.
+func (q *Queries) SettleLeafDebts(ctx context.Context, arg SettleLeafDebtsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, settleLeafDebts,
+		arg.Epoch,
+		arg.Now,
+		arg.ConvoID,
+		arg.LeafIndexes,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const settleProposedDebts = `-- name: SettleProposedDebts :execrows
+UPDATE removal_debts SET settled_epoch = proposed_epoch + 1, settled_at = $1::timestamptz
+WHERE convo_id = $2 AND settled_at IS NULL AND proposed_epoch = $3::bigint
+`
+
+type SettleProposedDebtsParams struct {
+	Now     time.Time
+	ConvoID mls.ConvoID
+	Epoch   int64
+}
+
+// SettleProposedDebts settles the debts that their leavers proposed in the epoch that a commit has ended.
+func (q *Queries) SettleProposedDebts(ctx context.Context, arg SettleProposedDebtsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, settleProposedDebts, arg.Now, arg.ConvoID, arg.Epoch)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const settleRemovalDebts = `-- name: SettleRemovalDebts :execrows
 UPDATE removal_debts SET settled_epoch = $1::bigint, settled_at = $2::timestamptz
-WHERE convo_id = $3 AND settled_at IS NULL
-  AND (cardinality($4::text[]) = 0 OR user_did = ANY ($4::text[]))
+WHERE convo_id = $3 AND settled_at IS NULL AND user_did = ANY ($4::text[])
 `
 
 type SettleRemovalDebtsParams struct {
@@ -706,7 +783,7 @@ type SettleRemovalDebtsParams struct {
 	UserDids []string
 }
 
-// SettleRemovalDebts settles the debts of users; no users settles all.
+// SettleRemovalDebts settles the debts of users.
 func (q *Queries) SettleRemovalDebts(ctx context.Context, arg SettleRemovalDebtsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, settleRemovalDebts,
 		arg.Epoch,

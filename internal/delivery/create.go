@@ -1,0 +1,77 @@
+package delivery
+
+import (
+	"context"
+	"slices"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+// VetNew checks for blocks among the first users of a conversation.
+func (s *Service) VetNew(ctx context.Context, users []mls.DID) error {
+	if len(users) > s.maxMembers {
+		return mls.ErrTooManyMembers
+	}
+	if len(users) < 2 {
+		return nil
+	}
+	blocked, err := s.blocks.AnyBetween(ctx, users, nil)
+	switch {
+	case err != nil:
+		return err
+	case blocked:
+		return mls.ErrMutualBlockDetected
+	}
+	return nil
+}
+
+// Create writes a conversation with its creator as admin, the initial members
+// and their Welcome.
+func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, a Addition) error {
+	if err := tx.CreateConvo(ctx, c); err != nil {
+		return err
+	}
+	if a.view != nil && a.view.Suite != c.CipherSuite {
+		return &mls.InvalidWelcomeError{Code: mls.CodeWrongSuite}
+	}
+	convo := &store.Convo{ID: c.ID, GroupID: c.GroupID, CipherSuite: c.CipherSuite, Epoch: c.Epoch}
+	// A Welcome may address the creator's other devices beside the initial members.
+	used, err := a.resolve(ctx, tx, c.ID, c.Creator)
+	if err != nil {
+		return err
+	}
+	devices, err := tx.ListDevices(ctx, c.Creator)
+	if err != nil {
+		return err
+	}
+	device, known := creatingDevice(c.Creator, devices, used)
+	members := []store.NewMember{newMember(device, devices)}
+	if err := tx.UpsertMembers(ctx, c.ID, members, store.Joining{Epoch: c.Epoch, At: c.At}); err != nil {
+		return err
+	}
+	if err := tx.Promote(ctx, c.ID, c.Creator, c.Creator, c.At); err != nil {
+		return err
+	}
+	if err := s.seat(ctx, tx, convo, a, used, 0); err != nil || !known {
+		return err
+	}
+	return s.requestMissing(ctx, tx, c.ID, Addition{Users: []mls.DID{c.Creator}, at: c.At}, devices)
+}
+
+// creatingDevice tells which device made the group: the only one of the
+// creator's that the Welcome does not address. A token does not say it. When it
+// cannot be told, the creator's row names no device, and no requests are opened
+// for devices of which one is in the group already.
+func creatingDevice(creator mls.DID, devices []store.UserDevice, used []store.KeyPackage) (store.Device, bool) {
+	var rest []store.Device
+	for _, d := range devices {
+		if !slices.ContainsFunc(used, func(k store.KeyPackage) bool { return k.Owner == d.Device }) {
+			rest = append(rest, d.Device)
+		}
+	}
+	if len(rest) == 1 {
+		return rest[0], true
+	}
+	return store.Device{User: creator}, false
+}

@@ -1,0 +1,63 @@
+// Package delivery holds the workflows that two or more endpoints share: the
+// path of a commit, additions and their Welcomes, removals and the debts they
+// leave.
+//
+// It keeps I2 (an epoch advances by compare-and-set on the commit's own framing
+// epoch, in one transaction with all that follows from it) and I5 (each change
+// is written with its events). Functions that take a *store.Tx expect the
+// conversation's row to be locked. The package must not know HTTP, lexicons, or
+// who is allowed to do what: handlers decide that.
+package delivery
+
+import (
+	"context"
+	"slices"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+// BlockChecker finds blocks before users are put together.
+type BlockChecker interface {
+	// AnyBetween reports whether a block stands between any of the newcomers and
+	// any other newcomer or present user, in either direction. Whether an
+	// unreachable source counts as a block is the implementation's policy; if so,
+	// it returns mls.ErrBlockSourceUnavailable.
+	AnyBetween(ctx context.Context, newcomers, present []mls.DID) (bool, error)
+}
+
+// Service runs the workflows.
+type Service struct {
+	store      *store.Store
+	blocks     BlockChecker
+	maxMembers int
+}
+
+// New returns a service. maxMembers counts users, not devices.
+func New(s *store.Store, blocks BlockChecker, maxMembers int) *Service {
+	return &Service{store: s, blocks: blocks, maxMembers: maxMembers}
+}
+
+// Users returns the users of a roster, each once, in the roster's order.
+func Users(roster []store.Member) []mls.DID {
+	users := make([]mls.DID, 0, len(roster))
+	for _, m := range roster {
+		users = append(users, m.User)
+	}
+	return Unique(users)
+}
+
+// Unique returns the DIDs without repeats, in their order.
+func Unique(dids []mls.DID) []mls.DID {
+	seen := make(map[mls.DID]struct{}, len(dids))
+	return slices.DeleteFunc(slices.Clone(dids), func(d mls.DID) bool {
+		_, again := seen[d]
+		seen[d] = struct{}{}
+		return again
+	})
+}
+
+// without returns the DIDs of a that are not in b.
+func without(a, b []mls.DID) []mls.DID {
+	return slices.DeleteFunc(slices.Clone(a), func(d mls.DID) bool { return slices.Contains(b, d) })
+}

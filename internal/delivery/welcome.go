@@ -1,0 +1,165 @@
+package delivery
+
+import (
+	"context"
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+// Hash names a key package of a user: by KeyPackageRef or by SHA-256 of its bytes, hex.
+type Hash struct {
+	User mls.DID
+	Hash string
+}
+
+// Addition is what a request wants to bring into a group: users, a Welcome for
+// their devices, and the key packages that the client says it used.
+type Addition struct {
+	Users  []mls.DID
+	view   *mls.WelcomeView // nil when there is no Welcome
+	hashes []Hash
+	at     time.Time
+}
+
+// HasWelcome reports whether the request came with a Welcome.
+func (a *Addition) HasWelcome() bool { return a.view != nil }
+
+// ParseAddition reads the Welcome, which may be missing, and keeps the hashes for later.
+func ParseAddition(welcome *string, hashes []Hash, users []mls.DID, at time.Time) (Addition, error) {
+	a := Addition{hashes: hashes, Users: users, at: at}
+	if welcome == nil || *welcome == "" {
+		return a, nil
+	}
+	raw, err := mls.DecodeText(*welcome)
+	if err != nil {
+		return a, &mls.InvalidWelcomeError{Code: mls.CodeBadEncoding}
+	}
+	a.view, err = mls.ReadWelcome(raw)
+	return a, err
+}
+
+// wanted is one key package that a request refers to. The Welcome does not say
+// whose its packages are, so there owner is "".
+type wanted struct {
+	name  []byte
+	owner mls.DID
+}
+
+func (a *Addition) wanted() ([]wanted, error) {
+	var list []wanted
+	if a.view != nil {
+		for _, ref := range a.view.Refs {
+			name, err := hex.DecodeString(string(ref))
+			if err != nil {
+				return nil, mls.ErrKeyPackageNotFound
+			}
+			list = append(list, wanted{name: name})
+		}
+	}
+	for _, h := range a.hashes {
+		name, err := hex.DecodeString(h.Hash)
+		if err != nil {
+			return nil, mls.ErrKeyPackageNotFound
+		}
+		list = append(list, wanted{name: name, owner: h.User})
+	}
+	return list, nil
+}
+
+// resolve finds and locks the key packages that an addition refers to. Each
+// reference of the Welcome must be an unused package of one of the users; each
+// hash must name a package of its user; with a Welcome every user must be
+// addressed. Anything else is mls.ErrKeyPackageNotFound. The Welcome may also
+// address the users in also, who need not be addressed.
+func (a *Addition) resolve(ctx context.Context, tx *store.Tx, convo mls.ConvoID, also ...mls.DID) ([]store.KeyPackage, error) {
+	list, err := a.wanted()
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	names := make([][]byte, len(list))
+	for i := range list {
+		names[i] = list[i].name
+	}
+	found, err := tx.ResolveKeyPackages(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkReservations(ctx, tx, convo, found); err != nil {
+		return nil, err
+	}
+	addressed := map[mls.DID]bool{}
+	for _, w := range list {
+		i := slices.IndexFunc(found, func(k store.KeyPackage) bool { return k.Named(w.name) })
+		if i < 0 {
+			return nil, mls.ErrKeyPackageNotFound
+		}
+		owner := found[i].Owner.User
+		if (w.owner != "" && w.owner != owner) || !(slices.Contains(a.Users, owner) || slices.Contains(also, owner)) {
+			return nil, mls.ErrKeyPackageNotFound
+		}
+		addressed[owner] = true
+	}
+	if a.view != nil && slices.ContainsFunc(a.Users, func(u mls.DID) bool { return !addressed[u] }) {
+		return nil, mls.ErrKeyPackageNotFound
+	}
+	return found, nil
+}
+
+// checkReservations refuses packages that wait for a request in another conversation.
+func (a *Addition) checkReservations(ctx context.Context, tx *store.Tx, convo mls.ConvoID, found []store.KeyPackage) error {
+	for _, k := range found {
+		if k.Request == "" {
+			continue
+		}
+		open, err := tx.FindOpenRequest(ctx, convo, k.Owner)
+		switch {
+		case err != nil:
+			return err
+		case open == nil || open.ID != k.Request:
+			return mls.ErrKeyPackageNotFound
+		}
+	}
+	return nil
+}
+
+// deliver uses up the key packages, fulfils what their devices had asked for,
+// routes the Welcome and tells the devices of it.
+func (a *Addition) deliver(ctx context.Context, tx *store.Tx, convo *store.Convo, used []store.KeyPackage) error {
+	if len(used) == 0 {
+		return nil
+	}
+	if err := tx.ConsumeKeyPackages(ctx, used, a.at); err != nil {
+		return err
+	}
+	if _, err := tx.FulfilRequests(ctx, convo.ID, owners(used), convo.Epoch, a.at); err != nil {
+		return err
+	}
+	if a.view == nil {
+		return nil
+	}
+	w := store.NewWelcome{ConvoID: convo.ID, Epoch: convo.Epoch, Bytes: a.view.Bytes, At: a.at}
+	events := make([]store.NewEvent, len(used))
+	for i, k := range used {
+		w.Routes = append(w.Routes, store.WelcomeRoute{Device: k.Owner, KeyPackageRef: k.Ref})
+		events[i] = store.NewEvent{
+			Kind: store.EventWelcome, Audience: store.ToUser, AudienceDID: k.Owner.User,
+			User: k.Owner.User, Device: k.Owner.ID, Epoch: &convo.Epoch,
+		}
+	}
+	if err := tx.RouteWelcome(ctx, w); err != nil {
+		return err
+	}
+	return tx.AppendEvents(ctx, convo.ID, a.at, events...)
+}
+
+func owners(packages []store.KeyPackage) []store.Device {
+	devices := make([]store.Device, len(packages))
+	for i, k := range packages {
+		devices[i] = k.Owner
+	}
+	return devices
+}
