@@ -21,7 +21,7 @@ import (
 // genConfig is the command line of gen and check.
 type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
-	quiet                                                           bool
+	quiet, fakes                                                    bool
 }
 
 func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
@@ -37,6 +37,7 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 	fl.StringVar(&c.prefix, "prefix", "", "`NSID` prefix that Go names leave out, for example com.example (optional)")
 	fl.StringVar(&c.runtime, "runtime", "mls-server/lexrt", "import `PATH` of the runtime package")
 	fl.StringVar(&c.compat, "compat", "", "accept against the specification: named-unions")
+	fl.BoolVar(&c.fakes, "fakes", false, "also write a package with the schemas for tests, named PACKAGEfake, in a folder of that name below --out")
 	fl.BoolVar(&c.quiet, "quiet", false, "print errors only")
 	if err := fl.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -110,6 +111,30 @@ func (c *genConfig) generate(errs io.Writer) (*ir.Model, []emit.File, error) {
 	return model, files, err
 }
 
+// fakesPackage is the name of the package for tests and of its folder.
+func (c *genConfig) fakesPackage() string { return c.pkg + "fake" }
+
+// outputDirs are the folders with generated files.
+func (c *genConfig) outputDirs() []string {
+	if c.fakes {
+		return []string{c.out, filepath.Join(c.out, c.fakesPackage())}
+	}
+	return []string{c.out}
+}
+
+func (c *genConfig) fakeFiles(model *ir.Model) ([]emit.File, error) {
+	f, err := emit.Fakes(model, c.emitOptions(), c.fakesPackage(), c.module+"/"+c.fakesPackage())
+	return []emit.File{f}, err
+}
+
+func (c *genConfig) writeFakes(model *ir.Model) (int, error) {
+	files, err := c.fakeFiles(model)
+	if err != nil {
+		return 0, err
+	}
+	return write(filepath.Join(c.out, c.fakesPackage()), files)
+}
+
 func (c *genConfig) emitOptions() emit.Options {
 	return emit.Options{Package: c.pkg, ImportPath: c.module, Runtime: c.runtime}
 }
@@ -119,7 +144,16 @@ func runGen(args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	model, files, err := c.generate(errs)
+	key := c.cacheKey()
+	if printed, ok := c.upToDate(key); ok {
+		fmt.Fprint(errs, printed)
+		if !c.quiet {
+			fmt.Fprintln(out, "lexgen: nothing changed")
+		}
+		return nil
+	}
+	var problems bytes.Buffer
+	model, files, err := c.generate(io.MultiWriter(errs, &problems))
 	if err != nil {
 		return err
 	}
@@ -127,11 +161,21 @@ func runGen(args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if c.fakes {
+		n, err := c.writeFakes(model)
+		if err != nil {
+			return err
+		}
+		changed += n
+	}
 	var scaffolds []string
 	if c.handlers != "" {
 		if scaffolds, err = c.scaffold(model, errs); err != nil {
 			return err
 		}
+	}
+	if err := c.remember(key, problems.String()); err != nil {
+		return err
 	}
 	if !c.quiet {
 		fmt.Fprintf(out, "lexgen: %d lexicons, %d methods, %d files, %d changed\n", len(model.Lexicons), len(model.Methods), len(files), changed)
@@ -210,24 +254,20 @@ func runCheck(args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	have, err := generated(c.out)
+	problems, err := compare(c.out, files)
 	if err != nil {
 		return err
 	}
-	var problems []string
-	for _, f := range files {
-		path := filepath.ToSlash(filepath.Join(c.out, f.Name))
-		old, ok := have[f.Name]
-		delete(have, f.Name)
-		switch {
-		case !ok:
-			problems = append(problems, path+" is missing")
-		case !bytes.Equal(old, f.Data):
-			problems = append(problems, path+" is out of date")
+	if c.fakes {
+		fakes, err := c.fakeFiles(model)
+		if err != nil {
+			return err
 		}
-	}
-	for name := range have {
-		problems = append(problems, filepath.ToSlash(filepath.Join(c.out, name))+" should not be there")
+		more, err := compare(filepath.Join(c.out, c.fakesPackage()), fakes)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, more...)
 	}
 	if c.handlers != "" {
 		found, err := handlerMethods(c.handlers)
@@ -252,4 +292,28 @@ func runCheck(args []string, out, errs io.Writer) error {
 		fmt.Fprintf(out, "lexgen: %d files are up to date\n", len(files))
 	}
 	return nil
+}
+
+// compare says how the generated files in dir differ from what they should be.
+func compare(dir string, files []emit.File) ([]string, error) {
+	have, err := generated(dir)
+	if err != nil {
+		return nil, err
+	}
+	var problems []string
+	for _, f := range files {
+		path := filepath.ToSlash(filepath.Join(dir, f.Name))
+		old, ok := have[f.Name]
+		delete(have, f.Name)
+		switch {
+		case !ok:
+			problems = append(problems, path+" is missing")
+		case !bytes.Equal(old, f.Data):
+			problems = append(problems, path+" is out of date")
+		}
+	}
+	for name := range have {
+		problems = append(problems, filepath.ToSlash(filepath.Join(dir, name))+" should not be there")
+	}
+	return problems, nil
 }
