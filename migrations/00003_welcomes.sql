@@ -72,15 +72,15 @@ CREATE INDEX pending_welcomes_key_package_idx ON pending_welcomes (key_package_i
 -- Leaves of users that are gone from the roster but not yet from the group:
 -- a later commit settles them.
 CREATE TABLE removal_debts (
-    id            text COLLATE "C" NOT NULL,
-    convo_id      text COLLATE "C" NOT NULL,
-    user_did      text COLLATE "C" NOT NULL,
-    device_id     text COLLATE "C" NOT NULL DEFAULT '',
-    leaf_index    bigint,
-    created_at    timestamptz NOT NULL,
+    id             text COLLATE "C" NOT NULL,
+    convo_id       text COLLATE "C" NOT NULL,
+    user_did       text COLLATE "C" NOT NULL,
+    device_id      text COLLATE "C" NOT NULL DEFAULT '',
+    leaf_index     bigint,
+    created_at     timestamptz NOT NULL,
     proposed_epoch bigint,
-    settled_epoch bigint,
-    settled_at    timestamptz,
+    settled_epoch  bigint,
+    settled_at     timestamptz,
     CONSTRAINT removal_debts_pkey PRIMARY KEY (id),
     CONSTRAINT removal_debts_convo_id_fkey FOREIGN KEY (convo_id) REFERENCES conversations (id) ON DELETE CASCADE,
     CONSTRAINT removal_debts_settled_together CHECK ((settled_at IS NULL) = (settled_epoch IS NULL)),

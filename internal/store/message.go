@@ -69,10 +69,10 @@ func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, erro
 		case isNotFound(err):
 			return SendResult{}, mls.ErrConvoNotFound
 		case isCode(err, codeUniqueViolation):
-			s.observer.ObserveRetry(codeUniqueViolation)
+			s.observer.ObserveRetry()
 			continue // a twin was faster: the next look finds it
 		case isCode(err, codeSerializationFailure, codeDeadlock):
-			s.observer.ObserveRetry(sqlState(err))
+			s.observer.ObserveRetry()
 			continue
 		case err != nil:
 			return SendResult{}, fail("send message", err)

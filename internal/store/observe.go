@@ -17,15 +17,15 @@ type QueryObserver interface {
 	// ObserveQuery is called after each statement. err is nil or what the
 	// driver said; its text must not be logged (I9).
 	ObserveQuery(name string, took time.Duration, err error)
-	// ObserveRetry is called before a transaction is run again, with the
-	// SQLSTATE that made it so.
-	ObserveRetry(sqlState string)
+	// ObserveRetry is called before a transaction or a send is run again, after
+	// a deadlock, a serialisation failure or a twin that was faster.
+	ObserveRetry()
 }
 
 type noObserver struct{}
 
 func (noObserver) ObserveQuery(string, time.Duration, error) {}
-func (noObserver) ObserveRetry(string)                       {}
+func (noObserver) ObserveRetry()                             {}
 
 // Counter counts the statements that were run under a context.
 type Counter struct{ n atomic.Int64 }

@@ -38,7 +38,7 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 		if err == nil || attempt == maxRetries || !isCode(err, codeSerializationFailure, codeDeadlock) {
 			return err
 		}
-		s.observer.ObserveRetry(sqlState(err))
+		s.observer.ObserveRetry()
 		select {
 		case <-ctx.Done():
 			return err
