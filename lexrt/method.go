@@ -117,6 +117,10 @@ type EventStream interface {
 	// LastEventID is the position the client asks to resume after, from the
 	// Last-Event-ID header, or "".
 	LastEventID() string
+	// Direct reports whether the request has a header that atproto's service
+	// proxies drop, such as Last-Event-ID: such a stream is not subject to their
+	// limits of size.
+	Direct() bool
 	// Event sends one frame. The id must not contain line breaks.
 	Event(id, name string, data Response) error
 	// Frames sends frames that AppendFrame made, in order, and flushes once. It

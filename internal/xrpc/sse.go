@@ -36,6 +36,20 @@ type eventStream struct {
 // LastEventID implements lexrt.EventStream.
 func (s *eventStream) LastEventID() string { return s.lastEventID }
 
+// notProxied are request headers that a PDS does not pass on to the services
+// that it proxies to.
+var notProxied = [...]string{"Last-Event-Id", "Origin", "Sec-Fetch-Mode"}
+
+// Direct implements lexrt.EventStream.
+func (s *eventStream) Direct() bool {
+	for _, name := range notProxied {
+		if _, ok := s.x.r.Header[name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // Event implements lexrt.EventStream.
 func (s *eventStream) Event(id, name string, data lexrt.Response) error {
 	if strings.ContainsAny(id, "\r\n\x00") || strings.ContainsAny(name, "\r\n") {

@@ -1,0 +1,244 @@
+package stream
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+// Log is the event log as this package reads it. *store.Store implements it;
+// tests that control time have one in memory.
+type Log interface {
+	StreamLog(ctx context.Context) (store.StreamLog, error)
+	LogEnd(ctx context.Context) (store.LogCursor, error)
+	ReadLog(ctx context.Context, after store.LogCursor, limit int) (store.LogPage, error)
+	Replay(ctx context.Context, p store.ReplayParams) ([]store.LogEntry, error)
+	StreamConvos(ctx context.Context, user mls.DID, at store.LogCursor) ([]store.StreamConvo, error)
+	StreamMessages(ctx context.Context, refs []store.MessageRef, maxBytes int64, force bool) ([]*store.Message, error)
+	StreamAdmins(ctx context.Context, convos []mls.ConvoID) (map[mls.ConvoID]map[mls.DID]bool, error)
+	FindConvoID(ctx context.Context, key mls.ConvoKey) (mls.ConvoID, error)
+}
+
+var _ Log = (*store.Store)(nil)
+
+// Observer counts. It is given numbers only (I9).
+type Observer interface {
+	StreamOpened()
+	StreamClosed()
+	// ObserveDelivered counts events that were written to a stream.
+	ObserveDelivered(n int)
+}
+
+// Options configure a Hub. Zero values of the numbers mean their defaults.
+type Options struct {
+	Log      Log
+	Bus      Bus
+	Encoder  Encoder
+	Observer Observer
+	Logger   *slog.Logger
+	// Buffer is how many events may wait for a stream (SSE_BUFFER_SIZE); default 5000.
+	Buffer int
+	// PerUser is how many streams a user may have in this process; default 5.
+	PerUser int
+	// Poll is how often the log is read without a hint; default 250 ms.
+	Poll time.Duration
+	// Heartbeat is the longest silence on a stream; default 15 s.
+	Heartbeat time.Duration
+	// Lifetime is how long a stream lasts; default one hour.
+	Lifetime time.Duration
+	// FrameCache is how many bytes of encoded messages are kept; default 32 MiB.
+	FrameCache int64
+}
+
+// Hub holds the streams of a process.
+type Hub struct {
+	opt   Options
+	cache frameCache
+	large largeWrites
+	// readers and largeReaders are slots; see readMessages.
+	readers, largeReaders chan struct{}
+	wake                  chan struct{}
+	draining              chan struct{}
+	drainOnce             sync.Once
+	// ready is closed when cursors and at are set.
+	ready   chan struct{}
+	cursors *cursors
+
+	mu sync.Mutex
+	// at is the last event that was dispatched.
+	at store.LogCursor
+	// users holds all streams, routes the live ones by what their users are members of.
+	users  map[mls.DID][]*stream
+	routes map[mls.ConvoID]map[*stream]struct{}
+}
+
+// stream is one connection, as the hub sees it.
+type stream struct {
+	user mls.DID
+	// filter is the only conversation that the stream is about, "" for all.
+	filter mls.ConvoID
+	limit  int
+	// wake receives when the queue has something or has overflowed.
+	wake chan struct{}
+
+	// Guarded by Hub.mu. A stream that is not live yet gets no events, but its
+	// user's joins (true) and leaves (false) are noted.
+	live  bool
+	moves map[mls.ConvoID]bool
+	// convos are what the stream is routed by.
+	convos map[mls.ConvoID]struct{}
+
+	mu    sync.Mutex
+	queue ring[*entry]
+	over  bool
+}
+
+// New returns a hub that serves nobody until Run has read the log's end.
+func New(opt Options) *Hub {
+	setDefault(&opt.Buffer, 5000)
+	setDefault(&opt.PerUser, 5)
+	setDefault(&opt.Poll, 250*time.Millisecond)
+	setDefault(&opt.Heartbeat, 15*time.Second)
+	setDefault(&opt.Lifetime, time.Hour)
+	setDefault(&opt.FrameCache, 32<<20)
+	return &Hub{
+		opt:          opt,
+		cache:        frameCache{limit: opt.FrameCache},
+		readers:      make(chan struct{}, maxReaders),
+		largeReaders: make(chan struct{}, maxLargeReaders),
+		wake:         make(chan struct{}, 1),
+		draining:     make(chan struct{}),
+		ready:        make(chan struct{}),
+		users:        map[mls.DID][]*stream{},
+		routes:       map[mls.ConvoID]map[*stream]struct{}{},
+	}
+}
+
+func setDefault[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// Drain ends all streams in order, with infoEvent server-restart, and refuses
+// new ones. It does not wait for them.
+func (h *Hub) Drain() { h.drainOnce.Do(func() { close(h.draining) }) }
+
+// Streams returns how many streams are open.
+func (h *Hub) Streams() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, streams := range h.users {
+		n += len(streams)
+	}
+	return n
+}
+
+// position returns the last event that was dispatched.
+func (h *Hub) position() store.LogCursor {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.at
+}
+
+// register adds a stream for a user, unless the user has too many.
+func (h *Hub) register(user mls.DID, filter mls.ConvoID) (*stream, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.users[user]) >= h.opt.PerUser {
+		return nil, false
+	}
+	s := &stream{user: user, filter: filter, limit: h.opt.Buffer, wake: make(chan struct{}, 1)}
+	h.users[user] = append(h.users[user], s)
+	return s, true
+}
+
+// unregister removes a stream.
+func (h *Hub) unregister(s *stream) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mute(s)
+	rest := slices.DeleteFunc(h.users[s.user], func(t *stream) bool { return t == s })
+	if len(rest) == 0 {
+		delete(h.users, s.user)
+		return
+	}
+	h.users[s.user] = rest
+}
+
+// watch begins to note the moves of the stream's user, and returns from which
+// event on. The stream gets no events until it goes live.
+func (h *Hub) watch(s *stream) store.LogCursor {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mute(s)
+	s.reset()
+	s.moves = map[mls.ConvoID]bool{}
+	return h.at
+}
+
+// golive routes a watching stream by the memberships that its user had when
+// the watch began, corrected by the moves since. The stream gets every event
+// after the place that is returned, and none before. member says whether the
+// user is then in the conversation that the stream is restricted to.
+func (h *Hub) golive(s *stream, convos []store.StreamConvo) (live store.LogCursor, member bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range convos {
+		if _, moved := s.moves[c.ConvoID]; !moved {
+			s.moves[c.ConvoID] = c.Then
+		}
+	}
+	s.live, s.convos = true, make(map[mls.ConvoID]struct{}, len(convos))
+	for convo, member := range s.moves {
+		if member {
+			h.route(s, convo)
+		}
+	}
+	s.moves = nil
+	_, member = s.convos[s.filter]
+	return h.at, member
+}
+
+// route, unroute and mute are called with mu held.
+func (h *Hub) route(s *stream, convo mls.ConvoID) {
+	if s.filter != "" && s.filter != convo {
+		return
+	}
+	s.convos[convo] = struct{}{}
+	streams := h.routes[convo]
+	if streams == nil {
+		streams = map[*stream]struct{}{}
+		h.routes[convo] = streams
+	}
+	streams[s] = struct{}{}
+}
+
+func (h *Hub) unroute(s *stream, convo mls.ConvoID) {
+	delete(s.convos, convo)
+	delete(h.routes[convo], s)
+	if len(h.routes[convo]) == 0 {
+		delete(h.routes, convo)
+	}
+}
+
+func (h *Hub) mute(s *stream) {
+	for convo := range s.convos {
+		h.unroute(s, convo)
+	}
+	s.live, s.moves, s.convos = false, nil, nil
+}
+
+// deliver hands an event to a stream; one that is too slow for it gets no more.
+func (h *Hub) deliver(s *stream, e *entry) {
+	if !s.offer(e) {
+		h.mute(s)
+	}
+}

@@ -1,0 +1,268 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+const (
+	// pageEvents is how many events are read from the log at once.
+	pageEvents = 500
+	// pageBytes is how much ciphertext is read at once, unless a single message is larger.
+	pageBytes = 4 << 20
+	// minRetry and maxRetry bound the pauses while committed events wait for an
+	// open transaction that may put something before them.
+	minRetry = time.Millisecond
+	maxRetry = 32 * time.Millisecond
+	// maxFailPause bounds the pauses while the database is away.
+	maxFailPause = 2 * time.Second
+	// unsettledWarning is how long events may wait before an operator should know.
+	unsettledWarning = 10 * time.Second
+)
+
+// Run reads the log and feeds the streams until ctx ends. It lives through
+// failures of the database: streams stay open and continue where they were.
+func (h *Hub) Run(ctx context.Context) {
+	hints, cancel := h.opt.Bus.Subscribe()
+	defer cancel()
+	if !h.start(ctx) {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	t := tail{h: h}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-hints:
+		case <-h.wake:
+		}
+		timer.Reset(t.step(ctx))
+	}
+}
+
+// start finds the log's end, from which this process follows it.
+func (h *Hub) start(ctx context.Context) bool {
+	for wait := minRetry; ; wait = min(2*wait, maxFailPause) {
+		err := h.open(ctx)
+		if err == nil {
+			close(h.ready)
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log cannot be read", slog.String("fault", fmt.Sprintf("%T", err)))
+		pause(ctx, wait)
+	}
+}
+
+func (h *Hub) open(ctx context.Context) error {
+	state, err := h.opt.Log.StreamLog(ctx)
+	if err != nil {
+		return err
+	}
+	if h.cursors, err = newCursors(state.CursorKey); err != nil {
+		return err
+	}
+	end, err := h.opt.Log.LogEnd(ctx)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.at = end
+	return nil
+}
+
+// tail is what the reading loop remembers between steps.
+type tail struct {
+	h *Hub
+	// failing is the pause after the last failure, 0 when there was none.
+	failing time.Duration
+	// waiting is the pause while events are unsettled, since is when that began.
+	waiting time.Duration
+	since   time.Duration
+	warned  bool
+}
+
+// step reads what the log has and returns when to read again without a hint.
+func (t *tail) step(ctx context.Context) time.Duration {
+	for ctx.Err() == nil {
+		page, err := t.h.opt.Log.ReadLog(ctx, t.h.position(), pageEvents)
+		if err == nil {
+			err = t.h.feed(ctx, page.Entries)
+		}
+		if err != nil {
+			return t.failed(ctx, err)
+		}
+		t.failing = 0
+		switch {
+		case len(page.Entries) == pageEvents:
+			continue
+		case page.Unsettled:
+			return t.unsettled(ctx)
+		}
+		t.waiting, t.since, t.warned = 0, 0, false
+		break
+	}
+	return t.h.opt.Poll
+}
+
+func (t *tail) failed(ctx context.Context, err error) time.Duration {
+	if t.failing == 0 && ctx.Err() == nil {
+		t.h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log cannot be read", slog.String("fault", fmt.Sprintf("%T", err)))
+	}
+	t.failing = min(max(t.h.opt.Poll, 2*t.failing), maxFailPause)
+	return t.failing
+}
+
+// unsettled waits for an open transaction. Whoever commits it gives a hint; one
+// that is rolled back, or that wrote no event, ends in silence.
+func (t *tail) unsettled(ctx context.Context) time.Duration {
+	t.waiting = min(max(minRetry, 2*t.waiting), maxRetry, t.h.opt.Poll)
+	if t.since += t.waiting; t.since > unsettledWarning && !t.warned {
+		t.warned = true
+		t.h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log waits for an open transaction")
+	}
+	return t.waiting
+}
+
+// feed hands events to the streams they are for. It stops at the first event
+// that cannot be read, and what was dispatched before stays so.
+func (h *Hub) feed(ctx context.Context, events []store.LogEntry) error {
+	admins, err := h.adminsFor(ctx, events)
+	if err != nil {
+		return err
+	}
+	for len(events) > 0 {
+		n, messages, err := h.prefetch(ctx, events)
+		if err != nil {
+			return err
+		}
+		h.dispatch(events[:n], messages, admins)
+		events = events[n:]
+	}
+	return nil
+}
+
+// adminsFor looks up who may see the events that are for admins.
+func (h *Hub) adminsFor(ctx context.Context, events []store.LogEntry) (map[mls.ConvoID]map[mls.DID]bool, error) {
+	var convos []mls.ConvoID
+	for i := range events {
+		if events[i].Audience == store.ToAdmins {
+			convos = append(convos, events[i].ConvoID)
+		}
+	}
+	if len(convos) == 0 {
+		return nil, nil //nolint:nilnil // no event asks for it
+	}
+	return h.opt.Log.StreamAdmins(ctx, convos)
+}
+
+// prefetch reads the messages that streams of this process wait for, and
+// returns for how many of the events that suffices. A message without a
+// listener is not read.
+func (h *Hub) prefetch(ctx context.Context, events []store.LogEntry) (n int, messages map[int]*store.Message, err error) {
+	var refs []store.MessageRef
+	var places []int
+	h.mu.Lock()
+	for i := range events {
+		e := &events[i]
+		if e.Kind == store.EventMessage && len(h.routes[e.ConvoID]) > 0 {
+			refs, places = append(refs, store.MessageRef{ConvoID: e.ConvoID, Seq: e.Seq}), append(places, i)
+		}
+	}
+	h.mu.Unlock()
+	if len(refs) == 0 {
+		return len(events), nil, nil
+	}
+	read, err := h.opt.Log.StreamMessages(ctx, refs, pageBytes, true)
+	if err != nil {
+		return 0, nil, err
+	}
+	messages = make(map[int]*store.Message, len(read))
+	for i, m := range read {
+		messages[places[i]] = m
+	}
+	if len(read) < len(refs) {
+		return places[len(read)], messages, nil
+	}
+	return len(events), messages, nil
+}
+
+// dispatch puts events into the queues of streams, in order, and moves the
+// hub's place behind them. Who is a member changes here, exactly where the log
+// says so (I10).
+func (h *Hub) dispatch(events []store.LogEntry, messages map[int]*store.Message, admins map[mls.ConvoID]map[mls.DID]bool) {
+	entries := make([]*entry, len(events))
+	for i, m := range messages {
+		e := &entry{LogEntry: events[i]}
+		h.cache.put(e, h.messageFrame(make([]byte, 0, frameSize(m)), e.Cursor, m))
+		entries[i] = e
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range events {
+		h.dispatchOne(&events[i], entries[i], admins)
+		h.at = events[i].Cursor
+	}
+}
+
+func (h *Hub) dispatchOne(event *store.LogEntry, e *entry, admins map[mls.ConvoID]map[mls.DID]bool) {
+	shared := func() *entry {
+		if e == nil {
+			e = &entry{LogEntry: *event}
+			if event.Kind != store.EventMessage {
+				frame := h.infoFrame(event)
+				e.frame.Store(&frame)
+			}
+		}
+		return e
+	}
+	switch event.Audience {
+	case store.ToUser:
+		for _, s := range h.users[event.AudienceDID] {
+			if s.live && (s.filter == "" || s.filter == event.ConvoID) {
+				h.deliver(s, shared())
+			}
+		}
+	case store.ToAdmins:
+		for s := range h.routes[event.ConvoID] {
+			if s.user != event.AudienceDID && admins[event.ConvoID][s.user] {
+				h.deliver(s, shared())
+			}
+		}
+	case store.ToMembers:
+		if event.Kind == store.EventMemberJoined {
+			h.moved(event, true)
+		}
+		for s := range h.routes[event.ConvoID] {
+			h.deliver(s, shared())
+		}
+		if event.Kind == store.EventMemberLeft {
+			h.moved(event, false)
+		}
+	}
+}
+
+// moved lets the streams of a user into a conversation, or out of it.
+func (h *Hub) moved(event *store.LogEntry, in bool) {
+	for _, s := range h.users[event.User] {
+		switch {
+		case s.moves != nil:
+			s.moves[event.ConvoID] = in
+		case s.live && in:
+			h.route(s, event.ConvoID)
+		case s.live:
+			h.unroute(s, event.ConvoID)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package stream
+
+import (
+	"context"
+	"errors"
+
+	"mls-server/internal/store"
+	"mls-server/lexrt"
+)
+
+const (
+	// rolloverBytes is how much a stream sends that may run through an atproto
+	// proxy, which cuts after 10 MiB; see ADR 12.
+	rolloverBytes = 8<<20 + 512<<10
+	// flushBytes and flushFrames are how much is collected before it is written.
+	flushBytes  = 64 << 10
+	flushFrames = 64
+)
+
+// errEnded says that the stream has come to its end in order.
+var errEnded = errors.New("stream: ended")
+
+// writer sends frames to one client and remembers how far it got.
+type writer struct {
+	h   *Hub
+	out lexrt.EventStream
+	// proxied streams roll over.
+	proxied bool
+	// sent counts bytes, pending ones included.
+	sent int64
+	// at is the last event that was sent or left out on purpose.
+	at store.LogCursor
+	// skip is the last event that a client had already from another server.
+	skip store.LogCursor
+	// told is the position that the client was last given.
+	told    store.LogCursor
+	pending [][]byte
+	bytes   int
+	events  int
+}
+
+// event sends the frame of the event at a place; an empty one is left out.
+func (w *writer) event(e *store.LogEntry, frame []byte) error {
+	if len(frame) == 0 {
+		w.at = e.Cursor
+		return nil
+	}
+	if w.proxied && len(frame) > rolloverBytes-flushBytes {
+		// It can never pass through a proxy, and the stream would never get beyond it.
+		frame = w.h.encodeInfo(e.Cursor, &Info{Kind: InfoCompacted, ConvoID: e.ConvoID})
+	}
+	if w.proxied && w.sent+int64(len(frame)) > rolloverBytes {
+		return w.end(InfoRollover)
+	}
+	w.at, w.told = e.Cursor, e.Cursor
+	w.events++
+	if len(frame) > largeFrame {
+		return w.large(frame)
+	}
+	return w.add(frame)
+}
+
+func (w *writer) add(frame []byte) error {
+	w.pending = append(w.pending, frame)
+	w.bytes += len(frame)
+	w.sent += int64(len(frame))
+	if w.bytes >= flushBytes || len(w.pending) >= flushFrames {
+		return w.flush()
+	}
+	return nil
+}
+
+func (w *writer) flush() error {
+	if len(w.pending) == 0 {
+		return nil
+	}
+	err := w.out.Frames(w.pending...)
+	clear(w.pending)
+	w.pending, w.bytes = w.pending[:0], 0
+	if err != nil {
+		return err
+	}
+	w.h.opt.Observer.ObserveDelivered(w.events)
+	w.events = 0
+	return nil
+}
+
+// large writes a frame piece by piece, each of which has the full time of a write.
+func (w *writer) large(frame []byte) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	write := w.h.large.begin(len(frame))
+	defer w.h.large.end(write)
+	w.sent += int64(len(frame))
+	for len(frame) > 0 {
+		if write.given.Load() {
+			return errEnded // in the middle of a frame, which clients throw away
+		}
+		n := min(pieceBytes, len(frame))
+		if err := w.out.Frames(frame[:n]); err != nil {
+			return err
+		}
+		frame = frame[n:]
+	}
+	return w.flush()
+}
+
+// hold tells the client where to resume, without an event, and that the stream lives.
+func (w *writer) hold(at store.LogCursor) error {
+	frame := make([]byte, 0, 48)
+	frame = append(frame, ": keep-alive\n"...)
+	if at != w.told {
+		w.at, w.told = at, at
+		frame = lexrt.AppendFrame(frame, w.h.cursor(at), "", nil)
+	} else {
+		frame = append(frame, '\n')
+	}
+	w.sent += int64(len(frame))
+	return w.out.Frames(frame)
+}
+
+// end ends the stream in order: what is pending, then an infoEvent with the
+// cursor of the last event.
+func (w *writer) end(kind InfoKind) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if err := w.out.Frames(w.h.encodeInfo(w.at, &Info{Kind: kind})); err != nil {
+		return err
+	}
+	return errEnded
+}
+
+// entries sends events that came live.
+func (w *writer) entries(ctx context.Context, s *stream, entries []*entry) error {
+	for _, e := range entries {
+		if e.Cursor.Compare(w.skip) <= 0 {
+			continue
+		}
+		frame, err := w.h.frameOf(ctx, e)
+		if err != nil {
+			return err
+		}
+		if err := w.event(&e.LogEntry, frame); err != nil {
+			return err
+		}
+		if s.finishedBy(&e.LogEntry) {
+			return w.finish()
+		}
+	}
+	return w.flush()
+}
+
+// finish ends a stream that has nothing more to tell, ever.
+func (w *writer) finish() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	return errEnded
+}
+
+// finishedBy reports whether the event took the user out of the only
+// conversation that the stream is about.
+func (s *stream) finishedBy(e *store.LogEntry) bool {
+	return s.filter != "" && e.Kind == store.EventMemberLeft && e.User == s.user && e.ConvoID == s.filter
+}
