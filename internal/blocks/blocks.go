@@ -15,6 +15,7 @@
 package blocks
 
 import (
+	"context"
 	"time"
 
 	"mls-server/internal/mls"
@@ -54,4 +55,46 @@ type Claim struct {
 	URI lexrt.ATURI
 	// Exists is true when the block is said to be there, false when it is said to be gone.
 	Exists bool
+}
+
+// Pair is a direction between two users: may Blocker block Blocked?
+type Pair struct {
+	Blocker, Blocked mls.DID
+}
+
+// Check says when a pair was looked up. Blocked "" stands for everybody: the
+// whole list of the blocker was read.
+type Check struct {
+	Pair
+	At time.Time
+}
+
+// Cache keeps what sources said. Package store implements it, over the tables
+// bsky_blocks and block_checks.
+type Cache interface {
+	// LoadBlocks returns the kept blocks among dids, and when the pairs among them
+	// and the whole lists of each of them were last looked up.
+	LoadBlocks(ctx context.Context, dids []mls.DID) ([]Block, []Check, error)
+	// SaveBlocks records in one transaction what a look-up found: it writes the
+	// blocks, drops those kept blocks within the checked pairs and lists that were
+	// not found again, and notes the time of the checks.
+	SaveBlocks(ctx context.Context, found Found) error
+}
+
+// Found is what a source said.
+type Found struct {
+	// At is the time of the look-up.
+	At time.Time
+	// Checked are the pairs that were looked up, or the whole lists (Blocked "").
+	Checked []Pair
+	// Blocks are all blocks within Checked.
+	Blocks []Block
+}
+
+// Source finds out who blocks whom.
+type Source interface {
+	// Lookup looks the pairs up. It may look up more than it was asked for. With an
+	// error, Found holds what could be looked up before; what is missing in
+	// Found.Checked is not known.
+	Lookup(ctx context.Context, pairs []Pair) (Found, error)
 }

@@ -1,0 +1,131 @@
+package blocks
+
+import (
+	"context"
+	"errors"
+
+	"mls-server/internal/mls"
+)
+
+// Verify checks a claim at the author's own server and keeps what it learned. It
+// returns mls.ErrBlockNotVerified when the records say otherwise and
+// mls.ErrBlockSourceUnavailable when they cannot be read.
+func (s *Service) Verify(ctx context.Context, c Claim) error {
+	if c.Blocker == c.Blocked {
+		return mls.ErrBlockNotVerified
+	}
+	limited, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	found := Found{At: s.clock.Now(), Checked: []Pair{{c.Blocker, c.Blocked}}}
+	var err error
+	if c.Exists {
+		var b Block
+		if b, err = s.find(limited, c); err == nil {
+			found.Blocks = []Block{b}
+		}
+	} else {
+		err = s.gone(ctx, limited, c)
+	}
+	switch {
+	case err == nil:
+		return s.cache.SaveBlocks(ctx, found)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, errNoRecord):
+		return mls.ErrBlockNotVerified
+	case errors.Is(err, errSource):
+		return mls.ErrBlockSourceUnavailable
+	}
+	return err
+}
+
+// find reads the record of a claimed block, by its name or out of the list.
+func (s *Service) find(ctx context.Context, c Claim) (Block, error) {
+	if c.URI != "" {
+		if !named(c) {
+			return Block{}, errNoRecord
+		}
+		b, err := s.records.read(ctx, c.Blocker, recordKey(c.URI))
+		if err == nil && b.Blocked != c.Blocked {
+			err = errNoRecord
+		}
+		return b, err
+	}
+	return s.scan(ctx, c)
+}
+
+// gone returns nil when no record of the block is left.
+func (s *Service) gone(parent, ctx context.Context, c Claim) error {
+	if c.URI != "" && !named(c) {
+		return errNoRecord
+	}
+	// A block can have been made twice: the record that we know is looked at too.
+	known, err := s.known(parent, c)
+	if err != nil {
+		return err
+	}
+	keys := map[string]struct{}{}
+	if c.URI != "" {
+		keys[recordKey(c.URI)] = struct{}{}
+	}
+	if known != "" {
+		keys[known] = struct{}{}
+	}
+	for key := range keys {
+		if _, err := s.records.read(ctx, c.Blocker, key); err == nil {
+			return errNoRecord // it is still there, or the claim names another block
+		} else if err := ignoreNoRecord(err); err != nil {
+			return err
+		}
+	}
+	if known != "" {
+		return nil
+	}
+	// Nothing ties the named record to the blocked user, so the whole list is read.
+	if _, err := s.scan(ctx, c); err == nil {
+		return errNoRecord
+	} else if err := ignoreNoRecord(err); err != nil {
+		return err
+	}
+	return nil
+}
+
+func ignoreNoRecord(err error) error {
+	if errors.Is(err, errNoRecord) {
+		return nil
+	}
+	return err
+}
+
+// known returns the key of the record that the cache knows, or "".
+func (s *Service) known(ctx context.Context, c Claim) (string, error) {
+	kept, _, err := s.cache.LoadBlocks(ctx, []mls.DID{c.Blocker, c.Blocked})
+	if err != nil {
+		return "", err
+	}
+	for _, b := range kept {
+		if b.Blocker == c.Blocker && b.Blocked == c.Blocked && b.URI.Collection() == collection {
+			return recordKey(b.URI), nil
+		}
+	}
+	return "", nil
+}
+
+// scan looks for the block in the author's list, newest first.
+func (s *Service) scan(ctx context.Context, c Claim) (Block, error) {
+	hit, err := Block{}, errNoRecord
+	if werr := s.records.walk(ctx, c.Blocker, func(b Block) bool {
+		if b.Blocked == c.Blocked {
+			hit, err = b, nil
+		}
+		return err != nil
+	}); werr != nil {
+		return Block{}, werr
+	}
+	return hit, err
+}
+
+// named reports whether the claim's URI can be a block record of the blocker's.
+func named(c Claim) bool {
+	return c.URI.Authority().String() == string(c.Blocker) && c.URI.Collection() == collection && c.URI.RecordKey() != ""
+}
