@@ -64,6 +64,11 @@ export class Api {
     this.#client = new XrpcClient((url, init) => this.#fetch(url, init), lexicons);
   }
 
+  /** Where the service is. */
+  get url() {
+    return this.#service.url;
+  }
+
   /**
    * @param {string} method without the prefix
    * @param {Record<string, unknown>} [params]

@@ -189,22 +189,12 @@ export class Device {
    * @param {{ settle?: boolean }} [options] settle: also do what other members wait for
    */
   async sync(options) {
-    const listed = new Set();
-    for (const view of await this.#list()) {
-      listed.add(view.id);
-      const conversation = this.conversations.get(view.id) ?? new Conversation(this, view);
-      this.conversations.set(view.id, conversation);
-      conversation.gone = false;
-      try {
-        await conversation.sync(view, options);
-      } catch (error) {
-        if (!isError(error, 'NotMember', 'ConvoNotFound')) throw error;
-        conversation.gone = true; // removed since the list was made
-      }
-    }
-    for (const [id, conversation] of this.conversations) {
-      if (!listed.has(id)) conversation.gone = true;
-    }
+    await this.#visit((conversation, view) => conversation.sync(view, options));
+  }
+
+  /** Lists the conversations and joins where a Welcome waits, without reading. */
+  async refresh() {
+    await this.#visit((conversation, view) => conversation.refresh(view));
   }
 
   /**
@@ -235,6 +225,30 @@ export class Device {
   async loseState() {
     this.keys.forgetAll();
     for (const conversation of this.conversations.values()) await conversation.forget();
+  }
+
+  /**
+   * Lists the conversations and does something with each.
+   *
+   * @param {(conversation: Conversation, view: any) => Promise<void>} visit
+   */
+  async #visit(visit) {
+    const listed = new Set();
+    for (const view of await this.#list()) {
+      listed.add(view.id);
+      const conversation = this.conversations.get(view.id) ?? new Conversation(this, view);
+      this.conversations.set(view.id, conversation);
+      conversation.gone = false;
+      try {
+        await visit(conversation, view);
+      } catch (error) {
+        if (!isError(error, 'NotMember', 'ConvoNotFound')) throw error;
+        conversation.gone = true; // removed since the list was made
+      }
+    }
+    for (const [id, conversation] of this.conversations) {
+      if (!listed.has(id)) conversation.gone = true;
+    }
   }
 
   async #list() {

@@ -21,6 +21,12 @@ const TURN = 300;
  * @typedef {{ id: string, seq: number, epoch: number, sender: import('./mls.mjs').Member, text: string }} Received
  */
 
+/**
+ * A messageView, of getMessages or of a stream.
+ *
+ * @typedef {{ id: string, convoId: string, seq: number, epoch: number, ciphertext: Uint8Array }} LogMessage
+ */
+
 /** @typedef {{ requestId: string, kind: string, userDid: string, deviceId?: string }} PendingRequest */
 
 export class Conversation {
@@ -91,6 +97,58 @@ export class Conversation {
         if (this.#isMyTurn(request)) await this.#settle(request);
       }
     });
+  }
+
+  /**
+   * Takes over a newer convoView, and joins if a Welcome waits.
+   *
+   * @param {any} view
+   */
+  refresh(view) {
+    return this.#exclusive(async () => {
+      this.#view = view;
+      if (this.group === undefined) await this.#join();
+    });
+  }
+
+  /**
+   * Takes a message that came over a stream. After a gap the log is read instead.
+   *
+   * @param {LogMessage} message
+   */
+  receive(message) {
+    return this.#exclusive(async () => {
+      if (this.group === undefined || message.seq <= this.#lastSeq) return;
+      if (this.#lastSeq === 0 || message.seq === this.#lastSeq + 1) await this.#take(message);
+      else await this.#read();
+    });
+  }
+
+  /**
+   * Settles a request if it is still open. See turn for who should do so, and when.
+   *
+   * @param {string} requestId
+   */
+  settle(requestId) {
+    return this.#exclusive(async () => {
+      const request = this.requests.find((r) => r.requestId === requestId);
+      if (request !== undefined && this.group !== undefined) await this.#settle(request);
+    });
+  }
+
+  /**
+   * When this device should settle a request: the user's own devices at once, then the others by leaf, each a little later, so
+   * that they do not all commit at the same time.
+   *
+   * @param {{ userDid?: string, deviceId?: string }} request
+   * @returns {number | undefined} in milliseconds after the request became known; undefined for never
+   */
+  turn({ userDid, deviceId }) {
+    const { group } = this;
+    if (group === undefined || deviceId === this.#device.id || group.leavesToRemove.includes(group.ownLeaf)) return undefined;
+    if (userDid === this.#device.did) return 0;
+    const others = group.members().filter((member) => member.did !== userDid);
+    return TURN * (1 + others.findIndex((member) => member.leaf === group.ownLeaf));
   }
 
   /**
@@ -271,15 +329,15 @@ export class Conversation {
         ...(this.#since === undefined ? {} : { sinceMessage: this.#since }),
       });
       for (const message of page.messages) await this.#take(message);
-      this.#since = page.cursor ?? page.messages.at(-1)?.id ?? this.#since;
       if (page.cursor === undefined) return;
     }
   }
 
-  /** @param {{ id: string, seq: number, epoch: number, ciphertext: Uint8Array }} message */
+  /** @param {LogMessage} message */
   async #take({ id, seq, epoch, ciphertext }) {
     if (this.#lastSeq !== 0 && seq !== this.#lastSeq + 1) throw new Error(`seq ${seq} follows ${this.#lastSeq}`);
     this.#lastSeq = seq;
+    this.#since = id;
     if (this.#sent.delete(id)) return;
     if (epoch < this.#group.joinEpoch) {
       this.unreadable.push({ id, epoch, why: 'from before this device joined' });
@@ -398,20 +456,12 @@ export class Conversation {
     }
   }
 
-  /**
-   * Whether it is this device's turn to settle a request: the user's own devices at once, then the others by leaf, each a
-   * little later, so that they do not all commit at the same time.
-   *
-   * @param {PendingRequest} request
-   */
-  #isMyTurn({ requestId, userDid, deviceId }) {
-    const group = this.#group;
-    if (deviceId === this.#device.id || group.leavesToRemove.includes(group.ownLeaf)) return false;
-    const first = this.#seen.get(requestId) ?? Date.now();
-    this.#seen.set(requestId, first);
-    const others = group.members().filter((member) => member.did !== userDid);
-    const rank = userDid === this.#device.did ? 0 : 1 + others.findIndex((member) => member.leaf === group.ownLeaf);
-    return Date.now() - first >= rank * TURN;
+  /** @param {PendingRequest} request */
+  #isMyTurn(request) {
+    const turn = this.turn(request);
+    const first = this.#seen.get(request.requestId) ?? Date.now();
+    this.#seen.set(request.requestId, first);
+    return turn !== undefined && Date.now() - first >= turn;
   }
 
   /**

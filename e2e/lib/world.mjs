@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { Api } from './api.mjs';
 import { Canary } from './canary.mjs';
 import { User } from './client.mjs';
+import { Follower } from './follower.mjs';
 import { Identity } from './identity.mjs';
 import { loadLexicons } from './lexicons.mjs';
 import { Directory } from './plc.mjs';
@@ -15,6 +16,8 @@ export class World {
   #polls = new AbortController();
   /** @type {Promise<void>[]} */
   #polling = [];
+  /** @type {Follower[]} */
+  #followers = [];
 
   /**
    * @param {Directory} directory
@@ -67,12 +70,25 @@ export class World {
   }
 
   /**
+   * Lets a device follow the event stream until the world ends.
+   *
+   * @param {import('./client.mjs').Device} device
+   * @returns {Promise<Follower>}
+   */
+  async follow(device) {
+    const follower = new Follower(device, this.#lexicons);
+    this.#followers.push(follower);
+    await follower.start();
+    return follower;
+  }
+
+  /**
    * Ends everything and checks that nobody can be recognised in the server's log and metrics.
    */
   async stop() {
     try {
       this.#polls.abort();
-      await Promise.all(this.#polling);
+      await Promise.all([...this.#polling, ...this.#followers.map((follower) => follower.stop())]);
       const metrics = await this.server.metrics();
       await this.server.stop();
       assert.ok(this.canary.size > 0, 'the canary has nothing to look for');
