@@ -196,8 +196,7 @@ func suiteOf(p *mls.PublicMessage) mls.CipherSuite {
 
 func (r *report) fail(err error) *report {
 	r.Error = &errorView{Name: mls.CodeOf(err).String()}
-	var wire *mls.WireError
-	if errors.As(err, &wire) {
+	if wire, found := errors.AsType[*mls.WireError](err); found {
 		r.Error.Offset = &wire.Offset
 	}
 	return r

@@ -89,7 +89,7 @@ func TestGoldens(t *testing.T) {
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
-		require.NoError(t, os.WriteFile(file, []byte(got), 0o600))
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
@@ -126,7 +126,10 @@ func TestInputForms(t *testing.T) {
 	for padding, in := range map[string][]byte{
 		"direct": mlstest.PadDirect(g.Application(10), 0), "prefixed": mlstest.PadPrefixed(g.Application(10), 0),
 	} {
-		var report struct{ Padding, Format string }
+		var report struct {
+			Padding string `json:"padding"`
+			Format  string `json:"format"`
+		}
 		got := run(t, in, false)
 		require.NoError(t, json.Unmarshal([]byte(got.stdout), &report))
 		assert.Equal(t, padding, report.Padding)

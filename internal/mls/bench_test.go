@@ -10,7 +10,7 @@ import (
 	"mls-server/internal/mlstest"
 )
 
-func TestPrivateMessageHeaderAllocatesOnce(t *testing.T) {
+func TestPrivateMessageHeaderAllocatesOnce(t *testing.T) { //nolint:paralleltest // counts the allocations of the whole process
 	raw := mlstest.NewGroup(1).Application(400)
 	n := testing.AllocsPerRun(100, func() {
 		if _, err := mls.ParseMessage(raw); err != nil {

@@ -12,6 +12,8 @@ import (
 type Code uint8 //nolint:errname // like syscall.Errno, a code that can also be returned
 
 // The codes. Zero is no code.
+//
+//nolint:errname // a code is first of all a name; being an error lets errors.Is take it
 const (
 	_ Code = iota
 	// CodeBadEncoding: the text is not base64.
@@ -213,9 +215,6 @@ func (e *WireError) Unwrap() error { return e.Code }
 
 // CodeOf returns the code that err carries, 0 when it carries none.
 func CodeOf(err error) Code {
-	var c Code
-	if errors.As(err, &c) {
-		return c
-	}
-	return 0
+	c, _ := errors.AsType[Code](err)
+	return c
 }

@@ -199,7 +199,7 @@ func TestCodesAreStable(t *testing.T) {
 	t.Parallel()
 	names := map[string]bool{}
 	for _, c := range mls.Codes() {
-		assert.Regexp(t, regexp.MustCompile(`^[A-Z][A-Za-z]+$`), c.String())
+		assert.Regexp(t, `^[A-Z][A-Za-z]+$`, c.String())
 		assert.False(t, names[c.String()], c)
 		names[c.String()] = true
 		require.ErrorIs(t, &mls.WireError{Code: c}, c)
@@ -208,7 +208,7 @@ func TestCodesAreStable(t *testing.T) {
 	assert.Equal(t, mls.Code(0), mls.CodeOf(errors.New("another")))
 	assert.Equal(t, "Code(0)", mls.Code(0).String())
 	// The names that are promised to clients.
-	for _, n := range strings.Fields(`Truncated TrailingBytes LengthNotMinimal LengthPrefix BadOptional UnsupportedVersion
+	for n := range strings.FieldsSeq(`Truncated TrailingBytes LengthNotMinimal LengthPrefix BadOptional UnsupportedVersion
 		UnsupportedWireFormat WireFormatMismatch UnsupportedSuite UnsupportedCredential UnsupportedProposal DuplicateExtension
 		BadLeafSource BadKeySize BadPoint CompressedPoint InitKeyReused InitKeyEqualsEncryptionKey LifetimeTooLong NotYetValid
 		Expired CapabilityMissing IdentityMismatch LeafSignature KeyPackageSignature GroupInfoSignature TreeHash WrongGroup
@@ -226,12 +226,12 @@ func TestErrorsUnwrapToTheirNames(t *testing.T) {
 	require.ErrorIs(t, &mls.InvalidAssetError{}, mls.ErrInvalidAsset)
 	limit := &mls.RateLimitError{RetryAfter: 1500 * time.Millisecond}
 	require.ErrorIs(t, limit, mls.ErrRateLimitExceeded)
-	assert.EqualError(t, limit, "rate limit exceeded: retry in 2 s")
-	assert.EqualError(t, &mls.RateLimitError{}, "rate limit exceeded: retry in 1 s")
-	assert.EqualError(t, &mls.InvalidAssetError{Problem: "p"}, "invalid asset: p")
-	assert.EqualError(t, &mls.InvalidCommitError{Code: mls.CodeWrongGroup}, "invalid commit: WrongGroup")
-	assert.EqualError(t, &mls.InvalidWelcomeError{Code: mls.CodeTruncated}, "invalid Welcome: Truncated")
-	assert.EqualError(t, &mls.WireError{Code: mls.CodeTruncated, Offset: 3}, "mls: Truncated at byte 3")
+	require.EqualError(t, limit, "rate limit exceeded: retry in 2 s")
+	require.EqualError(t, &mls.RateLimitError{}, "rate limit exceeded: retry in 1 s")
+	require.EqualError(t, &mls.InvalidAssetError{Problem: "p"}, "invalid asset: p")
+	require.EqualError(t, &mls.InvalidCommitError{Code: mls.CodeWrongGroup}, "invalid commit: WrongGroup")
+	require.EqualError(t, &mls.InvalidWelcomeError{Code: mls.CodeTruncated}, "invalid Welcome: Truncated")
+	require.EqualError(t, &mls.WireError{Code: mls.CodeTruncated, Offset: 3}, "mls: Truncated at byte 3")
 }
 
 // TestPackageTouchesNothing: the package does no I/O, logs nothing, reads no clock and imports nothing of ours.

@@ -104,7 +104,7 @@ var (
 	ErrBlockSourceUnavailable = errors.New("the block source is unavailable")
 )
 
-// EpochMismatchError: a request or message was made for another epoch than the
+// EpochMismatchError says that a request or message was made for another epoch than the
 // conversation is in. It unwraps to ErrEpochMismatch.
 type EpochMismatchError struct {
 	// Have is the epoch of the request or message.
@@ -181,7 +181,7 @@ func (e *InvalidAssetError) Error() string { return "invalid asset: " + e.Proble
 // Unwrap returns ErrInvalidAsset.
 func (e *InvalidAssetError) Unwrap() error { return ErrInvalidAsset }
 
-// RateLimitError: a domain limit is used up (a rejoin, a claim, a report). It
+// RateLimitError says that a domain limit is used up (a rejoin, a claim, a report). It
 // unwraps to ErrRateLimitExceeded.
 type RateLimitError struct {
 	// RetryAfter is when it is worth asking again, at least a second.

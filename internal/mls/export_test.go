@@ -1,5 +1,7 @@
 package mls
 
+import "slices"
+
 // What the vector tests need of the inside.
 
 func RefHashForTest(s CipherSuite, label string, value []byte) []byte {
@@ -13,7 +15,7 @@ func VerifyWithLabelForTest(s CipherSuite, key, sig []byte, label string, conten
 // LengthForTest reads a vector's length without asking for its bytes.
 func LengthForTest(header []byte, have int) (int, error) {
 	var f failure
-	r := newReader(append(header[:len(header):len(header)], make([]byte, have)...), &f)
+	r := newReader(append(slices.Clip(header), make([]byte, have)...), &f)
 	n := r.length()
 	return n, r.err()
 }

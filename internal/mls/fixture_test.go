@@ -114,7 +114,7 @@ func fixtures(tb testing.TB) *fixtureFile {
 	raw, err := os.ReadFile("testdata/mls-fixtures.json")
 	require.NoError(tb, err)
 	var f fixtureFile
-	require.NoError(tb, json.Unmarshal(raw, &f))
+	require.NoError(tb, json.Unmarshal(raw, &f)) //nolint:musttag // names that differ in case only need no tag
 	require.NotEmpty(tb, f.KeyPackages)
 	return &f
 }

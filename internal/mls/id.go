@@ -45,7 +45,7 @@ func NewConvoID(now time.Time) ConvoID {
 	var b [8]byte
 	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
 	r := binary.BigEndian.Uint64(b[:])
-	micros := now.Truncate(idGrain).UnixMicro() + int64(r>>10%uint64(idGrain/time.Microsecond)) //nolint:gosec // below 2^21
+	micros := now.Truncate(idGrain).UnixMicro() + int64(r>>10%uint64(idGrain/time.Microsecond))
 	return ConvoID(syntax.NewTID(micros, uint(r&0x3ff)))
 }
 
@@ -108,7 +108,7 @@ func NewMessageID(now time.Time) MessageID {
 	var id ulid.ULID
 	rand.Read(id[:])
 	// A time outside of the 48 bits would be a clock in the year 10889 or before 1970.
-	_ = id.SetTime(uint64(now.Truncate(idGrain).UnixMilli())) //nolint:gosec // see above
+	_ = id.SetTime(uint64(now.Truncate(idGrain).UnixMilli()))
 	return MessageID(id.String())
 }
 

@@ -42,8 +42,8 @@ func UnwrapPadding(b []byte) (*Message, Padding) {
 	if len(b) < 4 {
 		return nil, PaddingOpaque
 	}
-	n := uint64(binary.BigEndian.Uint32(b))
-	if n > uint64(len(b)-4) || !allZero(b[4+n:]) {
+	n := int64(binary.BigEndian.Uint32(b))
+	if n > int64(len(b)-4) || !allZero(b[4+n:]) {
 		return nil, PaddingOpaque
 	}
 	m, err := ParseMessage(b[4 : 4+n : 4+n])

@@ -112,13 +112,13 @@ func (p *KeyPackagePolicy) checkKeys(k *KeyPackage) Code {
 func (p *KeyPackagePolicy) checkLifetime(l *LeafNode, at time.Time) Code {
 	now, skew := at.Unix(), int64(p.ClockSkew/time.Second)
 	// Seconds beyond 63 bits only make sense as "for ever", which the maximum refuses.
-	after := int64(min(l.NotAfter, math.MaxInt64)) //nolint:gosec // bounded by min
+	after := int64(min(l.NotAfter, math.MaxInt64))
 	switch {
 	case l.NotAfter < l.NotBefore:
 		return CodeBadLifetime
 	case l.NotAfter-l.NotBefore > uint64(p.MaxLifetime/time.Second): //nolint:gosec // a positive duration
 		return CodeLifetimeTooLong
-	case l.NotBefore > uint64(max(now+skew, 0)): //nolint:gosec // not negative
+	case l.NotBefore > uint64(max(now+skew, 0)):
 		return CodeNotYetValid
 	case after < now-skew:
 		return CodeExpired
@@ -151,5 +151,5 @@ func (l *LeafNode) NotBeforeTime() time.Time { return unixTime(l.NotBefore) }
 
 func unixTime(s uint64) time.Time {
 	const endOf9999 = 253402300799
-	return time.Unix(int64(min(s, endOf9999)), 0).UTC() //nolint:gosec // bounded by min
+	return time.Unix(int64(min(s, endOf9999)), 0).UTC()
 }

@@ -1,8 +1,9 @@
 package mls
 
 const (
-	// MinPaddedSize and MaxPaddedSize bound the size of a message's ciphertext, in bytes.
+	// MinPaddedSize is the smallest size of a message's ciphertext, in bytes.
 	MinPaddedSize = 512
+	// MaxPaddedSize is the largest size of a message's ciphertext, in bytes: 10 MiB.
 	MaxPaddedSize = 10 << 20
 	// paddedStep is the size above which padded sizes are multiples of it.
 	paddedStep = 8192

@@ -8,8 +8,8 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/binary"
 	"hash"
-	"io"
 
 	"github.com/cloudflare/circl/sign/ed448"
 )
@@ -44,19 +44,20 @@ func (s CipherSuite) spec() suiteSpec {
 
 func (s CipherSuite) newHash() hash.Hash { return s.spec().hash() }
 
-// appendLength appends the length of a vector of n bytes in its shortest form.
+// appendLength appends the length of a vector of n bytes, below 2^30, in its shortest form.
 func appendLength(dst []byte, n int) []byte {
-	switch {
-	case n < 1<<6:
-		return append(dst, byte(n))
-	case n < 1<<14:
-		return append(dst, 0x40|byte(n>>8), byte(n))
+	switch v := uint32(n); { //nolint:gosec // an object as large was refused long before
+	case v < 1<<6:
+		return append(dst, uint8(v))
+	case v < 1<<14:
+		return binary.BigEndian.AppendUint16(dst, 0x4000|uint16(v))
+	default:
+		return binary.BigEndian.AppendUint32(dst, 0x80000000|v)
 	}
-	return append(dst, 0x80|byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 }
 
-// writeVector writes v with its length to a hash, which never fails.
-func writeVector(h io.Writer, v []byte) {
+// writeVector writes v with its length to a hash.
+func writeVector(h hash.Hash, v []byte) {
 	var head [4]byte
 	h.Write(appendLength(head[:0], len(v)))
 	h.Write(v)

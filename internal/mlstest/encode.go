@@ -91,8 +91,9 @@ func newKey(suite mls.CipherSuite) (crypto.Signer, []byte) {
 			panic(err)
 		}
 		return key, pub
+	default:
+		panic("mlstest: suites 1, 2 and 3 only")
 	}
-	panic("mlstest: suites 1, 2 and 3 only")
 }
 
 // newKEMKey makes a public HPKE key of the suite; nobody has its private half.
