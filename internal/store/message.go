@@ -77,6 +77,7 @@ func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, erro
 		case err != nil:
 			return SendResult{}, fail("send message", err)
 		case row.Sent > 0:
+			s.committed()
 			return SendResult{ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.Sent), Epoch: p.Epoch, ReceivedAt: arg.ReceivedAt}, nil
 		}
 		result, err := unsent(row, hash[:], p)

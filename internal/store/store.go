@@ -35,6 +35,9 @@ type Config struct {
 	Observer QueryObserver
 	// Clock times statements; nil means clock.System.
 	Clock clock.Clock
+	// Committed, when not nil, is called after each commit that may have written
+	// events: the hint for those who read the log. It must not block.
+	Committed func()
 }
 
 const (
@@ -47,9 +50,10 @@ const (
 // Store is the database. It is safe for concurrent use.
 type Store struct {
 	reader
-	pool     *pgxpool.Pool
-	observer QueryObserver
-	clock    clock.Clock
+	pool      *pgxpool.Pool
+	observer  QueryObserver
+	clock     clock.Clock
+	committed func()
 }
 
 // reader is the reads that both a Store and a Tx have.
@@ -64,12 +68,15 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errBadURL // pgx's own error repeats parts of the URL, which holds a password
 	}
-	s := &Store{observer: cfg.Observer, clock: cfg.Clock}
+	s := &Store{observer: cfg.Observer, clock: cfg.Clock, committed: cfg.Committed}
 	if s.observer == nil {
 		s.observer = noObserver{}
 	}
 	if s.clock == nil {
 		s.clock = clock.System
+	}
+	if s.committed == nil {
+		s.committed = func() {}
 	}
 	config.MaxConns = orDefault(cfg.MaxConns, defaultMaxConns)
 	config.MinConns = cfg.MinConns

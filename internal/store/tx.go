@@ -61,6 +61,7 @@ func (s *Store) inTxOnce(ctx context.Context, fn func(tx *Tx) error) error {
 	if err := begun.Commit(ctx); err != nil {
 		return fail("commit", err)
 	}
+	s.committed()
 	for _, do := range tx.afterCommit {
 		do()
 	}
