@@ -45,9 +45,12 @@ func (StreamEncoder) Message(cursor string, m *store.Message) (name string, data
 // Info implements stream.Encoder.
 func (StreamEncoder) Info(cursor string, i *stream.Info) (name string, data lexrt.Response) {
 	kind := mlsapi.StreamConvoEventsInfoEventKind(i.Kind)
-	return "infoEvent", &mlsapi.StreamConvoEventsEventWrapper{Event: &mlsapi.StreamConvoEventsInfoEvent{
+	event := &mlsapi.StreamConvoEventsInfoEvent{
 		Cursor: cursor, Info: i.Text, Kind: &kind,
-		ConvoID: optional(i.ConvoID), UserDID: optional[lexrt.DID](i.User), DeviceID: optional(i.Device),
-		RequestID: optional(i.Request), Epoch: (*int64)(i.Epoch),
-	}}
+		ConvoID: optional(i.ConvoID), DeviceID: optional(i.Device), RequestID: optional(i.Request), Epoch: (*int64)(i.Epoch),
+	}
+	if i.User != "" {
+		event.UserDID = &i.User
+	}
+	return "infoEvent", &mlsapi.StreamConvoEventsEventWrapper{Event: event}
 }

@@ -98,8 +98,8 @@ type stream struct {
 	over  bool
 }
 
-// New returns a hub that serves nobody until Run has read the log's end.
-func New(opt Options) *Hub {
+// NewHub returns a hub that serves nobody until Run has read the log's end.
+func NewHub(opt Options) *Hub {
 	setDefault(&opt.Buffer, 5000)
 	setDefault(&opt.PerUser, 5)
 	setDefault(&opt.Poll, 250*time.Millisecond)

@@ -25,13 +25,14 @@ const (
 	unsettledWarning = 10 * time.Second
 )
 
-// Run reads the log and feeds the streams until ctx ends. It lives through
-// failures of the database: streams stay open and continue where they were.
-func (h *Hub) Run(ctx context.Context) {
+// Run reads the log and feeds the streams until ctx ends, and then returns
+// nil. It lives through failures of the database: streams stay open and
+// continue where they were.
+func (h *Hub) Run(ctx context.Context) error {
 	hints, cancel := h.opt.Bus.Subscribe()
 	defer cancel()
 	if !h.start(ctx) {
-		return
+		return nil
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -39,7 +40,7 @@ func (h *Hub) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-timer.C:
 		case <-hints:
 		case <-h.wake:
