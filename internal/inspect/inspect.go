@@ -37,7 +37,7 @@ holds it as it is, or as base64 (standard or URL alphabet, padded or not).
   --json      print JSON; the default unless the output is a terminal
 
 Exit code 0: valid as far as can be seen. 1: malformed or invalid, with the error's
-name. 2: wrong usage.
+name. 2: wrong usage, or nothing to read.
 `
 
 // options are the command's arguments.

@@ -21,7 +21,11 @@
 //	errors     ErrX (one for each name of the contract) EpochMismatchError InvalidKeyPackageError
 //	           InvalidCommitError InvalidWelcomeError InvalidAssetError RateLimitError
 //	           Code WireError CodeOf
-//	parsing    ParseMessage ParseKeyPackage ParseWelcome ParseRatchetTree UnwrapPadding
-//	checking   KeyPackagePolicy (Validate) KeyPackage.Ref GroupInfo.Verify PublicMessage.Verify
-//	workflows  ReadKeyPackage ReadWelcome ReadCommit ReadProposal ReadSend
+//	parsing    ParseMessage ParseKeyPackage ParseWelcome ParseRatchetTree ParseGroupContext UnwrapPadding
+//	checking   KeyPackagePolicy.Validate KeyPackage.Verify LeafNode.Verify RatchetTree.Verify GroupInfo.Verify
+//	           PublicMessage.Verify KeyPackage.Ref PublicMessage.ProposalRef SplitIdentity
+//	workflows  KeyPackagePolicy.Read and ReadText (PublishedKeyPackage), ReadWelcome (WelcomeView),
+//	           ReadCommit and ReadProposal (GroupState, Handshake, Handshake.CheckWelcome), ReadSend (Sent)
+//
+// The functions that read for a workflow return domain errors; parsers and checks return a *WireError.
 package mls
