@@ -17,9 +17,24 @@ func AppendName(dst []byte, quoted string) []byte {
 
 // AppendString appends a JSON string. Invalid UTF-8 is replaced by U+FFFD.
 func AppendString[T ~string](dst []byte, v *T) []byte {
+	if plain(string(*v)) {
+		dst = append(dst, '"')
+		dst = append(dst, *v...)
+		return append(dst, '"')
+	}
 	// The only error is that of invalid UTF-8, and the text is complete all the same.
 	dst, _ = jsontext.AppendQuote(dst, string(*v))
 	return dst
+}
+
+// plain reports whether s is its own JSON text: printable ASCII without quotes and backslashes.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // AppendInt appends an integer.

@@ -1,0 +1,241 @@
+package lexrt_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"testing"
+
+	"mls-server/lexrt"
+)
+
+func issues(t *testing.T, err error) []lexrt.Issue {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	var invalid *lexrt.InvalidError
+	if !errors.As(err, &invalid) {
+		t.Fatalf("%v is no InvalidError", err)
+	}
+	return invalid.Issues
+}
+
+func TestBytesInput(t *testing.T) {
+	t.Parallel()
+	raw := make([]byte, 1000)
+	for i := range raw {
+		raw[i] = byte(i * 151)
+	}
+	for n := range len(raw) {
+		for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+			text := enc.EncodeToString(raw[:n])
+			for _, src := range []string{`{"$bytes":"` + text + `"}`, ` { "$bytes" : "` + strings.ReplaceAll(text, "/", `\/`) + `" }`, `"` + text + `"`} {
+				var got []byte
+				d := lexrt.NewDecoder([]byte(src))
+				lexrt.DecodeBytes(d, &got, nil)
+				if err := d.Done("x"); err != nil || string(got) != string(raw[:n]) || got == nil {
+					t.Fatalf("%d bytes: %v", n, err)
+				}
+			}
+		}
+	}
+}
+
+func TestBytesRefused(t *testing.T) {
+	t.Parallel()
+	for _, src := range []string{
+		`"a"`, `"YQ="`, `"YQ==="`, `"Y Q"`, `"YW\nFh"`, `"YW FhYQ"`, `"Y-+v"`, `"YR"`, `"YWG"`, `"=="`, `"é"`, `{}`, `{"$bytes":1}`, `{"$bytes":"YQ","x":1}`,
+		`{"$bytes":"YQ","$bytes":"YQ"}`, `null`, `[1]`, `"YQ" 1`, `{"$bytes":"` + strings.Repeat("A", 100) + `\u0020"}`,
+		`"` + strings.Repeat("A", 400) + `\n` + strings.Repeat("A", 399) + `"`,
+	} {
+		var got []byte
+		d := lexrt.NewDecoder([]byte(src))
+		lexrt.DecodeBytes(d, &got, nil)
+		if err := d.Done("x"); err == nil {
+			t.Errorf("accepted %s as %x", src, got)
+		}
+	}
+}
+
+func TestBytesLengthBeforeDecoding(t *testing.T) {
+	t.Parallel()
+	var got []byte
+	d := lexrt.NewDecoder([]byte(`"` + strings.Repeat("!", 4000) + `"`))
+	lexrt.DecodeBytes(d, &got, &lexrt.BytesRule{MaxLen: 10})
+	if is := issues(t, d.Done("x")); len(is) != 1 || is[0].Rule != "maxLength" {
+		t.Error(is)
+	}
+}
+
+// FuzzBytes compares the fast base64 path with the standard library.
+func FuzzBytes(f *testing.F) {
+	f.Add("YWJj")
+	f.Add(strings.Repeat("Zm9v", 40) + "-_")
+	f.Fuzz(func(t *testing.T, s string) {
+		src, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		d := lexrt.NewDecoder(src)
+		lexrt.DecodeBytes(d, &got, nil)
+		gotErr := d.Done("x")
+		enc := base64.RawStdEncoding
+		if strings.ContainsAny(s, "-_") {
+			enc = base64.RawURLEncoding
+		}
+		trimmed := s
+		if strings.HasSuffix(s, "=") {
+			if len(s)%4 != 0 {
+				trimmed = "!"
+			} else {
+				trimmed = strings.TrimSuffix(strings.TrimSuffix(s, "="), "=")
+			}
+		}
+		want, wantErr := enc.Strict().DecodeString(trimmed)
+		if strings.ContainsAny(s, "\r\n") {
+			wantErr = errors.New("line break")
+		}
+		if (gotErr == nil) != (wantErr == nil) || gotErr == nil && string(got) != string(want) {
+			t.Fatalf("%q: got %x %v, want %x %v", s, got, gotErr, want, wantErr)
+		}
+	})
+}
+
+func TestStrictJSON(t *testing.T) {
+	t.Parallel()
+	for src, problem := range map[string]string{
+		`{"a":1,"a":2}`:        "/a is a duplicate member",
+		"{\"a\":\"\xff\"}":     "is not valid JSON",
+		`{"a":1} {}`:           "must not be followed by more data",
+		`{"a":1`:               "ends too early",
+		``:                     "ends too early",
+		`{"b":{"c":1,"c":2}}`:  "/b/c is a duplicate member",
+		`{"a":1.0}`:            "/a must be an integer",
+		`{"a":-0}`:             "/a must be an integer",
+		`{"a":1e2}`:            "/a must be an integer",
+		`[]`:                   "must be an object",
+		`{"a":"secret-value"}`: "/a must be an integer",
+	} {
+		d := lexrt.NewDecoder([]byte(src))
+		var n int64
+		if d.Object() {
+			for d.Next() {
+				if string(d.Name()) == "a" {
+					lexrt.DecodeInt(d, &n, nil)
+				} else {
+					d.Skip()
+				}
+			}
+		}
+		err := d.Done("body")
+		if err == nil || !strings.Contains(err.Error(), problem) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v, want %q", src, err, problem)
+		}
+	}
+}
+
+func TestIssuesAreBounded(t *testing.T) {
+	t.Parallel()
+	src := "[" + strings.TrimSuffix(strings.Repeat("true,", 10000), ",") + "]"
+	d := lexrt.NewDecoder([]byte(src))
+	var out []string
+	lexrt.DecodeArray(d, &out, nil, func(v *string, d *lexrt.Decoder) { lexrt.DecodeString(d, v, nil) })
+	if n := len(issues(t, d.Done("x"))); n != 100 {
+		t.Errorf("%d issues", n)
+	}
+}
+
+func TestParams(t *testing.T) {
+	t.Parallel()
+	d := lexrt.NewParamDecoder(url.Values{"n": {"1", "2"}, "i": {"01"}, "b": {"True"}, "l": {"a", "bb", "\xff"}})
+	var i int64
+	var b bool
+	var l []string
+	if _, ok := d.One("n", true); ok {
+		t.Error("a scalar was given twice")
+	}
+	if s, ok := d.One("i", true); ok {
+		lexrt.ParamInt(&d, s, &i, nil)
+	}
+	if s, ok := d.One("b", true); ok {
+		lexrt.ParamBool(&d, s, &b, nil)
+	}
+	d.One("none", true)
+	lexrt.ParamArray(&d, "l", true, &l, nil, func(d *lexrt.ParamDecoder, s string, v *string) {
+		lexrt.ParamString(d, s, v, &lexrt.StringRule{MaxLen: 1})
+	})
+	want := []string{"/n type", "/i type", "/b type", "/none required", "/l/1 maxLength", "/l/2 type"}
+	var got []string
+	for _, is := range issues(t, d.Done()) {
+		got = append(got, is.Pointer+" "+is.Rule)
+	}
+	if strings.Join(got, ",") != strings.Join(want, ",") {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestGraphemes(t *testing.T) {
+	t.Parallel()
+	r := lexrt.StringRule{MinGraphemes: 2, MaxGraphemes: 3}
+	for s, ok := range map[string]bool{
+		"": false, "a": false, "ab": true, "abc": true, "abcd": false, "🏳️‍🌈": false, "🏳️‍🌈🏳️‍🌈": true, "e\u0301e\u0301e\u0301": true, "🏳️‍🌈🏳️‍🌈🏳️‍🌈🏳️‍🌈": false,
+	} {
+		if got := r.Problem(s) == ""; got != ok {
+			t.Errorf("%q: %v", s, got)
+		}
+	}
+}
+
+func TestCID(t *testing.T) {
+	t.Parallel()
+	const good = "bafyreiclp443lavogvhj3d2ob2cxbfuscni2k5jk7bebjzg7khl3esabwq"
+	if _, err := lexrt.ParseCID(good); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"", "x", good[:58], good + "a", "B" + good[1:], "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG", strings.ToUpper(good)} {
+		if _, err := lexrt.ParseCID(bad); err == nil {
+			t.Errorf("accepted %q", bad)
+		}
+	}
+}
+
+func TestOptNull(t *testing.T) {
+	t.Parallel()
+	var o lexrt.OptNull[int]
+	if !o.IsAbsent() || o.IsNull() || o.Get() != nil {
+		t.Error("the zero value must be absent")
+	}
+	*o.Set() = 3
+	if o.IsAbsent() || o.IsNull() || *o.Get() != 3 {
+		t.Error("Set")
+	}
+	o.SetNull()
+	if o.IsAbsent() || !o.IsNull() || o.Get() != nil {
+		t.Error("SetNull")
+	}
+	if n, s := lexrt.Null[int](), lexrt.Some(4); !n.IsNull() || *s.Get() != 4 {
+		t.Error("constructors")
+	}
+}
+
+func TestErrorsCompareByName(t *testing.T) {
+	t.Parallel()
+	a, b := &lexrt.Error{Name: "A", Status: 400, Message: "x"}, &lexrt.Error{Name: "A"}
+	if !errors.Is(a, b) || errors.Is(a, &lexrt.Error{Name: "B"}) || a.Error() != "A: x" || b.Error() != "A" {
+		t.Error("names decide")
+	}
+}
+
+func TestAppendString(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"", "abc", "a\"b\\c\n\x00\x7f\u2028é🎉", "a\xffb"} {
+		var back string
+		if err := json.Unmarshal(lexrt.AppendString(nil, &s), &back); err != nil || back != strings.ToValidUTF8(s, "\uFFFD") {
+			t.Errorf("%q: %q %v", s, back, err)
+		}
+	}
+}
