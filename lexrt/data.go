@@ -1,6 +1,7 @@
 package lexrt
 
 import (
+	"bytes"
 	"encoding/base32"
 	"errors"
 	"strconv"
@@ -117,36 +118,106 @@ func checkUnknown(raw []byte) string {
 }
 
 // checkObject says where a validated JSON object leaves the atproto data model
-// (https://atproto.com/specs/data-model), or "".
+// (https://atproto.com/specs/data-model), or "". It reads the object once, however
+// deep it is.
 func checkObject(raw []byte) string {
-	for key, value := range members(raw) {
-		switch key {
-		case "$type":
-			if typ, ok := unquote(value); !ok || typ == "" {
-				return "must follow the data model: $type must be a string that is not empty"
-			}
-		case "$bytes":
-			return checkBytesObject(raw)
-		case "$link":
-			if _, problem := parseLink(raw); problem != "" {
-				return "must follow the data model: a link " + problem
-			}
-			return ""
+	w := dataWalker{jsontext.NewDecoder(bytes.NewBuffer(raw))}
+	return w.value()
+}
+
+type dataWalker struct{ dec *jsontext.Decoder }
+
+const notValid = "must be valid JSON"
+
+func (w dataWalker) value() string {
+	switch w.dec.PeekKind() {
+	case '0':
+		raw, err := w.dec.ReadValue()
+		if err != nil {
+			return notValid
 		}
-		if problem := checkData(value); problem != "" {
-			return problem
+		if _, ok := parseInt(raw); !ok {
+			return "must follow the data model: numbers must be integers of 64 bits"
+		}
+	case '{':
+		return w.object()
+	case '[':
+		if _, err := w.dec.ReadToken(); err != nil {
+			return notValid
+		}
+		for w.dec.PeekKind() != ']' {
+			if problem := w.value(); problem != "" {
+				return problem
+			}
+		}
+		if _, err := w.dec.ReadToken(); err != nil {
+			return notValid
+		}
+	default:
+		if err := w.dec.SkipValue(); err != nil {
+			return notValid
 		}
 	}
 	return ""
 }
 
-func checkBytesObject(raw []byte) string {
-	const problem = "must follow the data model: $bytes must be the one member and base64"
-	text, ok := bytesText(raw)
-	if !ok {
+func (w dataWalker) object() string {
+	if _, err := w.dec.ReadToken(); err != nil {
+		return notValid
+	}
+	n, special := 0, false
+	for ; w.dec.PeekKind() != '}'; n++ {
+		tok, err := w.dec.ReadToken()
+		if err != nil {
+			return notValid
+		}
+		var problem string
+		switch tok.String() {
+		case "$type":
+			problem = w.typeName()
+		case "$bytes":
+			special, problem = true, w.bytes()
+		case "$link":
+			special, problem = true, w.link()
+		default:
+			problem = w.value()
+		}
+		if problem != "" {
+			return problem
+		}
+	}
+	if special && n != 1 {
+		return "must follow the data model: $bytes and $link must be the one member of their object"
+	}
+	if _, err := w.dec.ReadToken(); err != nil {
+		return notValid
+	}
+	return ""
+}
+
+// text reads a string, and any other value as "".
+func (w dataWalker) text() string {
+	raw, err := w.dec.ReadValue()
+	if err != nil {
+		return ""
+	}
+	s, _ := unquote(raw)
+	return s
+}
+
+func (w dataWalker) typeName() string {
+	if w.text() == "" {
+		return "must follow the data model: $type must be a string that is not empty"
+	}
+	return ""
+}
+
+func (w dataWalker) bytes() string {
+	const problem = "must follow the data model: $bytes must be base64"
+	if w.dec.PeekKind() != '"' {
 		return problem
 	}
-	text, err := trimPadding(text)
+	text, err := trimPadding([]byte(w.text()))
 	if err != nil {
 		return problem
 	}
@@ -156,38 +227,11 @@ func checkBytesObject(raw []byte) string {
 	return ""
 }
 
-func checkData(value jsontext.Value) string {
-	switch value.Kind() {
-	case '0':
-		if _, ok := parseInt(value); !ok {
-			return "must follow the data model: numbers must be integers of 64 bits"
-		}
-	case '{':
-		return checkObject(value)
-	case '[':
-		for _, item := range items(value) {
-			if problem := checkData(item); problem != "" {
-				return problem
-			}
-		}
+func (w dataWalker) link() string {
+	if _, err := ParseCID(w.text()); err != nil {
+		return "must follow the data model: $link " + err.Error()
 	}
 	return ""
-}
-
-// items iterates over a validated array.
-func items(raw []byte) func(yield func(int, jsontext.Value) bool) {
-	return func(yield func(int, jsontext.Value) bool) {
-		dec := jsontext.NewDecoder(strings.NewReader(string(raw)))
-		if _, err := dec.ReadToken(); err != nil {
-			return
-		}
-		for i := 0; dec.PeekKind() != ']'; i++ {
-			value, err := dec.ReadValue()
-			if err != nil || !yield(i, value) {
-				return
-			}
-		}
-	}
 }
 
 // pointer writes segments as a JSON pointer (RFC 6901).

@@ -29,6 +29,7 @@ type Decoder struct {
 	raw    []byte
 	name   []byte
 	issues []Issue
+	depth  int
 	failed bool
 	record bool
 }

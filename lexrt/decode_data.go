@@ -2,6 +2,7 @@ package lexrt
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -244,6 +245,9 @@ func DecodeRaw(d *Decoder, v *Raw) {
 	}
 }
 
+// maxUnionDepth bounds how deep unions may be nested in a value.
+const maxUnionDepth = 64
+
 // Variant enters a member of a union: an object whose $type says what it is. The
 // returned Decoder reads that object and must be given to EndVariant. Its
 // VariantType is "" when the problem has been reported already.
@@ -256,6 +260,12 @@ func (d *Decoder) Variant() *Decoder {
 	}
 	if d.json.PeekKind() != '{' {
 		d.mismatch("an object")
+		return sub
+	}
+	// Each level of unions is read twice, so their depth is bounded.
+	if sub.depth = d.depth + 1; sub.depth > maxUnionDepth {
+		d.Skip()
+		d.typeFault("must not be nested more than " + strconv.Itoa(maxUnionDepth) + " unions deep")
 		return sub
 	}
 	raw := d.value()

@@ -239,3 +239,26 @@ func TestAppendString(t *testing.T) {
 		}
 	}
 }
+
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat(`{"a":[`, 4000) + strings.Repeat(`]}`, 4000)
+	for src, ok := range map[string]bool{
+		`{}`: true, `{"a":{"$bytes":"YQ"},"b":{"$link":"bafyreiclp443lavogvhj3d2ob2cxbfuscni2k5jk7bebjzg7khl3esabwq"}}`: true, deep: true,
+		`{"$type":"x.y.z","a":[1,null,"x",true]}`: true, `{"$type":""}`: false, `{"$type":1}`: false, `{"a":{"$bytes":"Y"}}`: false,
+		`{"a":{"$bytes":"YQ","x":1}}`: false, `{"a":{"$link":"x"}}`: false, `{"a":[{"b":1.5}]}`: false, `{"$bytes":"YQ"}`: false,
+		`{"$link":"bafyreiclp443lavogvhj3d2ob2cxbfuscni2k5jk7bebjzg7khl3esabwq"}`: false, `{"$type":"blob"}`: false, `[]`: false, `null`: false, `"x"`: false,
+	} {
+		var got lexrt.Raw
+		d := lexrt.NewDecoder([]byte(src))
+		lexrt.DecodeUnknown(d, &got)
+		if err := d.Done("x"); (err == nil) != ok {
+			t.Errorf("%.80s: %v", src, err)
+		}
+		var c lexrt.Checker
+		raw := lexrt.Raw(src)
+		if lexrt.CheckUnknown(&c, &raw); (c.Done() == nil) != ok {
+			t.Errorf("%.80s: Check: %v", src, c.Done())
+		}
+	}
+}
