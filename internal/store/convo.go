@@ -35,6 +35,8 @@ type Standing struct {
 	// joined: history is served from seq > JoinSeq and commits from JoinEpoch.
 	JoinSeq   mls.Seq
 	JoinEpoch mls.Epoch
+	// LeftReason is how a former member's last membership ended.
+	LeftReason LeaveReason
 }
 
 // NewConvo is what CreateConvo writes.
@@ -87,6 +89,22 @@ func (tx *Tx) LockAsMember(ctx context.Context, key mls.ConvoKey, did mls.DID) (
 	return tx.RequireMember(ctx, key, did)
 }
 
+// LockStanding is LockAsMember that lets former members in, too.
+func (tx *Tx) LockStanding(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
+	before, err := tx.FindStanding(ctx, key, did)
+	switch {
+	case err != nil:
+		return Standing{}, err
+	case !before.Ever:
+		return Standing{}, mls.ErrConvoNotFound
+	}
+	key = mls.ConvoKey{ConvoID: before.ID}
+	if _, err := tx.LockConvo(ctx, key); err != nil {
+		return Standing{}, err
+	}
+	return tx.FindStanding(ctx, key, did)
+}
+
 // LockAsAdmin is LockAsMember with mls.ErrNotAdmin for a member that is none.
 func (tx *Tx) LockAsAdmin(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
 	standing, err := tx.LockAsMember(ctx, key, did)
@@ -112,7 +130,7 @@ func (r *reader) FindStanding(ctx context.Context, key mls.ConvoKey, did mls.DID
 			Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageBucketTs: row.LastMessageBucketTs,
 		}),
 		Ever: row.RowsEver > 0, Member: row.RowsActive > 0, Admin: row.IsAdmin,
-		JoinSeq: mls.Seq(row.JoinSeq), JoinEpoch: mls.Epoch(row.JoinEpoch),
+		JoinSeq: mls.Seq(row.JoinSeq), JoinEpoch: mls.Epoch(row.JoinEpoch), LeftReason: LeaveReason(row.LeftReason),
 	}, nil
 }
 
@@ -237,4 +255,10 @@ func convoOf(row db.GetConversationRow) Convo {
 		ID: row.ID, GroupID: row.GroupID, Creator: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
 		Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageAt: row.LastMessageBucketTs,
 	}
+}
+
+// CountActiveConvos counts the conversations that had a message since a time.
+func (s *Store) CountActiveConvos(ctx context.Context, since time.Time) (int64, error) {
+	n, err := s.q.CountActiveConversations(ctx, since)
+	return n, fail("count active conversations", err)
 }

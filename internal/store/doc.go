@@ -29,7 +29,7 @@
 //	ListConvos FindConvoEntry                      views, three statements a page
 //	ListMembers FindActive CountUsers ListAdmins FindSuccessor WasMemberSince ListSharedConvos
 //	ReadMessages GetMessages ListCommits FindRepeat FindMessageSeq FindCursor
-//	ListDevices CountKeyPackages FindLowInventories FindReservedKeyPackage
+//	ListDevices CountKeyPackages FindReservedKeyPackage
 //	FindWelcome ListWaitingWelcomes LastConfirmation
 //	FindOpenRequest ListRequests CountRejoins ListDebts
 //	ReadLog Replay LogEnd LogStart ListMemberships ListFormerMemberships
@@ -37,7 +37,7 @@
 //
 // On Store (one statement each, no transaction around it):
 //
-//	SendMessage ClaimKeyPackages AppendPersonalEvent Replays().Use
+//	SendMessage ClaimKeyPackages Replays().Use
 //
 // On Store (life):
 //

@@ -76,13 +76,6 @@ func (tx *Tx) AppendEvents(ctx context.Context, convo mls.ConvoID, at time.Time,
 	return fail("append events", tx.q.AppendEvents(ctx, arg))
 }
 
-// AppendPersonalEvent writes an event of no conversation for one user's device.
-func (s *Store) AppendPersonalEvent(ctx context.Context, kind EventKind, to Device, at time.Time) error {
-	return fail("append event", s.q.AppendPersonalEvent(ctx, db.AppendPersonalEventParams{
-		Kind: int16(kind), AudienceDID: string(to.User), DeviceID: string(to.ID), BucketTs: bucket(at),
-	}))
-}
-
 // LogCursor is a place in the event log, which has one total order. The zero
 // value is its beginning. Places stay valid over a restore and a fail-over.
 type LogCursor struct {

@@ -70,9 +70,8 @@ func (tx *Tx) PublishKeyPackages(ctx context.Context, owner Device, packages []N
 // not see it. Errors as PublishKeyPackages; bytes that were published before
 // are taken over when they are live.
 func (tx *Tx) ReserveKeyPackage(ctx context.Context, owner Device, p NewKeyPackage, request RequestID, now time.Time) error {
-	if err := tx.q.LockUser(ctx, string(owner.User)); err != nil {
-		return fail("lock user", err)
-	}
+	// Nothing is counted, so the user is not locked: the caller holds a
+	// conversation's lock, which comes after a user's.
 	fresh, err := tx.unpublished(ctx, owner, []NewKeyPackage{p}, now)
 	if err != nil {
 		return err
@@ -179,6 +178,9 @@ type ClaimParams struct {
 	Now         time.Time
 	// Margin is how long a package must stay valid.
 	Margin time.Duration
+	// Low is how many packages a device should have left; below it the claim
+	// writes an EventKeyPackagesLow for the owner. 0: no events.
+	Low int
 }
 
 // ClaimKeyPackages hands out one package for each device of the owners that
@@ -188,10 +190,13 @@ func (s *Store) ClaimKeyPackages(ctx context.Context, p ClaimParams) ([]KeyPacka
 	devices := texts(p.Devices)
 	rows, err := s.q.ClaimKeyPackages(ctx, db.ClaimKeyPackagesParams{
 		OwnerDids: texts(p.Owners), DeviceIds: devices, CipherSuite: int32(p.CipherSuite), Now: p.Now, UsableUntil: p.Now.Add(p.Margin),
+		// The statement counts what was there before the claim.
+		Low: int64(p.Low), BucketTs: bucket(p.Now),
 	})
 	if err != nil {
 		return nil, fail("claim key packages", err)
 	}
+	s.committed()
 	packages := make([]KeyPackage, len(rows))
 	for i, row := range rows {
 		packages[i] = KeyPackage{
@@ -200,6 +205,12 @@ func (s *Store) ClaimKeyPackages(ctx context.Context, p ClaimParams) ([]KeyPacka
 		}
 	}
 	return packages, nil
+}
+
+// HasReserved says whether a request has brought its key package.
+func (r *reader) HasReserved(ctx context.Context, request RequestID) (bool, error) {
+	reserved, err := r.q.HasReservedKeyPackage(ctx, string(request))
+	return reserved, fail("find reserved key package", err)
 }
 
 // FindReservedKeyPackage is the package of an open request, for members of its
@@ -282,23 +293,4 @@ func (r *reader) CountKeyPackages(ctx context.Context, owner Device, suite mls.C
 		}
 	}
 	return counts, nil
-}
-
-// FindLowInventories is those of the devices that have fewer available
-// packages than threshold.
-func (r *reader) FindLowInventories(ctx context.Context, devices []Device, threshold int, now time.Time) ([]Device, error) {
-	arg := db.CountLowInventoriesParams{Threshold: int64(threshold), Now: now}
-	for _, d := range devices {
-		arg.OwnerDids = append(arg.OwnerDids, string(d.User))
-		arg.DeviceIds = append(arg.DeviceIds, string(d.ID))
-	}
-	rows, err := r.q.CountLowInventories(ctx, arg)
-	if err != nil {
-		return nil, fail("count key packages", err)
-	}
-	low := make([]Device, len(rows))
-	for i, row := range rows {
-		low[i] = Device{mls.DID(row.OwnerDID), mls.DeviceID(row.DeviceID)}
-	}
-	return low, nil
 }

@@ -24,6 +24,8 @@ const (
 // SendParams is an application message to send.
 type SendParams struct {
 	Key mls.ConvoKey
+	// GroupID is the group that the message is framed for, "" when it cannot be read.
+	GroupID mls.GroupID
 	// Sender is held against the roster and stored nowhere (I7).
 	Sender mls.DID
 	ID     mls.MessageID
@@ -54,11 +56,12 @@ const sendAttempts = 8
 // SendMessage stores an application message and its event, in one statement
 // and one round trip. The same id with the same ciphertext is answered as the
 // first time. Errors: mls.ErrConvoNotFound (unknown, or never a member of it),
-// mls.ErrNotMember (left), mls.ErrMessageIDConflict, *mls.EpochMismatchError.
+// mls.ErrNotMember (left), *mls.InvalidAssetError (another group),
+// mls.ErrMessageIDConflict, *mls.EpochMismatchError.
 func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, error) {
 	hash := sha256.Sum256(p.Ciphertext)
 	arg := db.SendMessageParams{
-		ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), UserDID: string(p.Sender),
+		ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), FramedGroup: string(p.GroupID), UserDID: string(p.Sender),
 		MsgID: string(p.ID), Epoch: int64(p.Epoch), Grace: int64(p.Grace),
 		Ciphertext: p.Ciphertext, DeclaredSize: p.DeclaredSize, PaddedSize: int64(len(p.Ciphertext)),
 		CiphertextHash: hash[:], ReceivedAt: bucket(p.At),
@@ -99,6 +102,8 @@ func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error
 		return SendResult{}, mls.ErrConvoNotFound
 	case !row.IsMember:
 		return SendResult{}, mls.ErrNotMember
+	case !row.InGroup:
+		return SendResult{}, &mls.InvalidAssetError{Problem: "the message belongs to another group"}
 	case row.TwinSeq > 0 && bytes.Equal(row.TwinHash, hash):
 		return SendResult{
 			ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.TwinSeq), Epoch: mls.Epoch(row.TwinEpoch),

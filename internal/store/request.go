@@ -51,17 +51,7 @@ func (tx *Tx) BeginRequest(ctx context.Context, q IdempotentRequest) (*Answer, e
 	if !locked {
 		return nil, ErrRequestInProgress
 	}
-	row, err := tx.q.FindRequest(ctx, q.Key[:], q.At.Add(-IdempotencyLifetime))
-	if isNotFound(err) {
-		return nil, nil //nolint:nilnil // absence is an ordinary answer here
-	}
-	if err != nil {
-		return nil, fail("find request", err)
-	}
-	if !bytes.Equal(row.BodyHash, q.Body[:]) {
-		return nil, mls.ErrIdempotencyKeyReused
-	}
-	return &Answer{Status: int(row.Status), Body: row.Response}, nil
+	return tx.findRequest(ctx, q)
 }
 
 // FinishRequest keeps the answer: a success, or an error of the domain that
@@ -84,4 +74,24 @@ func (s *Store) Replays() *Replays { return &Replays{s} }
 func (r *Replays) Use(ctx context.Context, hash [sha256.Size]byte, expires time.Time) (bool, error) {
 	n, err := r.s.q.UseJTI(ctx, db.UseJTIParams{Hash: hash[:], ExpiresAt: expires, Now: r.s.clock.Now()})
 	return n == 1, fail("use token", err)
+}
+
+// FindRequest is BeginRequest without a transaction or a lock: the answer of a
+// request that is done, nil when there is none.
+func (s *Store) FindRequest(ctx context.Context, q IdempotentRequest) (*Answer, error) {
+	return s.findRequest(ctx, q)
+}
+
+func (r *reader) findRequest(ctx context.Context, q IdempotentRequest) (*Answer, error) {
+	row, err := r.q.FindRequest(ctx, q.Key[:], q.At.Add(-IdempotencyLifetime))
+	if isNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an ordinary answer here
+	}
+	if err != nil {
+		return nil, fail("find request", err)
+	}
+	if !bytes.Equal(row.BodyHash, q.Body[:]) {
+		return nil, mls.ErrIdempotencyKeyReused
+	}
+	return &Answer{Status: int(row.Status), Body: row.Response}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -81,7 +82,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	config.MaxConns = orDefault(cfg.MaxConns, defaultMaxConns)
 	config.MinConns = cfg.MinConns
 	config.ConnConfig.Tracer = &tracer{observer: s.observer, clock: s.clock}
-	config.AfterConnect = joinLogGeneration
+	config.AfterConnect = prepareConn
 	parameters := config.ConnConfig.RuntimeParams
 	parameters["application_name"] = "mls-server"
 	parameters["timezone"] = "UTC"
@@ -178,9 +179,18 @@ func (s *Store) withMigrations(do func(*goose.Provider) error) (err error) {
 	return nil
 }
 
-// joinLogGeneration runs on every new connection, before its first use: a
-// restored database or a promoted replica may count transaction ids anew, and
-// no event may be written before a new generation of the log has begun.
+// prepareConn runs on every new connection, before its first use.
+func prepareConn(ctx context.Context, conn *pgx.Conn) error {
+	// Times are UTC wherever they come from.
+	conn.TypeMap().RegisterType(&pgtype.Type{
+		Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
+	})
+	return joinLogGeneration(ctx, conn)
+}
+
+// joinLogGeneration sees to it that no event is written in a generation of the
+// log that has ended: a restored database or a promoted replica may count
+// transaction ids anew.
 func joinLogGeneration(ctx context.Context, conn *pgx.Conn) error {
 	state, err := db.New(conn).GetLogState(ctx)
 	switch {

@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"mls-server/internal/mls"
+)
+
+// fill writes n conversations' worth of rows fast: 2 users and 4 messages in
+// each, and one conversation with much more.
+const fill = `
+INSERT INTO conversations (id, group_id, creator_did, cipher_suite, epoch, last_seq, created_at, last_activity_at)
+SELECT translate(lpad(to_hex(i), 13, '0'), '0189', 'ghij'), lpad(to_hex(i), 32, '0'), 'did:plc:u' || i, 1, 3, 4, 'epoch', timestamptz 'epoch' + i * interval '2 s'
+FROM generate_series(1, 5000) i;
+INSERT INTO members (convo_id, user_did, mls_did, joined_at, join_epoch, join_seq, is_admin)
+SELECT c.id, u, u, 'epoch', 1, 0, true FROM conversations c, LATERAL (VALUES (c.creator_did), ('did:plc:v' || (length(c.id) + c.epoch + substr(c.creator_did, 10)::int % 1000))) x (u);
+INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
+SELECT c.id, s, 'M' || s, CASE s WHEN 4 THEN 3 ELSE 1 END, 3, 'x', 512, timestamptz 'epoch' + s * interval '2 s', sha256('x') FROM conversations c, generate_series(1, 4) s;
+INSERT INTO commits (convo_id, epoch, seq, sender_did, created_at) SELECT c.id, 2, 4, c.creator_did, 'epoch' FROM conversations c;
+INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
+SELECT (SELECT min(id) FROM conversations), s, 'M' || s, 1, 3, 'x', 512, timestamptz 'epoch' + s * interval '2 s', sha256('x') FROM generate_series(5, 20000) s;
+INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
+SELECT 1, 3 + row_number() OVER (), 1, 1, m.convo_id, m.seq, m.msg_id, m.received_bucket_ts FROM messages m;
+INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, bucket_ts)
+SELECT 1, 3 + i, 10, 3, 'did:plc:u' || i, 'epoch' FROM generate_series(1, 5000) i;
+INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, bucket_ts)
+SELECT 1, 3 + row_number() OVER (), 2, 1, m.convo_id, 0, m.user_did, 'epoch' FROM members m;
+INSERT INTO user_devices (user_did, device_id, device_name, signature_key, mls_did, created_at)
+SELECT 'did:plc:u' || i, gen_random_uuid()::text, 'd', sha256(i::text::bytea), 'x', now() FROM generate_series(1, 5000) i;
+INSERT INTO key_packages (owner_did, device_id, ref, sha256, cipher_suite, key_package, expires_at, last_resort, created_at)
+SELECT u.user_did, u.device_id, sha256((u.device_id || k)::bytea), sha256((u.device_id || k)::bytea), 1, 'x', now() + k * interval '1 day', k = 5, now() FROM user_devices u, generate_series(1, 5) k;
+INSERT INTO used_init_keys SELECT sha256 FROM key_packages;
+INSERT INTO welcomes (convo_id, epoch, welcome, created_at) SELECT id, 1, 'x', 'epoch' FROM conversations;
+INSERT INTO welcome_routes (welcome_id, convo_id, user_did, device_id, key_package_ref) SELECT w.id, w.convo_id, c.creator_did, '', 'r' FROM welcomes w JOIN conversations c ON c.id = w.convo_id;
+INSERT INTO pending_welcomes (id, convo_id, user_did, device_id, kind, status, created_at) SELECT 'p' || c.id, c.id, c.creator_did, '', 'rejoin', CASE WHEN c.epoch % 2 = 0 THEN 'open' ELSE 'confirmed' END, now() FROM conversations c;
+INSERT INTO removal_debts (id, convo_id, user_did, created_at, settled_at, settled_epoch) SELECT 'd' || id, id, 'x', 'epoch', now(), 1 FROM conversations;
+INSERT INTO cursors SELECT convo_id, user_did, 1 FROM members;
+INSERT INTO idempotency_keys SELECT sha256(i::text::bytea), sha256('b'), 200, 'x', now() FROM generate_series(1, 20000) i;
+INSERT INTO used_jtis SELECT sha256(i::text::bytea), now() FROM generate_series(1, 20000) i;
+INSERT INTO reports (id, convo_id, reporter_did, reported_did, category, encrypted_content, created_at) SELECT 'r' || i, (SELECT min(id) FROM conversations), 'a' || i, 'b', 'spam', 'x', now() - i * interval '1 s' FROM generate_series(1, 20000) i;
+INSERT INTO admin_actions (convo_id, actor_did, action, created_at) SELECT id, 'x', 'remove', now() FROM conversations;
+INSERT INTO bsky_blocks SELECT 'a' || i, 'b' || i, 'u', 'k', now(), now() FROM generate_series(1, 20000) i;
+INSERT INTO block_checks SELECT 'a' || i, 'b' || i, now() FROM generate_series(1, 20000) i;
+ANALYZE`
+
+// Every hot query goes through the index that was made for it, in the generic
+// plan that a long-lived connection ends up with.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	s := open(t, 2)
+	conn, err := s.pool.Acquire(t.Context())
+	must(t, err)
+	defer conn.Release()
+	for statement := range strings.SplitSeq(fill, ";\n") {
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	cases := []struct {
+		query   string
+		indexes []string
+		// scans are tables that may be read whole: they have one row, or are not in the database's hands.
+		scans []string
+	}{
+		{"sendMessage", []string{"conversations_pkey", "members_pkey", "messages_msg_id_key"}, []string{"event_log"}},
+		{"getStanding", []string{"conversations_pkey", "conversations_group_id_key", "members_pkey"}, nil},
+		{"lockConversation", []string{"conversations_pkey", "conversations_group_id_key"}, nil},
+		{"acceptCommit", []string{"conversations_pkey"}, []string{"event_log"}},
+		{"getReadingStanding", []string{"conversations_pkey", "members_pkey", "messages_msg_id_key"}, nil},
+		{"listMessages", []string{"messages_pkey"}, nil},
+		{"listCommits", []string{"commits_one_per_epoch", "messages_pkey"}, nil},
+		{"findMessage", []string{"messages_msg_id_key"}, nil},
+		{"setCursor", nil, nil},
+		{"listConversations", []string{"members_active_user_idx", "conversations_pkey"}, nil},
+		{"listMembers", []string{"members_pkey"}, nil},
+		{"listOpenRequests", []string{"pending_welcomes_one_open_key", "removal_debts_one_open_key"}, nil},
+		{"listMemberships", []string{"members_active_user_idx"}, nil},
+		{"claimKeyPackages", []string{"key_packages_claim_idx", "key_packages_last_resort_idx", "key_packages_pkey", "user_devices_pkey"}, []string{"event_log"}},
+		{"resolveKeyPackages", []string{"key_packages_ref_idx", "key_packages_sha256_key"}, nil},
+		{"countLiveKeyPackages", []string{"key_packages_claim_idx"}, nil},
+		{"countKeyPackages", []string{"key_packages_owner_idx"}, nil},
+		{"findDeviceByKey", []string{"user_devices_signature_key_key"}, nil},
+		{"findWaitingWelcome", []string{"welcome_routes_waiting_idx", "welcomes_pkey"}, nil},
+		{"listWaitingWelcomes", []string{"welcome_routes_waiting_user_idx"}, nil},
+		{"readLog", []string{"event_stream_pkey"}, []string{"event_log"}},
+		{"readConversationLogs", []string{"event_stream_convo_idx", "event_stream_personal_idx"}, nil},
+		{"getLogEnd", []string{"event_stream_pkey"}, []string{"event_log"}},
+		{"listStreamConversations", []string{"event_stream_membership_idx", "members_active_user_idx"}, nil},
+		{"readStreamMessages", []string{"messages_pkey"}, nil},
+		{"findRequest", []string{"idempotency_keys_pkey"}, nil},
+		{"useJTI", nil, nil},
+		{"listReports", []string{"reports_convo_idx"}, nil},
+		{"countRecentReports", []string{"reports_pair_idx"}, nil},
+		{"listBlocks", []string{"bsky_blocks_pkey"}, nil},
+		{"listBlockChecks", []string{"block_checks_pkey"}, nil},
+		{"deleteMessages", []string{"messages_received_brin"}, nil},
+		{"deleteEvents", []string{"event_stream_bucket_brin"}, nil},
+	}
+	queries := generated(t)
+	for _, c := range cases {
+		plan := explain(t, conn.Conn(), queries[c.query])
+		for _, index := range c.indexes {
+			if !strings.Contains(plan, index) {
+				t.Errorf("%s does not use %s:\n%s", c.query, index, plan)
+			}
+		}
+		for _, scan := range regexp.MustCompile(`Seq Scan on (\w+)`).FindAllStringSubmatch(plan, -1) {
+			if !strings.Contains(strings.Join(c.scans, " "), scan[1]) {
+				t.Errorf("%s reads all of %s:\n%s", c.query, scan[1], plan)
+			}
+		}
+	}
+}
+
+// generated is the statements of gen/db by name.
+func generated(t testing.TB) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("../gen/db/*.sql.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no generated queries: %v", err)
+	}
+	queries := map[string]string{}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		must(t, err)
+		for _, match := range regexp.MustCompile("(?s)const (\\w+) = `(.*?)`").FindAllSubmatch(source, -1) {
+			queries[string(match[1])] = string(match[2])
+		}
+	}
+	return queries
+}
+
+// explain is the generic plan of a statement.
+func explain(t testing.TB, conn *pgx.Conn, sql string) string {
+	t.Helper()
+	if sql == "" {
+		t.Fatal("no such query")
+	}
+	ctx := t.Context()
+	prepared, err := conn.Prepare(ctx, "explained", sql)
+	must(t, err)
+	nulls := make([]string, len(prepared.ParamOIDs))
+	for i := range nulls {
+		nulls[i] = "NULL"
+	}
+	arguments := ""
+	if len(nulls) > 0 {
+		arguments = "(" + strings.Join(nulls, ", ") + ")"
+	}
+	defer func() {
+		if err := conn.Deallocate(context.WithoutCancel(ctx), "explained"); err != nil {
+			t.Error(err)
+		}
+	}()
+	_, err = conn.Exec(ctx, "SET plan_cache_mode = force_generic_plan")
+	must(t, err)
+	// A name that SQL reaches: the protocol's statement has it as well.
+	rows, err := conn.Query(ctx, fmt.Sprintf("EXPLAIN (COSTS OFF) EXECUTE explained%s", arguments), pgx.QueryExecModeSimpleProtocol)
+	must(t, err)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	must(t, err)
+	return strings.Join(lines, "\n")
+}
+
+// A page of conversations costs three statements, however long it is.
+func TestListConvosCostsThreeStatements(t *testing.T) {
+	t.Parallel()
+	s := open(t, 2)
+	for range 30 {
+		newConvo(t, s, alice, bob)
+	}
+	ctx, counter := WithCounter(t.Context())
+	page, err := s.ListConvos(ctx, alice, ConvoCursor{}, 20)
+	must(t, err)
+	if n := counter.Statements(); n != 3 {
+		t.Errorf("%d statements, want 3", n)
+	}
+	if len(page.Convos) != 20 || page.Next == nil || len(page.Convos[0].Members) != 2 {
+		t.Fatalf("a page of %d", len(page.Convos))
+	}
+	seen := map[mls.ConvoID]bool{}
+	for _, c := range page.Convos {
+		seen[c.ID] = true
+	}
+	page, err = s.ListConvos(t.Context(), alice, *page.Next, 20)
+	must(t, err)
+	for _, c := range page.Convos {
+		seen[c.ID] = true
+	}
+	if len(page.Convos) != 10 || page.Next != nil || len(seen) != 30 {
+		t.Errorf("second page of %d, %d conversations in all", len(page.Convos), len(seen))
+	}
+}
