@@ -14,14 +14,15 @@ FOR NO KEY UPDATE OF c;
 -- GetStanding says what a user is to a conversation. join_seq and join_epoch
 -- are the smallest over the user's active devices.
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch
+       m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
 FROM conversations c
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows_ever,
            count(*) FILTER (WHERE d.left_at IS NULL) AS rows_active,
            coalesce(bool_or(d.is_admin) FILTER (WHERE d.left_at IS NULL), false)::boolean AS is_admin,
            coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq,
-           coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch
+           coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch,
+           coalesce((array_agg(d.left_reason ORDER BY d.left_position DESC NULLS LAST))[1], '')::text AS left_reason
     FROM members d
     WHERE d.convo_id = c.id AND d.user_did = @user_did
 ) m
@@ -48,3 +49,7 @@ SELECT c.id FROM conversations c
 WHERE c.id = ANY (@ids::text[])
 ORDER BY c.id
 FOR NO KEY UPDATE;
+
+-- name: CountActiveConversations :one
+-- CountActiveConversations counts the conversations that had a message since a time.
+SELECT count(*) FROM conversations WHERE last_message_bucket_ts >= @since::timestamptz;

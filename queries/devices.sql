@@ -53,6 +53,8 @@ WHERE owner_did = @owner_did AND device_id = @device_id
 -- so no package goes out twice (I4). A device that has none left gets its
 -- last-resort package, which stays.
 --
+-- The owner is told when low packages or fewer were there before the claim.
+--
 -- An empty device id stands for a user's packages without a device.
 -- cipher_suite 0 is any suite, an empty device_ids all devices.
 WITH wanted AS (
@@ -85,7 +87,7 @@ WITH wanted AS (
     WHERE p.id = s.id
     RETURNING p.id
 ), last AS (
-    SELECT k.id
+    SELECT w.owner_did, w.device_id, k.id
     FROM wanted w
     CROSS JOIN LATERAL (
         SELECT p.id
@@ -98,11 +100,27 @@ WITH wanted AS (
         LIMIT 1
     ) k
     WHERE NOT EXISTS (SELECT FROM single s WHERE s.owner_did = w.owner_did AND s.device_id = w.device_id)
+), told AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, user_did, device_id, bucket_ts)
+    SELECT g.generation, pg_current_xact_id()::text::bigint, 10, 3, w.owner_did, w.owner_did, nullif(w.device_id, ''), @bucket_ts::timestamptz
+    FROM (SELECT s.owner_did, s.device_id FROM single s UNION ALL SELECT l.owner_did, l.device_id FROM last l) w
+    CROSS JOIN event_log g
+    WHERE sqlc.arg('low')::bigint > 0 AND (
+        SELECT count(p.id)
+        FROM key_packages p
+        WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
+          AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
+          AND p.expires_at > @usable_until::timestamptz
+    ) <= sqlc.arg('low')::bigint
 )
 SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.expires_at, p.last_resort
 FROM key_packages p
 WHERE p.id IN (SELECT c.id FROM claimed c UNION ALL SELECT l.id FROM last l)
 ORDER BY p.owner_did, p.device_id;
+
+-- name: HasReservedKeyPackage :one
+-- HasReservedKeyPackage says whether a request has brought its key package.
+SELECT EXISTS (SELECT FROM key_packages WHERE reserved_request_id = @request_id::text AND consumed_at IS NULL)::boolean AS reserved;
 
 -- name: FindReservedKeyPackage :one
 -- FindReservedKeyPackage is the package of an open request, for members of its
@@ -143,19 +161,6 @@ WHERE owner_did = @owner_did AND (@cipher_suite::integer = 0 OR cipher_suite = @
   AND (@device_id::text = '' OR device_id = @device_id::text)
 GROUP BY cipher_suite
 ORDER BY cipher_suite;
-
--- name: CountLowInventories :many
--- CountLowInventories is which of the owners' devices have fewer live packages
--- than the threshold.
-SELECT k.owner_did::text AS owner_did, d.device_id::text AS device_id, count(p.id) AS available
-FROM unnest(@owner_dids::text[]) WITH ORDINALITY AS k (owner_did, ord)
-JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
-LEFT JOIN key_packages p ON p.owner_did = k.owner_did AND p.device_id = d.device_id
-  AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
-  AND p.expires_at > @now::timestamptz
-GROUP BY k.owner_did, d.device_id
-HAVING count(p.id) < @threshold::bigint
-ORDER BY k.owner_did, d.device_id;
 
 -- name: ReserveKeyPackage :one
 -- ReserveKeyPackage takes a live package out of circulation for a request.

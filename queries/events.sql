@@ -43,12 +43,6 @@ JOIN stamp s ON s.id = c.convo_id
 CROSS JOIN event_log g
 ORDER BY c.ord;
 
--- name: AppendPersonalEvent :exec
--- AppendPersonalEvent writes an event of no conversation for one user.
-INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, user_did, device_id, bucket_ts)
-SELECT g.generation, pg_current_xact_id()::text::bigint, @kind::smallint, 3, @audience_did::text, @audience_did::text, nullif(@device_id::text, ''), @bucket_ts::timestamptz
-FROM event_log g;
-
 -- name: ReadLog :many
 -- ReadLog is the log after a cursor. settled is false from the first event on
 -- that a transaction still open could be put before.

@@ -8,11 +8,11 @@
 -- change was waited for, and the statement must be run again: the update's
 -- WHERE is judged on the newest row, the rest on the snapshot.
 WITH convo AS (
-    SELECT c.id, c.epoch, c.roster_version
+    SELECT c.id, c.epoch, c.roster_version, (@framed_group::text = '' OR c.group_id = @framed_group::text) AS in_group
     FROM conversations c
     WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END
 ), judged AS (
-    SELECT v.id, v.epoch, v.roster_version,
+    SELECT v.id, v.epoch, v.roster_version, v.in_group,
            EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = @user_did::text AND m.left_at IS NULL) AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM convo v
@@ -25,7 +25,7 @@ WITH convo AS (
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
     FROM judged j
     WHERE c.id = j.id
-      AND j.is_member AND j.twin_seq IS NULL
+      AND j.is_member AND j.in_group AND j.twin_seq IS NULL
       AND c.roster_version = j.roster_version
       AND @epoch::bigint BETWEEN c.epoch - @grace::bigint AND c.epoch
     RETURNING c.id, c.last_seq, c.log_xid
@@ -39,7 +39,7 @@ WITH convo AS (
     SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, @msg_id::text, @received_at::timestamptz
     FROM locked l CROSS JOIN event_log g
 )
-SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member,
+SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member, j.in_group::boolean AS in_group,
        EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = @user_did::text)::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
        coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"mls-server/internal/egress"
 	"mls-server/internal/xrpc"
 	"mls-server/lexrt"
 )
@@ -41,6 +42,7 @@ type Metrics struct {
 	delivered    prometheus.Counter
 	limitFalls   prometheus.Counter
 	conversation prometheus.Gauge
+	egress       *prometheus.HistogramVec
 }
 
 // New returns metrics on a registry of their own.
@@ -92,10 +94,14 @@ func New() *Metrics {
 		conversation: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "mls_active_conversations", Help: "Conversations with a message in the last day, as last counted.",
 		}),
+		egress: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "mls_egress_duration_seconds", Help: "Outbound requests by purpose and outcome.",
+			Buckets: []float64{.01, .05, .1, .5, 1, 5, 10},
+		}, []string{"purpose", "outcome"}),
 	}
 	m.registry.MustRegister(
 		m.requests, m.duration, m.undeclared, m.queries, m.queryFails, m.txRetries, m.messages, m.messageBytes,
-		m.jobRuns, m.jobRows, m.streams, m.delivered, m.limitFalls, m.conversation,
+		m.jobRuns, m.jobRows, m.streams, m.delivered, m.limitFalls, m.conversation, m.egress,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -154,6 +160,11 @@ func (m *Metrics) SetActiveConversations(n int64) { m.conversation.Set(float64(n
 // ObserveRedisFallback counts one decision that was taken without Redis.
 func (m *Metrics) ObserveRedisFallback() { m.limitFalls.Inc() }
 
+// ObserveEgress counts one outbound request; both labels are from closed sets.
+func (m *Metrics) ObserveEgress(p egress.Purpose, outcome string, elapsed time.Duration) {
+	m.egress.WithLabelValues(string(p), outcome).Observe(elapsed.Seconds())
+}
+
 // StreamOpened and StreamClosed keep the number of open streams.
 func (m *Metrics) StreamOpened() { m.streams.Inc() }
 
@@ -179,7 +190,7 @@ func (m *Metrics) AdminHandler() http.Handler {
 // the process. OPERATIONS.md is tested against it.
 func Names() []string {
 	return []string{
-		"mls_active_conversations", "mls_events_delivered_total", "mls_job_rows_total", "mls_job_runs_total",
+		"mls_active_conversations", "mls_egress_duration_seconds", "mls_events_delivered_total", "mls_job_rows_total", "mls_job_runs_total",
 		"mls_message_size_bytes", "mls_messages_total", "mls_query_duration_seconds", "mls_query_errors_total",
 		"mls_redis_fallbacks_total", "mls_request_duration_seconds", "mls_requests_total", "mls_streams",
 		"mls_transaction_retries_total", "mls_undeclared_errors_total",

@@ -38,6 +38,10 @@ var generalErrors = []string{
 // GeneralErrors returns the names that every method may answer with beside its declared ones, sorted.
 func GeneralErrors() []string { return slices.Clone(generalErrors) }
 
+// OutcomeNames returns the names that events of requests carry beside error
+// names: what became of requests whose answer nobody read, and of unknown paths.
+func OutcomeNames() []string { return []string{"ClientGone", "NotFound", "StreamAborted"} }
+
 // publicError turns any error of the pipeline into what the client is told. The
 // second result is true when err must be logged as a fault of the server.
 func (x *exchange) publicError(err error) (*lexrt.Error, bool) {

@@ -12,6 +12,18 @@ import (
 	"mls-server/internal/mls"
 )
 
+const countActiveConversations = `-- name: CountActiveConversations :one
+SELECT count(*) FROM conversations WHERE last_message_bucket_ts >= $1::timestamptz
+`
+
+// CountActiveConversations counts the conversations that had a message since a time.
+func (q *Queries) CountActiveConversations(ctx context.Context, since time.Time) (int64, error) {
+	row := q.db.QueryRow(ctx, countActiveConversations, since)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const getConversation = `-- name: GetConversation :one
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
 FROM conversations c
@@ -53,14 +65,15 @@ func (q *Queries) GetConversation(ctx context.Context, id mls.ConvoID) (GetConve
 
 const getStanding = `-- name: GetStanding :one
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch
+       m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
 FROM conversations c
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows_ever,
            count(*) FILTER (WHERE d.left_at IS NULL) AS rows_active,
            coalesce(bool_or(d.is_admin) FILTER (WHERE d.left_at IS NULL), false)::boolean AS is_admin,
            coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq,
-           coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch
+           coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch,
+           coalesce((array_agg(d.left_reason ORDER BY d.left_position DESC NULLS LAST))[1], '')::text AS left_reason
     FROM members d
     WHERE d.convo_id = c.id AND d.user_did = $1
 ) m
@@ -90,6 +103,7 @@ type GetStandingRow struct {
 	IsAdmin             bool
 	JoinSeq             int64
 	JoinEpoch           int64
+	LeftReason          string
 }
 
 // GetStanding says what a user is to a conversation. join_seq and join_epoch
@@ -114,6 +128,7 @@ func (q *Queries) GetStanding(ctx context.Context, arg GetStandingParams) (GetSt
 		&i.IsAdmin,
 		&i.JoinSeq,
 		&i.JoinEpoch,
+		&i.LeftReason,
 	)
 	return i, err
 }

@@ -43,7 +43,7 @@ WITH wanted AS (
     WHERE p.id = s.id
     RETURNING p.id
 ), last AS (
-    SELECT k.id
+    SELECT w.owner_did, w.device_id, k.id
     FROM wanted w
     CROSS JOIN LATERAL (
         SELECT p.id
@@ -56,6 +56,18 @@ WITH wanted AS (
         LIMIT 1
     ) k
     WHERE NOT EXISTS (SELECT FROM single s WHERE s.owner_did = w.owner_did AND s.device_id = w.device_id)
+), told AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, user_did, device_id, bucket_ts)
+    SELECT g.generation, pg_current_xact_id()::text::bigint, 10, 3, w.owner_did, w.owner_did, nullif(w.device_id, ''), $6::timestamptz
+    FROM (SELECT s.owner_did, s.device_id FROM single s UNION ALL SELECT l.owner_did, l.device_id FROM last l) w
+    CROSS JOIN event_log g
+    WHERE $7::bigint > 0 AND (
+        SELECT count(p.id)
+        FROM key_packages p
+        WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
+          AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
+          AND p.expires_at > $3::timestamptz
+    ) <= $7::bigint
 )
 SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.expires_at, p.last_resort
 FROM key_packages p
@@ -69,6 +81,8 @@ type ClaimKeyPackagesParams struct {
 	UsableUntil time.Time
 	CipherSuite int32
 	Now         time.Time
+	BucketTs    time.Time
+	Low         int64
 }
 
 type ClaimKeyPackagesRow struct {
@@ -87,6 +101,8 @@ type ClaimKeyPackagesRow struct {
 // so no package goes out twice (I4). A device that has none left gets its
 // last-resort package, which stays.
 //
+// The owner is told when low packages or fewer were there before the claim.
+//
 // An empty device id stands for a user's packages without a device.
 // cipher_suite 0 is any suite, an empty device_ids all devices.
 func (q *Queries) ClaimKeyPackages(ctx context.Context, arg ClaimKeyPackagesParams) ([]ClaimKeyPackagesRow, error) {
@@ -96,6 +112,8 @@ func (q *Queries) ClaimKeyPackages(ctx context.Context, arg ClaimKeyPackagesPara
 		arg.UsableUntil,
 		arg.CipherSuite,
 		arg.Now,
+		arg.BucketTs,
+		arg.Low,
 	)
 	if err != nil {
 		return nil, err
@@ -214,58 +232,6 @@ func (q *Queries) CountLiveKeyPackages(ctx context.Context, arg CountLiveKeyPack
 	return count, err
 }
 
-const countLowInventories = `-- name: CountLowInventories :many
-SELECT k.owner_did::text AS owner_did, d.device_id::text AS device_id, count(p.id) AS available
-FROM unnest($1::text[]) WITH ORDINALITY AS k (owner_did, ord)
-JOIN unnest($2::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
-LEFT JOIN key_packages p ON p.owner_did = k.owner_did AND p.device_id = d.device_id
-  AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
-  AND p.expires_at > $3::timestamptz
-GROUP BY k.owner_did, d.device_id
-HAVING count(p.id) < $4::bigint
-ORDER BY k.owner_did, d.device_id
-`
-
-type CountLowInventoriesParams struct {
-	OwnerDids []string
-	DeviceIds []string
-	Now       time.Time
-	Threshold int64
-}
-
-type CountLowInventoriesRow struct {
-	OwnerDID  string
-	DeviceID  string
-	Available int64
-}
-
-// CountLowInventories is which of the owners' devices have fewer live packages
-// than the threshold.
-func (q *Queries) CountLowInventories(ctx context.Context, arg CountLowInventoriesParams) ([]CountLowInventoriesRow, error) {
-	rows, err := q.db.Query(ctx, countLowInventories,
-		arg.OwnerDids,
-		arg.DeviceIds,
-		arg.Now,
-		arg.Threshold,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []CountLowInventoriesRow{}
-	for rows.Next() {
-		var i CountLowInventoriesRow
-		if err := rows.Scan(&i.OwnerDID, &i.DeviceID, &i.Available); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const findDeviceByKey = `-- name: FindDeviceByKey :one
 SELECT user_did, device_id, device_name, signature_key, mls_did, created_at FROM user_devices WHERE signature_key = $1
 `
@@ -360,6 +326,18 @@ func (q *Queries) FindReservedKeyPackage(ctx context.Context, requestID string, 
 		&i.ConvoID,
 	)
 	return i, err
+}
+
+const hasReservedKeyPackage = `-- name: HasReservedKeyPackage :one
+SELECT EXISTS (SELECT FROM key_packages WHERE reserved_request_id = $1::text AND consumed_at IS NULL)::boolean AS reserved
+`
+
+// HasReservedKeyPackage says whether a request has brought its key package.
+func (q *Queries) HasReservedKeyPackage(ctx context.Context, requestID string) (bool, error) {
+	row := q.db.QueryRow(ctx, hasReservedKeyPackage, requestID)
+	var reserved bool
+	err := row.Scan(&reserved)
+	return reserved, err
 }
 
 const insertDevice = `-- name: InsertDevice :exec

@@ -62,30 +62,6 @@ func (q *Queries) AppendEvents(ctx context.Context, arg AppendEventsParams) erro
 	return err
 }
 
-const appendPersonalEvent = `-- name: AppendPersonalEvent :exec
-INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, user_did, device_id, bucket_ts)
-SELECT g.generation, pg_current_xact_id()::text::bigint, $1::smallint, 3, $2::text, $2::text, nullif($3::text, ''), $4::timestamptz
-FROM event_log g
-`
-
-type AppendPersonalEventParams struct {
-	Kind        int16
-	AudienceDID string
-	DeviceID    string
-	BucketTs    time.Time
-}
-
-// AppendPersonalEvent writes an event of no conversation for one user.
-func (q *Queries) AppendPersonalEvent(ctx context.Context, arg AppendPersonalEventParams) error {
-	_, err := q.db.Exec(ctx, appendPersonalEvent,
-		arg.Kind,
-		arg.AudienceDID,
-		arg.DeviceID,
-		arg.BucketTs,
-	)
-	return err
-}
-
 const appendRequestEvents = `-- name: AppendRequestEvents :exec
 WITH locked AS (
     SELECT c.id FROM conversations c

@@ -396,38 +396,38 @@ func (q *Queries) ListMessages(ctx context.Context, arg ListMessagesParams) ([]L
 
 const sendMessage = `-- name: SendMessage :one
 WITH convo AS (
-    SELECT c.id, c.epoch, c.roster_version
+    SELECT c.id, c.epoch, c.roster_version, ($2::text = '' OR c.group_id = $2::text) AS in_group
     FROM conversations c
-    WHERE c.id = CASE WHEN $2::text <> '' THEN $2::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = $3::text) END
+    WHERE c.id = CASE WHEN $3::text <> '' THEN $3::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = $4::text) END
 ), judged AS (
-    SELECT v.id, v.epoch, v.roster_version,
+    SELECT v.id, v.epoch, v.roster_version, v.in_group,
            EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = $1::text AND m.left_at IS NULL) AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM convo v
-    LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = $4::text
+    LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = $5::text
 ), locked AS (
     UPDATE conversations c
     SET last_seq = c.last_seq + 1,
-        last_activity_at = greatest(c.last_activity_at, $5::timestamptz),
-        last_message_bucket_ts = greatest(c.last_message_bucket_ts, $5::timestamptz),
+        last_activity_at = greatest(c.last_activity_at, $6::timestamptz),
+        last_message_bucket_ts = greatest(c.last_message_bucket_ts, $6::timestamptz),
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
     FROM judged j
     WHERE c.id = j.id
-      AND j.is_member AND j.twin_seq IS NULL
+      AND j.is_member AND j.in_group AND j.twin_seq IS NULL
       AND c.roster_version = j.roster_version
-      AND $6::bigint BETWEEN c.epoch - $7::bigint AND c.epoch
+      AND $7::bigint BETWEEN c.epoch - $8::bigint AND c.epoch
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
     INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT l.id, l.last_seq, $4::text, 1, $6::bigint, $8::bytea, $9::bigint, $10::bigint, $5::timestamptz, $11::bytea
+    SELECT l.id, l.last_seq, $5::text, 1, $7::bigint, $9::bytea, $10::bigint, $11::bigint, $6::timestamptz, $12::bytea
     FROM locked l
     RETURNING seq
 ), told AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
-    SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, $4::text, $5::timestamptz
+    SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, $5::text, $6::timestamptz
     FROM locked l CROSS JOIN event_log g
 )
-SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member,
+SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member, j.in_group::boolean AS in_group,
        EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = $1::text)::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
        coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
@@ -437,6 +437,7 @@ FROM judged j
 
 type SendMessageParams struct {
 	UserDID        string
+	FramedGroup    string
 	ConvoID        string
 	GroupID        string
 	MsgID          string
@@ -453,6 +454,7 @@ type SendMessageRow struct {
 	ConvoID    string
 	ConvoEpoch int64
 	IsMember   bool
+	InGroup    bool
 	WasMember  bool
 	TwinSeq    int64
 	TwinEpoch  int64
@@ -472,6 +474,7 @@ type SendMessageRow struct {
 func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendMessageRow, error) {
 	row := q.db.QueryRow(ctx, sendMessage,
 		arg.UserDID,
+		arg.FramedGroup,
 		arg.ConvoID,
 		arg.GroupID,
 		arg.MsgID,
@@ -488,6 +491,7 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		&i.ConvoID,
 		&i.ConvoEpoch,
 		&i.IsMember,
+		&i.InGroup,
 		&i.WasMember,
 		&i.TwinSeq,
 		&i.TwinEpoch,

@@ -1,0 +1,232 @@
+// Package app puts the server together from its parts, runs it and takes it
+// down in order. It is the only package that knows all others; it must hold no
+// rule of its own.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"mls-server/internal/auth"
+	"mls-server/internal/clock"
+	"mls-server/internal/config"
+	"mls-server/internal/delivery"
+	"mls-server/internal/egress"
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/handlers"
+	"mls-server/internal/jobs"
+	"mls-server/internal/mls"
+	"mls-server/internal/obs"
+	"mls-server/internal/ratelimit"
+	"mls-server/internal/redact"
+	"mls-server/internal/store"
+	"mls-server/internal/stream"
+	"mls-server/internal/xrpc"
+)
+
+// App is a server that is ready to run.
+type App struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	metrics *obs.Metrics
+	store   *store.Store
+	redis   redis.UniversalClient
+	bus     stream.Bus
+	hub     *stream.Hub
+	jobs    *jobs.Runner
+	api     *xrpc.Server
+	health  *health
+}
+
+// Build makes a server of a configuration. It opens no port and asks nothing
+// of the database yet. Logs go to out.
+func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error) {
+	secret := []byte(cfg.HashKey)
+	if len(secret) == 0 {
+		secret = make([]byte, 32)
+		if _, err := rand.Read(secret); err != nil {
+			return nil, err
+		}
+	}
+	a := &App{cfg: cfg, metrics: obs.New(), log: newLogger(cfg, secret, out)}
+	if cfg.RedisURL != "" {
+		opt, err := redis.ParseURL(string(cfg.RedisURL))
+		if err != nil {
+			return nil, errRedisURL
+		}
+		a.redis = redis.NewClient(opt)
+	}
+	a.openBus()
+	var err error
+	a.store, err = store.New(ctx, store.Config{
+		URL: string(cfg.DatabaseURL), MaxConns: int32(cfg.DatabaseMaxConns), Observer: a.metrics, //nolint:gosec // at most 1000
+		Committed: a.hint,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.assemble(secret); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// assemble makes the parts that need the store, from the outside in.
+func (a *App) assemble(secret []byte) error {
+	cfg := a.cfg
+	client, err := egress.New(egress.Config{Allow: cfg.EgressAllow, UserAgent: "mls-server", Observe: a.metrics.ObserveEgress})
+	if err != nil {
+		return err
+	}
+	resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: cfg.PLCURL})
+	authenticator, err := auth.New(auth.Config{
+		ServiceDID: cfg.ServiceDID, ServiceID: cfg.ServiceID, EnforceLXM: cfg.EnforceLXM, EnforceJTI: cfg.EnforceJTI,
+		JTITTL: cfg.JTITTL, Resolver: resolver, Replays: a.replays(), HashSecret: secret,
+	})
+	if err != nil {
+		return err
+	}
+	limiter, err := a.limiter(secret)
+	if err != nil {
+		return err
+	}
+	checker := newBlocks(cfg, a.store, client, resolver)
+	a.hub = stream.NewHub(stream.Options{
+		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log,
+		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser,
+	})
+	policy := mls.DefaultKeyPackagePolicy()
+	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys
+	h := &handlers.Handlers{
+		Store: a.store, Delivery: delivery.New(a.store, checker, cfg.MaxMembers),
+		Blocks: checker, Limits: domainLimits{limiter}, Streams: a.hub, Clock: clock.System,
+		Config: handlers.Config{
+			RequireIdempotency: cfg.RequireIdempotency, EpochGrace: mls.Epoch(cfg.EpochGrace), MaxDevices: cfg.MaxDevices,
+			MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow, KeyPackagePolicy: policy, SuperadminDIDs: cfg.SuperadminDIDs,
+		},
+	}
+	a.api = xrpc.New(xrpc.Options{
+		Authenticator: authenticator, Limiter: requestLimits{limiter}, MapError: handlers.PublicError, Observer: a.metrics,
+		Logger: a.log, Clock: clock.System, ClientIP: ratelimit.RequestSubject(cfg.TrustedProxies), BodyBudget: cfg.BodyBudget,
+	})
+	mlsapi.Mount(a.api, h)
+	keep := store.DefaultRetention()
+	keep.Messages, keep.Events, keep.Commits = cfg.MessageTTL, cfg.EventStreamTTL, max(cfg.MessageTTL, keep.Commits)
+	a.jobs = jobs.New(a.store, keep, a.metrics, a.log, clock.System)
+	a.health = &health{store: a.store}
+	return nil
+}
+
+func newLogger(cfg *config.Config, secret []byte, out io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // config admits nothing else
+	inner := slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})
+	var methods, names []string
+	for _, m := range mlsapi.Methods() {
+		methods, names = append(methods, m.NSID), append(names, m.Errors...)
+	}
+	names = append(append(names, xrpc.GeneralErrors()...), xrpc.OutcomeNames()...)
+	schema := redact.BaseSchema().With("method", methods...).With("error_name", names...)
+	return slog.New(redact.NewHandler(inner, schema, redact.NewHasher(secret)))
+}
+
+var errRedisURL = errors.New("REDIS_URL cannot be parsed")
+
+// drainTime is how long streams and requests have to end when the server stops.
+const drainTime = 20 * time.Second
+
+// Run serves until ctx ends, then drains: not ready first, streams ended in
+// order, requests finished. ready is called with both addresses once
+// requests are answered.
+func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error {
+	defer a.close()
+	public, err := listen(ctx, a.cfg.ServerHost, a.cfg.ServerPort)
+	if err != nil {
+		return err
+	}
+	admin, err := listen(ctx, a.cfg.AdminHost, a.cfg.AdminPort)
+	if err != nil {
+		return err
+	}
+	servers := []*http.Server{
+		newServer(a.handler(), a.log),
+		newServer(a.metrics.AdminHandler(), a.log),
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, gctx := errgroup.WithContext(work)
+	for i, l := range []net.Listener{public, admin} {
+		g.Go(func() error {
+			if err := servers[i].Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve: %w", err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error { return a.hub.Run(gctx) })
+	for _, run := range []func(context.Context){a.jobs.Run, a.runBus} {
+		g.Go(func() error { run(gctx); return nil })
+	}
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-gctx.Done():
+		}
+		a.health.drain()
+		a.hub.Drain()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		defer stop()
+		var errs []error
+		for _, s := range servers {
+			if err := s.Shutdown(end); err != nil {
+				errs = append(errs, err, s.Close())
+			}
+		}
+		return errors.Join(errs...)
+	})
+	a.log.Info("serving", slog.String("component", "app"))
+	if ready != nil {
+		ready(public.Addr(), admin.Addr())
+	}
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (a *App) close() {
+	a.store.Close()
+	if a.redis != nil {
+		_ = a.redis.Close() // nothing is buffered in it
+	}
+}
+
+func listen(ctx context.Context, host string, port int) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+// newServer bounds what a slow client can hold: headers within 10 s and 64 KiB,
+// a body of 10 MiB within two minutes, idle connections two minutes. Streams
+// set their own write deadlines.
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}

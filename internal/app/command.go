@@ -1,0 +1,81 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"mls-server/internal/config"
+	"mls-server/internal/store"
+)
+
+// Migrate applies the migrations that the database lacks.
+func Migrate(ctx context.Context, cfg *config.Config) error {
+	s, err := store.New(ctx, store.Config{URL: string(cfg.DatabaseURL)})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Migrate(ctx)
+}
+
+// PrintConfig writes the effective configuration, a variable a line, secrets hidden.
+func PrintConfig(w io.Writer, cfg *config.Config) error {
+	var errs []error
+	for _, v := range config.Variables() {
+		_, err := fmt.Fprintf(w, "%s=%s\n", v.Name, v.Value(cfg))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+var errNotReady = errors.New("the server is not ready")
+
+// Healthcheck asks the server on this machine whether it is ready.
+func Healthcheck(ctx context.Context, cfg *config.Config) error {
+	host := cfg.ServerHost
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	url := "http://" + net.JoinHostPort(host, strconv.Itoa(cfg.ServerPort)) + "/health/ready"
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return errNotReady
+	}
+	return nil
+}
+
+// PrintHints tells someone who has just started a server what to try.
+func PrintHints(w io.Writer, cfg *config.Config, public, admin net.Addr) {
+	port := cfg.ServerPort
+	if tcp, ok := public.(*net.TCPAddr); ok {
+		port = tcp.Port
+	}
+	base := "http://localhost:" + strconv.Itoa(port)
+	_, _ = fmt.Fprintf(w, `
+mls-server is up at %[1]s as %[2]s
+
+  curl %[1]s/health/ready                           is it ready
+  curl %[1]s/.well-known/did.json                   who it is
+  curl %[1]s/xrpc/blue.catbird.mls.getConvos        401: methods want a service token
+  curl http://%[3]s/metrics                         metrics, on the admin port
+  make e2e                                          two people chat, with real MLS clients
+
+docs/api/README.md has every method. Ctrl-C stops the server; its data stays in .data/ (make run FRESH=1 empties it).
+`, base, cfg.ServiceDID, admin)
+}

@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"mls-server/internal/mls"
+)
+
+// AppView answers app.bsky.graph.getRelationships from a table of blocks.
+type AppView struct {
+	server *httptest.Server
+	mu     sync.Mutex
+	blocks map[[2]mls.DID]string
+	down   bool
+}
+
+func newAppView(tb testing.TB) *AppView {
+	tb.Helper()
+	v := &AppView{blocks: map[[2]mls.DID]string{}}
+	v.server = httptest.NewServer(http.HandlerFunc(v.serve))
+	tb.Cleanup(v.server.Close)
+	return v
+}
+
+// URL is the value for APPVIEW_URL.
+func (v *AppView) URL() string { return v.server.URL }
+
+// HostPort is the entry that EGRESS_ALLOW needs.
+func (v *AppView) HostPort() string { return strings.TrimPrefix(v.server.URL, "http://") }
+
+// Block makes one user block another.
+func (v *AppView) Block(blocker, blocked mls.DID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.blocks[[2]mls.DID{blocker, blocked}] = "at://" + string(blocker) + "/app.bsky.graph.block/3kblock222222"
+}
+
+// Unblock takes a block back.
+func (v *AppView) Unblock(blocker, blocked mls.DID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.blocks, [2]mls.DID{blocker, blocked})
+}
+
+// SetDown makes every request fail, or work again.
+func (v *AppView) SetDown(down bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.down = down
+}
+
+func (v *AppView) serve(w http.ResponseWriter, r *http.Request) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.down || r.URL.Path != "/xrpc/app.bsky.graph.getRelationships" {
+		http.Error(w, `{"error":"UpstreamFailure","message":"down"}`, http.StatusBadGateway)
+		return
+	}
+	actor, others := mls.DID(r.URL.Query().Get("actor")), r.URL.Query()["others"]
+	if len(others) > 30 {
+		http.Error(w, `{"error":"InvalidRequest","message":"others must not have more than 30 elements"}`, http.StatusBadRequest)
+		return
+	}
+	type relationship struct {
+		Type      string `json:"$type"`
+		DID       string `json:"did"`
+		Blocking  string `json:"blocking,omitempty"`
+		BlockedBy string `json:"blockedBy,omitempty"`
+	}
+	rels := []relationship{}
+	for _, o := range others {
+		other := mls.DID(o)
+		rels = append(rels, relationship{
+			Type: "app.bsky.graph.defs#relationship", DID: o,
+			Blocking: v.blocks[[2]mls.DID{actor, other}], BlockedBy: v.blocks[[2]mls.DID{other, actor}],
+		})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"actor": actor, "relationships": rels})
+}

@@ -1,0 +1,134 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"mls-server/internal/authtest"
+	"mls-server/lexrt"
+)
+
+// User is an account that calls the server.
+type User struct {
+	*authtest.Identity
+	Server *Server
+}
+
+// Answer is what the server said.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+	// Error and Message are those of the body, "" on success.
+	Error, Message string
+}
+
+// Decodable is an output of a method.
+type Decodable interface{ UnmarshalJSON(data []byte) error }
+
+// Post calls a procedure and decodes a successful answer into out, which may be nil.
+func (u *User) Post(tb testing.TB, m *lexrt.Method, in lexrt.Response, out Decodable) Answer {
+	tb.Helper()
+	return u.Call(tb, m, Request{Body: in.AppendJSON(nil)}, out)
+}
+
+// Get calls a query; args are names and values in turn.
+func (u *User) Get(tb testing.TB, m *lexrt.Method, out Decodable, args ...string) Answer {
+	tb.Helper()
+	query := url.Values{}
+	for i := 0; i+1 < len(args); i += 2 {
+		query.Add(args[i], args[i+1])
+	}
+	return u.Call(tb, m, Request{Query: query}, out)
+}
+
+// Request is a call in its raw form. The zero fields mean what a good client would send.
+type Request struct {
+	Verb          string
+	Query         url.Values
+	Body          []byte
+	Header        http.Header
+	Authorization string // "-" for none
+}
+
+// Call sends one request with a token of its own.
+func (u *User) Call(tb testing.TB, m *lexrt.Method, r Request, out Decodable) Answer {
+	tb.Helper()
+	a, err := u.Try(tb.Context(), m, r)
+	if err != nil {
+		tb.Fatalf("%s: %v", m.NSID, err)
+	}
+	if a.Status == http.StatusOK && out != nil {
+		if err := out.UnmarshalJSON(a.Body); err != nil {
+			tb.Fatalf("%s: the answer does not fit its lexicon: %v\n%s", m.NSID, err, a.Body)
+		}
+	}
+	return a
+}
+
+// Try is Call for servers that may be down.
+func (u *User) Try(ctx context.Context, m *lexrt.Method, r Request) (Answer, error) {
+	if r.Verb == "" {
+		r.Verb = http.MethodGet
+		if m.Kind == lexrt.Procedure {
+			r.Verb = http.MethodPost
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Verb, u.Server.URL+"/xrpc/"+m.NSID+"?"+r.Query.Encode(), bytes.NewReader(r.Body))
+	if err != nil {
+		return Answer{}, err
+	}
+	if m.Input != "" {
+		req.Header.Set("Content-Type", m.Input)
+	}
+	switch r.Authorization {
+	case "":
+		req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
+	case "-":
+	default:
+		req.Header.Set("Authorization", r.Authorization)
+	}
+	for name, values := range r.Header {
+		req.Header[name] = values
+	}
+	resp, err := u.Server.client.Do(req)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
+	if a.Status != http.StatusOK {
+		var e struct{ Error, Message string }
+		if json.Unmarshal(body, &e) == nil {
+			a.Error, a.Message = e.Error, e.Message
+		}
+	}
+	return a, nil
+}
+
+// OK fails the test unless the call succeeded.
+func (a Answer) OK(tb testing.TB) Answer {
+	tb.Helper()
+	if a.Status != http.StatusOK {
+		tb.Fatalf("got %d %s: %s", a.Status, a.Error, a.Message)
+	}
+	return a
+}
+
+// Want fails the test unless the answer is the error.
+func (a Answer) Want(tb testing.TB, status int, name string) Answer {
+	tb.Helper()
+	if a.Status != status || a.Error != name {
+		tb.Errorf("got %d %s %q, want %d %s", a.Status, a.Error, a.Message, status, name)
+	}
+	return a
+}

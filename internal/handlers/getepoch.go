@@ -1,0 +1,22 @@
+package handlers
+
+import (
+	"context"
+
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
+	"mls-server/lexrt"
+)
+
+// GetEpoch reads the stored epoch.
+func (h *Handlers) GetEpoch(ctx context.Context, caller lexrt.Caller, params *mlsapi.GetEpochParams) (*mlsapi.GetEpochOutput, error) {
+	key, err := mls.ParseConvoKey(params.ConvoID)
+	if err != nil {
+		return nil, err
+	}
+	convo, err := h.Store.RequireMember(ctx, key, caller.DID)
+	if err != nil {
+		return nil, err
+	}
+	return &mlsapi.GetEpochOutput{ConvoID: string(convo.ID), CurrentEpoch: int64(convo.Epoch)}, nil
+}

@@ -1,0 +1,55 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+	"mls-server/lexrt"
+)
+
+// GetKeyPackageStats counts the caller's own packages, or those of one of its devices.
+func (h *Handlers) GetKeyPackageStats(ctx context.Context, caller lexrt.Caller, params *mlsapi.GetKeyPackageStatsParams) (*mlsapi.GetKeyPackageStatsOutput, error) {
+	owner := store.Device{User: caller.DID}
+	if params.DID != nil {
+		did, device, _ := strings.Cut(params.DID.String(), "#")
+		if did != caller.DID.String() {
+			return nil, mls.ErrInvalidDID
+		}
+		owner.ID = mls.DeviceID(device)
+	}
+	var suite mls.CipherSuite
+	if params.CipherSuite != nil {
+		var err error
+		if suite, err = mls.ParseCipherSuite(*params.CipherSuite); err != nil {
+			return nil, &inputError{"/cipherSuite", "must be the name of a cipher suite"}
+		}
+	}
+	now := h.Clock.Now()
+	stats, err := h.Store.CountKeyPackages(ctx, owner, suite, now)
+	if err != nil {
+		return nil, err
+	}
+	out := &mlsapi.GetKeyPackageStatsOutput{Threshold: int64(h.Config.KeyPackageLow)}
+	var first time.Time
+	for _, s := range stats {
+		out.Available += s.Available
+		out.ByCipherSuite = append(out.ByCipherSuite, mlsapi.GetKeyPackageStatsCipherSuiteStats{
+			CipherSuite: s.CipherSuite.String(), Available: s.Available, Consumed: &s.Consumed,
+		})
+		if !s.FirstExpiry.IsZero() && (first.IsZero() || s.FirstExpiry.Before(first)) {
+			first = s.FirstExpiry
+		}
+	}
+	out.NeedsReplenish = out.Available < out.Threshold
+	if !first.IsZero() {
+		hours := int(max(first.Sub(now), 0).Hours())
+		text := fmt.Sprintf("%dd %dh", hours/24, hours%24)
+		out.OldestExpiresIn = &text
+	}
+	return out, nil
+}

@@ -1,0 +1,51 @@
+package handlers
+
+import (
+	"context"
+
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+	"mls-server/lexrt"
+)
+
+// GetReports lists reports, newest first. Reports about the calling admin are left out.
+func (h *Handlers) GetReports(ctx context.Context, caller lexrt.Caller, params *mlsapi.GetReportsParams) (*mlsapi.GetReportsOutput, error) {
+	key, err := mls.ParseConvoKey(params.ConvoID)
+	if err != nil {
+		return nil, err
+	}
+	convo, err := h.Store.RequireAdmin(ctx, key, caller.DID)
+	if err != nil {
+		return nil, err
+	}
+	var status store.ReportStatus
+	if params.Status != nil {
+		status = store.ReportStatus(*params.Status)
+	}
+	var after store.ReportCursor
+	if params.Cursor != nil {
+		at, id, err := parseListCursor(reportCursorPrefix, *params.Cursor)
+		if err != nil {
+			return nil, &inputError{"/cursor", "must be a cursor from a previous answer"}
+		}
+		after = store.ReportCursor{CreatedAt: at, ID: store.ReportID(id)}
+	}
+	page, err := h.Store.ListReports(ctx, convo.ID, caller.DID, status, after, int(params.Limit))
+	if err != nil {
+		return nil, err
+	}
+	out := &mlsapi.GetReportsOutput{Reports: make([]mlsapi.GetReportsReportView, len(page.Reports))}
+	for i, r := range page.Reports {
+		out.Reports[i] = mlsapi.GetReportsReportView{
+			ID: string(r.ID), ReporterDID: r.Reporter, ReportedDID: r.Reported, EncryptedContent: r.Content, CreatedAt: datetime(r.CreatedAt),
+			Status: mlsapi.GetReportsReportViewStatus(r.Status), ResolvedBy: r.ResolvedBy, ResolvedAt: datetimePtr(r.ResolvedAt),
+			Category: optional(r.Category),
+		}
+	}
+	if page.Next != nil {
+		cursor := listCursor(reportCursorPrefix, page.Next.CreatedAt, string(page.Next.ID))
+		out.Cursor = &cursor
+	}
+	return out, nil
+}

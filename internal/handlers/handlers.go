@@ -1,0 +1,64 @@
+// Package handlers holds the bodies of the endpoints, one file for each method.
+//
+// A body does: parse, membership, lock, rule, write, event, reply, in this
+// order. It returns errors as they are; errors.go gives them their names. It
+// must not speak HTTP or SQL, must not log, and must not start anything that
+// outlives the request. What two or more methods share is in package delivery.
+package handlers
+
+import (
+	"context"
+	"time"
+
+	"mls-server/internal/blocks"
+	"mls-server/internal/clock"
+	"mls-server/internal/delivery"
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+	"mls-server/internal/stream"
+)
+
+// Blocks answers questions about block records. Package blocks implements it.
+type Blocks interface {
+	// Between returns the blocks among the users and the age of the oldest answer
+	// it used, or mls.ErrBlockSourceUnavailable.
+	Between(ctx context.Context, dids []mls.DID) (blocks.Answer, error)
+	// Blocking returns those of the users who block the user.
+	Blocking(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error)
+	// Verify checks that a block record was made or is gone, or returns mls.ErrBlockNotVerified.
+	Verify(ctx context.Context, claim blocks.Claim) error
+}
+
+// Limits counts what is limited by more than the caller alone.
+type Limits interface {
+	// Check counts one use by subject of a class and returns *mls.RateLimitError when it is used up.
+	Check(ctx context.Context, class, subject string) error
+}
+
+// Config is what the operator decides about the rules.
+type Config struct {
+	RequireIdempotency bool
+	EpochGrace         mls.Epoch
+	MaxDevices         int
+	MaxKeyPackages     int
+	KeyPackageLow      int
+	KeyPackagePolicy   mls.KeyPackagePolicy
+	SuperadminDIDs     []mls.DID
+}
+
+// Handlers implements every method of the lexicons. All fields are required.
+type Handlers struct {
+	Store    *store.Store
+	Delivery *delivery.Service
+	Blocks   Blocks
+	Limits   Limits
+	Streams  *stream.Hub
+	Clock    clock.Clock
+	Config   Config
+}
+
+var _ mlsapi.Service = (*Handlers)(nil)
+
+// now returns the time that everything of this request is stamped with (I8).
+func (h *Handlers) now() time.Time { return clock.Bucket(h.Clock.Now()) }

@@ -1,0 +1,122 @@
+package handlers
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"mls-server/internal/delivery"
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+	"mls-server/lexrt"
+)
+
+// errIdempotencyKeyMissing is answered while REQUIRE_IDEMPOTENCY holds.
+var errIdempotencyKeyMissing = &inputError{"/idempotencyKey", "is required"}
+
+// deterministic are the errors that are kept for a repeated request: they
+// depend on the request and on what never comes back.
+var deterministic = []error{mls.ErrEpochMismatch, mls.ErrInvalidCommit, mls.ErrGroupAlreadyExists}
+
+// staleTries is how often a request starts over because the roster changed between vetting and lock.
+const staleTries = 4
+
+// request is a write that may be repeated.
+type request struct {
+	method *lexrt.Method
+	caller mls.DID
+	// key is nil when the client sent none.
+	key   *string
+	input lexrt.Response
+	// prepare, when not nil, runs before the transaction, for what has to ask others over the network.
+	prepare func(ctx context.Context) error
+}
+
+// output is a pointer to an output whose stored bytes can be read again.
+type output[T any] interface {
+	*T
+	lexrt.Response
+	UnmarshalJSON(data []byte) error
+}
+
+// once runs a write in one transaction, and a request with a key only once:
+// the answer is stored in the same transaction, so a crash leaves either both
+// or nothing, and a repeat gets the stored answer.
+func once[T any, P output[T]](ctx context.Context, h *Handlers, r request, run func(tx *store.Tx) (P, error)) (P, error) {
+	if r.key == nil && h.Config.RequireIdempotency {
+		return nil, errIdempotencyKeyMissing
+	}
+	var out P
+	var err error
+	for range staleTries {
+		out, err = attempt(ctx, h, r, run)
+		if !errors.Is(err, delivery.ErrStale) {
+			break
+		}
+	}
+	return out, err
+}
+
+func attempt[T any, P output[T]](ctx context.Context, h *Handlers, r request, run func(tx *store.Tx) (P, error)) (out P, err error) {
+	var keyed store.IdempotentRequest
+	if r.key != nil {
+		keyed = store.IdempotentRequest{
+			Key:  store.RequestKey(r.caller, r.method.NSID, *r.key),
+			Body: sha256.Sum256(r.input.AppendJSON(nil)), At: h.Clock.Now(),
+		}
+		if answer, err := h.Store.FindRequest(ctx, keyed); err != nil || answer != nil {
+			return repeated[T, P](answer, err)
+		}
+	}
+	if r.prepare != nil {
+		if err := r.prepare(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var kept error // a domain error that is the answer from now on
+	err = h.Store.InTx(ctx, func(tx *store.Tx) error {
+		kept = nil
+		if r.key == nil {
+			out, err = run(tx)
+			return err
+		}
+		if answer, err := tx.BeginRequest(ctx, keyed); err != nil || answer != nil {
+			out, err = repeated[T, P](answer, err)
+			return err
+		}
+		err := tx.Savepoint(ctx, func() (err error) {
+			out, err = run(tx)
+			return err
+		})
+		switch {
+		case err == nil:
+			return tx.FinishRequest(ctx, keyed, store.Answer{Status: http.StatusOK, Body: out.AppendJSON(nil)})
+		case slices.ContainsFunc(deterministic, func(d error) bool { return errors.Is(err, d) }):
+			// The savepoint undid the request; only its answer stays.
+			kept = err
+			public := PublicError(err)
+			return tx.FinishRequest(ctx, keyed, store.Answer{Status: public.Status, Body: []byte(public.Name + "\n" + public.Message)})
+		}
+		return err
+	})
+	if err = errors.Join(err, kept); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// repeated turns a stored answer into what the first request got.
+func repeated[T any, P output[T]](a *store.Answer, err error) (P, error) {
+	if err != nil {
+		return nil, err
+	}
+	if a.Status != http.StatusOK {
+		name, message, _ := strings.Cut(string(a.Body), "\n")
+		return nil, &lexrt.Error{Name: name, Status: a.Status, Message: message}
+	}
+	out := P(new(T))
+	return out, out.UnmarshalJSON(a.Body)
+}

@@ -1,0 +1,115 @@
+package handlers
+
+import (
+	"encoding/hex"
+	"time"
+
+	"mls-server/internal/blocks"
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+	"mls-server/lexrt"
+)
+
+// datetime formats a time as atproto writes it: UTC, no fraction. All times of
+// messages are floored to two seconds before they get here (I8).
+func datetime(t time.Time) lexrt.Datetime {
+	return lexrt.Datetime(t.UTC().Format("2006-01-02T15:04:05Z"))
+}
+
+// datetimePtr is datetime for an optional time.
+func datetimePtr(t *time.Time) *lexrt.Datetime {
+	if t == nil {
+		return nil
+	}
+	d := datetime(*t)
+	return &d
+}
+
+// optional returns nil for an empty string, else a pointer to it.
+func optional[S ~string](s S) *string {
+	if s == "" {
+		return nil
+	}
+	t := string(s)
+	return &t
+}
+
+func convoView(c *store.ConvoEntry) mlsapi.DefsConvoView {
+	view := mlsapi.DefsConvoView{
+		ID: string(c.ID), GroupID: string(c.GroupID), Creator: c.Creator, Epoch: int64(c.Epoch),
+		CipherSuite: mlsapi.DefsConvoViewCipherSuite(c.CipherSuite.String()), CreatedAt: datetime(c.CreatedAt),
+		LastMessageAt: datetimePtr(c.LastMessageAt), Members: make([]mlsapi.DefsMemberView, len(c.Members)),
+	}
+	if c.Name != nil || c.Description != nil {
+		view.Metadata = &mlsapi.DefsConvoMetadata{Name: c.Name, Description: c.Description}
+	}
+	for i := range c.Members {
+		view.Members[i] = memberView(&c.Members[i])
+	}
+	for _, r := range c.Requests {
+		view.PendingRequests = append(view.PendingRequests, mlsapi.GetConvosPendingRequest{
+			RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,
+			DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt),
+		})
+	}
+	return view
+}
+
+func memberView(m *store.Member) mlsapi.DefsMemberView {
+	return mlsapi.DefsMemberView{
+		DID: lexrt.URI(m.MLSDID), UserDID: m.User, DeviceID: optional(m.Device), DeviceName: m.DeviceName,
+		JoinedAt: datetime(m.JoinedAt), IsAdmin: m.Admin, PromotedAt: datetimePtr(m.PromotedAt), PromotedBy: m.PromotedBy,
+		LeafIndex: m.LeafIndex,
+	}
+}
+
+func messageView(m *store.Message) mlsapi.DefsMessageView {
+	kind := messageType(m.Kind)
+	return mlsapi.DefsMessageView{
+		ID: string(m.ID), ConvoID: string(m.ConvoID), Ciphertext: m.Ciphertext, Epoch: int64(m.Epoch), Seq: int64(m.Seq),
+		CreatedAt: datetime(m.ReceivedAt), MessageType: &kind,
+	}
+}
+
+// messageType names the kind of a message as the lexicon does.
+func messageType(k store.MessageKind) mlsapi.DefsMessageViewMessageType {
+	switch k {
+	case store.KindCommit:
+		return "commit"
+	case store.KindProposal:
+		return "proposal"
+	default:
+		return "app"
+	}
+}
+
+func keyPackageView(k *store.KeyPackage) mlsapi.DefsKeyPackageRef {
+	ref := hex.EncodeToString(k.Ref)
+	return mlsapi.DefsKeyPackageRef{
+		DID: k.Owner.User, KeyPackage: mls.EncodeText(k.Bytes), CipherSuite: mlsapi.DefsKeyPackageRefCipherSuite(k.CipherSuite.String()),
+		KeyPackageHash: &ref, DeviceID: optional(k.Owner.ID),
+	}
+}
+
+func blockViews(found []blocks.Block) []mlsapi.CheckBlocksBlockRelationship {
+	views := make([]mlsapi.CheckBlocksBlockRelationship, len(found))
+	for i, b := range found {
+		views[i] = mlsapi.CheckBlocksBlockRelationship{BlockerDID: b.Blocker, BlockedDID: b.Blocked, CreatedAt: datetime(b.CreatedAt)}
+		if b.URI != "" {
+			views[i].BlockURI = &b.URI
+		}
+	}
+	return views
+}
+
+func statsView(s store.ModerationStats) mlsapi.GetAdminStatsModerationStats {
+	return mlsapi.GetAdminStatsModerationStats{
+		TotalReports: s.Total, PendingReports: s.Pending, ResolvedReports: s.Resolved, TotalRemovals: s.Removals,
+		BlockConflictsResolved: s.BlockConflictsResolved, AverageResolutionTimeHours: s.AverageHours,
+		ReportsByCategory: &mlsapi.GetAdminStatsReportCategoryCounts{
+			Harassment: &s.Harassment, Spam: &s.Spam, HateSpeech: &s.HateSpeech, Violence: &s.Violence, SexualContent: &s.SexualContent,
+			Impersonation: &s.Impersonation, PrivacyViolation: &s.PrivacyViolation, OtherCategory: &s.Other,
+		},
+	}
+}

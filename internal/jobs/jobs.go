@@ -1,0 +1,75 @@
+// Package jobs runs what the server does by itself: retention.
+//
+// Any number of processes may run it; a lock in the database lets one of them
+// work at a time. It must not decide what is kept how long: the configuration
+// and package store do.
+package jobs
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"mls-server/internal/clock"
+	"mls-server/internal/store"
+)
+
+// interval is the time between two runs of a process; each is jittered, so that servers take turns.
+const interval = 10 * time.Minute
+
+// Store is the part of the database that jobs need. *store.Store implements it.
+type Store interface {
+	Retain(ctx context.Context, now time.Time, policy store.Retention) (store.Removed, error)
+	CountActiveConvos(ctx context.Context, since time.Time) (int64, error)
+}
+
+// Observer counts runs. It is given names out of a closed set and numbers only.
+type Observer interface {
+	ObserveJob(job string, rows int64, err error)
+	SetActiveConversations(n int64)
+}
+
+// Runner runs the jobs.
+type Runner struct {
+	store    Store
+	policy   store.Retention
+	observer Observer
+	log      *slog.Logger
+	clock    clock.Clock
+}
+
+// New returns a runner.
+func New(s Store, policy store.Retention, observer Observer, log *slog.Logger, c clock.Clock) *Runner {
+	return &Runner{store: s, policy: policy, observer: observer, log: log, clock: c}
+}
+
+// Run runs the jobs soon after the start and then every ten minutes, until ctx ends.
+func (r *Runner) Run(ctx context.Context) {
+	wait := time.Duration(rand.Int64N(int64(time.Minute))) //nolint:gosec // jitter, not a secret
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		r.Once(ctx)
+		wait = interval/2 + time.Duration(rand.Int64N(int64(interval))) //nolint:gosec // jitter, not a secret
+	}
+}
+
+// Once runs the jobs one time.
+func (r *Runner) Once(ctx context.Context) {
+	now := r.clock.Now()
+	removed, err := r.store.Retain(ctx, now, r.policy)
+	for job, rows := range removed {
+		r.observer.ObserveJob(job, rows, nil)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.observer.ObserveJob("retention", 0, err)
+		r.log.LogAttrs(ctx, slog.LevelError, "job failed", slog.String("component", "jobs"), slog.Any("err", err))
+	}
+	if n, err := r.store.CountActiveConvos(ctx, now.Add(-24*time.Hour)); err == nil {
+		r.observer.SetActiveConversations(n)
+	}
+}
