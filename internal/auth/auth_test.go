@@ -107,7 +107,7 @@ func (e *env) call(t *testing.T, m *lexrt.Method, header string) string {
 	if caller.DID != "" {
 		t.Error("a caller beside an error")
 	}
-	for _, part := range strings.Split(header, ".") {
+	for part := range strings.SplitSeq(header, ".") {
 		if len(part) > 8 && strings.Contains(lerr.Error(), part) {
 			t.Errorf("the error repeats a part of the token")
 		}

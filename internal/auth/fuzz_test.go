@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,12 +24,9 @@ func FuzzToken(f *testing.F) {
 	now := time.Unix(1700000000, 0)
 	f.Fuzz(func(t *testing.T, header string) {
 		check := func(lerr *lexrt.Error) {
-			for _, n := range names {
-				if lerr.Name == n {
-					return
-				}
+			if !slices.Contains(names, lerr.Name) {
+				t.Errorf("error name %q", lerr.Name)
 			}
-			t.Errorf("error name %q", lerr.Name)
 		}
 		raw, lerr := parseHeader(header)
 		if lerr != nil {

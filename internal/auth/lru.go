@@ -52,5 +52,3 @@ func (l *lru[K, V]) drop(e *list.Element) {
 		delete(l.items, item.key)
 	}
 }
-
-func (l *lru[K, V]) len() int { return l.order.Len() }

@@ -82,9 +82,9 @@ type Resolver struct {
 }
 
 type found struct {
-	id       *Identity
-	expires  time.Time
-	refetchd time.Time // when a bad signature last caused a refetch
+	id        *Identity
+	expires   time.Time
+	refetched time.Time // when a bad signature last caused a refetch
 }
 
 type failure struct {
@@ -153,11 +153,11 @@ func (r *Resolver) refetch(ctx context.Context, stale *Identity) *Identity {
 	case f.id != stale:
 		r.mu.Unlock()
 		return f.id // somebody else has been here in the meantime
-	case now.Sub(f.refetchd) < RefetchInterval:
+	case now.Sub(f.refetched) < RefetchInterval:
 		r.mu.Unlock()
 		return stale
 	}
-	f.refetchd = now
+	f.refetched = now
 	r.mu.Unlock()
 
 	id, err := r.fly(ctx, "again "+string(stale.DID), stale.DID, nil)
@@ -167,7 +167,9 @@ func (r *Resolver) refetch(ctx context.Context, stale *Identity) *Identity {
 	return id
 }
 
-func (r *Resolver) lookup(did lexrt.DID) (*Identity, error, bool) { //nolint:revive // a cached error is a value here, not a failure
+// lookup returns what is cached about did: an identity, or the error that its
+// resolution ended with.
+func (r *Resolver) lookup(did lexrt.DID) (*Identity, error, bool) {
 	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,7 +219,7 @@ func (r *Resolver) remember(did lexrt.DID, id *Identity, err error) {
 	if err == nil {
 		f := &found{id: id, expires: now.Add(PositiveTTL)}
 		if old, ok := r.found.get(did); ok {
-			f.refetchd = old.refetchd
+			f.refetched = old.refetched
 		}
 		r.found.put(did, f)
 		r.failures.remove(did)

@@ -11,6 +11,7 @@ import (
 	"encoding/base32"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -151,7 +152,7 @@ func (d *Directory) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	case i == nil:
 		w.WriteHeader(http.StatusNotFound)
-		_, _ = fmt.Fprintf(w, `{"message":"DID not registered: %s"}`, did)
+		_, _ = io.WriteString(w, `{"message":"DID not registered"}`)
 	default:
 		_, _ = w.Write(i.document())
 	}

@@ -184,9 +184,9 @@ func TestSources(t *testing.T) {
 				}
 			}
 			for i, other := range u {
-				any, err := s.AnyBetween(t.Context(), []mls.DID{u[0]}, []mls.DID{other})
-				if err != nil || any != (i == 1 || i == 3) {
-					t.Errorf("any between 0 and %d: %v, %v", i, any, err)
+				got, err := s.AnyBetween(t.Context(), []mls.DID{u[0]}, []mls.DID{other})
+				if err != nil || got != (i == 1 || i == 3) {
+					t.Errorf("any between 0 and %d: %v, %v", i, got, err)
 				}
 			}
 			who, err := s.Blocking(t.Context(), u[1], u)
@@ -244,9 +244,9 @@ func TestStaleAnswers(t *testing.T) {
 		if _, err := s.Between(t.Context(), u); !errors.Is(err, mls.ErrBlockSourceUnavailable) {
 			t.Errorf("too old: %v", err)
 		}
-		any, err := s.AnyBetween(t.Context(), u[:1], u[1:])
-		if any || errors.Is(err, mls.ErrBlockSourceUnavailable) != failClosed {
-			t.Errorf("fail closed %v: %v, %v", failClosed, any, err)
+		got, err := s.AnyBetween(t.Context(), u[:1], u[1:])
+		if got || errors.Is(err, mls.ErrBlockSourceUnavailable) != failClosed {
+			t.Errorf("fail closed %v: %v, %v", failClosed, got, err)
 		}
 		if who, err := s.Blocking(t.Context(), u[1], u); err != nil || len(who) != 0 {
 			t.Errorf("blocking: %v, %v", who, err)
@@ -275,14 +275,14 @@ func TestKnownBlocksCountWhileTheSourceIsDown(t *testing.T) {
 	e.network.Block(u[0], u[1])
 	between(t, s, u[:2])
 	e.network.SetDown(true)
-	if any, err := s.AnyBetween(t.Context(), u, nil); err != nil || !any {
-		t.Errorf("%v, %v", any, err)
+	if got, err := s.AnyBetween(t.Context(), u, nil); err != nil || !got {
+		t.Errorf("%v, %v", got, err)
 	}
 	// Present members are not checked among each other.
 	e.network.SetDown(false)
 	e.clock.advance(time.Hour)
-	if any, err := s.AnyBetween(t.Context(), u[2:], u[:2]); err != nil || any {
-		t.Errorf("blocks among the present: %v, %v", any, err)
+	if got, err := s.AnyBetween(t.Context(), u[2:], u[:2]); err != nil || got {
+		t.Errorf("blocks among the present: %v, %v", got, err)
 	}
 }
 
@@ -430,7 +430,7 @@ func TestVerifyUpdatesTheCache(t *testing.T) {
 	e := newEnv(t)
 	s := e.service(e.pds, true)
 	u := e.users(2)
-	any := func() bool {
+	blocked := func() bool {
 		t.Helper()
 		got, err := s.AnyBetween(t.Context(), u[:1], u[1:])
 		if err != nil {
@@ -438,17 +438,17 @@ func TestVerifyUpdatesTheCache(t *testing.T) {
 		}
 		return got
 	}
-	if any() {
+	if blocked() {
 		t.Error("a block before there was one")
 	}
 	uri := e.network.Block(u[0], u[1])
 	e.clock.advance(time.Second)
-	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1], URI: uri, Exists: true}); err != nil || !any() {
+	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1], URI: uri, Exists: true}); err != nil || !blocked() {
 		t.Errorf("created: %v", err)
 	}
 	e.network.Unblock(uri)
 	e.clock.advance(time.Second)
-	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1], URI: uri}); err != nil || any() {
+	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1], URI: uri}); err != nil || blocked() {
 		t.Errorf("removed: %v", err)
 	}
 }

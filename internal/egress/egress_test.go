@@ -1,11 +1,15 @@
 package egress
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,13 +23,20 @@ import (
 
 var errStop = errors.New("stopped before connect")
 
-// silentListener is a TCP port on loopback that fails the test when anybody connects.
-func silentListener(t *testing.T, network, addr string) (port string) {
+func listen(t *testing.T) net.Listener {
 	t.Helper()
-	ln, err := net.Listen(network, addr)
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "tcp4", "127.0.0.1:0")
 	if err != nil {
-		t.Fatalf("listen on %s: %v", addr, err)
+		t.Fatal(err)
 	}
+	return ln
+}
+
+// silentListener is a TCP port on loopback that fails the test when anybody connects.
+func silentListener(t *testing.T) (port string) {
+	t.Helper()
+	ln := listen(t)
 	var touched atomic.Int64
 	done := make(chan struct{})
 	go func() {
@@ -42,7 +53,8 @@ func silentListener(t *testing.T, network, addr string) (port string) {
 	t.Cleanup(func() {
 		// What connected before Close is still handed to Accept in order, so a
 		// connection of our own, sent last, flushes the queue.
-		conn, err := net.Dial(network, ln.Addr().String())
+		var d net.Dialer
+		conn, err := d.DialContext(context.WithoutCancel(t.Context()), "tcp4", ln.Addr().String())
 		if err != nil {
 			t.Errorf("flush: %v", err)
 		} else {
@@ -55,7 +67,7 @@ func silentListener(t *testing.T, network, addr string) (port string) {
 			t.Errorf("the forbidden listener was connected to %d times", n-1)
 		}
 	})
-	_, port, err = net.SplitHostPort(ln.Addr().String())
+	_, port, err := net.SplitHostPort(ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +85,8 @@ type fakeDNS struct {
 
 func newFakeDNS(t *testing.T, names map[string][][]string) *net.Resolver {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +178,7 @@ func get(t *testing.T, c *Client, url string) error {
 // parser or another. None may be dialled.
 func TestGetRefusesForbiddenHostSpellings(t *testing.T) {
 	t.Parallel()
-	port := silentListener(t, "tcp4", "127.0.0.1:0")
+	port := silentListener(t)
 	c := mustNew(t, Config{})
 	hosts := []string{
 		"127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0x7f.1", "0177.0.0.1", "017700000001",
@@ -203,7 +216,7 @@ func TestGetRefusesOtherSchemes(t *testing.T) {
 // the socket's own check stops them.
 func TestGetChecksResolvedAddresses(t *testing.T) {
 	t.Parallel()
-	port := silentListener(t, "tcp4", "127.0.0.1:0")
+	port := silentListener(t)
 	names := map[string][][]string{
 		"loop4.example.com":   {{"127.0.0.1"}},
 		"loop6.example.com":   {{"::1"}},
@@ -229,7 +242,7 @@ func TestGetChecksResolvedAddresses(t *testing.T) {
 // belongs to each connection, so the second answer is refused like a first one.
 func TestGetSurvivesDNSRebinding(t *testing.T) {
 	t.Parallel()
-	port := silentListener(t, "tcp4", "127.0.0.1:0")
+	port := silentListener(t)
 	c := mustNew(t, Config{Resolver: newFakeDNS(t, map[string][][]string{
 		"rebind.example.com": {{"93.184.215.14"}, {"127.0.0.1"}},
 		"mixed.example.com":  {{"127.0.0.1", "93.184.215.14"}},
@@ -273,7 +286,7 @@ func allowServer(t *testing.T, h http.Handler) (*httptest.Server, string) {
 
 func TestGetRedirects(t *testing.T) {
 	t.Parallel()
-	port := silentListener(t, "tcp4", "127.0.0.1:0")
+	port := silentListener(t)
 	var target atomic.Value
 	target.Store("")
 	s, hostPort := allowServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -386,10 +399,7 @@ func TestGetReportsOutcomes(t *testing.T) {
 // Error texts may end up in a log line, so they hold nothing of the request (I9).
 func TestErrorsDoNotNameTheURL(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t)
 	closed := ln.Addr().String()
 	_ = ln.Close()
 	c := mustNew(t, Config{Allow: []string{closed}, Resolver: newFakeDNS(t, nil)})
@@ -403,7 +413,7 @@ func TestErrorsDoNotNameTheURL(t *testing.T) {
 
 func TestAllowListIsExact(t *testing.T) {
 	t.Parallel()
-	port := silentListener(t, "tcp4", "127.0.0.1:0")
+	port := silentListener(t)
 	_, hostPort := allowServer(t, http.NotFoundHandler())
 	c := mustNew(t, Config{Allow: []string{" " + strings.ToUpper(hostPort) + " ", "Example.COM:8443"}})
 	if err := get(t, c, "http://"+hostPort+"/"); err != nil {
@@ -421,5 +431,38 @@ func TestAllowListIsExact(t *testing.T) {
 		if _, err := New(Config{Allow: []string{bad}}); err == nil {
 			t.Errorf("allow-list entry %q is accepted", bad)
 		}
+	}
+}
+
+// A small answer that unpacks to a large one is cut off like a large one.
+func TestGetCapsCompressedBodies(t *testing.T) {
+	t.Parallel()
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	_, _ = z.Write(make([]byte, 16<<20))
+	_ = z.Close()
+	s, hostPort := allowServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(bomb.Bytes())
+	}))
+	if err := get(t, mustNew(t, Config{Allow: []string{hostPort}}), s.URL); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v, want ErrTooLarge", err)
+	}
+}
+
+func TestGetVerifiesCertificates(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // the refused handshake is meant
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	hostPort := strings.TrimPrefix(s.URL, "https://")
+	if err := get(t, mustNew(t, Config{Allow: []string{hostPort}}), s.URL); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("unknown authority: %v, want ErrUnreachable", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	if err := get(t, mustNew(t, Config{Allow: []string{hostPort}, RootCAs: roots}), s.URL); err != nil {
+		t.Errorf("known authority: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -22,8 +23,7 @@ func ClientIP(remoteAddr string, forwarded []string, trusted []netip.Prefix) net
 		return addr
 	}
 	hops := 0
-	for i := len(forwarded) - 1; i >= 0; i-- {
-		rest := forwarded[i]
+	for _, rest := range slices.Backward(forwarded) {
 		for more := true; more; hops++ {
 			var entry string
 			entry, rest, more = cutLast(rest)

@@ -33,7 +33,7 @@ func Start(tb testing.TB) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		tb.Fatal("these tests need redis-server: apt-get install redis-server, or brew install redis")
 	}
-	// Not TempDir of the test: the path of a unix socket has about 100 bytes at most.
+	//nolint:usetesting // the path of a unix socket has about 100 bytes at most, a test's TempDir may have more
 	dir, err := os.MkdirTemp("", "redistest")
 	if err != nil {
 		tb.Fatalf("redistest: %v", err)
