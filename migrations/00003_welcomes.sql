@@ -32,9 +32,7 @@ CREATE TABLE welcome_routes (
     CONSTRAINT welcome_routes_welcome_id_fkey FOREIGN KEY (welcome_id) REFERENCES welcomes (id) ON DELETE CASCADE
 );
 
-CREATE INDEX welcome_routes_waiting_idx ON welcome_routes (convo_id, user_did, device_id, welcome_id)
-    WHERE confirmed_at IS NULL AND superseded_at IS NULL;
-CREATE INDEX welcome_routes_waiting_user_idx ON welcome_routes (user_did, device_id)
+CREATE INDEX welcome_routes_waiting_idx ON welcome_routes (user_did, convo_id, device_id, welcome_id)
     WHERE confirmed_at IS NULL AND superseded_at IS NULL;
 CREATE INDEX welcome_routes_confirmed_idx ON welcome_routes (convo_id, user_did, device_id, confirmed_at)
     WHERE confirmed_at IS NOT NULL;

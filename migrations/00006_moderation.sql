@@ -64,7 +64,7 @@ CREATE TABLE bsky_blocks (
 
 CREATE INDEX bsky_blocks_blocked_idx ON bsky_blocks (blocked_did, blocker_did);
 -- Jetstream names a deleted record by its author and key alone.
-CREATE INDEX bsky_blocks_rkey_idx ON bsky_blocks (blocker_did, rkey);
+CREATE INDEX bsky_blocks_rkey_idx ON bsky_blocks (rkey, blocker_did);
 
 -- blocked_did '' stands for the whole list of the blocker.
 CREATE TABLE block_checks (

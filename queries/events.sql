@@ -124,17 +124,15 @@ WHERE origin <> event_log_origin();
 UPDATE conversations SET log_xid = 0 WHERE log_xid > pg_current_xact_id()::text::bigint;
 
 -- name: DeleteEvents :one
--- DeleteEvents removes a batch of old events from the log's beginning and
--- keeps in mind where it now begins.
-WITH old AS (
-    SELECT e.generation, e.log_xid, e.position
-    FROM event_stream e
-    WHERE e.bucket_ts < @before::timestamptz
-    ORDER BY e.generation, e.log_xid, e.position
-    LIMIT @max_rows
-), gone AS (
-    DELETE FROM event_stream e USING old o
-    WHERE e.generation = o.generation AND e.log_xid = o.log_xid AND e.position = o.position
+-- DeleteEvents removes a batch of old events and keeps in mind the last of
+-- them: a cursor before it has lost events.
+WITH gone AS (
+    DELETE FROM event_stream e
+    WHERE e.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM event_stream o
+        WHERE o.bucket_ts < @before::timestamptz
+        LIMIT @max_rows
+    ))
     RETURNING e.generation, e.log_xid, e.position
 ), newest AS (
     SELECT g.generation, g.log_xid, g.position FROM gone g

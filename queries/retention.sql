@@ -1,3 +1,6 @@
+-- Statements here name their rows by an array of keys: a join would be planned
+-- for a tenth of the table, whatever the limit turns out to be.
+
 -- name: TryLockRetention :one
 -- TryLockRetention is held by one server process at a time, for one batch.
 SELECT pg_try_advisory_xact_lock(7302) AS locked;
@@ -5,19 +8,18 @@ SELECT pg_try_advisory_xact_lock(7302) AS locked;
 -- name: DeleteMessages :execrows
 -- DeleteMessages removes a batch of old application messages and proposals.
 DELETE FROM messages m
-USING (
-    SELECT o.convo_id, o.seq FROM messages o
+WHERE m.ctid = ANY (ARRAY(
+    SELECT o.ctid FROM messages o
     WHERE o.received_bucket_ts < @before::timestamptz AND o.kind <> 3
     LIMIT @max_rows
-) old
-WHERE m.convo_id = old.convo_id AND m.seq = old.seq;
+));
 
 -- name: DeleteCommits :execrows
 -- DeleteCommits removes a batch of old commits, with their messages: those that every user on
 -- the roster has read past, and all beyond the hard limit.
 DELETE FROM messages m
-USING (
-    SELECT o.convo_id, o.seq FROM messages o
+WHERE m.ctid = ANY (ARRAY(
+    SELECT o.ctid FROM messages o
     WHERE o.received_bucket_ts < @before::timestamptz AND o.kind = 3
       AND (o.received_bucket_ts < @hard_before::timestamptz OR NOT EXISTS (
           SELECT FROM members d
@@ -25,42 +27,35 @@ USING (
           WHERE d.convo_id = o.convo_id AND d.left_at IS NULL AND d.join_seq < o.seq AND coalesce(k.seq, 0) < o.seq
       ))
     LIMIT @max_rows
-) old
-WHERE m.convo_id = old.convo_id AND m.seq = old.seq;
+));
 
 -- name: DeleteWelcomes :execrows
 DELETE FROM welcomes w
-USING (SELECT o.id FROM welcomes o WHERE o.created_at < @before::timestamptz LIMIT @max_rows) old
-WHERE w.id = old.id;
+WHERE w.id = ANY (ARRAY(SELECT o.id FROM welcomes o WHERE o.created_at < @before::timestamptz LIMIT @max_rows));
 
 -- name: ExpireRequests :many
 -- ExpireRequests ends open requests that nobody has fulfilled.
 UPDATE pending_welcomes p SET status = 'expired', closed_at = @now::timestamptz
-FROM (SELECT o.id FROM pending_welcomes o WHERE o.created_at < @before::timestamptz AND o.status = 'open' LIMIT @max_rows FOR UPDATE SKIP LOCKED) old
-WHERE p.id = old.id
+WHERE p.id = ANY (ARRAY(SELECT o.id FROM pending_welcomes o WHERE o.created_at < @before::timestamptz AND o.status = 'open' LIMIT @max_rows FOR UPDATE SKIP LOCKED))
 RETURNING p.id;
 
 -- name: DeleteRequests :execrows
 -- DeleteRequests removes requests that ended long ago.
 DELETE FROM pending_welcomes p
-USING (SELECT o.id FROM pending_welcomes o WHERE o.created_at < @before::timestamptz AND o.status <> 'open' LIMIT @max_rows) old
-WHERE p.id = old.id;
+WHERE p.id = ANY (ARRAY(SELECT o.id FROM pending_welcomes o WHERE o.created_at < @before::timestamptz AND o.status <> 'open' LIMIT @max_rows));
 
 -- name: DeleteKeyPackages :execrows
 -- DeleteKeyPackages removes packages that expired.
 DELETE FROM key_packages p
-USING (SELECT o.id FROM key_packages o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows) old
-WHERE p.id = old.id;
+WHERE p.id = ANY (ARRAY(SELECT o.id FROM key_packages o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows));
 
 -- name: DeleteIdempotencyKeys :execrows
 DELETE FROM idempotency_keys i
-USING (SELECT o.key_hash FROM idempotency_keys o WHERE o.created_at < @before::timestamptz LIMIT @max_rows) old
-WHERE i.key_hash = old.key_hash;
+WHERE i.key_hash = ANY (ARRAY(SELECT o.key_hash FROM idempotency_keys o WHERE o.created_at < @before::timestamptz LIMIT @max_rows));
 
 -- name: DeleteJTIs :execrows
 DELETE FROM used_jtis j
-USING (SELECT o.hash FROM used_jtis o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows) old
-WHERE j.hash = old.hash;
+WHERE j.hash = ANY (ARRAY(SELECT o.hash FROM used_jtis o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows));
 
 -- name: DeleteBlockChecks :execrows
 -- DeleteBlockChecks removes look-ups too old to be of use, and with them the blocks that

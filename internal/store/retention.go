@@ -62,6 +62,10 @@ func (s *Store) retainBatch(ctx context.Context, run func(context.Context, *db.Q
 		if busy = !locked; busy {
 			return nil
 		}
+		// Old rows are few: a plan for any date would rather read all of the table.
+		if _, err := tx.tx.Exec(ctx, "SET LOCAL plan_cache_mode = force_custom_plan"); err != nil {
+			return fail("retain", err)
+		}
 		n, err = run(ctx, tx.q)
 		return fail("retain", err)
 	})

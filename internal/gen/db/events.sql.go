@@ -122,15 +122,13 @@ func (q *Queries) BeginLogGeneration(ctx context.Context) (int64, error) {
 }
 
 const deleteEvents = `-- name: DeleteEvents :one
-WITH old AS (
-    SELECT e.generation, e.log_xid, e.position
-    FROM event_stream e
-    WHERE e.bucket_ts < $1::timestamptz
-    ORDER BY e.generation, e.log_xid, e.position
-    LIMIT $2
-), gone AS (
-    DELETE FROM event_stream e USING old o
-    WHERE e.generation = o.generation AND e.log_xid = o.log_xid AND e.position = o.position
+WITH gone AS (
+    DELETE FROM event_stream e
+    WHERE e.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM event_stream o
+        WHERE o.bucket_ts < $1::timestamptz
+        LIMIT $2
+    ))
     RETURNING e.generation, e.log_xid, e.position
 ), newest AS (
     SELECT g.generation, g.log_xid, g.position FROM gone g
@@ -145,8 +143,8 @@ WITH old AS (
 SELECT count(*) FROM gone
 `
 
-// DeleteEvents removes a batch of old events from the log's beginning and
-// keeps in mind where it now begins.
+// DeleteEvents removes a batch of old events and keeps in mind the last of
+// them: a cursor before it has lost events.
 func (q *Queries) DeleteEvents(ctx context.Context, before time.Time, maxRows int32) (int64, error) {
 	row := q.db.QueryRow(ctx, deleteEvents, before, maxRows)
 	var count int64
