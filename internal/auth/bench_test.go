@@ -1,6 +1,8 @@
 package auth_test
 
 import (
+	"encoding/binary"
+	"runtime"
 	"testing"
 	"time"
 
@@ -37,4 +39,34 @@ func BenchmarkAuthenticate(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkMemoryReplays measures a store with a million live tokens.
+func BenchmarkMemoryReplays(b *testing.B) {
+	s := auth.NewMemoryReplays(1<<30, nil)
+	until := time.Now().Add(time.Hour)
+	var k [32]byte
+	n := uint64(0)
+	put := func() {
+		n++
+		binary.LittleEndian.PutUint64(k[:], n)
+		binary.LittleEndian.PutUint64(k[16:], n)
+		if fresh, err := s.Use(b.Context(), k, until); err != nil || !fresh {
+			b.Fatal(fresh, err)
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range 1_000_000 {
+		put()
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	perToken := float64(after.HeapAlloc-before.HeapAlloc) / 1e6
+	b.ReportAllocs()
+	for b.Loop() {
+		put()
+	}
+	b.ReportMetric(perToken, "B/token")
 }

@@ -1,8 +1,8 @@
 package auth
 
 import (
-	"container/heap"
 	"context"
+	"encoding/binary"
 	"errors"
 	"sync"
 	"time"
@@ -21,105 +21,129 @@ type ReplayStore interface {
 // ErrReplayStoreFull says that a MemoryReplays has no room for another token.
 var ErrReplayStoreFull = errors.New("auth: store of used tokens is full")
 
+const (
+	maxReplayShards = 64
+	minReplayShard  = 1024
+	// sweepInterval is how often a shard drops what has expired.
+	sweepInterval = 5 * time.Second
+	// evictionSample is how many tokens are looked at to find one to forget.
+	evictionSample = 16
+)
+
 // MemoryReplays remembers used tokens in this process, in bounded memory. On its
 // own it protects a single process that is not restarted; in front of a shared
 // store it is one more guard (see ReplayChain). It is safe for concurrent use.
 type MemoryReplays struct {
-	max   int
-	evict bool
-	clock clock.Clock
+	evict  bool
+	clock  clock.Clock
+	max    int // of a shard
+	shards []replayShard
+}
 
-	mu    sync.Mutex
-	until map[[32]byte]int64 // Unix milliseconds
-	queue expiryQueue
+type replayShard struct {
+	mu sync.Mutex
+	// until maps half of a key, 128 bits of a keyed hash, to the Unix second from
+	// which the token is forgotten. Both are small because there may be millions.
+	until   map[[16]byte]uint32
+	sweepAt int64 // Unix seconds
 }
 
 var _ ReplayStore = (*MemoryReplays)(nil)
 
-// NewMemoryReplays returns a store for at most maxTokens, each of some 150 bytes.
+// NewMemoryReplays returns a store for about maxTokens, each of some 40 bytes.
 // When it is full of tokens that have not expired, Use returns
 // ErrReplayStoreFull: it would rather turn callers away than forget.
 func NewMemoryReplays(maxTokens int, c clock.Clock) *MemoryReplays {
 	if c == nil {
 		c = clock.System
 	}
-	return &MemoryReplays{max: max(maxTokens, 1), clock: c, until: map[[32]byte]int64{}}
+	n := min(max(maxTokens/minReplayShard, 1), maxReplayShards)
+	m := &MemoryReplays{clock: c, max: max((maxTokens+n-1)/n, 1), shards: make([]replayShard, n)}
+	for i := range m.shards {
+		m.shards[i].until = map[[16]byte]uint32{}
+	}
+	return m
 }
 
 // Use implements ReplayStore.
 func (m *MemoryReplays) Use(_ context.Context, key [32]byte, expires time.Time) (bool, error) {
-	now := m.clock.Now().UnixMilli()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.expire(now)
-	if _, used := m.until[key]; used {
+	now := m.clock.Now().Unix()
+	s, k := m.place(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now >= s.sweepAt {
+		s.sweep(now)
+	}
+	until, used := s.until[k]
+	if used && int64(until) > now {
 		return false, nil
 	}
-	// The queue is what is bounded: it holds every key, and forgotten ones.
-	if len(m.queue) >= m.max {
-		if !m.evict {
-			return false, ErrReplayStoreFull
+	if !used && len(s.until) >= m.max {
+		if s.sweep(now); len(s.until) >= m.max {
+			if !m.evict {
+				return false, ErrReplayStoreFull
+			}
+			s.forgetOne()
 		}
-		m.pop()
 	}
-	at := expires.UnixMilli()
-	m.until[key] = at
-	heap.Push(&m.queue, expiry{key, at})
+	s.until[k] = ceilSecond(expires)
 	return true, nil
 }
 
 // Len is how many tokens are remembered.
 func (m *MemoryReplays) Len() int {
-	now := m.clock.Now().UnixMilli()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.expire(now)
-	return len(m.until)
+	now := m.clock.Now().Unix()
+	n := 0
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		s.sweep(now)
+		n += len(s.until)
+		s.mu.Unlock()
+	}
+	return n
 }
 
-// forget drops key; its place in the queue expires by itself.
+// forget drops key.
 func (m *MemoryReplays) forget(key [32]byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.until, key)
+	s, k := m.place(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.until, k)
 }
 
-func (m *MemoryReplays) expire(now int64) {
-	for len(m.queue) > 0 && m.queue[0].at <= now {
-		m.pop()
+// place returns the shard of a key and what stands for the key in it.
+func (m *MemoryReplays) place(key [32]byte) (*replayShard, [16]byte) {
+	n := binary.LittleEndian.Uint64(key[16:])
+	return &m.shards[n%uint64(len(m.shards))], [16]byte(key[:16])
+}
+
+func (s *replayShard) sweep(now int64) {
+	for k, until := range s.until {
+		if int64(until) <= now {
+			delete(s.until, k)
+		}
 	}
+	s.sweepAt = now + int64(sweepInterval/time.Second)
 }
 
-func (m *MemoryReplays) pop() {
-	// A key that was forgotten and used again is in the queue twice.
-	if e, ok := heap.Pop(&m.queue).(expiry); ok && m.until[e.key] == e.at {
-		delete(m.until, e.key)
+// forgetOne drops, of a few, the token that expires first.
+func (s *replayShard) forgetOne() {
+	var victim [16]byte
+	var earliest uint32
+	seen := 0
+	for k, until := range s.until {
+		if seen == 0 || until < earliest {
+			victim, earliest = k, until
+		}
+		if seen++; seen == evictionSample {
+			break
+		}
 	}
+	delete(s.until, victim)
 }
 
-type expiry struct {
-	key [32]byte
-	at  int64
-}
-
-// expiryQueue is a heap with the first to expire on top.
-type expiryQueue []expiry
-
-func (q expiryQueue) Len() int           { return len(q) }
-func (q expiryQueue) Less(i, j int) bool { return q[i].at < q[j].at }
-func (q expiryQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-
-// Push implements heap.Interface.
-func (q *expiryQueue) Push(x any) {
-	if e, ok := x.(expiry); ok {
-		*q = append(*q, e)
-	}
-}
-
-// Pop implements heap.Interface.
-func (q *expiryQueue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return e
+// ceilSecond rounds up to whole Unix seconds; the years 1970 to 2106 fit.
+func ceilSecond(t time.Time) uint32 {
+	return uint32(min(max(t.Add(time.Second-1).Unix(), 0), 1<<32-1)) //nolint:gosec // bounded in this line
 }
