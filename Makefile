@@ -11,7 +11,7 @@ LEXGEN  := $(BIN)/lexgen
 DEVDB   := $(BIN)/devdb
 SERVER  := $(BIN)/mls-server
 GENARGS := --in lexicons --policy lexicons/policy.json --out internal/gen/mlsapi --package mlsapi \
-           --module mls-server/internal/gen/mlsapi --prefix blue.catbird.mls --handlers internal/handlers
+           --module mls-server/internal/gen/mlsapi --prefix blue.catbird.mls --handlers internal/handlers --fakes
 
 .PHONY: help
 help: ## List the targets
@@ -46,7 +46,7 @@ gen-check: $(LEXGEN) ## Fail and name the file when generated code is out of dat
 check: gen-check ## What each commit must pass: generated code, vet, build and quick tests
 	@$(GO) vet ./...
 	@cd tools/lexgen && $(GO) vet ./...
-	@cd tools && $(GO) vet ./devdb/...
+	@cd tools/devdb && $(GO) vet ./...
 	@$(GO) test -short ./lexrt/... ./internal/mls/... ./internal/xrpc/... ./internal/config/... ./internal/handlers/...
 
 .PHONY: lint
@@ -76,8 +76,8 @@ deps: ## Install what the tests need beside Go: PostgreSQL, Redis, Node.js
 
 GO_FILES := $(shell find cmd internal lexrt migrations -name '*.go' -not -name '*_test.go' 2>/dev/null) $(wildcard migrations/*.sql)
 $(SERVER): $(GO_FILES) go.mod go.sum
-	@$(GO) build -trimpath -o $@ ./cmd/mls-server
+	@$(GO) build -o $@ ./cmd/mls-server
 $(LEXGEN): $(shell find tools/lexgen lexrt -name '*.go' -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod
-	@cd tools/lexgen && $(GO) build -trimpath -o ../../$@ .
-$(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) tools/go.mod
-	@cd tools && $(GO) build -trimpath -o ../$@ ./devdb
+	@cd tools/lexgen && $(GO) build -o ../../$@ .
+$(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) tools/devdb/go.mod
+	@cd tools/devdb && $(GO) build -o ../../$@ .

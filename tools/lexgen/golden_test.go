@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"mls-server/internal/gen/mlsapi/mlsapifake"
 	"mls-server/tools/lexgen/emit"
 	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"
@@ -151,9 +152,28 @@ func TestRepoUpToDate(t *testing.T) {
 	var errs bytes.Buffer
 	code := run([]string{
 		"check", "--in", "../../lexicons", "--policy", "../../lexicons/policy.json", "--out", "../../internal/gen/mlsapi",
-		"--package", "mlsapi", "--module", "mls-server/internal/gen/mlsapi", "--prefix", "blue.catbird.mls",
+		"--package", "mlsapi", "--module", "mls-server/internal/gen/mlsapi", "--prefix", "blue.catbird.mls", "--fakes",
 	}, io.Discard, &errs)
 	if code != 0 {
 		t.Errorf("exit code %d\n%s", code, errs.String())
+	}
+}
+
+// TestRepoContract runs every type of the repository's package on values made from its schema.
+func TestRepoContract(t *testing.T) {
+	t.Parallel()
+	total := 0
+	for name, newValue := range mlsapifake.Types {
+		if err := mlsapifake.Schemas.RoundTrip(name, rand.New(rand.NewPCG(1, 2)), 20, newValue); err != nil {
+			t.Error(err)
+		}
+		n, err := mlsapifake.Schemas.Refusals(name, rand.New(rand.NewPCG(1, 2)), newValue)
+		if err != nil {
+			t.Error(err)
+		}
+		total += n
+	}
+	if total < len(mlsapifake.Types) {
+		t.Errorf("only %d mutations", total)
 	}
 }

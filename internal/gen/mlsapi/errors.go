@@ -177,10 +177,14 @@ func ErrorStatus(name string) int {
 		return 403
 	case "ConvoNotFound", "ReportNotFound", "WelcomeNotFound":
 		return 404
-	case "AlreadyAdmin", "AlreadyMember", "AlreadyResolved", "DuplicatePublicKey", "EpochMismatch", "GroupAlreadyExists", "KeyPackageNotFound", "LastAdmin", "LastMember", "MessageIdConflict", "NotAdminTarget":
+	case "RequestTimeout":
+		return 408
+	case "AlreadyAdmin", "AlreadyMember", "AlreadyResolved", "DuplicatePublicKey", "EpochMismatch", "GroupAlreadyExists", "IdempotencyInProgress", "KeyPackageNotFound", "LastAdmin", "LastMember", "MessageIdConflict", "NotAdminTarget":
 		return 409
-	case "MessageTooLarge":
+	case "MessageTooLarge", "PayloadTooLargeError":
 		return 413
+	case "UnsupportedMediaTypeError":
+		return 415
 	case "IdempotencyKeyReused":
 		return 422
 	case "RateLimitExceeded":
@@ -189,7 +193,7 @@ func ErrorStatus(name string) int {
 		return 500
 	case "MethodNotImplemented":
 		return 501
-	case "BlueskyServiceUnavailable":
+	case "BlueskyServiceUnavailable", "NotEnoughResources":
 		return 503
 	}
 	return 400

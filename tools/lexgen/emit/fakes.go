@@ -7,19 +7,22 @@ import (
 )
 
 // Fakes writes a package of one file that has the schemas of all struct and union
-// types, for package lexfake. Tests make valid and broken values from them.
+// types, for package lexfake, and constructors of the struct types. Tests make valid
+// and broken values from them.
 func Fakes(m *ir.Model, opt Options, pkg, importPath string) (File, error) {
 	e := &emitter{model: m, opt: Options{Package: pkg, ImportPath: importPath, Runtime: opt.Runtime}}
 	u := e.newUnit("fakes.go", nil)
 	u.file.PackageComment("// Package " + pkg + " has the schemas of package " + opt.Package + " for tests that need valid and broken values.")
 	u.file.ImportName(e.lexfake(), "lexfake")
-	schemas := jen.Dict{}
+	u.file.ImportName(opt.ImportPath, opt.Package)
+	schemas, types := jen.Dict{}, jen.Dict{}
 	for _, l := range m.Lexicons {
 		for _, d := range l.Decls {
 			switch d := d.(type) {
 			case *ir.Struct:
 				if d.Role != ir.RoleParams {
 					schemas[jen.Lit(d.GoName)] = e.fakeStruct(d)
+					types[jen.Lit(d.GoName)] = jen.Func().Params().Add(e.codec()).Block(jen.Return(jen.New(jen.Qual(opt.ImportPath, d.GoName))))
 				}
 			case *ir.Union:
 				schemas[jen.Lit(d.GoName)] = e.fakeUnion(d)
@@ -29,8 +32,11 @@ func Fakes(m *ir.Model, opt Options, pkg, importPath string) (File, error) {
 		}
 	}
 	u.add("Schemas", doc("Schemas are the schemas by their Go type names."), jen.Var().Id("Schemas").Op("=").Qual(e.lexfake(), "Set").Values(schemas))
+	u.add("Types", doc("Types make new values of the struct types, by name."), jen.Var().Id("Types").Op("=").Map(jen.String()).Func().Params().Add(e.codec()).Values(types))
 	return u.finish()
 }
+
+func (e *emitter) codec() *jen.Statement { return jen.Qual(e.lexfake(), "Codec") }
 
 func (e *emitter) lexfake() string { return e.opt.Runtime + "/lexfake" }
 

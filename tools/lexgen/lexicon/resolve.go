@@ -170,16 +170,19 @@ func (r *resolver) refTarget(s *Ref) {
 
 func (r *resolver) union(s *Union) {
 	seen := map[*Def]bool{}
-	for _, m := range s.Refs {
+	refs := s.Refs
+	s.Refs = nil
+	for _, m := range refs {
 		r.bind(m)
 		if m.Target == nil {
 			continue
 		}
 		if seen[m.Target] {
-			r.errorf(m.node, "union-duplicate", "the union names "+m.Target.Ref()+" twice", "remove one")
+			r.diags = append(r.diags, r.file.Diag(Warning, m.node, "union-duplicate", "the union names "+m.Target.Ref()+" twice", "remove one"))
 			continue
 		}
 		seen[m.Target] = true
+		s.Refs = append(s.Refs, m)
 		if k := m.Target.Schema.Kind(); k != KindObject && k != KindRecord {
 			hint := "only these have a $type to tell the members apart by; wrap the value into an object"
 			if k == KindToken {

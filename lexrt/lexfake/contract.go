@@ -1,0 +1,76 @@
+package lexfake
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"mls-server/lexrt"
+)
+
+// Codec is what every generated struct type has.
+type Codec interface {
+	UnmarshalJSON(src []byte) error
+	AppendJSON(dst []byte) []byte
+	Validate() error
+}
+
+// RoundTrip decodes and encodes a minimal, a maximal and n random values of the
+// named schema. It returns an error when a valid value is refused or comes back
+// different, or when the schema has no value.
+func (s Set) RoundTrip(name string, r *rand.Rand, n int, make func() Codec) error {
+	for i := range n + 2 {
+		size := Size(min(i, int(Random))) //nolint:gosec // 0, 1 or 2
+		in := s.Value(name, r, size)
+		if in == nil {
+			return fmt.Errorf("%s has no finite value", name)
+		}
+		v, again := make(), make()
+		if err := v.UnmarshalJSON(in); err != nil {
+			return fmt.Errorf("%s: a valid value is refused: %w\n%s", name, err, excerpt(in))
+		}
+		if err := v.Validate(); err != nil {
+			return fmt.Errorf("%s: Validate refuses a decoded value: %w\n%s", name, err, excerpt(in))
+		}
+		out := v.AppendJSON(nil)
+		if err := again.UnmarshalJSON(out); err != nil {
+			return fmt.Errorf("%s: an encoded value is refused: %w\n%s", name, err, excerpt(out))
+		}
+		if !reflect.DeepEqual(v, again) {
+			return fmt.Errorf("%s: the value changed\n%s\n%s", name, excerpt(in), excerpt(out))
+		}
+		// Only a maximal value has all defaults written out.
+		if size == Maximal && !sameJSON(in, out) {
+			return fmt.Errorf("%s: the JSON changed\n%s\n%s", name, excerpt(in), excerpt(out))
+		}
+	}
+	return nil
+}
+
+// Refusals decodes every Mutation of the named schema and returns their number,
+// and an error when one is accepted or refused for another reason.
+func (s Set) Refusals(name string, r *rand.Rand, make func() Codec) (n int, err error) {
+	for m := range s.Mutations(name, r) {
+		n++
+		var invalid *lexrt.InvalidError
+		if !errors.As(make().UnmarshalJSON(m.JSON), &invalid) {
+			return n, fmt.Errorf("%s: a value that breaks %s at %s is accepted\n%s", name, m.Rule, m.Pointer, excerpt(m.JSON))
+		}
+		if is := invalid.Issues[0]; is.Pointer != m.Pointer || is.Rule != m.Rule {
+			return n, fmt.Errorf("%s: got %s at %s, want %s at %s\n%s", name, is.Rule, is.Pointer, m.Rule, m.Pointer, excerpt(m.JSON))
+		}
+	}
+	return n, nil
+}
+
+func sameJSON(a, b []byte) bool {
+	x, y := jsontext.Value(bytes.Clone(a)), jsontext.Value(bytes.Clone(b))
+	exact := jsontext.CanonicalizeRawInts(false)
+	return x.Canonicalize(exact) == nil && y.Canonicalize(exact) == nil && bytes.Equal(x, y)
+}
+
+func excerpt(b []byte) []byte { return b[:min(len(b), 2000)] }
