@@ -6,7 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isError } from './api.mjs';
-import { Group, readKeyPackage, readWelcome, writeKeyPackage, writeWelcome } from './mls.mjs';
+import { contentTypeOf, Group, readKeyPackage, readWelcome, writeKeyPackage, writeWelcome } from './mls.mjs';
 import { pad } from './padding.mjs';
 import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
 
@@ -34,7 +34,7 @@ export class Conversation {
   group;
   /** @type {Received[]} in the order of the log */
   received = [];
-  /** @type {{ id: string, epoch: number, why: string }[]} messages that this device has no keys for */
+  /** @type {{ id: string, epoch: number }[]} messages to the user from before this device joined: it has no keys for them */
   unreadable = [];
   /** Whether the roster no longer has this user. */
   gone = false;
@@ -340,7 +340,7 @@ export class Conversation {
     this.#since = id;
     if (this.#sent.delete(id)) return;
     if (epoch < this.#group.joinEpoch) {
-      this.unreadable.push({ id, epoch, why: 'from before this device joined' });
+      if (contentTypeOf(ciphertext) === 'application') this.unreadable.push({ id, epoch });
       return;
     }
     const opened = await this.#group.open(ciphertext);

@@ -214,6 +214,19 @@ export function readWelcome(bytes) {
   return bare[0];
 }
 
+/**
+ * What a message of a group is, by its header alone: no keys are needed.
+ *
+ * @param {Uint8Array} bytes padded or not
+ * @returns {import('ts-mls').ContentTypeName}
+ */
+export function contentTypeOf(bytes) {
+  const message = unpad(bytes);
+  if (message.wireformat === 'mls_private_message') return message.privateMessage.contentType;
+  if (message.wireformat === 'mls_public_message') return message.publicMessage.content.contentType;
+  throw new Error(`a ${message.wireformat} is not a message of a group`);
+}
+
 /** A commit that exists but is in force only when the service has accepted it. */
 export class StagedCommit {
   #adopt;

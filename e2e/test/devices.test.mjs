@@ -59,8 +59,8 @@ describe('three devices of one user', () => {
     await aliceLaptop.sync();
     assert.equal(on(aliceLaptop).group?.epoch, 2);
     assert.deepEqual(
-      on(aliceLaptop).unreadable.map((m) => m.why),
-      ['from before this device joined'],
+      on(aliceLaptop).unreadable.map((m) => m.epoch),
+      [1],
       'the user was there, but this device has no keys of that time',
     );
     await bobPhone.sync();

@@ -35,15 +35,14 @@ describe('membership', () => {
 
   before(async () => {
     world = await World.start();
-    [alice, bob, carol] = [await world.user('k256'), await world.user('p256'), await world.user('k256')];
-    alicePhone = await alice.device('phone of alice');
-    bobPhone = await bob.device('phone of bob', { padding: 'prefixed', base64: 'url' });
-    carolPhone = await carol.device('phone of carol', { form: 'bare' });
-    for (const device of all()) await device.publish(6);
   });
   after(() => world?.stop());
 
   beforeEach(async () => {
+    [alice, bob, carol] = [await world.user('k256'), await world.user('p256'), await world.user('k256')];
+    alicePhone = await alice.device('phone of alice');
+    bobPhone = await bob.device('phone of bob', { padding: 'prefixed', base64: 'url' });
+    carolPhone = await carol.device('phone of carol', { form: 'bare' });
     id = (await alicePhone.createConvo({ members: [bob.did, carol.did] })).id;
     await Promise.all([bobPhone.sync(), carolPhone.sync()]);
   });

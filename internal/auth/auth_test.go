@@ -101,7 +101,7 @@ func (e *env) call(t *testing.T, m *lexrt.Method, header string) string {
 	if !errors.As(err, &lerr) {
 		t.Fatalf("not a lexrt error: %v", err)
 	}
-	if lerr.Status != http.StatusUnauthorized && lerr.Name != auth.NameServiceUnavailable {
+	if lerr.Status != http.StatusUnauthorized && lerr.Name != auth.NameNotEnoughResources {
 		t.Errorf("%s has status %d", lerr.Name, lerr.Status)
 	}
 	if caller.DID != "" {

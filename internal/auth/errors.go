@@ -8,7 +8,7 @@ import (
 )
 
 // Names of the errors that Authenticate returns, as atproto's own server spells
-// them; ReplayedToken is ours. All have status 401, except ServiceUnavailable,
+// them; ReplayedToken is ours. All have status 401, except NotEnoughResources,
 // which is the 503 of a server that cannot reach any store of used tokens.
 const (
 	NameAuthMissing         = "AuthMissing"
@@ -21,14 +21,14 @@ const (
 	NameBadJwtIss           = "BadJwtIss"
 	NameUnresolvedDid       = "UnresolvedDid"
 	NameReplayedToken       = "ReplayedToken"
-	NameServiceUnavailable  = "ServiceUnavailable"
+	NameNotEnoughResources  = "NotEnoughResources"
 )
 
 // ErrorNames lists every error name that Authenticate can return.
 func ErrorNames() []string {
 	return []string{
 		NameAuthMissing, NameBadJwt, NameBadJwtType, NameBadJwtSignature, NameJwtExpired, NameBadJwtAudience,
-		NameBadJwtLexiconMethod, NameBadJwtIss, NameUnresolvedDid, NameReplayedToken, NameServiceUnavailable,
+		NameBadJwtLexiconMethod, NameBadJwtIss, NameUnresolvedDid, NameReplayedToken, NameNotEnoughResources,
 	}
 }
 
@@ -38,7 +38,7 @@ func unauthorized(name, message string) *lexrt.Error {
 
 func unavailable() *lexrt.Error {
 	return &lexrt.Error{
-		Name: NameServiceUnavailable, Status: http.StatusServiceUnavailable,
+		Name: NameNotEnoughResources, Status: http.StatusServiceUnavailable,
 		Message: "Tokens cannot be checked at the moment, retry in 2 seconds", RetryAfter: 2 * time.Second,
 	}
 }

@@ -145,5 +145,5 @@ func (s *replayShard) forgetOne() {
 
 // ceilSecond rounds up to whole Unix seconds; the years 1970 to 2106 fit.
 func ceilSecond(t time.Time) uint32 {
-	return uint32(min(max(t.Add(time.Second-1).Unix(), 0), 1<<32-1)) //nolint:gosec // bounded in this line
+	return uint32(min(max(t.Add(time.Second-1).Unix(), 0), 1<<32-1))
 }

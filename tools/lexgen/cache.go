@@ -15,13 +15,13 @@ import (
 // The cache remembers, for a digest of everything that a run of gen reads, the
 // digest of everything it wrote. When both are as they were, nothing is done. An
 // entry is only a claim that is checked against the files, so it can be deleted
-// at any time. It is used without --handlers only, because handlers are not
-// generated files.
+// at any time. It is used only without --handlers, because handlers are not
+// generated files, and without outputs beside the server.
 
 // cacheKey is the digest of the command line, this executable and all inputs, ""
 // when they cannot be read.
 func (c *genConfig) cacheKey() string {
-	if c.handlers != "" {
+	if c.handlers != "" || c.reference.any() {
 		return ""
 	}
 	h := sha256.New()

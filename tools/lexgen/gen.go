@@ -22,6 +22,10 @@ import (
 type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
 	quiet, fakes                                                    bool
+	reference                                                       referenceConfig
+
+	// parsedPolicy is set by generate.
+	parsedPolicy *ir.Policy
 }
 
 func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
@@ -38,6 +42,7 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 	fl.StringVar(&c.runtime, "runtime", "mls-server/lexrt", "import `PATH` of the runtime package")
 	fl.StringVar(&c.compat, "compat", "", "accept against the specification: named-unions")
 	fl.BoolVar(&c.fakes, "fakes", false, "also write a package with the schemas for tests, named PACKAGEfake, in a folder of that name below --out")
+	c.reference.flags(fl)
 	fl.BoolVar(&c.quiet, "quiet", false, "print errors only")
 	if err := fl.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -61,7 +66,7 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 		return nil, &usageError{fmt.Sprintf("--compat %q is not known; there is named-unions", c.compat)}
 	}
 	c.prefix = strings.TrimSuffix(c.prefix, ".")
-	return c, nil
+	return c, c.reference.check()
 }
 
 // generate reads the lexicons and returns the files of the package.
@@ -80,6 +85,7 @@ func (c *genConfig) generate(errs io.Writer) (*ir.Model, []emit.File, error) {
 			opt.Exclude = filepath.ToSlash(rel)
 		}
 	}
+	c.parsedPolicy = policy
 	if info, err := os.Stat(c.in); err != nil {
 		return nil, nil, err
 	} else if !info.IsDir() {
@@ -168,6 +174,11 @@ func runGen(args []string, out, errs io.Writer) error {
 		}
 		changed += n
 	}
+	more, n, err := c.writeReference(model)
+	if err != nil {
+		return err
+	}
+	changed += n
 	var scaffolds []string
 	if c.handlers != "" {
 		if scaffolds, err = c.scaffold(model, errs); err != nil {
@@ -178,7 +189,7 @@ func runGen(args []string, out, errs io.Writer) error {
 		return err
 	}
 	if !c.quiet {
-		fmt.Fprintf(out, "lexgen: %d lexicons, %d methods, %d files, %d changed\n", len(model.Lexicons), len(model.Methods), len(files), changed)
+		fmt.Fprintf(out, "lexgen: %d lexicons, %d methods, %d files, %d changed\n", len(model.Lexicons), len(model.Methods), len(files)+more, changed)
 		for _, s := range scaffolds {
 			fmt.Fprintln(out, "lexgen: new handler", s)
 		}
@@ -269,6 +280,11 @@ func runCheck(args []string, out, errs io.Writer) error {
 		}
 		problems = append(problems, more...)
 	}
+	more, err := c.checkReference(model)
+	if err != nil {
+		return err
+	}
+	problems = append(problems, more...)
 	if c.handlers != "" {
 		found, err := handlerMethods(c.handlers)
 		if err != nil {

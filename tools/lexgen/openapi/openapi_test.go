@@ -42,7 +42,7 @@ func model(t *testing.T, dir, policyFile string) (*ir.Model, *ir.Policy) {
 	return m, policy
 }
 
-func document(t *testing.T) []byte {
+func ownDocument(t *testing.T) []byte {
 	t.Helper()
 	m, policy := model(t, lexicons, "policy.json")
 	doc, err := Document(m, Options{Title: "blue.catbird.mls", Policy: policy})
@@ -79,7 +79,7 @@ func checkDocument(t *testing.T, doc []byte) libopenapi.Document {
 
 func TestDocumentIsValid(t *testing.T) {
 	t.Parallel()
-	checkDocument(t, document(t))
+	checkDocument(t, ownDocument(t))
 }
 var _ = schema_validation.NewSchemaValidator
 var _ = json.Valid

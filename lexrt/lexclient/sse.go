@@ -1,0 +1,121 @@
+package lexclient
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+)
+
+// frame is one server-sent event as it was received.
+type frame struct {
+	id, name string
+	data     []byte
+}
+
+var (
+	errEventSize = errors.New("lexclient: an event is larger than MaxEvent")
+	errIdle      = errors.New("lexclient: the stream was silent for too long")
+)
+
+// connection reads the frames of one response (WHATWG HTML, section 9.2.6).
+type connection struct {
+	body   io.Closer
+	cancel context.CancelFunc
+	r      *bufio.Reader
+	lastID string
+	limit  int
+	idle   time.Duration
+	// skipLF is true after a CR, which may be the first half of a line break.
+	skipLF bool
+	began  bool
+}
+
+func newConnection(body io.ReadCloser, cancel context.CancelFunc, lastID string, limit int, idle time.Duration) *connection {
+	return &connection{body: body, cancel: cancel, r: bufio.NewReaderSize(body, 16<<10), lastID: lastID, limit: limit, idle: idle}
+}
+
+func (c *connection) close() {
+	c.cancel()
+	c.body.Close()
+}
+
+// next returns the next frame with data. When the context ends, the connection does too.
+func (c *connection) next(ctx context.Context) (*frame, error) {
+	stop := context.AfterFunc(ctx, c.cancel)
+	defer stop()
+	silent := time.AfterFunc(c.idle, c.cancel)
+	defer silent.Stop()
+	f := frame{name: "message"}
+	has := false
+	size := 0
+	for {
+		line, err := c.line(c.limit - size)
+		if err != nil {
+			if !silent.Stop() && ctx.Err() == nil {
+				return nil, errIdle
+			}
+			return nil, err
+		}
+		silent.Reset(c.idle)
+		if len(line) == 0 {
+			if !has {
+				f = frame{name: "message"}
+				size = 0
+				continue
+			}
+			f.id = c.lastID
+			return &f, nil
+		}
+		size += len(line)
+		name, value, _ := strings.Cut(string(line), ":")
+		value = strings.TrimPrefix(value, " ")
+		switch name {
+		case "event":
+			f.name = value
+		case "data":
+			if has {
+				f.data = append(f.data, '\n')
+			}
+			f.data = append(f.data, value...)
+			has = true
+		case "id":
+			if !strings.Contains(value, "\x00") {
+				c.lastID = value
+			}
+		}
+	}
+}
+
+// line returns the next line without its end, which is LF, CR or both.
+func (c *connection) line(limit int) ([]byte, error) {
+	var out []byte
+	for {
+		b, err := c.r.ReadByte()
+		if err != nil {
+			return nil, err
+		}
+		if c.skipLF {
+			c.skipLF = false
+			if b == '\n' {
+				continue
+			}
+		}
+		switch b {
+		case '\r', '\n':
+			c.skipLF = b == '\r'
+			if !c.began {
+				c.began = true
+				out = bytes.TrimPrefix(out, []byte("\xef\xbb\xbf"))
+			}
+			return out, nil
+		}
+		if len(out) >= limit {
+			return nil, errEventSize
+		}
+		out = append(out, b)
+	}
+}
