@@ -118,9 +118,9 @@ FROM key_packages p
 WHERE p.id IN (SELECT c.id FROM claimed c UNION ALL SELECT l.id FROM last l)
 ORDER BY p.owner_did, p.device_id;
 
--- name: HasReservedKeyPackage :one
--- HasReservedKeyPackage says whether a request has brought its key package.
-SELECT EXISTS (SELECT FROM key_packages WHERE reserved_request_id = @request_id::text AND consumed_at IS NULL)::boolean AS reserved;
+-- name: FindReservedHash :one
+-- FindReservedHash is the SHA-256 of the package that waits for a request.
+SELECT sha256 FROM key_packages WHERE reserved_request_id = @request_id::text AND consumed_at IS NULL;
 
 -- name: FindReservedKeyPackage :one
 -- FindReservedKeyPackage is the package of an open request, for members of its

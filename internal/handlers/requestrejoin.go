@@ -83,10 +83,7 @@ func (h *Handlers) openRejoin(ctx context.Context, tx *store.Tx, convo mls.Convo
 		return store.Request{}, err
 	}
 	if open != nil && open.Kind == store.RequestRejoin {
-		if reserved, err := tx.HasReserved(ctx, open.ID); err != nil || reserved {
-			return *open, err
-		}
-		// The server asked by itself, after a Welcome that failed: this is the package it lacked.
+		// A client that asks again may have lost the first package's key, too.
 		return *open, reserve(ctx, tx, device, kp, open.ID, now)
 	}
 	confirmed, err := tx.LastConfirmation(ctx, convo, device)
@@ -118,5 +115,5 @@ func reserve(ctx context.Context, tx *store.Tx, device store.Device, kp *mls.Pub
 	if err != nil {
 		return err
 	}
-	return single(tx.ReserveKeyPackage(ctx, device, row, id, now))
+	return single(tx.ReplaceReserved(ctx, device, row, id, now))
 }

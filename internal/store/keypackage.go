@@ -207,10 +207,20 @@ func (s *Store) ClaimKeyPackages(ctx context.Context, p ClaimParams) ([]KeyPacka
 	return packages, nil
 }
 
-// HasReserved says whether a request has brought its key package.
-func (r *reader) HasReserved(ctx context.Context, request RequestID) (bool, error) {
-	reserved, err := r.q.HasReservedKeyPackage(ctx, string(request))
-	return reserved, fail("find reserved key package", err)
+// ReplaceReserved keeps a package for a request in the place of the one that
+// it has brought before; the same bytes again change nothing. Errors as ReserveKeyPackage.
+func (tx *Tx) ReplaceReserved(ctx context.Context, owner Device, p NewKeyPackage, request RequestID, now time.Time) error {
+	hash, err := tx.q.FindReservedHash(ctx, string(request))
+	if err != nil && !isNotFound(err) {
+		return fail("find reserved key package", err)
+	}
+	if fresh := sha256.Sum256(p.Bytes); bytes.Equal(hash, fresh[:]) {
+		return nil
+	}
+	if _, err := tx.q.ReleaseKeyPackages(ctx, []string{string(request)}); err != nil {
+		return fail("release key package", err)
+	}
+	return tx.ReserveKeyPackage(ctx, owner, p, request, now)
 }
 
 // FindReservedKeyPackage is the package of an open request, for members of its

@@ -289,6 +289,18 @@ func (q *Queries) FindKeyPackagesByHash(ctx context.Context, now time.Time, sha2
 	return items, nil
 }
 
+const findReservedHash = `-- name: FindReservedHash :one
+SELECT sha256 FROM key_packages WHERE reserved_request_id = $1::text AND consumed_at IS NULL
+`
+
+// FindReservedHash is the SHA-256 of the package that waits for a request.
+func (q *Queries) FindReservedHash(ctx context.Context, requestID string) ([]byte, error) {
+	row := q.db.QueryRow(ctx, findReservedHash, requestID)
+	var sha256 []byte
+	err := row.Scan(&sha256)
+	return sha256, err
+}
+
 const findReservedKeyPackage = `-- name: FindReservedKeyPackage :one
 SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.expires_at, p.last_resort, w.convo_id
 FROM pending_welcomes w
@@ -326,18 +338,6 @@ func (q *Queries) FindReservedKeyPackage(ctx context.Context, requestID string, 
 		&i.ConvoID,
 	)
 	return i, err
-}
-
-const hasReservedKeyPackage = `-- name: HasReservedKeyPackage :one
-SELECT EXISTS (SELECT FROM key_packages WHERE reserved_request_id = $1::text AND consumed_at IS NULL)::boolean AS reserved
-`
-
-// HasReservedKeyPackage says whether a request has brought its key package.
-func (q *Queries) HasReservedKeyPackage(ctx context.Context, requestID string) (bool, error) {
-	row := q.db.QueryRow(ctx, hasReservedKeyPackage, requestID)
-	var reserved bool
-	err := row.Scan(&reserved)
-	return reserved, err
 }
 
 const insertDevice = `-- name: InsertDevice :exec
