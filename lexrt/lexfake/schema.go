@@ -5,7 +5,7 @@ import "mls-server/lexrt"
 // Kind is the kind of a Schema.
 type Kind uint8
 
-// The kinds.
+// The kinds, those that can contain values of other schemas last.
 const (
 	Bool Kind = iota + 1
 	Int

@@ -264,7 +264,7 @@ func (m *maker) object(s *Schema, depth int, typed bool) *node {
 	for _, p := range s.Props {
 		if !p.Required {
 			skip := m.size == Minimal || m.size == Random && m.r.IntN(3) == 0
-			if skip || depth >= maxDepth {
+			if skip || depth >= maxDepth && p.Schema.Kind >= Array {
 				continue
 			}
 		}
