@@ -1,0 +1,227 @@
+package store
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"mls-server/internal/mls"
+)
+
+// The log is in the order of seq within each conversation, settled events stay
+// settled, and a tailer misses nothing, while transactions that got their ids
+// early commit late.
+func TestLogUnderDelayedTransactions(t *testing.T) {
+	t.Parallel()
+	const writers, each = 12, 25
+	s := open(t, 20)
+	convos := []mls.ConvoID{newConvo(t, s, alice), newConvo(t, s, alice), newConvo(t, s, alice)}
+	done := make(chan struct{})
+	var seen []LogEntry
+	var tailer sync.WaitGroup
+	tailer.Go(func() {
+		var at LogCursor
+		for last := false; ; {
+			page, err := s.ReadLog(t.Context(), at, 7)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, e := range page.Entries {
+				if e.Cursor.Compare(at) <= 0 {
+					t.Errorf("from %s back to %s", at, e.Cursor)
+				}
+				at = e.Cursor
+				seen = append(seen, e)
+			}
+			if len(page.Entries) > 0 {
+				continue
+			}
+			if last && !page.Unsettled {
+				return
+			}
+			select {
+			case <-done:
+				last = true
+			case <-time.After(time.Millisecond):
+			}
+		}
+	})
+	for _, err := range race(writers, func(i int) error {
+		for n := range each {
+			convo := convos[(i+n)%len(convos)]
+			if i%2 == 0 {
+				if _, err := s.SendMessage(t.Context(), message(convo, alice, "hello")); err != nil {
+					return err
+				}
+				continue
+			}
+			err := s.InTx(t.Context(), func(tx *Tx) error {
+				// The id is taken long before the lock.
+				if _, err := tx.tx.Exec(t.Context(), "SELECT pg_current_xact_id()"); err != nil {
+					return err
+				}
+				time.Sleep(time.Duration(rand.IntN(8)) * time.Millisecond)
+				current, err := tx.LockConvo(t.Context(), key(convo))
+				if err != nil {
+					return err
+				}
+				h := commit(convo, current.Epoch, alice)
+				if _, err := tx.AcceptProposal(t.Context(), h); err != nil {
+					return err
+				}
+				time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
+				return tx.AppendEvents(t.Context(), convo, noon, NewEvent{Kind: EventAdminChanged, Audience: ToMembers, User: alice})
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}) {
+		must(t, err)
+	}
+	close(done)
+	tailer.Wait()
+	next := map[mls.ConvoID]mls.Seq{}
+	count := 0
+	for _, e := range seen {
+		if e.Kind == EventMessage {
+			count++
+			if next[e.ConvoID]++; e.Seq != next[e.ConvoID] {
+				t.Fatalf("seq %d where %d belongs", e.Seq, next[e.ConvoID])
+			}
+		}
+	}
+	if count != writers*each {
+		t.Errorf("the tailer saw %d messages, want %d", count, writers*each)
+	}
+	if all := readAll(t, s, LogCursor{}); len(all) != len(seen) {
+		t.Errorf("the tailer saw %d events, the log has %d", len(seen), len(all))
+	}
+}
+
+// I10: an event of the time after a removal lies outside the membership.
+func TestMembershipBounds(t *testing.T) {
+	t.Parallel()
+	s := open(t, 4)
+	convo := newConvo(t, s, alice)
+	say := func() {
+		t.Helper()
+		_, err := s.SendMessage(t.Context(), message(convo, alice, "hello"))
+		must(t, err)
+	}
+	say()
+	inTx(t, s, func(tx *Tx) error {
+		if _, err := tx.LockConvo(t.Context(), key(convo)); err != nil {
+			return err
+		}
+		return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, MLSDID: string(bob)}}, Joining{Epoch: 1, Seq: 1, At: noon})
+	})
+	say()
+	start := LogCursor{}
+	inTx(t, s, func(tx *Tx) error {
+		if _, err := tx.LockConvo(t.Context(), key(convo)); err != nil {
+			return err
+		}
+		if _, err := tx.RemoveUser(t.Context(), convo, bob, LeaveRemoved, noon); err != nil {
+			return err
+		}
+		return tx.AppendEvents(t.Context(), convo, noon, NewEvent{Kind: EventRemovalPending, Audience: ToMembers, User: bob})
+	})
+	say()
+	former, err := s.ListFormerMemberships(t.Context(), bob, start)
+	must(t, err)
+	if len(former) != 1 {
+		t.Fatalf("%d former memberships", len(former))
+	}
+	all := readAll(t, s, LogCursor{})
+	end := all[len(all)-1].Cursor
+	entries, err := s.Replay(t.Context(), ReplayParams{User: bob, Convos: []mls.ConvoID{convo}, Until: end, Limit: 100})
+	must(t, err)
+	var kinds []EventKind
+	for _, e := range entries {
+		if former[0].Shows(e.Cursor) {
+			kinds = append(kinds, e.Kind)
+		}
+	}
+	if len(kinds) != 2 || kinds[0] != EventMessage || kinds[1] != EventMemberLeft {
+		t.Errorf("bob sees %v, want the message and the end", kinds)
+	}
+	if len(entries) != 7 {
+		t.Errorf("%d events in all", len(entries))
+	}
+	if left, err := s.ListFormerMemberships(t.Context(), bob, end); err != nil || len(left) != 0 {
+		t.Errorf("after the end: %d, %v", len(left), err)
+	}
+	// Pages follow each other without gap or repeat.
+	var paged []LogEntry
+	at := LogCursor{}
+	for {
+		page, err := s.Replay(t.Context(), ReplayParams{User: alice, Convos: []mls.ConvoID{convo}, After: at, Until: end, Limit: 2})
+		must(t, err)
+		if len(page) == 0 {
+			break
+		}
+		paged = append(paged, page...)
+		at = page[len(page)-1].Cursor
+	}
+	if len(paged) != len(entries) {
+		t.Errorf("%d events in pages of two, %d in one", len(paged), len(entries))
+	}
+}
+
+// A restored dump counts transaction ids anew; old cursors stay valid and
+// nothing new sorts before them.
+func TestLogGenerations(t *testing.T) {
+	t.Parallel()
+	s := open(t, 4)
+	convo := newConvo(t, s, alice)
+	_, err := s.SendMessage(t.Context(), message(convo, alice, "before"))
+	must(t, err)
+	old := readAll(t, s, LogCursor{})
+	cursor := old[len(old)-1].Cursor
+	// What a restore into a younger cluster looks like.
+	for _, statement := range []string{
+		"UPDATE event_stream SET log_xid = log_xid + 1000000",
+		"UPDATE conversations SET log_xid = log_xid + 1000000",
+		"UPDATE event_log SET origin = 'elsewhere/00000001'",
+	} {
+		if _, err := s.pool.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cursor.Xid += 1000000
+	restored := connect(t, s.pool.Config().ConnString(), 4)
+	must(t, restored.Ping(t.Context()))
+	_, err = restored.SendMessage(t.Context(), message(convo, alice, "after"))
+	must(t, err)
+	fresh := readAll(t, restored, cursor)
+	if len(fresh) != 1 || fresh[0].Cursor.Generation != cursor.Generation+1 || fresh[0].Seq != 2 {
+		t.Errorf("after the restore: %+v", fresh)
+	}
+	if n := one[int64](t, restored, "SELECT generation FROM event_log"); n != 2 {
+		t.Errorf("generation %d", n)
+	}
+	another := connect(t, s.pool.Config().ConnString(), 4)
+	must(t, another.Ping(t.Context()))
+	if n := one[int64](t, another, "SELECT generation FROM event_log"); n != 2 {
+		t.Errorf("a second connection began generation %d", n)
+	}
+}
+
+func TestLogCursorText(t *testing.T) {
+	t.Parallel()
+	for _, c := range []LogCursor{{}, {1, 2, 3}, {1 << 40, 1 << 62, 1<<63 - 1}} {
+		got, err := ParseLogCursor(c.String())
+		if err != nil || got != c {
+			t.Errorf("%s: %v, %v", c, got, err)
+		}
+	}
+	for _, text := range []string{"", "1-2", "1-2-3-4", "01-2-3", "-1-2-3", "1-2-g", "1-2-+3", "1--3", "1-2-ffffffffffffffff"} {
+		if _, err := ParseLogCursor(text); err == nil {
+			t.Errorf("%q was accepted", text)
+		}
+	}
+}
