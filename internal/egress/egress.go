@@ -112,6 +112,7 @@ func Outcomes() []string {
 // for concurrent use.
 type Client struct {
 	http      *http.Client
+	upgrade   *http.Client // for WebSockets
 	allow     map[string]struct{}
 	userAgent string
 	timeout   time.Duration
@@ -149,26 +150,25 @@ func New(cfg Config) (*Client, error) {
 
 	open := &net.Dialer{Timeout: dialTimeout, Resolver: cfg.Resolver}
 	guarded := &net.Dialer{Timeout: dialTimeout, Resolver: cfg.Resolver, Control: c.control}
-	c.http = &http.Client{
-		CheckRedirect: checkRedirect,
-		Transport: &http.Transport{
-			Proxy: nil, // a proxy would be dialled instead of the checked address
-			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				if c.allowed(addr) {
-					return open.DialContext(ctx, network, addr)
-				}
-				return guarded.DialContext(ctx, network, addr)
-			},
-			TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    handshakeTimeout,
-			ForceAttemptHTTP2:      true,
-			MaxConnsPerHost:        maxConnsPerHost,
-			MaxIdleConns:           maxIdleConns,
-			MaxIdleConnsPerHost:    maxIdlePerHost,
-			IdleConnTimeout:        idleTimeout,
-			MaxResponseHeaderBytes: maxResponseHeader,
+	transport := &http.Transport{
+		Proxy: nil, // a proxy would be dialled instead of the checked address
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if c.allowed(addr) {
+				return open.DialContext(ctx, network, addr)
+			}
+			return guarded.DialContext(ctx, network, addr)
 		},
+		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    handshakeTimeout,
+		ForceAttemptHTTP2:      true,
+		MaxConnsPerHost:        maxConnsPerHost,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdlePerHost,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxResponseHeader,
 	}
+	c.http = &http.Client{CheckRedirect: checkRedirect, Transport: transport}
+	c.upgrade = upgradeClient(transport)
 	return c, nil
 }
 

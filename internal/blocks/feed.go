@@ -1,0 +1,241 @@
+package blocks
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/coder/websocket"
+	"github.com/go-json-experiment/json"
+
+	"mls-server/internal/clock"
+	"mls-server/internal/egress"
+	"mls-server/internal/mls"
+)
+
+const (
+	// knownInterval is how often the users of this server are read anew.
+	knownInterval = time.Minute
+	pingInterval  = 30 * time.Second
+	pingTimeout   = 10 * time.Second
+	maxBackoff    = time.Minute
+)
+
+// FeedCache is what a Feed writes to.
+type FeedCache interface {
+	// SaveBlocks is that of Cache.
+	SaveBlocks(ctx context.Context, found Found) error
+	// DropBlock removes a block by author and record key, which is all that a
+	// deletion names. It is no error when there is none.
+	DropBlock(ctx context.Context, blocker mls.DID, key string) error
+}
+
+// FeedConfig configures a Feed. All fields but Observe and Clock are required.
+type FeedConfig struct {
+	Client *egress.Client
+	// URL is that of a Jetstream subscription, for example
+	// "wss://jetstream2.us-east.bsky.network/subscribe".
+	URL   string
+	Cache FeedCache
+	// Known returns the users of this server. The blocks of others are of no use.
+	Known func(ctx context.Context) ([]mls.DID, error)
+	// Conflict is told of each new block between two known users, once in the life
+	// of the Feed. Where several servers run feeds, each of them is told.
+	Conflict func(ctx context.Context, b Block) error
+	// Observe, when not nil, counts: "connected", "disconnected", "block", "unblock", "failed".
+	Observe func(event string)
+	Clock   clock.Clock
+}
+
+// FeedEvents lists what FeedConfig.Observe may be told.
+func FeedEvents() []string {
+	return []string{"connected", "disconnected", "block", "unblock", "failed"}
+}
+
+// Feed follows a Jetstream and keeps the cache live: a block or unblock of a
+// user of this server is known within seconds. What it misses while it is not
+// connected for longer than the Jetstream remembers, look-ups find.
+type Feed struct {
+	cfg      FeedConfig
+	known    map[mls.DID]struct{}
+	knownAt  time.Time
+	position int64 // time_us of the last event, 0 before the first
+}
+
+// NewFeed returns a feed.
+func NewFeed(cfg FeedConfig) *Feed {
+	if cfg.Observe == nil {
+		cfg.Observe = func(string) {}
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System
+	}
+	return &Feed{cfg: cfg}
+}
+
+// Run follows the stream until ctx ends, and connects again when it breaks,
+// where it left off. It must be called once.
+func (f *Feed) Run(ctx context.Context) {
+	wait := time.Second
+	for ctx.Err() == nil {
+		before := f.position
+		f.follow(ctx)
+		if f.position != before {
+			wait = time.Second
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // jitter, not a secret
+		}
+		wait = min(2*wait, maxBackoff)
+	}
+}
+
+// follow is one connection.
+func (f *Feed) follow(ctx context.Context) {
+	link, err := url.Parse(f.cfg.URL)
+	if err != nil {
+		f.cfg.Observe("failed")
+		return
+	}
+	q := link.Query()
+	q.Set("wantedCollections", collection)
+	if f.position > 0 {
+		q.Set("cursor", strconv.FormatInt(f.position, 10))
+	}
+	link.RawQuery = q.Encode()
+	conn, err := f.cfg.Client.WebSocket(ctx, link.String())
+	if err != nil {
+		f.cfg.Observe("failed")
+		return
+	}
+	defer func() { _ = conn.CloseNow() }()
+	f.cfg.Observe("connected")
+	defer f.cfg.Observe("disconnected")
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go keepAlive(ctx, cancel, conn)
+	for {
+		_, message, err := conn.Read(ctx)
+		if err != nil {
+			return
+		}
+		if err := f.handle(ctx, message); err != nil {
+			// The event is read again after the connection was made again.
+			f.cfg.Observe("failed")
+			return
+		}
+	}
+}
+
+// keepAlive ends a connection that does not answer any more.
+func keepAlive(ctx context.Context, cancel context.CancelFunc, conn *websocket.Conn) {
+	tick := time.NewTicker(pingInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		ping, done := context.WithTimeout(ctx, pingTimeout)
+		err := conn.Ping(ping)
+		done()
+		if err != nil {
+			cancel()
+			return
+		}
+	}
+}
+
+// event is a message of a Jetstream.
+type event struct {
+	DID    string `json:"did"`
+	TimeUS int64  `json:"time_us"`
+	Kind   string `json:"kind"`
+	Commit struct {
+		Operation  string `json:"operation"`
+		Collection string `json:"collection"`
+		Key        string `json:"rkey"`
+		Record     struct {
+			Subject   string `json:"subject"`
+			CreatedAt string `json:"createdAt"`
+		} `json:"record"`
+	} `json:"commit"`
+}
+
+// handle applies one message. An error means that it is to be handled again.
+func (f *Feed) handle(ctx context.Context, message []byte) error {
+	var e event
+	if err := json.Unmarshal(message, &e); err != nil {
+		return nil //nolint:nilerr // what is no event is passed over
+	}
+	if e.TimeUS <= f.position {
+		return nil // it was handled before the connection broke
+	}
+	if e.Kind == "commit" && e.Commit.Collection == collection {
+		if err := f.apply(ctx, &e); err != nil {
+			return err
+		}
+	}
+	f.position = e.TimeUS
+	return nil
+}
+
+func (f *Feed) apply(ctx context.Context, e *event) error {
+	author, err := syntax.ParseDID(e.DID)
+	if err != nil {
+		return nil //nolint:nilerr // it is no event of an account
+	}
+	if err := f.refresh(ctx); err != nil {
+		return err
+	}
+	if _, ours := f.known[author]; !ours {
+		return nil
+	}
+	if e.Commit.Operation == "delete" {
+		f.cfg.Observe("unblock")
+		return f.cfg.Cache.DropBlock(ctx, author, e.Commit.Key)
+	}
+	r := record{URI: "at://" + e.DID + "/" + collection + "/" + e.Commit.Key}
+	r.Value.Subject, r.Value.CreatedAt = e.Commit.Record.Subject, e.Commit.Record.CreatedAt
+	now := f.cfg.Clock.Now()
+	b, ok := r.block(author, now)
+	if !ok {
+		return nil
+	}
+	f.cfg.Observe("block")
+	if err := f.cfg.Cache.SaveBlocks(ctx, Found{At: now, Checked: []Pair{{b.Blocker, b.Blocked}}, Blocks: []Block{b}}); err != nil {
+		return err
+	}
+	if _, ours := f.known[b.Blocked]; !ours {
+		return nil
+	}
+	return f.cfg.Conflict(ctx, b)
+}
+
+// errNobody says that the users of this server could not be read.
+var errNobody = errors.New("blocks: users unknown")
+
+func (f *Feed) refresh(ctx context.Context) error {
+	now := f.cfg.Clock.Now()
+	if f.known != nil && now.Sub(f.knownAt) < knownInterval {
+		return nil
+	}
+	dids, err := f.cfg.Known(ctx)
+	if err != nil {
+		return errors.Join(errNobody, err)
+	}
+	known := make(map[mls.DID]struct{}, len(dids))
+	for _, d := range dids {
+		known[d] = struct{}{}
+	}
+	f.known, f.knownAt = known, now
+	return nil
+}
