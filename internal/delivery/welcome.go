@@ -98,7 +98,8 @@ func (a *Addition) resolve(ctx context.Context, tx *store.Tx, convo mls.ConvoID,
 			return nil, mls.ErrKeyPackageNotFound
 		}
 		owner := found[i].Owner.User
-		if (w.owner != "" && w.owner != owner) || !(slices.Contains(a.Users, owner) || slices.Contains(also, owner)) {
+		foreign := w.owner != "" && w.owner != owner
+		if foreign || (!slices.Contains(a.Users, owner) && !slices.Contains(also, owner)) {
 			return nil, mls.ErrKeyPackageNotFound
 		}
 		addressed[owner] = true

@@ -47,7 +47,7 @@ func parsePosition(s string) (position, error) {
 	if seq > 1<<62 {
 		return position{}, mls.ErrInvalidCursor
 	}
-	return position{convo: mls.ConvoID(convo), seq: mls.Seq(seq)}, nil //nolint:gosec // bounded above
+	return position{convo: mls.ConvoID(convo), seq: mls.Seq(seq)}, nil
 }
 
 // The cursors of lists sorted by time: a prefix for the kind of list and the

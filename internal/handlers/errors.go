@@ -83,8 +83,7 @@ func PublicError(err error) *lexrt.Error {
 			continue
 		}
 		e := &lexrt.Error{Name: n.name, Status: mlsapi.ErrorStatus(n.name), Message: domainText(err, n.err)}
-		var limit *mls.RateLimitError
-		if errors.As(err, &limit) {
+		if limit, ok := errors.AsType[*mls.RateLimitError](err); ok {
 			e.RetryAfter = limit.RetryAfter
 		}
 		if n.name == "IdempotencyInProgress" || n.name == "NotEnoughResources" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -20,6 +19,9 @@ var errIdempotencyKeyMissing = &inputError{"/idempotencyKey", "is required"}
 // deterministic are the errors that are kept for a repeated request: they
 // depend on the request and on what never comes back.
 var deterministic = []error{mls.ErrEpochMismatch, mls.ErrInvalidCommit, mls.ErrGroupAlreadyExists}
+
+// statusOK marks stored answers that are outputs; the others are errors.
+const statusOK = 200
 
 // staleTries is how often a request starts over because the roster changed between vetting and lock.
 const staleTries = 4
@@ -93,7 +95,7 @@ func attempt[T any, P output[T]](ctx context.Context, h *Handlers, r request, ru
 		})
 		switch {
 		case err == nil:
-			return tx.FinishRequest(ctx, keyed, store.Answer{Status: http.StatusOK, Body: out.AppendJSON(nil)})
+			return tx.FinishRequest(ctx, keyed, store.Answer{Status: statusOK, Body: out.AppendJSON(nil)})
 		case slices.ContainsFunc(deterministic, func(d error) bool { return errors.Is(err, d) }):
 			// The savepoint undid the request; only its answer stays.
 			kept = err
@@ -113,7 +115,7 @@ func repeated[T any, P output[T]](a *store.Answer, err error) (P, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.Status != http.StatusOK {
+	if a.Status != statusOK {
 		name, message, _ := strings.Cut(string(a.Body), "\n")
 		return nil, &lexrt.Error{Name: name, Status: a.Status, Message: message}
 	}

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"net/http"
 
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
@@ -23,7 +22,7 @@ func (h *Handlers) StreamConvoEvents(ctx context.Context, caller lexrt.Caller, p
 		key, err := mls.ParseConvoKey(*params.ConvoID)
 		if err != nil {
 			// The lexicon declares no error: malformed, unknown and foreign ids are answered alike.
-			return &lexrt.Error{Name: "InvalidRequest", Status: http.StatusBadRequest, Message: stream.NoSuchConvo}
+			return &lexrt.Error{Name: "InvalidRequest", Status: mlsapi.ErrorStatus("InvalidRequest"), Message: stream.NoSuchConvo}
 		}
 		req.Convo = &key
 	}

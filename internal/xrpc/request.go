@@ -47,9 +47,9 @@ func (s *Server) begin(m *lexrt.Method, w http.ResponseWriter, r *http.Request) 
 // serve runs one request of a method through the whole pipeline.
 func (s *Server) serve(m *lexrt.Method, run func(*exchange, *lexrt.Request) error, w http.ResponseWriter, r *http.Request) {
 	x := s.begin(m, w, r)
-	defer x.finish()
+	defer x.finish(r.Context())
 	if r.Method == http.MethodOptions {
-		x.options()
+		x.options(r.Context())
 		return
 	}
 	if err := x.pipeline(run); err != nil {
@@ -76,8 +76,8 @@ func (x *exchange) pipeline(run func(*exchange, *lexrt.Request) error) error {
 	if req.Query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
 		return errBadQuery
 	}
-	switch {
-	case x.m.Input == "":
+	switch x.m.Input {
+	case "":
 		if hasBody(x.r) {
 			return errUnexpectedBody
 		}
@@ -127,8 +127,8 @@ func (x *exchange) unauthenticated(err error) error {
 }
 
 // takeIP counts the request against the client's address and answers 429 when that is used up.
-func (x *exchange) takeIP() bool {
-	lim := x.s.opt.Limiter.Take(x.r.Context(), ClassIP, x.s.opt.ClientIP(x.r))
+func (x *exchange) takeIP(ctx context.Context) bool {
+	lim := x.s.opt.Limiter.Take(ctx, ClassIP, x.s.opt.ClientIP(x.r))
 	if !lim.Allowed {
 		x.limitHeaders(lim)
 		x.fail(rateLimited(lim))
@@ -153,8 +153,8 @@ func (x *exchange) limitHeaders(lim Limit) {
 }
 
 // options answers CORS preflights and plain OPTIONS requests.
-func (x *exchange) options() {
-	if !x.takeIP() {
+func (x *exchange) options(ctx context.Context) {
+	if !x.takeIP(ctx) {
 		return
 	}
 	allow := "GET,HEAD"
@@ -202,7 +202,7 @@ func (x *exchange) writeBody(status int, data []byte) {
 	if x.r.Method == http.MethodHead {
 		return
 	}
-	n, err := x.w.Write(data)
+	n, err := x.w.Write(data) //nolint:gosec // JSON by a generated codec, sent as application/json with nosniff
 	x.event.BytesOut = int64(n)
 	if err != nil {
 		x.event.Error = "ClientGone"
@@ -239,11 +239,11 @@ func (x *exchange) fail(err error) {
 const statusClientClosed = 499
 
 // finish recovers from panics of handlers and reports the request once.
-func (x *exchange) finish() {
+func (x *exchange) finish(ctx context.Context) {
 	if p := recover(); p != nil {
 		//nolint:errorlint // ErrAbortHandler is compared as the panic value that net/http documents.
 		if p == http.ErrAbortHandler {
-			x.report()
+			x.report(ctx)
 			panic(p)
 		}
 		x.fault = fmt.Errorf("panic: %T", p)
@@ -253,10 +253,10 @@ func (x *exchange) finish() {
 		}
 		x.event.Status, x.event.Error = http.StatusInternalServerError, "InternalServerError"
 	}
-	x.report()
+	x.report(ctx)
 }
 
-func (x *exchange) report() {
+func (x *exchange) report(ctx context.Context) {
 	x.event.Duration = x.s.opt.Clock.Now().Sub(x.start)
 	x.s.opt.Observer.ObserveRequest(x.event)
 	level := slog.LevelInfo
@@ -273,7 +273,7 @@ func (x *exchange) report() {
 		level = slog.LevelError
 		attrs = append(attrs, slog.String("fault", describeFault(x.fault)))
 	}
-	x.s.opt.Logger.LogAttrs(context.WithoutCancel(x.r.Context()), level, "request", attrs...)
+	x.s.opt.Logger.LogAttrs(context.WithoutCancel(ctx), level, "request", attrs...)
 }
 
 // describeFault names an error by the types in its chain and its SQLSTATE. The
@@ -285,7 +285,7 @@ func describeFault(err error) string {
 			b.WriteString(" < ")
 		}
 		fmt.Fprintf(&b, "%T", err)
-		if state, ok := err.(interface{ SQLState() string }); ok { //nolint:errorlint // the loop walks the chain itself
+		if state, ok := err.(interface{ SQLState() string }); ok {
 			b.WriteString("(" + state.SQLState() + ")")
 		}
 		err = errors.Unwrap(err)

@@ -149,8 +149,8 @@ func (s *Server) mount(m *lexrt.Method, run func(*exchange, *lexrt.Request) erro
 // server does, and counts them against the client's address.
 func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
 	x := s.begin(nil, w, r)
-	defer x.finish()
-	if !x.takeIP() {
+	defer x.finish(r.Context())
+	if !x.takeIP(r.Context()) {
 		return
 	}
 	nsid, ok := xrpcPath(r.URL.Path)
