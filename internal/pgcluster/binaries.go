@@ -107,8 +107,8 @@ func candidates() []string {
 		dirs = append(dirs, filepath.Join(dir, "bin"))
 	}
 	if initdb, err := exec.LookPath("initdb"); err == nil {
-		if real, err := filepath.EvalSymlinks(initdb); err == nil {
-			dirs = append(dirs, filepath.Dir(real))
+		if target, err := filepath.EvalSymlinks(initdb); err == nil {
+			dirs = append(dirs, filepath.Dir(target))
 		}
 	}
 	slices.Sort(dirs)
@@ -125,7 +125,7 @@ func version(ctx context.Context, dir string) int {
 			return 0
 		}
 	}
-	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
+	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output() //nolint:gosec // a program of the directory that was asked for
 	if err != nil {
 		return 0
 	}

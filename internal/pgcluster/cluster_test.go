@@ -114,7 +114,11 @@ func TestLoopbackNeedsThePassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
+	address, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatalf("listens on %s", listener.Addr())
+	}
+	port := address.Port
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -51,16 +51,23 @@ func (o owner) attributes() *syscall.SysProcAttr {
 	return attr
 }
 
-// give hands path, and with it everything below, to the owner.
+// give hands the directory path, and with it everything below, to the owner.
+// It does so as root in a directory that the owner may write to, so no name in
+// it is followed out of it.
 func (o owner) give(path string) error {
 	if !o.switched {
 		return nil
 	}
-	err := filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return fmt.Errorf("hand %s to the server's account: %w", path, err)
+	}
+	defer func() { _ = root.Close() }() // nothing was written through it
+	err = fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(name, o.uid, o.gid)
+		return root.Lchown(name, o.uid, o.gid)
 	})
 	if err != nil {
 		return fmt.Errorf("hand %s to the server's account: %w", path, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -149,7 +150,7 @@ func (c *Cluster) runOnData(ctx context.Context, input, program string, argument
 }
 
 func (c *Cluster) readPassword(dir string) error {
-	content, err := os.ReadFile(filepath.Join(dir, "password"))
+	content, err := os.ReadFile(filepath.Join(dir, "password")) //nolint:gosec // our own file
 	if err != nil {
 		return fmt.Errorf("read the password: %w", err)
 	}
@@ -184,9 +185,7 @@ func (c *Cluster) settings() []string {
 		values["autovacuum_naptime"] = "10min"
 		values["max_wal_size"] = "4GB"
 	}
-	for name, value := range c.cfg.Settings {
-		values[name] = value
-	}
+	maps.Copy(values, c.cfg.Settings)
 	var arguments []string
 	for name, value := range values {
 		arguments = append(arguments, "-c", name+"="+value)

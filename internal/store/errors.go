@@ -61,8 +61,8 @@ func domainError(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	var fault *pgconn.PgError
-	if !errors.As(err, &fault) {
+	fault, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
 		return err
 	}
 	if known, ok := byConstraint[fault.ConstraintName]; ok {
@@ -90,12 +90,10 @@ func (e *stateError) Error() string {
 
 // sqlState is the SQLSTATE of an error, "" when the database did not raise it.
 func sqlState(err error) string {
-	var state *stateError
-	if errors.As(err, &state) {
+	if state, ok := errors.AsType[*stateError](err); ok {
 		return state.code
 	}
-	var fault *pgconn.PgError
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return fault.Code
 	}
 	return ""

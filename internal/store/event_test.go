@@ -67,7 +67,7 @@ func TestLogUnderDelayedTransactions(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				h := commit(convo, current.Epoch, alice)
+				h := commit(convo, current.Epoch)
 				if _, err := tx.AcceptProposal(t.Context(), h); err != nil {
 					return err
 				}

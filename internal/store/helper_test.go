@@ -26,50 +26,50 @@ const (
 var noon = time.Date(2026, 3, 1, 12, 0, 1, 234567891, time.UTC)
 
 // open connects to a fresh database.
-func open(t testing.TB, conns int32) *Store {
-	t.Helper()
-	return connect(t, pgtest.New(t), conns)
+func open(tb testing.TB, conns int32) *Store {
+	tb.Helper()
+	return connect(tb, pgtest.New(tb), conns)
 }
 
-func connect(t testing.TB, url string, conns int32) *Store {
-	t.Helper()
-	s, err := New(t.Context(), Config{URL: url, MaxConns: conns, LockTimeout: time.Minute, StatementTimeout: time.Minute})
+func connect(tb testing.TB, url string, conns int32) *Store {
+	tb.Helper()
+	s, err := New(tb.Context(), Config{URL: url, MaxConns: conns, LockTimeout: time.Minute, StatementTimeout: time.Minute})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	return s
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func wantErr(t testing.TB, got, want error) {
-	t.Helper()
+func wantErr(tb testing.TB, got, want error) {
+	tb.Helper()
 	if !errors.Is(got, want) {
-		t.Errorf("error %v, want %v", got, want)
+		tb.Errorf("error %v, want %v", got, want)
 	}
 }
 
 // inTx runs fn in a transaction that must commit.
-func inTx(t testing.TB, s *Store, fn func(tx *Tx) error) {
-	t.Helper()
-	must(t, s.InTx(t.Context(), fn))
+func inTx(tb testing.TB, s *Store, fn func(tx *Tx) error) {
+	tb.Helper()
+	must(tb, s.InTx(tb.Context(), fn))
 }
 
 // newConvo makes a conversation at epoch 1 whose first user is its creator
 // and admin.
-func newConvo(t testing.TB, s *Store, users ...mls.DID) mls.ConvoID {
-	t.Helper()
+func newConvo(tb testing.TB, s *Store, users ...mls.DID) mls.ConvoID {
+	tb.Helper()
 	id := mls.NewConvoID(noon)
 	var group [16]byte
 	_, _ = rand.Read(group[:]) // never fails
-	inTx(t, s, func(tx *Tx) error {
-		err := tx.CreateConvo(t.Context(), NewConvo{
+	inTx(tb, s, func(tx *Tx) error {
+		err := tx.CreateConvo(tb.Context(), NewConvo{
 			ID: id, GroupID: mls.GroupID(hex.EncodeToString(group[:])), Creator: users[0], CipherSuite: 1, Epoch: 1, At: noon,
 		})
 		if err != nil {
@@ -79,10 +79,10 @@ func newConvo(t testing.TB, s *Store, users ...mls.DID) mls.ConvoID {
 		for i, u := range users {
 			members[i] = NewMember{User: u, MLSDID: string(u)}
 		}
-		if err := tx.UpsertMembers(t.Context(), id, members, Joining{Epoch: 1, At: noon}); err != nil {
+		if err := tx.UpsertMembers(tb.Context(), id, members, Joining{Epoch: 1, At: noon}); err != nil {
 			return err
 		}
-		return tx.Promote(t.Context(), id, users[0], users[0], noon)
+		return tx.Promote(tb.Context(), id, users[0], users[0], noon)
 	})
 	return id
 }
@@ -97,9 +97,9 @@ func message(convo mls.ConvoID, sender mls.DID, text string) SendParams {
 	}
 }
 
-// commit is a handshake made in an epoch.
-func commit(convo mls.ConvoID, epoch mls.Epoch, sender mls.DID) Handshake {
-	return Handshake{ConvoID: convo, ID: mls.NewMessageID(noon), Epoch: epoch, Bytes: []byte("commit " + rand.Text()), Sender: sender, At: noon}
+// commit is a handshake that alice made in an epoch.
+func commit(convo mls.ConvoID, epoch mls.Epoch) Handshake {
+	return Handshake{ConvoID: convo, ID: mls.NewMessageID(noon), Epoch: epoch, Bytes: []byte("commit " + rand.Text()), Sender: alice, At: noon}
 }
 
 // packageFor is a key package with random contents.
@@ -112,9 +112,9 @@ func packageFor(suite mls.CipherSuite) NewKeyPackage {
 	}
 }
 
-func publish(t testing.TB, s *Store, owner Device, packages ...NewKeyPackage) {
-	t.Helper()
-	inTx(t, s, func(tx *Tx) error { return tx.PublishKeyPackages(t.Context(), owner, packages, 1000, noon) })
+func publish(tb testing.TB, s *Store, owner Device, packages ...NewKeyPackage) {
+	tb.Helper()
+	inTx(tb, s, func(tx *Tx) error { return tx.PublishKeyPackages(tb.Context(), owner, packages, 1000, noon) })
 }
 
 // race runs n functions at once and returns their errors.
@@ -137,28 +137,28 @@ func race(n int, fn func(i int) error) []error {
 }
 
 // one reads a single value past the store.
-func one[T any](t testing.TB, s *Store, sql string, args ...any) T {
-	t.Helper()
+func one[T any](tb testing.TB, s *Store, sql string, args ...any) T {
+	tb.Helper()
 	var v T
-	if err := s.pool.QueryRow(context.WithoutCancel(t.Context()), sql, args...).Scan(&v); err != nil {
-		t.Fatal(err)
+	if err := s.pool.QueryRow(context.WithoutCancel(tb.Context()), sql, args...).Scan(&v); err != nil {
+		tb.Fatal(err)
 	}
 	return v
 }
 
 // readAll follows the log from a place to its settled end.
-func readAll(t testing.TB, s *Store, after LogCursor) []LogEntry {
-	t.Helper()
+func readAll(tb testing.TB, s *Store, after LogCursor) []LogEntry {
+	tb.Helper()
 	var all []LogEntry
 	for {
-		page, err := s.ReadLog(t.Context(), after, 500)
-		must(t, err)
+		page, err := s.ReadLog(tb.Context(), after, 500)
+		must(tb, err)
 		if len(page.Entries) == 0 && !page.Unsettled {
 			return all
 		}
 		for _, e := range page.Entries {
 			if e.Cursor.Compare(after) <= 0 {
-				t.Fatalf("the log went back from %s to %s", after, e.Cursor)
+				tb.Fatalf("the log went back from %s to %s", after, e.Cursor)
 			}
 			after = e.Cursor
 		}

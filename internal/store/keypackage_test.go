@@ -184,11 +184,11 @@ func TestResolveAndConsume(t *testing.T) {
 }
 
 // register makes a device with a random key.
-func register(t testing.TB, s *Store, user mls.DID, name string) Device {
-	t.Helper()
+func register(tb testing.TB, s *Store, user mls.DID, name string) Device {
+	tb.Helper()
 	var device Device
-	inTx(t, s, func(tx *Tx) error {
-		r, err := tx.RegisterDevice(t.Context(), registration(user, name))
+	inTx(tb, s, func(tx *Tx) error {
+		r, err := tx.RegisterDevice(tb.Context(), registration(user, name))
 		device = r.Device.Device
 		return err
 	})

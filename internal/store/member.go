@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"mls-server/internal/gen/db"
@@ -208,7 +209,7 @@ func (tx *Tx) Demote(ctx context.Context, convo mls.ConvoID, target mls.DID) err
 	if err != nil {
 		return err
 	}
-	if !contains(admins, target) {
+	if !slices.Contains(admins, target) {
 		return mls.ErrNotAdminTarget
 	}
 	if len(admins) == 1 {
@@ -232,13 +233,4 @@ func (r *reader) FindSuccessor(ctx context.Context, convo mls.ConvoID, except ml
 		return "", mls.ErrLastMember
 	}
 	return did, fail("find successor", err)
-}
-
-func contains(dids []mls.DID, did mls.DID) bool {
-	for _, d := range dids {
-		if d == did {
-			return true
-		}
-	}
-	return false
 }

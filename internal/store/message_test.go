@@ -109,7 +109,7 @@ func TestSendRepeats(t *testing.T) {
 	one1, err := s.SendMessage(t.Context(), first)
 	must(t, err)
 	// Later, and in another epoch: the answer stays.
-	inTx(t, s, func(tx *Tx) error { _, err := tx.AcceptCommit(t.Context(), commit(convo, 1, alice)); return err })
+	inTx(t, s, func(tx *Tx) error { _, err := tx.AcceptCommit(t.Context(), commit(convo, 1)); return err })
 	again := first
 	again.At = noon.Add(time.Minute)
 	two, err := s.SendMessage(t.Context(), again)
@@ -198,7 +198,7 @@ func TestOneCommitAnEpoch(t *testing.T) {
 			if _, err := tx.LockConvo(t.Context(), key(convo)); err != nil {
 				return err
 			}
-			_, err := tx.AcceptCommit(t.Context(), commit(convo, 1, alice))
+			_, err := tx.AcceptCommit(t.Context(), commit(convo, 1))
 			return err
 		})
 	}) {
@@ -233,7 +233,7 @@ func TestReadMessages(t *testing.T) {
 		must(t, err)
 	}
 	inTx(t, s, func(tx *Tx) error {
-		seq, err := tx.AcceptCommit(t.Context(), commit(convo, 1, alice))
+		seq, err := tx.AcceptCommit(t.Context(), commit(convo, 1))
 		if err != nil {
 			return err
 		}
@@ -290,7 +290,7 @@ func TestListCommits(t *testing.T) {
 	convo := newConvo(t, s, alice)
 	for epoch := mls.Epoch(1); epoch <= 5; epoch++ {
 		inTx(t, s, func(tx *Tx) error {
-			seq, err := tx.AcceptCommit(t.Context(), commit(convo, epoch, alice))
+			seq, err := tx.AcceptCommit(t.Context(), commit(convo, epoch))
 			if err != nil || epoch != 3 {
 				return err
 			}

@@ -141,7 +141,7 @@ func TestRetention(t *testing.T) {
 	}
 	for epoch, days := range map[mls.Epoch]int{1: 0} {
 		inTx(t, s, func(tx *Tx) error {
-			h := commit(convo, epoch, alice)
+			h := commit(convo, epoch)
 			h.At = at(days)
 			_, err := tx.AcceptCommit(t.Context(), h)
 			return err

@@ -130,16 +130,16 @@ func TestPlans(t *testing.T) {
 }
 
 // generated is the statements of gen/db by name.
-func generated(t testing.TB) map[string]string {
-	t.Helper()
+func generated(tb testing.TB) map[string]string {
+	tb.Helper()
 	files, err := filepath.Glob("../gen/db/*.sql.go")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no generated queries: %v", err)
+		tb.Fatalf("no generated queries: %v", err)
 	}
 	queries := map[string]string{}
 	for _, file := range files {
 		source, err := os.ReadFile(file)
-		must(t, err)
+		must(tb, err)
 		for _, match := range regexp.MustCompile("(?s)const (\\w+) = `(.*?)`").FindAllSubmatch(source, -1) {
 			queries[string(match[1])] = string(match[2])
 		}
@@ -148,14 +148,14 @@ func generated(t testing.TB) map[string]string {
 }
 
 // explain is the plan of a statement: the generic one, or that for arguments.
-func explain(t testing.TB, conn *pgx.Conn, sql, arguments string) string {
-	t.Helper()
+func explain(tb testing.TB, conn *pgx.Conn, sql, arguments string) string {
+	tb.Helper()
 	if sql == "" {
-		t.Fatal("no such query")
+		tb.Fatal("no such query")
 	}
-	ctx := t.Context()
+	ctx := tb.Context()
 	prepared, err := conn.Prepare(ctx, "explained", sql)
-	must(t, err)
+	must(tb, err)
 	mode := "force_custom_plan"
 	if arguments == "" {
 		mode = "force_generic_plan"
@@ -166,16 +166,16 @@ func explain(t testing.TB, conn *pgx.Conn, sql, arguments string) string {
 	}
 	defer func() {
 		if err := conn.Deallocate(context.WithoutCancel(ctx), "explained"); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	}()
 	_, err = conn.Exec(ctx, "SET plan_cache_mode = "+mode)
-	must(t, err)
+	must(tb, err)
 	// A name that SQL reaches: the protocol's statement has it as well.
 	rows, err := conn.Query(ctx, fmt.Sprintf("EXPLAIN (COSTS OFF) EXECUTE explained%s", arguments), pgx.QueryExecModeSimpleProtocol)
-	must(t, err)
+	must(tb, err)
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	must(t, err)
+	must(tb, err)
 	return strings.Join(lines, "\n")
 }
 

@@ -21,7 +21,7 @@ func TestInTxIsAllOrNothing(t *testing.T) {
 	called := false
 	err := s.InTx(t.Context(), func(tx *Tx) error {
 		tx.AfterCommit(func() { called = true })
-		if _, err := tx.AcceptCommit(t.Context(), commit(convo, 1, alice)); err != nil {
+		if _, err := tx.AcceptCommit(t.Context(), commit(convo, 1)); err != nil {
 			return err
 		}
 		return errStop
@@ -38,7 +38,7 @@ func TestInTxIsAllOrNothing(t *testing.T) {
 		tx.AfterCommit(func() { order += "a" })
 		err := tx.Savepoint(t.Context(), func() error {
 			tx.AfterCommit(func() { order += "x" })
-			if _, err := tx.AcceptCommit(t.Context(), commit(convo, 1, alice)); err != nil {
+			if _, err := tx.AcceptCommit(t.Context(), commit(convo, 1)); err != nil {
 				return err
 			}
 			return errStop
@@ -47,7 +47,7 @@ func TestInTxIsAllOrNothing(t *testing.T) {
 			t.Errorf("Savepoint returned %v", err)
 		}
 		tx.AfterCommit(func() { order += "b" })
-		_, err = tx.AcceptCommit(t.Context(), commit(convo, 1, alice))
+		_, err = tx.AcceptCommit(t.Context(), commit(convo, 1))
 		return err
 	})
 	if order != "ab" {
@@ -66,7 +66,7 @@ func TestInTxRollsBackForACancelledContext(t *testing.T) {
 			return err
 		}
 		cancel()
-		_, err := tx.AcceptCommit(ctx, commit(convo, 1, alice))
+		_, err := tx.AcceptCommit(ctx, commit(convo, 1))
 		return err
 	})
 	wantErr(t, err, context.Canceled)
