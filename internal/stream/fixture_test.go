@@ -1,0 +1,425 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mls-server/internal/clock"
+	"mls-server/internal/mls"
+	"mls-server/internal/pgtest"
+	"mls-server/internal/store"
+	"mls-server/internal/stream"
+	"mls-server/lexrt"
+)
+
+// frame is an event as a client gets it.
+type frame struct {
+	ID, Name string
+	Cursor   string          `json:"cursor"`
+	Kind     stream.InfoKind `json:"kind"`
+	Convo    mls.ConvoID     `json:"convo"`
+	User     string          `json:"user"`
+	Seq      mls.Seq         `json:"seq"`
+	Message  mls.MessageID   `json:"message"`
+	Size     int             `json:"size"`
+	Text     string          `json:"text"`
+}
+
+// String is how tests name a frame: the seq of a message, or the kind and whom it is about.
+func (f frame) String() string {
+	if f.Name == "messageEvent" {
+		return fmt.Sprint(f.Seq)
+	}
+	return string(f.Kind) + user(f.User)
+}
+
+func user(d string) string {
+	if d == "" {
+		return ""
+	}
+	return " " + strings.TrimPrefix(d, "did:plc:")
+}
+
+type encoder struct{}
+
+type body struct {
+	frame
+	payload []byte
+}
+
+func (b body) AppendJSON(dst []byte) []byte {
+	text, _ := json.Marshal(b.frame)
+	text = append(text[:len(text)-1], `,"payload":"`...)
+	return append(append(append(dst, text...), b.payload...), `"}`...)
+}
+
+func (encoder) Message(cursor string, m *store.Message) (name string, data lexrt.Response) {
+	return "messageEvent", body{
+		frame{Cursor: cursor, Convo: m.ConvoID, Seq: m.Seq, Message: m.ID, Size: len(m.Ciphertext)},
+		bytes.Repeat([]byte("a"), (len(m.Ciphertext)*4+2)/3),
+	}
+}
+
+func (encoder) Info(cursor string, i *stream.Info) (name string, data lexrt.Response) {
+	return "infoEvent", body{frame{Cursor: cursor, Kind: i.Kind, Convo: i.ConvoID, User: string(i.User), Text: i.Text}, nil}
+}
+
+type counter struct{ opened, closed, delivered atomic.Int64 }
+
+func (c *counter) StreamOpened()          { c.opened.Add(1) }
+func (c *counter) StreamClosed()          { c.closed.Add(1) }
+func (c *counter) ObserveDelivered(n int) { c.delivered.Add(int64(n)) }
+
+// world is a database and the hubs that follow its log.
+type world struct {
+	url   string
+	store *store.Store
+	bus   stream.Bus
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{url: pgtest.New(t), bus: stream.NewLocalBus()}
+	w.store = w.open(t, w.bus.Hint)
+	return w
+}
+
+func (w *world) open(t *testing.T, committed func()) *store.Store {
+	t.Helper()
+	s, err := store.New(t.Context(), store.Config{URL: w.url, MaxConns: 12, Committed: committed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// hub starts a hub; the options' log, bus, encoder, observer and logger are filled in.
+func (w *world) hub(t *testing.T, opt stream.Options) *stream.Hub {
+	t.Helper()
+	if opt.Log == nil {
+		opt.Log = w.store
+	}
+	if opt.Bus == nil {
+		opt.Bus = w.bus
+	}
+	return startHub(t, opt)
+}
+
+func startHub(t *testing.T, opt stream.Options) *stream.Hub {
+	t.Helper()
+	opt.Encoder, opt.Logger = encoder{}, slog.New(slog.DiscardHandler)
+	if opt.Observer == nil {
+		opt.Observer = &counter{}
+	}
+	h := stream.NewHub(opt)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return h
+}
+
+// caughtUp waits until the hub has dispatched everything that was committed.
+// Transactions of other tests on the same server can hold the log up.
+func (w *world) caughtUp(t *testing.T, h *stream.Hub) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		page, err := w.store.ReadLog(t.Context(), h.Position(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Entries) == 0 && !page.Unsettled {
+			return
+		}
+	}
+	t.Fatal("the hub does not catch up")
+}
+
+func did(name string) mls.DID { return mls.DID("did:plc:" + name) }
+
+func now() time.Time { return clock.Bucket(time.Now()) }
+
+// convo makes a conversation with members.
+func (w *world) convo(t *testing.T, members ...string) mls.ConvoID {
+	t.Helper()
+	id := mls.NewConvoID(time.Now())
+	w.tx(t, func(tx *store.Tx) error {
+		group := mls.GroupIDFromBytes([]byte(id))
+		if err := tx.CreateConvo(t.Context(), store.NewConvo{ID: id, GroupID: group, Creator: did(members[0]), CipherSuite: 1, At: now()}); err != nil {
+			return err
+		}
+		return tx.UpsertMembers(t.Context(), id, newMembers(members), store.Joining{At: now()})
+	})
+	return id
+}
+
+func newMembers(names []string) []store.NewMember {
+	members := make([]store.NewMember, len(names))
+	for i, n := range names {
+		name, device, _ := strings.Cut(n, "/")
+		members[i] = store.NewMember{User: did(name), Device: mls.DeviceID(device), MLSDID: string(did(name))}
+	}
+	return members
+}
+
+func (w *world) tx(t *testing.T, do func(tx *store.Tx) error) {
+	t.Helper()
+	if err := w.store.InTx(t.Context(), do); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) locked(t *testing.T, convo mls.ConvoID, do func(tx *store.Tx) error) {
+	t.Helper()
+	w.tx(t, func(tx *store.Tx) error {
+		if _, err := tx.LockConvo(t.Context(), mls.ConvoKey{ConvoID: convo}); err != nil {
+			return err
+		}
+		return do(tx)
+	})
+}
+
+func (w *world) join(t *testing.T, convo mls.ConvoID, names ...string) {
+	t.Helper()
+	w.locked(t, convo, func(tx *store.Tx) error {
+		return tx.UpsertMembers(t.Context(), convo, newMembers(names), store.Joining{At: now()})
+	})
+}
+
+func (w *world) remove(t *testing.T, convo mls.ConvoID, name string) {
+	t.Helper()
+	w.locked(t, convo, func(tx *store.Tx) error {
+		_, err := tx.RemoveUser(t.Context(), convo, did(name), store.LeaveRemoved, now())
+		return err
+	})
+}
+
+func (w *world) event(t *testing.T, convo mls.ConvoID, e store.NewEvent) {
+	t.Helper()
+	w.locked(t, convo, func(tx *store.Tx) error { return tx.AppendEvents(t.Context(), convo, now(), e) })
+}
+
+// send stores a message and returns its seq.
+func (w *world) send(t *testing.T, convo mls.ConvoID, sender string) mls.Seq {
+	t.Helper()
+	return w.sendSized(t, convo, sender, 512)
+}
+
+func (w *world) sendSized(t *testing.T, convo mls.ConvoID, sender string, size int) mls.Seq {
+	t.Helper()
+	r, err := w.store.SendMessage(t.Context(), store.SendParams{
+		Key: mls.ConvoKey{ConvoID: convo}, Sender: did(sender), ID: mls.NewMessageID(time.Now()), Ciphertext: make([]byte, size), At: now(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Seq
+}
+
+// client is a connection: it takes frames as they come and lets tests wait for them.
+type client struct {
+	t      *testing.T
+	direct bool
+	lastID string
+
+	mu     sync.Mutex
+	rest   []byte
+	frames []frame
+	bytes  int
+	raw    []string
+	id     string
+	gate   chan struct{} // nil: open; else writes wait until it is closed
+	more   chan struct{}
+
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+}
+
+var _ lexrt.EventStream = (*client)(nil)
+
+func (c *client) LastEventID() string { return c.lastID }
+func (c *client) Direct() bool        { return c.direct }
+
+func (c *client) Event(id, name string, data lexrt.Response) error {
+	return c.Frames(lexrt.AppendFrame(nil, id, name, data))
+}
+
+func (c *client) Comment(string) error { return errors.New("not used") }
+
+func (c *client) Frames(frames ...[]byte) error {
+	if c.gate != nil {
+		<-c.gate
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range frames {
+		c.rest = append(c.rest, f...)
+		c.bytes += len(f)
+	}
+	for {
+		text, rest, ok := bytes.Cut(c.rest, []byte("\n\n"))
+		if !ok {
+			break
+		}
+		c.parse(string(text))
+		c.rest = rest
+	}
+	select {
+	case c.more <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// parse reads one frame as the specification of EventSource says.
+func (c *client) parse(text string) {
+	var f frame
+	data := ""
+	for line := range strings.SplitSeq(text, "\n") {
+		switch field, value, _ := strings.Cut(line, ": "); field {
+		case "id":
+			c.id, f.ID = value, value
+		case "event":
+			f.Name = value
+		case "data":
+			data = value
+		}
+	}
+	c.raw = append(c.raw, text)
+	if data == "" {
+		return
+	}
+	id, name := f.ID, f.Name
+	if err := json.Unmarshal([]byte(data), &f); err != nil {
+		c.t.Errorf("frame %.200q: %v", text, err)
+	}
+	f.ID, f.Name = id, name
+	if f.ID != f.Cursor {
+		c.t.Errorf("the frame's id is %q, its cursor %q", f.ID, f.Cursor)
+	}
+	c.frames = append(c.frames, f)
+}
+
+// connect opens a stream; opt may change the request and the client before it begins.
+func connect(t *testing.T, h *stream.Hub, name string, opt ...func(*stream.Request, *client)) *client {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	c := &client{t: t, direct: true, more: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{})}
+	req := stream.Request{User: did(name)}
+	for _, o := range opt {
+		o(&req, c)
+	}
+	go func() {
+		defer close(c.done)
+		c.err = h.Serve(ctx, req, c)
+	}()
+	t.Cleanup(c.close)
+	return c
+}
+
+func at(cursor string) func(*stream.Request, *client) {
+	return func(r *stream.Request, _ *client) { r.Cursor = cursor }
+}
+
+func only(convo mls.ConvoID) func(*stream.Request, *client) {
+	return func(r *stream.Request, _ *client) { r.Convo = &mls.ConvoKey{ConvoID: convo} }
+}
+
+func (c *client) close() {
+	c.cancel()
+	if c.gate != nil {
+		select {
+		case <-c.gate:
+		default:
+			close(c.gate)
+		}
+	}
+	<-c.done
+}
+
+const patience = 20 * time.Second
+
+// await waits until ok holds of what has come so far.
+func (c *client) await(what string, ok func() bool) {
+	c.t.Helper()
+	deadline := time.After(patience)
+	for {
+		c.mu.Lock()
+		done := ok()
+		c.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-c.more:
+		case <-c.done:
+			c.mu.Lock()
+			done := ok()
+			c.mu.Unlock()
+			if !done {
+				c.t.Fatalf("the stream ended (%v) before %s; got %v", c.err, what, c.frames)
+			}
+			return
+		case <-deadline:
+			c.t.Fatalf("no %s in time; got %v", what, c.frames)
+		}
+	}
+}
+
+// live waits until the stream has begun.
+func (c *client) live() *client {
+	c.t.Helper()
+	c.await("greeting", func() bool { return len(c.raw) > 0 })
+	return c
+}
+
+// want waits for as many events as there are, and compares them.
+func (c *client) want(names ...string) {
+	c.t.Helper()
+	c.await(fmt.Sprint(len(names), " events"), func() bool { return len(c.frames) >= len(names) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if got, want := fmt.Sprint(c.frames), fmt.Sprint(names); got != want {
+		c.t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// ended waits for the stream's end and returns its last event.
+func (c *client) ended() frame {
+	c.t.Helper()
+	select {
+	case <-c.done:
+	case <-time.After(patience):
+		c.t.Fatal("the stream does not end")
+	}
+	if c.err != nil {
+		c.t.Fatalf("the stream ended with %v", c.err)
+	}
+	if len(c.frames) == 0 {
+		return frame{}
+	}
+	return c.frames[len(c.frames)-1]
+}
+
+// position is where the client would resume.
+func (c *client) position() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.id
+}
