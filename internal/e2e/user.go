@@ -49,9 +49,12 @@ func (u *User) Get(tb testing.TB, m *lexrt.Method, out Decodable, args ...string
 
 // Request is a call in its raw form. The zero fields mean what a good client would send.
 type Request struct {
-	Verb          string
-	Query         url.Values
-	Body          []byte
+	Verb  string
+	Query url.Values
+	// RawQuery, when not "", replaces Query.
+	RawQuery string
+	Body     []byte
+	// Header replaces headers by name; nil values remove them.
 	Header        http.Header
 	Authorization string // "-" for none
 }
@@ -73,30 +76,7 @@ func (u *User) Call(tb testing.TB, m *lexrt.Method, r Request, out Decodable) An
 
 // Try is Call for servers that may be down.
 func (u *User) Try(ctx context.Context, m *lexrt.Method, r Request) (Answer, error) {
-	if r.Verb == "" {
-		r.Verb = http.MethodGet
-		if m.Kind == lexrt.Procedure {
-			r.Verb = http.MethodPost
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, r.Verb, u.Server.URL+"/xrpc/"+m.NSID+"?"+r.Query.Encode(), bytes.NewReader(r.Body))
-	if err != nil {
-		return Answer{}, err
-	}
-	if m.Input != "" {
-		req.Header.Set("Content-Type", m.Input)
-	}
-	switch r.Authorization {
-	case "":
-		req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
-	case "-":
-	default:
-		req.Header.Set("Authorization", r.Authorization)
-	}
-	for name, values := range r.Header {
-		req.Header[name] = values
-	}
-	resp, err := u.Server.client.Do(req)
+	resp, err := u.Open(ctx, m, r)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -111,8 +91,41 @@ func (u *User) Try(ctx context.Context, m *lexrt.Method, r Request) (Answer, err
 		if json.Unmarshal(body, &e) == nil {
 			a.Error, a.Message = e.Error, e.Message
 		}
+		record(m.NSID, a.Error)
 	}
 	return a, nil
+}
+
+// Open sends one request and leaves the answer's body to be read and closed, for streams.
+func (u *User) Open(ctx context.Context, m *lexrt.Method, r Request) (*http.Response, error) {
+	if r.Verb == "" {
+		r.Verb = http.MethodGet
+		if m.Kind == lexrt.Procedure {
+			r.Verb = http.MethodPost
+		}
+	}
+	if r.RawQuery == "" {
+		r.RawQuery = r.Query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Verb, u.Server.URL+"/xrpc/"+m.NSID, bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, err
+	}
+	req.URL.RawQuery = r.RawQuery
+	if m.Input != "" {
+		req.Header.Set("Content-Type", m.Input)
+	}
+	switch r.Authorization {
+	case "":
+		req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
+	case "-":
+	default:
+		req.Header.Set("Authorization", r.Authorization)
+	}
+	for name, values := range r.Header {
+		req.Header[name] = values
+	}
+	return u.Server.client.Do(req)
 }
 
 // OK fails the test unless the call succeeded.
