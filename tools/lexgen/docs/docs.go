@@ -81,6 +81,11 @@ type page struct {
 	Request, Response string
 }
 
+// HasErrors reports whether the method declares errors of its own.
+func (p *page) HasErrors() bool {
+	return slices.ContainsFunc(p.Errors, func(e openapi.Problem) bool { return e.Declared })
+}
+
 type fact struct{ Name, Text string }
 
 // section is a table of fields.
@@ -297,14 +302,14 @@ func (r *reference) definitions(m *ir.Model) {
 				if title == "" {
 					title = d.Ref + " " + d.Path
 				}
-				r.Defs = append(r.Defs, r.section(title, d.GoName, d, 2))
+				r.Defs = append(r.Defs, r.section(r.short(title), d.GoName, d, 2))
 			case *ir.Slice:
 				r.Defs = append(r.Defs, section{
-					Title: d.Ref, Anchor: d.GoName, Doc: d.Doc, Level: 2,
+					Title: r.short(d.Ref), Anchor: d.GoName, Doc: d.Doc, Level: 2,
 					Rows: []row{{Name: "(each item)", Required: true, Type: types(d.Elem), Limits: prose.Limits(d.Schema)}},
 				})
 			case *ir.Token:
-				r.Defs = append(r.Defs, section{Title: d.Value, Anchor: d.GoName, Doc: d.Doc, Level: 2, Note: "A token: its name is its value."})
+				r.Defs = append(r.Defs, section{Title: r.short(d.Value), Anchor: d.GoName, Doc: d.Doc, Level: 2, Note: "A token: its name is its value."})
 			}
 		}
 	}

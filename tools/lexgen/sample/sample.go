@@ -4,6 +4,7 @@ package sample
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,20 @@ import (
 )
 
 // JSON returns an indented example of a value of the type.
-func JSON(t *ir.Type) string { return Indent(string(new(maker).value("", t))) }
+func JSON(t *ir.Type) string { return visible(Indent(string(new(maker).value("", t)))) }
+
+// visible escapes what cannot be seen: such characters stand in strings only.
+func visible(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r != '\n' && lexicon.Unprintable(r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
 
 // Indent formats JSON text with two spaces.
 func Indent(text string) string {
