@@ -196,7 +196,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		}
 		return errors.Join(errs...)
 	})
-	a.log.Info("serving", slog.String("component", "app"))
+	a.log.InfoContext(ctx, "serving", slog.String("component", "app"))
 	if ready != nil {
 		ready(public.Addr(), admin.Addr())
 	}

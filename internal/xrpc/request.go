@@ -52,22 +52,22 @@ func (s *Server) serve(m *lexrt.Method, run func(*exchange, *lexrt.Request) erro
 		x.options(r.Context())
 		return
 	}
-	if err := x.pipeline(run); err != nil {
+	if err := x.pipeline(r.Context(), run); err != nil {
 		x.fail(err)
 	}
 }
 
 // pipeline authenticates, counts, reads and decodes, in this order, so that an
 // unknown caller costs no more than its token.
-func (x *exchange) pipeline(run func(*exchange, *lexrt.Request) error) error {
+func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Request) error) error {
 	if err := x.checkVerb(); err != nil {
-		return x.unauthenticated(err)
+		return x.unauthenticated(ctx, err)
 	}
-	caller, err := x.s.opt.Authenticator.Authenticate(x.r.Context(), x.m, x.r.Header.Get("Authorization"))
+	caller, err := x.s.opt.Authenticator.Authenticate(ctx, x.m, x.r.Header.Get("Authorization"))
 	if err != nil {
-		return x.unauthenticated(err)
+		return x.unauthenticated(ctx, err)
 	}
-	lim := x.s.opt.Limiter.Take(x.r.Context(), x.m.RateClass, caller.DID.String())
+	lim := x.s.opt.Limiter.Take(ctx, x.m.RateClass, caller.DID.String())
 	x.limitHeaders(lim)
 	if !lim.Allowed {
 		return rateLimited(lim)
@@ -117,8 +117,8 @@ func (x *exchange) checkVerb() error {
 // unauthenticated counts a failure that has no caller against the client's
 // address. Only failures are counted: callers behind one address whose tokens
 // are good never meet this limit.
-func (x *exchange) unauthenticated(err error) error {
-	lim := x.s.opt.Limiter.Take(x.r.Context(), ClassIP, x.s.opt.ClientIP(x.r))
+func (x *exchange) unauthenticated(ctx context.Context, err error) error {
+	lim := x.s.opt.Limiter.Take(ctx, ClassIP, x.s.opt.ClientIP(x.r))
 	if !lim.Allowed {
 		x.limitHeaders(lim)
 		return rateLimited(lim)
