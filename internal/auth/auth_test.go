@@ -471,6 +471,8 @@ func newServer(t *testing.T, h http.Handler) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
+func redirectTo(url string) http.Handler { return http.RedirectHandler(url, http.StatusFound) }
+
 type brokenStore struct{}
 
 func (brokenStore) Use(context.Context, [32]byte, time.Time) (bool, error) {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -512,6 +514,36 @@ func TestHostileServers(t *testing.T) {
 				t.Errorf("others: %v, %v", a, err)
 			}
 		})
+	}
+}
+
+// Accounts name their servers themselves; none of these may be dialled.
+func TestAccountsCannotMakeTheServerDialInside(t *testing.T) {
+	t.Parallel()
+	var touched atomic.Bool
+	inside := httptest.NewUnstartedServer(http.NotFoundHandler())
+	inside.Config.ConnState = func(net.Conn, http.ConnState) { touched.Store(true) }
+	inside.Start()
+	t.Cleanup(inside.Close)
+	_, port, _ := strings.Cut(strings.TrimPrefix(inside.URL, "http://"), ":")
+	e := newEnv(t)
+	s := e.service(e.pds, true)
+	honest := e.users(1)[0]
+	for _, host := range []string{"127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "127.0.0.1."} {
+		for _, scheme := range []string{"https", "http"} {
+			id := e.dir.NewIdentity(authtest.K256)
+			id.SetPDS(scheme + "://" + host + ":" + port)
+			if _, err := s.Between(t.Context(), []mls.DID{id.DID, honest}); !errors.Is(err, mls.ErrBlockSourceUnavailable) {
+				t.Errorf("%s://%s: %v", scheme, host, err)
+			}
+			claim := blocks.Claim{Blocker: id.DID, Blocked: honest, Exists: true}
+			if err := s.Verify(t.Context(), claim); !errors.Is(err, mls.ErrBlockSourceUnavailable) {
+				t.Errorf("verify at %s://%s: %v", scheme, host, err)
+			}
+		}
+	}
+	if touched.Load() {
+		t.Error("a forbidden address was dialled")
 	}
 }
 
