@@ -22,7 +22,7 @@ func (h *Handlers) StreamConvoEvents(ctx context.Context, caller lexrt.Caller, p
 		key, err := mls.ParseConvoKey(*params.ConvoID)
 		if err != nil {
 			// The lexicon declares no error: malformed, unknown and foreign ids are answered alike.
-			return &lexrt.Error{Name: "InvalidRequest", Status: mlsapi.ErrorStatus("InvalidRequest"), Message: stream.NoSuchConvo}
+			return stream.ErrNoSuchConvo
 		}
 		req.Convo = &key
 	}

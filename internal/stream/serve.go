@@ -99,15 +99,14 @@ func (h *Hub) filter(ctx context.Context, req Request) (mls.ConvoID, error) {
 	}
 	id, err := h.opt.Log.FindConvoID(ctx, *req.Convo)
 	if errors.Is(err, mls.ErrConvoNotFound) {
-		return "", errNoConvo
+		return "", ErrNoSuchConvo
 	}
 	return id, err
 }
 
-// NoSuchConvo is what a client is told whose convoId is malformed, unknown or not its own.
-const NoSuchConvo = "/convoId must be a conversation of the caller's"
-
-var errNoConvo = invalid(NoSuchConvo)
+// ErrNoSuchConvo is what a client is told whose convoId is malformed, unknown
+// or not its own; the lexicon declares no error for it.
+var ErrNoSuchConvo = invalid("/convoId must be a conversation of the caller's")
 
 // begin brings a stream to the point where it is live: what the client missed
 // is sent, and what happens from there on is in the queue.
@@ -136,7 +135,7 @@ func (h *Hub) begin(ctx context.Context, s *stream, w *writer, req Request) erro
 		}
 		if !greeted {
 			if s.filter != "" && !member && !r.member[s.filter] {
-				return errNoConvo
+				return ErrNoSuchConvo
 			}
 			if err := w.greet(from, gap); err != nil {
 				return err

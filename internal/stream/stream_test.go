@@ -163,7 +163,7 @@ func TestFilter(t *testing.T) {
 		}
 	}
 	for _, r := range refused {
-		if r != "InvalidRequest: "+stream.NoSuchConvo {
+		if r != fmt.Sprint(stream.ErrNoSuchConvo) {
 			t.Errorf("refused with %q", r)
 		}
 	}
