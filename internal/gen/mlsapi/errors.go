@@ -223,6 +223,18 @@ func AddMembersErrBlockedByMember(message string) *lexrt.Error {
 	}
 }
 
+// AddMembersErrBlueskyServiceUnavailable is the error BlueskyServiceUnavailable of
+// blue.catbird.mls.addMembers. The message is shown to the client.
+//
+// The source of block records cannot be reached and nothing recent is known.
+func AddMembersErrBlueskyServiceUnavailable(message string) *lexrt.Error {
+	return &lexrt.Error{
+		Message: message,
+		Name:    "BlueskyServiceUnavailable",
+		Status:  503,
+	}
+}
+
 // AddMembersErrConvoNotFound is the error ConvoNotFound of blue.catbird.mls.addMembers. The message is
 // shown to the client.
 //
@@ -340,6 +352,18 @@ func ConfirmWelcomeErrNotMember(message string) *lexrt.Error {
 		Message: message,
 		Name:    "NotMember",
 		Status:  403,
+	}
+}
+
+// CreateConvoErrBlueskyServiceUnavailable is the error BlueskyServiceUnavailable of
+// blue.catbird.mls.createConvo. The message is shown to the client.
+//
+// The source of block records cannot be reached and nothing recent is known.
+func CreateConvoErrBlueskyServiceUnavailable(message string) *lexrt.Error {
+	return &lexrt.Error{
+		Message: message,
+		Name:    "BlueskyServiceUnavailable",
+		Status:  503,
 	}
 }
 
@@ -496,6 +520,18 @@ func GetAdminStatsErrNotAuthorized(message string) *lexrt.Error {
 		Message: message,
 		Name:    "NotAuthorized",
 		Status:  403,
+	}
+}
+
+// GetBlockStatusErrBlueskyServiceUnavailable is the error BlueskyServiceUnavailable of
+// blue.catbird.mls.getBlockStatus. The message is shown to the client.
+//
+// The source of block records cannot be reached and nothing recent is known.
+func GetBlockStatusErrBlueskyServiceUnavailable(message string) *lexrt.Error {
+	return &lexrt.Error{
+		Message: message,
+		Name:    "BlueskyServiceUnavailable",
+		Status:  503,
 	}
 }
 
@@ -748,6 +784,18 @@ func HandleBlockChangeErrBlockNotVerified(message string) *lexrt.Error {
 		Message: message,
 		Name:    "BlockNotVerified",
 		Status:  400,
+	}
+}
+
+// HandleBlockChangeErrBlueskyServiceUnavailable is the error BlueskyServiceUnavailable of
+// blue.catbird.mls.handleBlockChange. The message is shown to the client.
+//
+// The source of block records cannot be reached and nothing recent is known.
+func HandleBlockChangeErrBlueskyServiceUnavailable(message string) *lexrt.Error {
+	return &lexrt.Error{
+		Message: message,
+		Name:    "BlueskyServiceUnavailable",
+		Status:  503,
 	}
 }
 

@@ -9,7 +9,7 @@ import "mls-server/lexrt"
 // Add users to a conversation, or add further devices of its users. Takes the MLS commit that performs
 // the change; it is accepted only if it was made in the current epoch.
 var MethodAddMembers = &lexrt.Method{
-	Errors:    []string{"AlreadyMember", "BlockedByMember", "ConvoNotFound", "EpochMismatch", "InvalidCommit", "KeyPackageNotFound", "NotMember", "TooManyMembers"},
+	Errors:    []string{"AlreadyMember", "BlockedByMember", "BlueskyServiceUnavailable", "ConvoNotFound", "EpochMismatch", "InvalidCommit", "KeyPackageNotFound", "NotMember", "TooManyMembers"},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -65,7 +65,7 @@ var MethodConfirmWelcome = &lexrt.Method{
 // Conversation, roster, Welcome routing, consumed key packages and events are written together or not
 // at all.
 var MethodCreateConvo = &lexrt.Method{
-	Errors:    []string{"GroupAlreadyExists", "InvalidCipherSuite", "InvalidGroupId", "KeyPackageNotFound", "MutualBlockDetected", "TooManyMembers"},
+	Errors:    []string{"BlueskyServiceUnavailable", "GroupAlreadyExists", "InvalidCipherSuite", "InvalidGroupId", "KeyPackageNotFound", "MutualBlockDetected", "TooManyMembers"},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -117,7 +117,7 @@ var MethodGetAdminStats = &lexrt.Method{
 //
 // Look up the blocks among the present members of a conversation. For admins.
 var MethodGetBlockStatus = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "NotAdmin", "NotMember"},
+	Errors:    []string{"BlueskyServiceUnavailable", "ConvoNotFound", "NotAdmin", "NotMember"},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getBlockStatus",
 	Output:    "application/json",
@@ -243,7 +243,7 @@ var MethodGetWelcome = &lexrt.Method{
 // Tell the service that the caller has blocked or unblocked someone, so that admins of shared
 // conversations learn of it. The change is verified against the block record.
 var MethodHandleBlockChange = &lexrt.Method{
-	Errors:    []string{"BlockNotVerified", "NotAuthorized"},
+	Errors:    []string{"BlockNotVerified", "BlueskyServiceUnavailable", "NotAuthorized"},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16384,

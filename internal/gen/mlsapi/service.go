@@ -46,8 +46,8 @@ type AddMembersHandler interface {
 	// Add users to a conversation, or add further devices of its users. Takes the MLS commit that performs
 	// the change; it is accepted only if it was made in the current epoch.
 	//
-	// Errors: AlreadyMember, BlockedByMember, ConvoNotFound, EpochMismatch, InvalidCommit,
-	// KeyPackageNotFound, NotMember, TooManyMembers.
+	// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound, EpochMismatch,
+	// InvalidCommit, KeyPackageNotFound, NotMember, TooManyMembers.
 	AddMembers(ctx context.Context, caller lexrt.Caller, in *AddMembersInput) (*AddMembersOutput, error)
 }
 
@@ -80,8 +80,8 @@ type CreateConvoHandler interface {
 	// Conversation, roster, Welcome routing, consumed key packages and events are written together or not
 	// at all.
 	//
-	// Errors: GroupAlreadyExists, InvalidCipherSuite, InvalidGroupId, KeyPackageNotFound,
-	// MutualBlockDetected, TooManyMembers.
+	// Errors: BlueskyServiceUnavailable, GroupAlreadyExists, InvalidCipherSuite, InvalidGroupId,
+	// KeyPackageNotFound, MutualBlockDetected, TooManyMembers.
 	CreateConvo(ctx context.Context, caller lexrt.Caller, in *CreateConvoInput) (*CreateConvoOutput, error)
 }
 
@@ -111,7 +111,7 @@ type GetBlockStatusHandler interface {
 	//
 	// Look up the blocks among the present members of a conversation. For admins.
 	//
-	// Errors: ConvoNotFound, NotAdmin, NotMember.
+	// Errors: BlueskyServiceUnavailable, ConvoNotFound, NotAdmin, NotMember.
 	GetBlockStatus(ctx context.Context, caller lexrt.Caller, params *GetBlockStatusParams) (*GetBlockStatusOutput, error)
 }
 
@@ -206,7 +206,7 @@ type HandleBlockChangeHandler interface {
 	// Tell the service that the caller has blocked or unblocked someone, so that admins of shared
 	// conversations learn of it. The change is verified against the block record.
 	//
-	// Errors: BlockNotVerified, NotAuthorized.
+	// Errors: BlockNotVerified, BlueskyServiceUnavailable, NotAuthorized.
 	HandleBlockChange(ctx context.Context, caller lexrt.Caller, in *HandleBlockChangeInput) (*HandleBlockChangeOutput, error)
 }
 
