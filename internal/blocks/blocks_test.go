@@ -1,7 +1,6 @@
 package blocks_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -19,144 +18,10 @@ import (
 	"mls-server/internal/blocks/blockstest"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
-	"mls-server/lexrt"
 )
 
-type testClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *testClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *testClock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // memoryCache keeps the promises of blocks.Cache in memory.
-type memoryCache struct {
-	mu     sync.Mutex
-	blocks map[blocks.Pair]savedBlock
-	checks map[blocks.Pair]time.Time
-	err    error
-}
-
-type savedBlock struct {
-	blocks.Block
-	seen time.Time
-}
-
-func newMemoryCache() *memoryCache {
-	return &memoryCache{blocks: map[blocks.Pair]savedBlock{}, checks: map[blocks.Pair]time.Time{}}
-}
-
-func (m *memoryCache) LoadBlocks(_ context.Context, dids []mls.DID) ([]blocks.Block, []blocks.Check, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	in := map[mls.DID]bool{}
-	for _, d := range dids {
-		in[d] = true
-	}
-	var kept []blocks.Block
-	var checks []blocks.Check
-	for p, b := range m.blocks {
-		if in[p.Blocker] && in[p.Blocked] {
-			kept = append(kept, b.Block)
-		}
-	}
-	for p, at := range m.checks {
-		if in[p.Blocker] && (p.Blocked == "" || in[p.Blocked]) {
-			checks = append(checks, blocks.Check{Pair: p, At: at})
-		}
-	}
-	return kept, checks, m.err
-}
-
-func (m *memoryCache) SaveBlocks(_ context.Context, f blocks.Found) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, b := range f.Blocks {
-		m.blocks[blocks.Pair{Blocker: b.Blocker, Blocked: b.Blocked}] = savedBlock{b, f.At}
-	}
-	for _, c := range f.Checked {
-		for p, b := range m.blocks {
-			if p.Blocker == c.Blocker && (c.Blocked == "" || c.Blocked == p.Blocked) && b.seen.Before(f.At) {
-				delete(m.blocks, p)
-			}
-		}
-		if f.At.After(m.checks[c]) {
-			m.checks[c] = f.At
-		}
-	}
-	return m.err
-}
-
-type env struct {
-	clock   *testClock
-	dir     *authtest.Directory
-	network *blockstest.Server
-	client  *egress.Client
-	cache   *memoryCache
-	pds     *blocks.PDS
-	appview *blocks.AppView
-}
-
-func newEnv(t *testing.T) *env {
-	t.Helper()
-	clk := &testClock{now: time.Now().UTC().Truncate(time.Millisecond)}
-	dir, network := authtest.NewDirectory(t, clk), blockstest.New(t, clk)
-	client, err := egress.New(egress.Config{Allow: append(dir.HostPorts(), network.HostPort())})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.CloseIdle)
-	resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL(), Clock: clk})
-	pds := blocks.NewPDS(client, resolver, clk)
-	return &env{
-		clock: clk, dir: dir, network: network, client: client, cache: newMemoryCache(), pds: pds,
-		appview: blocks.NewAppView(client, network.URL()+"/", pds, clk),
-	}
-}
-
-func (e *env) service(source blocks.Source, failClosed bool) *blocks.Service {
-	return blocks.New(blocks.Config{Cache: e.cache, Source: source, Records: e.pds, FailClosed: failClosed, Clock: e.clock})
-}
-
 // users makes accounts with a PDS.
-func (e *env) users(n int) []mls.DID {
-	out := make([]mls.DID, n)
-	for i := range out {
-		id := e.dir.NewIdentity(authtest.P256)
-		id.SetPDS(e.network.URL())
-		e.network.AddAccount(id.DID)
-		out[i] = id.DID
-	}
-	return out
-}
-
-func between(t *testing.T, s *blocks.Service, dids []mls.DID) blocks.Answer {
-	t.Helper()
-	a, err := s.Between(t.Context(), dids)
-	if err != nil {
-		t.Fatalf("between: %v", err)
-	}
-	return a
-}
-
-func pairsOf(a blocks.Answer) string {
-	var b strings.Builder
-	for _, x := range a.Blocks {
-		fmt.Fprintf(&b, "%s>%s ", x.Blocker, x.Blocked)
-	}
-	return b.String()
-}
-
 // Both sources, and both together, say the same about the same network.
 func TestSources(t *testing.T) {
 	t.Parallel()
@@ -383,97 +248,8 @@ func TestAccountsThatAreGoneBlockNobody(t *testing.T) {
 	}
 }
 
-func TestVerify(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	s := e.service(e.appview, true)
-	u := e.users(4)
-	a, b, c := u[0], u[1], u[2]
-	uri := e.network.Block(a, b)
-	other := e.network.Block(a, c)
-	theirs := e.network.Block(b, a)
-	missing := lexrt.ATURI("at://" + string(a) + "/app.bsky.graph.block/3aaaaaaaaaaaa")
-	check := func(what string, claim blocks.Claim, want error) {
-		t.Helper()
-		if err := s.Verify(t.Context(), claim); !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", what, err, want)
-		}
-	}
-	not := mls.ErrBlockNotVerified
-
-	check("created, by record", blocks.Claim{Blocker: a, Blocked: b, URI: uri, Exists: true}, nil)
-	check("created, by list", blocks.Claim{Blocker: a, Blocked: b, Exists: true}, nil)
-	check("created, record of another subject", blocks.Claim{Blocker: a, Blocked: b, URI: other, Exists: true}, not)
-	check("created, record of another author", blocks.Claim{Blocker: a, Blocked: b, URI: theirs, Exists: true}, not)
-	check("created, record of another collection", blocks.Claim{Blocker: a, Blocked: b, URI: lexrt.ATURI(strings.Replace(string(uri), "block", "follow", 1)), Exists: true}, not)
-	check("created, no such record", blocks.Claim{Blocker: a, Blocked: b, URI: missing, Exists: true}, not)
-	check("created, repository alone", blocks.Claim{Blocker: a, Blocked: b, URI: lexrt.ATURI("at://" + string(a)), Exists: true}, not)
-	check("created, none in the list", blocks.Claim{Blocker: a, Blocked: u[3], Exists: true}, not)
-	check("created, oneself", blocks.Claim{Blocker: a, Blocked: a, Exists: true}, not)
-
-	check("removed, but it is there", blocks.Claim{Blocker: a, Blocked: b, URI: uri}, not)
-	check("removed, but the list has it", blocks.Claim{Blocker: a, Blocked: b}, not)
-	check("removed, a record that never was", blocks.Claim{Blocker: a, Blocked: b, URI: missing}, not)
-	check("removed, never was", blocks.Claim{Blocker: a, Blocked: u[3]}, nil)
-	check("removed, not yet known, a record that never was", blocks.Claim{Blocker: a, Blocked: c, URI: missing}, not)
-	e.network.Unblock(uri)
-	check("removed, by record", blocks.Claim{Blocker: a, Blocked: b, URI: uri}, nil)
-	check("removed, by list", blocks.Claim{Blocker: a, Blocked: b}, nil)
-	check("created, but it is gone", blocks.Claim{Blocker: a, Blocked: b, URI: uri, Exists: true}, not)
-
-	e.network.SetDown(true)
-	check("down, created", blocks.Claim{Blocker: a, Blocked: c, URI: other, Exists: true}, mls.ErrBlockSourceUnavailable)
-	check("down, removed", blocks.Claim{Blocker: a, Blocked: c, URI: other}, mls.ErrBlockSourceUnavailable)
-}
-
 // What Verify learns is at once what the other questions go by.
-func TestVerifyUpdatesTheCache(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	s := e.service(e.pds, true)
-	u := e.users(2)
-	blocked := func() bool {
-		t.Helper()
-		got, err := s.AnyBetween(t.Context(), u[:1], u[1:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return got
-	}
-	if blocked() {
-		t.Error("a block before there was one")
-	}
-	uri := e.network.Block(u[0], u[1])
-	e.clock.advance(time.Second)
-	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1], URI: uri, Exists: true}); err != nil || !blocked() {
-		t.Errorf("created: %v", err)
-	}
-	e.network.Unblock(uri)
-	e.clock.advance(time.Second)
-	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1], URI: uri}); err != nil || blocked() {
-		t.Errorf("removed: %v", err)
-	}
-}
-
 // A block that was made twice is gone when both records are.
-func TestVerifyRemovedOfADoubleBlock(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	s := e.service(e.pds, true)
-	u := e.users(2)
-	first, second := e.network.Block(u[0], u[1]), e.network.Block(u[0], u[1])
-	between(t, s, u) // the cache knows the newer one
-	e.network.Unblock(first)
-	claim := blocks.Claim{Blocker: u[0], Blocked: u[1], URI: first}
-	if err := s.Verify(t.Context(), claim); !errors.Is(err, mls.ErrBlockNotVerified) {
-		t.Errorf("one of two is gone: %v", err)
-	}
-	e.network.Unblock(second)
-	if err := s.Verify(t.Context(), claim); err != nil {
-		t.Errorf("both are gone: %v", err)
-	}
-}
-
 // A server that lies about its accounts, loops, or answers with junk harms
 // nothing but the answers about its own accounts.
 func TestHostileServers(t *testing.T) {
