@@ -124,8 +124,7 @@ func (d *Decoder) fatal(err error) {
 		e.failed = true
 	}
 	pointer, problem := string(d.json.StackPointer()), "is not valid JSON"
-	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) {
+	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		pointer = string(syntactic.JSONPointer)
 		problem += " (byte " + strconv.FormatInt(syntactic.ByteOffset, 10) + ")"
 	}

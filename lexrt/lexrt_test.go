@@ -29,7 +29,7 @@ func TestBytesInput(t *testing.T) {
 	for i := range raw {
 		raw[i] = byte(i * 151)
 	}
-	for n := range len(raw) {
+	for n := range raw {
 		for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
 			text := enc.EncodeToString(raw[:n])
 			for _, src := range []string{`{"$bytes":"` + text + `"}`, ` { "$bytes" : "` + strings.ReplaceAll(text, "/", `\/`) + `" }`, `"` + text + `"`} {
@@ -88,11 +88,10 @@ func FuzzBytes(f *testing.F) {
 			enc = base64.RawURLEncoding
 		}
 		trimmed := s
-		if strings.HasSuffix(s, "=") {
+		if cut, padded := strings.CutSuffix(s, "="); padded {
+			trimmed = strings.TrimSuffix(cut, "=")
 			if len(s)%4 != 0 {
 				trimmed = "!"
-			} else {
-				trimmed = strings.TrimSuffix(strings.TrimSuffix(s, "="), "=")
 			}
 		}
 		want, wantErr := enc.Strict().DecodeString(trimmed)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/url"
+	"slices"
 )
 
 // Kind is the primary type of a lexicon that can be called over HTTP.
@@ -66,12 +67,7 @@ type Violation struct {
 
 // Declares reports whether the method's lexicon declares the error name.
 func (m *Method) Declares(name string) bool {
-	for _, e := range m.Errors {
-		if e == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.Errors, name)
 }
 
 // Caller is the authenticated party behind a request. It is handed to handlers

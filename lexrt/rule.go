@@ -2,6 +2,7 @@ package lexrt
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -195,10 +196,8 @@ func (r *StringRule) check(s string) fault {
 }
 
 func (r *StringRule) checkEnum(s string) fault {
-	for _, e := range r.Enum {
-		if e == s {
-			return fault{}
-		}
+	if slices.Contains(r.Enum, s) {
+		return fault{}
 	}
 	quoted := make([]string, len(r.Enum))
 	for i, e := range r.Enum {
@@ -240,11 +239,7 @@ func (r *IntRule) check(n int64) fault {
 		return fault{}
 	}
 	if r.Enum != nil {
-		found := false
-		for _, e := range r.Enum {
-			found = found || e == n
-		}
-		if !found {
+		if !slices.Contains(r.Enum, n) {
 			values := make([]string, len(r.Enum))
 			for i, e := range r.Enum {
 				values[i] = strconv.FormatInt(e, 10)

@@ -26,16 +26,18 @@ type connection struct {
 	body   io.Closer
 	cancel context.CancelFunc
 	r      *bufio.Reader
-	lastID string
-	limit  int
-	idle   time.Duration
+	// lastID is the position after the last complete frame, pendingID that of the present one.
+	lastID, pendingID string
+
+	limit int
+	idle  time.Duration
 	// skipLF is true after a CR, which may be the first half of a line break.
 	skipLF bool
 	began  bool
 }
 
 func newConnection(body io.ReadCloser, cancel context.CancelFunc, lastID string, limit int, idle time.Duration) *connection {
-	return &connection{body: body, cancel: cancel, r: bufio.NewReaderSize(body, 16<<10), lastID: lastID, limit: limit, idle: idle}
+	return &connection{body: body, cancel: cancel, r: bufio.NewReaderSize(body, 16<<10), lastID: lastID, pendingID: lastID, limit: limit, idle: idle}
 }
 
 func (c *connection) close() {
@@ -62,6 +64,8 @@ func (c *connection) next(ctx context.Context) (*frame, error) {
 		}
 		silent.Reset(c.idle)
 		if len(line) == 0 {
+			// A frame without data is no event, but its position counts.
+			c.lastID = c.pendingID
 			if !has {
 				f = frame{name: "message"}
 				size = 0
@@ -84,7 +88,7 @@ func (c *connection) next(ctx context.Context) (*frame, error) {
 			has = true
 		case "id":
 			if !strings.Contains(value, "\x00") {
-				c.lastID = value
+				c.pendingID = value
 			}
 		}
 	}

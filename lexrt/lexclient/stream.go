@@ -134,6 +134,7 @@ func (s *Stream[T]) drop(conn *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conn.close()
+	s.lastID = conn.lastID
 	if s.conn == conn {
 		s.conn = nil
 	}

@@ -22,14 +22,14 @@ type Codec interface {
 // RoundTrip decodes and encodes a minimal, a maximal and n random values of the
 // named schema. It returns an error when a valid value is refused or comes back
 // different, or when the schema has no value.
-func (s Set) RoundTrip(name string, r *rand.Rand, n int, make func() Codec) error {
+func (s Set) RoundTrip(name string, r *rand.Rand, n int, newValue func() Codec) error {
 	for i := range n + 2 {
-		size := Size(min(i, int(Random))) //nolint:gosec // 0, 1 or 2
+		size := Size(min(i, int(Random)))
 		in := s.Value(name, r, size)
 		if in == nil {
 			return fmt.Errorf("%s has no finite value", name)
 		}
-		v, again := make(), make()
+		v, again := newValue(), newValue()
 		if err := v.UnmarshalJSON(in); err != nil {
 			return fmt.Errorf("%s: a valid value is refused: %w\n%s", name, err, excerpt(in))
 		}
@@ -53,11 +53,11 @@ func (s Set) RoundTrip(name string, r *rand.Rand, n int, make func() Codec) erro
 
 // Refusals decodes every Mutation of the named schema and returns their number,
 // and an error when one is accepted or refused for another reason.
-func (s Set) Refusals(name string, r *rand.Rand, make func() Codec) (n int, err error) {
+func (s Set) Refusals(name string, r *rand.Rand, newValue func() Codec) (n int, err error) {
 	for m := range s.Mutations(name, r) {
 		n++
 		var invalid *lexrt.InvalidError
-		if !errors.As(make().UnmarshalJSON(m.JSON), &invalid) {
+		if !errors.As(newValue().UnmarshalJSON(m.JSON), &invalid) {
 			return n, fmt.Errorf("%s: a value that breaks %s at %s is accepted\n%s", name, m.Rule, m.Pointer, excerpt(m.JSON))
 		}
 		if is := invalid.Issues[0]; is.Pointer != m.Pointer || is.Rule != m.Rule {

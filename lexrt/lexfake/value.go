@@ -105,10 +105,10 @@ func (m *maker) value(s *Schema, depth int) *node {
 
 // upper is a rule's limit, or def when it has none.
 func upper(limit, def int) int {
-	switch {
-	case limit == 0:
+	switch limit {
+	case 0:
 		return def
-	case limit == lexrt.Zero:
+	case lexrt.Zero:
 		return 0
 	}
 	return limit
@@ -192,7 +192,7 @@ func stretch(graphemes, minLen int) string {
 func bytesNode(n int) *node {
 	raw := make([]byte, n)
 	for i := range raw {
-		raw[i] = byte(i*7 + n)
+		raw[i] = byte((i*7 + n) & 0xff)
 	}
 	o := &node{kind: '{'}
 	o.set("$bytes", text(base64.RawStdEncoding.EncodeToString(raw)))

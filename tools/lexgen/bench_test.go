@@ -12,6 +12,7 @@ import (
 
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/emit"
 	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"
@@ -168,10 +169,7 @@ func BenchmarkCorpus(b *testing.B) {
 	cache := append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(dir, "cache"))
 	b.Run("lexgen-cold", func(b *testing.B) {
 		measure(b, func() *exec.Cmd {
-			out, err := os.MkdirTemp(dir, "out")
-			if err != nil {
-				b.Fatal(err)
-			}
+			out := b.TempDir()
 			cmd := exec.CommandContext(b.Context(), bin, append(args, out)...)
 			cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+out)
 			return cmd

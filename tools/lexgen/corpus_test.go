@@ -16,20 +16,20 @@ import (
 
 // indigo is the folder of the indigo module, which has the official lexicons and
 // conformance data.
-func indigo(t testing.TB) string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bluesky-social/indigo")
+func indigo(tb testing.TB) string {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/bluesky-social/indigo")
 	out, err := cmd.Output()
 	if err != nil || len(bytes.TrimSpace(out)) == 0 {
-		t.Fatalf("finding the indigo module: %v (run go mod download in tools/lexgen)", err)
+		tb.Fatalf("finding the indigo module: %v (run go mod download in tools/lexgen)", err)
 	}
 	return string(bytes.TrimSpace(out))
 }
 
 // corpus reads the official lexicons and those of the conformance catalog.
-func corpus(t testing.TB) []lexicon.Source {
-	t.Helper()
-	dir := indigo(t)
+func corpus(tb testing.TB) []lexicon.Source {
+	tb.Helper()
+	dir := indigo(tb)
 	var out []lexicon.Source
 	for _, root := range []string{"lexicons", "atproto/lexicon/testdata/catalog"} {
 		root = filepath.Join(dir, filepath.FromSlash(root))
@@ -41,7 +41,9 @@ func corpus(t testing.TB) []lexicon.Source {
 			if err != nil {
 				return err
 			}
-			var head struct{ ID string }
+			var head struct {
+				ID string `json:"id"`
+			}
 			if err := json.Unmarshal(data, &head); err != nil {
 				return err
 			}
@@ -55,74 +57,74 @@ func corpus(t testing.TB) []lexicon.Source {
 			return nil
 		})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if len(out) < 377 {
-		t.Fatalf("the corpus has only %d files", len(out))
+		tb.Fatalf("the corpus has only %d files", len(out))
 	}
 	return out
 }
 
 // build runs the whole pipeline in memory and fails on errors.
-func build(t testing.TB, sources []lexicon.Source, opt ir.Options) *ir.Model {
-	t.Helper()
+func build(tb testing.TB, sources []lexicon.Source, opt ir.Options) *ir.Model {
+	tb.Helper()
 	set, diags := lexicon.Parse(sources, lexicon.Options{})
 	model, more := ir.Build(set, opt)
 	for _, d := range append(diags, more...) {
 		if d.Severity == lexicon.Error {
-			t.Error(d)
+			tb.Error(d)
 		}
 	}
-	if t.Failed() {
-		t.FailNow()
+	if tb.Failed() {
+		tb.FailNow()
 	}
 	return model
 }
 
 // tempModule makes a module that uses the runtime of this repository.
-func tempModule(t testing.TB, name string) string {
-	t.Helper()
-	dir := t.TempDir()
+func tempModule(tb testing.TB, name string) string {
+	tb.Helper()
+	dir := tb.TempDir()
 	root, err := filepath.Abs("../..")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	mod, err := os.ReadFile("go.mod")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	text := strings.Replace(string(mod), "module mls-server/tools/lexgen", "module "+name, 1)
 	text = strings.Replace(text, "=> ../..", "=> "+root, 1)
 	sum, err := os.ReadFile("go.sum")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	put(t, filepath.Join(dir, "go.mod"), []byte(text))
-	put(t, filepath.Join(dir, "go.sum"), sum)
+	put(tb, filepath.Join(dir, "go.mod"), []byte(text))
+	put(tb, filepath.Join(dir, "go.sum"), sum)
 	return dir
 }
 
-func put(t testing.TB, name string, data []byte) {
-	t.Helper()
+func put(tb testing.TB, name string, data []byte) {
+	tb.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(name, data, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func goTool(t testing.TB, dir string, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", args...)
+func goTool(tb testing.TB, dir string, args ...string) {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), "go", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if len(out) > 20000 {
 			out = out[:20000]
 		}
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+		tb.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
@@ -172,8 +174,8 @@ func TestLexiconConformance(t *testing.T) {
 			t.Fatal(err)
 		}
 		var cases []struct {
-			Name    string
-			Lexicon json.RawMessage
+			Name    string          `json:"name"`
+			Lexicon json.RawMessage `json:"lexicon"`
 		}
 		if err := json.Unmarshal(data, &cases); err != nil {
 			t.Fatal(err)
@@ -181,7 +183,9 @@ func TestLexiconConformance(t *testing.T) {
 		for _, c := range cases {
 			t.Run(kind+"/"+c.Name, func(t *testing.T) {
 				t.Parallel()
-				var head struct{ ID any }
+				var head struct {
+					ID any `json:"id"`
+				}
 				if err := json.Unmarshal(c.Lexicon, &head); err != nil {
 					t.Fatal(err)
 				}

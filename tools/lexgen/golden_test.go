@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"mls-server/internal/gen/mlsapi/mlsapifake"
+
 	"mls-server/tools/lexgen/emit"
 	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"

@@ -5,8 +5,8 @@ import (
 	"strconv"
 
 	"github.com/dave/jennifer/jen"
-
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"
 )
@@ -217,6 +217,7 @@ func (u *unit) itemFunc(t *ir.Type, what string) jen.Code {
 		return jen.Id(what + t.Union.GoName)
 	case ir.SliceKind:
 		return jen.Id(what + t.Slice.GoName)
+	default:
 	}
 	v := jen.Id("v").Op("*").Add(u.goType(t))
 	switch what {

@@ -83,7 +83,7 @@ func letterOrDigit(c byte) bool {
 func wrap(line string) []string {
 	var out []string
 	cur := ""
-	for _, w := range strings.Fields(line) {
+	for w := range strings.FieldsSeq(line) {
 		if cur != "" && len(cur)+1+len(w) > commentWidth {
 			out = append(out, cur)
 			cur = ""

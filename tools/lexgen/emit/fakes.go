@@ -27,7 +27,7 @@ func Fakes(m *ir.Model, opt Options, pkg, importPath string) (File, error) {
 			case *ir.Union:
 				schemas[jen.Lit(d.GoName)] = e.fakeUnion(d)
 			case *ir.Slice:
-				schemas[jen.Lit(d.GoName)] = e.fake(&ir.Type{Kind: ir.Array, Schema: d.Schema, Elem: d.Elem}).(*jen.Statement)
+				schemas[jen.Lit(d.GoName)] = e.fake(&ir.Type{Kind: ir.Array, Schema: d.Schema, Elem: d.Elem})
 			}
 		}
 	}
@@ -46,8 +46,8 @@ func (e *emitter) schema(kind string, d jen.Dict) *jen.Statement {
 }
 
 // fake is the schema of a value.
-func (e *emitter) fake(t *ir.Type) jen.Code {
-	ref := func(name string) jen.Code { return e.schema("Ref", jen.Dict{jen.Id("Name"): jen.Lit(name)}) }
+func (e *emitter) fake(t *ir.Type) *jen.Statement {
+	ref := func(name string) *jen.Statement { return e.schema("Ref", jen.Dict{jen.Id("Name"): jen.Lit(name)}) }
 	switch t.Kind {
 	case ir.StructKind:
 		return ref(t.Struct.GoName)
@@ -55,6 +55,7 @@ func (e *emitter) fake(t *ir.Type) jen.Code {
 		return ref(t.Union.GoName)
 	case ir.SliceKind:
 		return ref(t.Slice.GoName)
+	default:
 	}
 	kind := helperName(t)
 	d := jen.Dict{}

@@ -287,7 +287,7 @@ func (u *unit) readInput(g *jen.Group, m *ir.Method, fail func() jen.Code) jen.C
 		g.Id("in").Op(":=").New(jen.Id(m.Input.GoName))
 		g.If(jen.Err().Op(":=").Id("in").Dot("UnmarshalJSON").Call(jen.Id("req").Dot("Body")), jen.Err().Op("!=").Nil()).Block(fail())
 	default:
-		g.Var().Id("in").Add(u.bodyType(m.Input, func(n string) *jen.Statement { return jen.Id(n) }))
+		g.Var().Id("in").Add(u.bodyType(m.Input, jen.Id))
 		g.Id("d").Op(":=").Add(u.rt("NewDecoder")).Call(jen.Id("req").Dot("Body"))
 		g.Add(u.decodeCall(m.Input.Type, jen.Id("in"), false))
 		g.If(jen.Err().Op(":=").Id("d").Dot("Done").Call(jen.Lit("body")), jen.Err().Op("!=").Nil()).Block(fail())

@@ -5,8 +5,8 @@ import (
 	"strings"
 
 	"github.com/dave/jennifer/jen"
-
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"
 )

@@ -1,6 +1,8 @@
 package emit
 
 import (
+	"strings"
+
 	"github.com/dave/jennifer/jen"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -21,14 +23,12 @@ const unknownVariant = "UnknownVariant"
 func marker(u *ir.Union) string { return "is" + u.GoName }
 
 func (u *unit) unionDecl(d *ir.Union) {
-	text := d.GoName + " is one of the types listed in its methods' receivers"
-	list := ""
-	for i, m := range d.Members {
-		if i > 0 {
-			list += ", "
-		}
-		list += "*" + m.GoName
+	var members []string
+	for _, m := range d.Members {
+		members = append(members, "*"+m.GoName)
 	}
+	list := strings.Join(members, ", ")
+	var text string
 	switch {
 	case d.Closed:
 		text = d.GoName + " is a closed union of " + list + "."

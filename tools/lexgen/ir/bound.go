@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/lexicon"
 )
 

@@ -75,8 +75,9 @@ func (n *Node) describe() string {
 		return "an object"
 	case '[':
 		return "an array"
+	default:
+		return "nothing"
 	}
-	return "nothing"
 }
 
 // source finds lines and columns.
@@ -128,8 +129,7 @@ type jsonParser struct {
 }
 
 func (p *jsonParser) explain(err error) error {
-	var own *syntaxError
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*syntaxError](err); ok {
 		return own
 	}
 	pos := int(p.dec.InputOffset())
@@ -174,6 +174,7 @@ func (p *jsonParser) value(depth int) (*Node, error) {
 		err = p.object(n, depth)
 	case '[':
 		err = p.array(n, depth)
+	default:
 	}
 	return n, err
 }

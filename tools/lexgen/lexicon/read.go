@@ -95,8 +95,7 @@ func (p *parser) read(data []byte) bool {
 	root, err := parseJSON(data)
 	if err != nil {
 		d := p.file.Diag(Error, nil, "json", err.Error(), "")
-		var syn *syntaxError
-		if errors.As(err, &syn) {
+		if syn, ok := errors.AsType[*syntaxError](err); ok {
 			d.Line, d.Col = p.file.src.place(syn.pos)
 		}
 		p.diags = append(p.diags, d)
