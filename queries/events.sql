@@ -1,4 +1,4 @@
--- name: AppendEvents :exec
+-- name: AppendEvents :execrows
 -- AppendEvents writes events of one conversation, in their order. The caller
 -- holds the conversation's lock. '' and -1 stand for what an event has not.
 WITH stamp AS (
@@ -20,7 +20,7 @@ CROSS JOIN stamp s
 CROSS JOIN event_log g
 ORDER BY k.ord;
 
--- name: AppendRequestEvents :exec
+-- name: AppendRequestEvents :execrows
 -- AppendRequestEvents tells the members of many conversations that a device
 -- waits to be added. Locks are taken in the order of the ids.
 WITH locked AS (

@@ -126,7 +126,8 @@ func (tx *Tx) askToAdd(ctx context.Context, device Device, at time.Time) error {
 		told.ConvoIds = append(told.ConvoIds, string(row.ConvoID))
 		told.RequestIds = append(told.RequestIds, row.ID)
 	}
-	return fail("append events", tx.q.AppendRequestEvents(ctx, told))
+	n, err := tx.q.AppendRequestEvents(ctx, told)
+	return fail("append events", complete(n, len(opened), err))
 }
 
 // lockConvos locks conversations in the order of their ids, so that two that

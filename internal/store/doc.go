@@ -33,6 +33,7 @@
 //	FindWelcome ListWaitingWelcomes LastConfirmation
 //	FindOpenRequest ListRequests CountRejoins ListDebts
 //	ReadLog Replay LogEnd LogStart ListMemberships ListFormerMemberships
+//	StreamLog StreamConvos StreamMessages StreamAdmins FindConvoID
 //	ListReports FindReport CountReports CountModeration ListBlocks
 //
 // On Store (one statement each, no transaction around it):
@@ -51,7 +52,7 @@
 //	Promote Demote Audit
 //	RegisterDevice PublishKeyPackages ReserveKeyPackage ResolveKeyPackages ConsumeKeyPackages
 //	RouteWelcome ConfirmWelcome FailWelcome
-//	OpenRequest FulfilRequests OweRemovals SettleDebts
+//	OpenRequest FulfilRequests OweRemovals SettleDebts SettleDeviceDebts SettleLeafDebts SettleProposedDebts
 //	AppendEvents SetCursor
 //	FileReport ResolveReport RecordBlocks DeleteBlockByKey
 //	BeginRequest FinishRequest Savepoint AfterCommit

@@ -48,7 +48,6 @@ var byConstraint = map[string]error{
 	"cursors_convo_id_fkey":          mls.ErrConvoNotFound,
 	"pending_welcomes_convo_id_fkey": mls.ErrConvoNotFound,
 	"pending_welcomes_one_open_key":  ErrBusy,
-	"idempotency_keys_pkey":          ErrRequestInProgress,
 	"removal_debts_one_open_key":     ErrBusy,
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -73,7 +74,20 @@ func (tx *Tx) AppendEvents(ctx context.Context, convo mls.ConvoID, at time.Time,
 		arg.RequestIds = append(arg.RequestIds, string(e.Request))
 		arg.Epochs = append(arg.Epochs, orAbsent(e.Epoch))
 	}
-	return fail("append events", tx.q.AppendEvents(ctx, arg))
+	n, err := tx.q.AppendEvents(ctx, arg)
+	return fail("append events", complete(n, len(events), err))
+}
+
+// errIncomplete: the conversation is not there, or the log has no generation.
+var errIncomplete = errors.New("not all events were written")
+
+// complete turns missing events into an error: no change is committed without
+// its event (I5).
+func complete(written int64, want int, err error) error {
+	if err == nil && written != int64(want) {
+		return errIncomplete
+	}
+	return err
 }
 
 // LogCursor is a place in the event log, which has one total order. The zero

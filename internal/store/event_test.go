@@ -211,6 +211,20 @@ func TestLogGenerations(t *testing.T) {
 	}
 }
 
+// I5: a change whose event cannot be written is not committed.
+func TestEventsAreNotLostSilently(t *testing.T) {
+	t.Parallel()
+	s := open(t, 2)
+	err := s.InTx(t.Context(), func(tx *Tx) error {
+		return tx.AppendEvents(t.Context(), mls.NewConvoID(noon), noon, NewEvent{Kind: EventAdminChanged, Audience: ToMembers, User: alice})
+	})
+	wantErr(t, err, errIncomplete)
+	err = s.InTx(t.Context(), func(tx *Tx) error {
+		return tx.UpsertMembers(t.Context(), mls.NewConvoID(noon), []NewMember{{User: alice, MLSDID: "m"}}, Joining{At: noon})
+	})
+	wantErr(t, err, errIncomplete)
+}
+
 func TestLogCursorText(t *testing.T) {
 	t.Parallel()
 	for _, c := range []LogCursor{{}, {1, 2, 3}, {1 << 40, 1 << 62, 1<<63 - 1}} {

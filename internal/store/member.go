@@ -72,8 +72,8 @@ func (tx *Tx) UpsertMembers(ctx context.Context, convo mls.ConvoID, members []Ne
 		arg.DeviceNames = append(arg.DeviceNames, orEmpty(m.DeviceName))
 		arg.LeafIndexes = append(arg.LeafIndexes, orAbsent(m.LeafIndex))
 	}
-	_, err := tx.q.UpsertMembers(ctx, arg)
-	return fail("upsert members", err)
+	rows, err := tx.q.UpsertMembers(ctx, arg)
+	return fail("upsert members", complete(int64(len(rows)), len(members), err))
 }
 
 // LeaveReason says how a user left.

@@ -62,7 +62,7 @@ func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, erro
 	hash := sha256.Sum256(p.Ciphertext)
 	arg := db.SendMessageParams{
 		ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), FramedGroup: string(p.GroupID), UserDID: string(p.Sender),
-		MsgID: string(p.ID), Epoch: int64(p.Epoch), Grace: int64(p.Grace),
+		MsgID: string(p.ID), Epoch: int64(p.Epoch), Grace: int64(min(max(p.Grace, 0), mls.MaxEpochGrace)),
 		Ciphertext: p.Ciphertext, DeclaredSize: p.DeclaredSize, PaddedSize: int64(len(p.Ciphertext)),
 		CiphertextHash: hash[:], ReceivedAt: bucket(p.At),
 	}

@@ -12,7 +12,7 @@ import (
 	"mls-server/internal/mls"
 )
 
-const appendEvents = `-- name: AppendEvents :exec
+const appendEvents = `-- name: AppendEvents :execrows
 WITH stamp AS (
     UPDATE conversations c
     SET log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
@@ -47,8 +47,8 @@ type AppendEventsParams struct {
 
 // AppendEvents writes events of one conversation, in their order. The caller
 // holds the conversation's lock. ” and -1 stand for what an event has not.
-func (q *Queries) AppendEvents(ctx context.Context, arg AppendEventsParams) error {
-	_, err := q.db.Exec(ctx, appendEvents,
+func (q *Queries) AppendEvents(ctx context.Context, arg AppendEventsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, appendEvents,
 		arg.BucketTs,
 		arg.Kinds,
 		arg.Audiences,
@@ -59,10 +59,13 @@ func (q *Queries) AppendEvents(ctx context.Context, arg AppendEventsParams) erro
 		arg.Epochs,
 		arg.ConvoID,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
-const appendRequestEvents = `-- name: AppendRequestEvents :exec
+const appendRequestEvents = `-- name: AppendRequestEvents :execrows
 WITH locked AS (
     SELECT c.id FROM conversations c
     WHERE c.id = ANY ($5::text[])
@@ -95,8 +98,8 @@ type AppendRequestEventsParams struct {
 
 // AppendRequestEvents tells the members of many conversations that a device
 // waits to be added. Locks are taken in the order of the ids.
-func (q *Queries) AppendRequestEvents(ctx context.Context, arg AppendRequestEventsParams) error {
-	_, err := q.db.Exec(ctx, appendRequestEvents,
+func (q *Queries) AppendRequestEvents(ctx context.Context, arg AppendRequestEventsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, appendRequestEvents,
 		arg.Kind,
 		arg.UserDID,
 		arg.DeviceID,
@@ -104,7 +107,10 @@ func (q *Queries) AppendRequestEvents(ctx context.Context, arg AppendRequestEven
 		arg.ConvoIds,
 		arg.RequestIds,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const beginLogGeneration = `-- name: BeginLogGeneration :execrows
