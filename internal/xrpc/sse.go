@@ -23,6 +23,11 @@ var errLineBreak = errors.New("xrpc: event id or name with a line break")
 // endpoint runs, since proxies give up on a stream without them.
 func (x *exchange) stream(req *lexrt.Request, e lexrt.StreamEndpoint) error {
 	out := &eventStream{x: x, rc: http.NewResponseController(x.w), lastEventID: x.r.Header.Get("Last-Event-ID")}
+	// The time that a request may take to arrive would end the stream: the
+	// server keeps reading, to see the client go.
+	if err := out.rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
 	return e(x.r.Context(), req, out)
 }
 
