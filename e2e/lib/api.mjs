@@ -4,31 +4,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { XRPCError, XrpcClient } from '@atproto/xrpc';
-import { NSID } from './lexicons.mjs';
+import { commonErrors, NSID } from './lexicons.mjs';
 
 /** Errors that every method may answer with. */
-const GENERAL = new Set([
-  'InvalidRequest',
-  'AuthMissing',
-  'BadJwt',
-  'BadJwtType',
-  'BadJwtSignature',
-  'JwtExpired',
-  'BadJwtAudience',
-  'BadJwtLexiconMethod',
-  'BadJwtIss',
-  'UnresolvedDid',
-  'ReplayedToken',
-  'NotAuthorized',
-  'IdempotencyKeyReused',
-  'RateLimitExceeded',
-  'PayloadTooLarge',
-  'InternalServerError',
-  'MethodNotImplemented',
-]);
-
-/** How often a request is sent again when the service asks for patience or cannot be reached. */
-const ATTEMPTS = 4;
+const COMMON = commonErrors();
+/** How often a request is sent when the service asks for patience or cannot be reached. */
+const ATTEMPTS = 8;
+/** First wait for a service that cannot be reached, in seconds; each further wait is twice as long. */
+const FIRST_WAIT = 0.1;
 /** Longest wait that the service may ask for, in seconds. */
 const PATIENCE = 10;
 
@@ -118,7 +101,7 @@ export class Api {
         this.#canary.addValues(data);
         return data;
       } catch (error) {
-        const wait = error instanceof XRPCError ? this.#patience(nsid, error) : undefined;
+        const wait = error instanceof XRPCError ? this.#patience(nsid, error, attempt) : undefined;
         if (wait === undefined || attempt === ATTEMPTS) throw error;
         await sleep(wait * 1000);
       }
@@ -128,14 +111,14 @@ export class Api {
   /**
    * @param {string} nsid
    * @param {XRPCError} error
+   * @param {number} attempt
    * @returns {number | undefined} how long to wait before the request is sent again, in seconds
    */
-  #patience(nsid, error) {
-    const cause = error.cause instanceof Error ? error.cause : undefined;
-    if (cause instanceof TypeError) return 0.1; // fetch could not reach the service
+  #patience(nsid, error, attempt) {
+    if (error.cause instanceof TypeError) return FIRST_WAIT * 2 ** (attempt - 1); // fetch could not reach the service
     const def = this.#lexicons.getDefOrThrow(nsid, ['query', 'procedure']);
     const declared = 'errors' in def ? (def.errors ?? []).some((e) => e.name === error.error) : false;
-    if (!declared && !GENERAL.has(error.error)) {
+    if (!declared && !COMMON.has(error.error)) {
       throw new Error(`${nsid} answered ${error.status} ${error.error}, which it does not declare: ${error.message}`, { cause: error });
     }
     const wait = Number(error.headers?.['retry-after'] ?? NaN);

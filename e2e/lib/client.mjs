@@ -8,9 +8,9 @@ import { Conversation } from './conversation.mjs';
 import { CIPHER_SUITE, Group, Keys, readKeyPackage, writeKeyPackage, writeWelcome } from './mls.mjs';
 import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
 
-/** Key packages that a new device brings along, and publishes afterwards under its own identity. */
+/** Key packages that a new device brings along, and stocks up with once it has an identity of its own. */
 const FIRST_PACKAGES = 2;
-const MORE_PACKAGES = 4;
+const STOCK = 24;
 /** How often a polling device asks for news, in milliseconds. */
 const POLL_EVERY = 250;
 
@@ -52,9 +52,10 @@ export class User {
    * @returns {Promise<Device>}
    */
   async device(name, style) {
-    const device = new Device(this, await Keys.create(), style);
-    await device.register(name);
-    await device.publish(MORE_PACKAGES);
+    const device = new Device(this, await Keys.create(), name, style);
+    await device.register();
+    await device.stockUp();
+    await device.publish({ lastResort: true });
     return device;
   }
 }
@@ -74,11 +75,13 @@ export class Device {
   /**
    * @param {User} user
    * @param {Keys} keys
+   * @param {string} name
    * @param {Style} [style]
    */
-  constructor(user, keys, { base64 = 'standard', form = 'wrapped', padding = 'direct' } = {}) {
+  constructor(user, keys, name, { base64 = 'standard', form = 'wrapped', padding = 'direct' } = {}) {
     this.#user = user;
     this.keys = keys;
+    this.name = name;
     this.base64 = base64;
     this.form = form;
     this.padding = padding;
@@ -92,43 +95,32 @@ export class Device {
     return this.#user.did;
   }
 
-  /**
-   * Registers this device. Its first key packages name the user alone: the device id is not known before.
-   *
-   * @param {string} deviceName
-   */
-  async register(deviceName) {
-    const keyPackages = [];
-    for (let i = 0; i < FIRST_PACKAGES; i++) {
-      const { publicPackage } = await this.keys.keyPackage(this.did);
-      keyPackages.push({ did: this.did, keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)), cipherSuite: CIPHER_SUITE });
-    }
-    const output = await this.api.procedure('registerDevice', {
-      deviceName,
-      signaturePublicKey: this.keys.publicKey,
-      keyPackages,
-    });
+  /** Registers this device. Its first key packages name the user alone: the device id is not known before. */
+  async register() {
+    const output = await this.#register(this.did, FIRST_PACKAGES);
     this.id = output.deviceId;
     this.mlsDid = output.mlsDid;
     this.awaited = output.autoJoinedConvos;
-    return output;
+  }
+
+  /** Brings more key packages at once, by registering again; they name this device. */
+  async stockUp() {
+    const output = await this.#register(this.mlsDid, STOCK);
+    if (output.deviceId !== this.id) throw new Error('the same key is another device');
   }
 
   /**
-   * Publishes more key packages, which name this device.
+   * Publishes a key package.
    *
-   * @param {number} count
    * @param {{ lastResort?: boolean }} [options]
    */
-  async publish(count, options) {
-    for (let i = 0; i < count; i++) {
-      const { publicPackage } = await this.keys.keyPackage(this.mlsDid, options);
-      await this.api.procedure('publishKeyPackage', {
-        keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)),
-        cipherSuite: CIPHER_SUITE,
-        idempotencyKey: ulid(),
-      });
-    }
+  async publish(options) {
+    const { publicPackage } = await this.keys.keyPackage(this.mlsDid, options);
+    await this.api.procedure('publishKeyPackage', {
+      keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)),
+      cipherSuite: CIPHER_SUITE,
+      idempotencyKey: ulid(),
+    });
   }
 
   /**
@@ -260,6 +252,23 @@ export class Device {
       cursor = page.cursor;
     } while (cursor !== undefined);
     return views;
+  }
+
+  /**
+   * @param {string} identity what the key packages' credentials name
+   * @param {number} count
+   */
+  async #register(identity, count) {
+    const keyPackages = [];
+    for (let i = 0; i < count; i++) {
+      const { publicPackage } = await this.keys.keyPackage(identity);
+      keyPackages.push({ did: this.did, keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)), cipherSuite: CIPHER_SUITE });
+    }
+    return this.api.procedure('registerDevice', {
+      deviceName: this.name,
+      signaturePublicKey: this.keys.publicKey,
+      keyPackages,
+    });
   }
 
   /** @param {Uint8Array} bytes */

@@ -437,23 +437,18 @@ export class Conversation {
   async #post(message, epoch, declaredSize) {
     const ciphertext = pad(message, this.#device.padding);
     const msgId = ulid();
-    this.#sent.add(msgId);
-    try {
-      const output = await this.#device.api.procedure('sendMessage', {
-        convoId: this.id,
-        msgId,
-        idempotencyKey: ulid(),
-        ciphertext,
-        epoch,
-        paddedSize: ciphertext.length,
-        ...(declaredSize === undefined ? {} : { declaredSize }),
-      });
-      if (output.messageId !== msgId) throw new Error('the service names another message');
-      return output;
-    } catch (error) {
-      this.#sent.delete(msgId);
-      throw error;
-    }
+    this.#sent.add(msgId); // stays even if the answer is lost: the message may be there all the same
+    const output = await this.#device.api.procedure('sendMessage', {
+      convoId: this.id,
+      msgId,
+      idempotencyKey: ulid(),
+      ciphertext,
+      epoch,
+      paddedSize: ciphertext.length,
+      ...(declaredSize === undefined ? {} : { declaredSize }),
+    });
+    if (output.messageId !== msgId) throw new Error('the service names another message');
+    return output;
   }
 
   /** @param {PendingRequest} request */

@@ -9,8 +9,8 @@ import { NSID } from './lexicons.mjs';
 const METHOD = 'streamConvoEvents';
 /** How long to wait after the service refused a connection, in milliseconds. */
 const RETRY = 1000;
-/** Key packages published when the service says that they run low. */
-const REPLENISH = 10;
+/** Claims in quick succession say several times that key packages run low, in milliseconds. */
+const STOCKED_FOR = 5000;
 
 /** @typedef {{ kind?: string, info: string, convoId?: string, userDid?: string, deviceId?: string, requestId?: string }} Info */
 
@@ -24,6 +24,7 @@ export class Follower {
   #source;
   /** @type {string | undefined} */
   #cursor;
+  #stocked = 0;
   #stopped = false;
   /** @type {Promise<void>} */
   #queue = Promise.resolve();
@@ -39,10 +40,10 @@ export class Follower {
     this.#lexicons = lexicons;
   }
 
-  /** Opens the stream, and then reads once what was there before. */
+  /** Opens the stream and reads what was there before. */
   async start() {
     await this.#open();
-    await this.#device.sync();
+    await this.#queue;
   }
 
   /** Closes the stream. Throws what went wrong while following. */
@@ -71,10 +72,14 @@ export class Follower {
     const source = new EventSource(url, { fetch: (input, init) => this.#fetch(input, init) });
     this.#source = source;
     for (const name of ['messageEvent', 'infoEvent']) {
-      source.addEventListener(name, (event) => this.#enqueue(name, event.data, event.lastEventId));
+      source.addEventListener(name, (event) => this.#enqueue(() => this.#handle(name, event.data, event.lastEventId)));
     }
     return new Promise((resolve, reject) => {
-      source.addEventListener('open', () => resolve());
+      source.addEventListener('open', () => {
+        // Before the first event there is no position to resume from: what happened until now has to be asked for.
+        if (this.#cursor === undefined) this.#enqueue(() => this.#device.sync());
+        resolve();
+      });
       source.addEventListener('error', (event) => {
         if (source.readyState !== EventSource.CLOSED || this.#stopped) return; // it comes back by itself
         reject(new Error(`the stream was refused: ${event.code} ${event.message}`));
@@ -98,15 +103,13 @@ export class Follower {
   /**
    * Events take effect one after the other, in their order.
    *
-   * @param {string} name
-   * @param {string} data
-   * @param {string} id
+   * @param {() => Promise<void>} effect
    */
-  #enqueue(name, data, id) {
+  #enqueue(effect) {
     this.#queue = this.#queue.then(async () => {
       if (this.#failure !== undefined) return;
       try {
-        await this.#handle(name, data, id);
+        await effect();
       } catch (error) {
         this.#failure = error;
       }
@@ -146,7 +149,9 @@ export class Follower {
         this.#settleLater(info);
         break;
       case 'key-packages-low':
-        await this.#device.publish(REPLENISH);
+        if (info.deviceId !== this.#device.id || Date.now() - this.#stocked < STOCKED_FOR) break;
+        await this.#device.stockUp();
+        this.#stocked = Date.now();
         break;
       case 'compacted':
         await this.#device.sync();
@@ -166,13 +171,9 @@ export class Follower {
     const { requestId } = info;
     void sleep(turn, undefined, { ref: false }).then(() => {
       if (this.#stopped) return;
-      this.#queue = this.#queue.then(async () => {
-        try {
-          await this.#device.refresh();
-          await conversation.settle(requestId);
-        } catch (error) {
-          this.#failure ??= error;
-        }
+      this.#enqueue(async () => {
+        await this.#device.refresh();
+        await conversation.settle(requestId);
       });
     });
   }

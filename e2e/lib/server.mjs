@@ -14,20 +14,21 @@ const STOPPED_WITHIN = 20_000;
 const HOW_TO_RUN = 'run `make e2e` in the root of the repository';
 
 export class Server {
+  /** @type {import('node:child_process').ChildProcess | undefined} */
   #process;
-  #log;
+  #log = '';
+  #environment;
 
   /**
-   * @param {import('node:child_process').ChildProcess} process
-   * @param {{ text: string }} log
    * @param {{ port: number, adminPort: number, did: string }} where
+   * @param {Record<string, string | undefined>} environment
    */
-  constructor(process, log, { port, adminPort, did }) {
-    this.#process = process;
-    this.#log = log;
+  constructor({ port, adminPort, did }, environment) {
+    this.#environment = environment;
     this.did = did;
     this.url = `http://127.0.0.1:${port}`;
     this.adminUrl = `http://127.0.0.1:${adminPort}`;
+    process.once('exit', () => this.#process?.kill('SIGKILL'));
   }
 
   /**
@@ -38,19 +39,13 @@ export class Server {
    * @returns {Promise<Server>}
    */
   static async start(directory, settings = {}) {
-    const binary = process.env.MLS_SERVER_BIN ?? DEFAULT_BINARY;
     const database = process.env.DATABASE_URL;
     if (!database) throw new Error(`DATABASE_URL is not set: ${HOW_TO_RUN}, which starts a private PostgreSQL`);
-    try {
-      accessSync(binary, constants.X_OK);
-    } catch {
-      throw new Error(`${binary} is not there: ${HOW_TO_RUN}, which builds it`);
-    }
     const [port, adminPort] = await freePorts(2);
     const did = `did:web:localhost%3A${port}`;
-    const child = spawn(binary, ['serve', '--migrate'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
+    const server = new Server(
+      { port, adminPort, did },
+      {
         PATH: process.env.PATH,
         HOME: process.env.HOME,
         DATABASE_URL: database,
@@ -65,21 +60,30 @@ export class Server {
         EGRESS_ALLOW: directory.host,
         ...settings,
       },
-    });
-    const log = { text: '' };
+    );
+    await server.#launch();
+    return server;
+  }
+
+  async #launch() {
+    const binary = process.env.MLS_SERVER_BIN ?? DEFAULT_BINARY;
+    try {
+      accessSync(binary, constants.X_OK);
+    } catch {
+      throw new Error(`${binary} is not there: ${HOW_TO_RUN}, which builds it`);
+    }
+    const child = spawn(binary, ['serve', '--migrate'], { stdio: ['ignore', 'pipe', 'pipe'], env: this.#environment });
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8');
-      stream.on('data', (chunk) => (log.text += chunk));
+      stream.on('data', (chunk) => (this.#log += chunk));
     }
-    const server = new Server(child, log, { port, adminPort, did });
-    process.once('exit', () => child.kill('SIGKILL'));
-    await server.#ready();
-    return server;
+    this.#process = child;
+    await this.#ready(child);
   }
 
   /** Everything that the server has written to stdout and stderr. */
   get log() {
-    return this.#log.text;
+    return this.#log;
   }
 
   /** @returns {Promise<string>} the metrics of the admin port */
@@ -89,16 +93,15 @@ export class Server {
     return response.text();
   }
 
-  async #ready() {
-    const failed = once(this.#process, 'error').then(([error]) => Promise.reject(error));
+  /** @param {import('node:child_process').ChildProcess} child */
+  async #ready(child) {
+    const failed = once(child, 'error').then(([error]) => Promise.reject(error));
     failed.catch(() => undefined);
     const deadline = Date.now() + READY_WITHIN;
     while (!(await Promise.race([this.#isReady(), failed]))) {
-      if (this.#process.exitCode !== null) {
-        throw new Error(`the server ended with code ${this.#process.exitCode}:\n${this.log}`);
-      }
+      if (hasEnded(child)) throw new Error(`the server ended with ${howEnded(child)}:\n${this.log}`);
       if (Date.now() > deadline) {
-        this.#process.kill('SIGKILL');
+        child.kill('SIGKILL');
         throw new Error(`the server was not ready within ${READY_WITHIN / 1000} s:\n${this.log}`);
       }
       await sleep(50);
@@ -115,27 +118,48 @@ export class Server {
 
   /** Ends the process as an operator would and waits for its orderly end. */
   async stop() {
-    const { exitCode, signalCode } = this.#process;
-    if (exitCode !== null || signalCode !== null) {
-      throw new Error(`the server ended by itself (${exitCode ?? signalCode}); the end of its log:\n${this.log.slice(-4000)}`);
+    const child = this.#process;
+    if (child === undefined || hasEnded(child)) {
+      throw new Error(`the server ended by itself (${child && howEnded(child)}); the end of its log:\n${this.log.slice(-4000)}`);
     }
-    const closed = once(this.#process, 'close');
-    this.#process.kill('SIGTERM');
+    const closed = once(child, 'close');
+    child.kill('SIGTERM');
     const ended = await Promise.race([closed, sleep(STOPPED_WITHIN, undefined, { ref: false })]);
     if (ended === undefined) {
-      this.#process.kill('SIGKILL');
+      child.kill('SIGKILL');
       throw new Error(`the server did not end within ${STOPPED_WITHIN / 1000} s of SIGTERM`);
     }
-    if (ended[0] !== 0) throw new Error(`the server ended with ${ended[0] ?? ended[1]}; the end of its log:\n${this.log.slice(-4000)}`);
+    if (child.exitCode !== 0) throw new Error(`the server ended with ${howEnded(child)}; the end of its log:\n${this.log.slice(-4000)}`);
   }
 
   /** Ends the process at once, if it is still there. */
   async kill() {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
-    const closed = once(this.#process, 'close');
-    this.#process.kill('SIGKILL');
+    const child = this.#process;
+    if (child === undefined || hasEnded(child)) return;
+    const closed = once(child, 'close');
+    child.kill('SIGKILL');
     await closed;
   }
+
+  /**
+   * Ends the process and starts another in its place, on the same ports.
+   *
+   * @param {'orderly' | 'crash'} how
+   */
+  async restart(how) {
+    await (how === 'orderly' ? this.stop() : this.kill());
+    await this.#launch();
+  }
+}
+
+/** @param {import('node:child_process').ChildProcess} child */
+function hasEnded(child) {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+/** @param {import('node:child_process').ChildProcess} child */
+function howEnded(child) {
+  return child.signalCode ?? `code ${child.exitCode}`;
 }
 
 /**

@@ -49,7 +49,8 @@ describe('three users, four devices', () => {
     assert.notEqual(bobPhone.id, bobLaptop.id);
     assert.equal(bobPhone.mlsDid, `${bob.did}#${bobPhone.id}`);
     const stats = await bob.api.query('getKeyPackageStats');
-    assert.equal(stats.available, 12);
+    assert.equal(stats.available, 2 * (2 + 24 + 1));
+    assert.equal(stats.needsReplenish, false);
   });
 
   it('creates a group', async () => {

@@ -78,19 +78,39 @@ describe('rejoin', () => {
     assert.equal(messages[0], messages[1]);
   });
 
-  it('brings a device back within five seconds while a member polls', async (t) => {
+  it('is asked for once: a repeated request is the open one, with the newer key package', async () => {
     await until(() => Date.now() - confirmed > JUST_JOINED, JUST_JOINED + 5000);
+    await carolPhone.loseState();
+    await carolPhone.sync();
+    assert.equal(on(carolPhone).group, undefined, 'the Welcome of before is used up');
+    const first = await on(carolPhone).requestRejoin('device_reinstall');
+    assert.equal(first.pending, true);
+    await carolPhone.loseState();
+    const second = await on(carolPhone).requestRejoin('device_reinstall');
+    assert.equal(second.requestId, first.requestId);
+    await alicePhone.sync();
+    assert.deepEqual(
+      on(alicePhone).requests.map(({ kind, userDid, deviceId }) => ({ kind, userDid, deviceId })),
+      [{ kind: 'rejoin', userDid: carol.did, deviceId: carolPhone.id }],
+    );
+  });
+
+  it('brings a device back within five seconds while a member polls', async (t) => {
     world.keepOnline(alicePhone);
+    const back = (/** @type {Device} */ device) =>
+      until(async () => {
+        await device.sync();
+        return on(device).group !== undefined;
+      }, WITHIN);
+    await back(carolPhone);
+
     await bobPhone.loseState();
-    await bobPhone.sync();
-    assert.equal(on(bobPhone).group, undefined, 'the Welcome of before is used up');
-    const before_ = on(alicePhone).group?.epoch ?? 0;
-    const asked = await on(bobPhone).requestRejoin('state_loss');
-    assert.equal(asked.pending, true);
-    const took = await until(async () => {
-      await bobPhone.sync();
-      return on(bobPhone).group !== undefined;
-    }, WITHIN);
+    const before_ = on(carolPhone).group?.epoch ?? 0;
+    const start = performance.now();
+    await on(bobPhone).requestRejoin('state_loss');
+    await back(bobPhone);
+    const took = performance.now() - start;
+    assert.ok(took < WITHIN);
     t.diagnostic(`reading again after ${Math.round(took)} ms`);
     const { group } = on(bobPhone);
     assert.equal(group?.epoch, before_ + 1);
@@ -100,19 +120,8 @@ describe('rejoin', () => {
     await on(bobPhone).send('and I can write');
     await Promise.all([bobPhone, carolPhone].map((device) => device.sync()));
     assert.equal(on(bobPhone).texts.at(-1), 'you are back');
-    assert.deepEqual(on(carolPhone).texts, ['before the loss', 'you are back', 'and I can write']);
+    assert.deepEqual(on(carolPhone).texts.slice(-2), ['you are back', 'and I can write']);
     assert.deepEqual(on(carolPhone).requests, [], 'nothing is owed any more');
-  });
-
-  it('answers a repeated request with the open one', async () => {
-    await on(carolPhone).forget();
-    const first = await on(carolPhone).requestRejoin('device_reinstall');
-    const second = await on(carolPhone).requestRejoin('device_reinstall');
-    assert.equal(second.requestId, first.requestId);
-    await until(async () => {
-      await carolPhone.sync();
-      return on(carolPhone).group !== undefined;
-    }, WITHIN);
   });
 
   it('is impossible after a removal', async () => {

@@ -82,6 +82,14 @@ describe('event stream', () => {
     await Promise.all([has(alicePhone, 'hello to both'), has(aliceLaptop, 'hello to both')]);
   });
 
+  it('has key packages replenished when they run low', async () => {
+    const { available, threshold } = await bob.api.query('getKeyPackageStats');
+    const carol = await world.user();
+    for (let i = threshold; i <= available; i++) await carol.api.query('getKeyPackages', { dids: [bob.did] });
+    await until(async () => (await bob.api.query('getKeyPackageStats')).available >= available);
+    assert.ok(bobs.events.includes('key-packages-low'));
+  });
+
   it('brings a device back that lost its state', async () => {
     const late = await bob.device('laptop of bob');
     const lates = await world.follow(late);
