@@ -112,6 +112,9 @@ func Load(lookup func(string) (string, bool)) (*Config, error) {
 	return c, nil
 }
 
+// minHashKey is the shortest key of the hashes in logs and stores, in bytes.
+const minHashKey = 16
+
 // check applies the rules that span several variables.
 func (c *Config) check(r *reader) {
 	if c.ServiceDID == "" {
@@ -126,6 +129,9 @@ func (c *Config) check(r *reader) {
 	}
 	if c.Mode == Production && len(c.EgressAllow) > 0 {
 		r.fault("EGRESS_ALLOW", "is not allowed in production: it opens private addresses to outbound requests")
+	}
+	if n := len(c.HashKey); n > 0 && n < minHashKey {
+		r.fault("HASH_KEY", "must be at least 16 bytes, such as 32 random ones in hex")
 	}
 	checkForbidden(r, c)
 	if c.PublicURL == "" {

@@ -70,7 +70,7 @@ var variables = []Variable{
 	boolean("ENFORCE_JTI", true, "Refuse a token that was used before.", func(c *Config) *bool { return &c.EnforceJTI }),
 	duration("JTI_TTL_SECONDS", 300, limits{1, 86400}, time.Second, "How long a used token is remembered at least, in seconds.",
 		func(c *Config) *time.Duration { return &c.JTITTL }),
-	secret("HASH_KEY", "Key of the hashes in logs, replay and limit stores, the same on all servers; random per process when not set.",
+	secret("HASH_KEY", "Key of the hashes in logs, replay and limit stores, 16 bytes or more, the same on all servers; random per process when not set.",
 		func(c *Config) *Secret { return &c.HashKey }),
 	httpURL("PLC_URL", "https://plc.directory", "Directory of did:plc documents.", func(c *Config) *string { return &c.PLCURL }),
 	httpURL("APPVIEW_URL", "https://public.api.bsky.app", "AppView that is asked for block relationships; none asks the authors' PDS only.",
@@ -107,6 +107,5 @@ var variables = []Variable{
 	rate("RATE_LIMIT_REPORT_MEMBER", "reportMember", Rate{5, 5}),
 	rate("RATE_LIMIT_DEFAULT", "default", Rate{200, 200}),
 	rate("RATE_LIMIT_CLAIM", "claim", Rate{30, 30}),
-	rate("RATE_LIMIT_REPORT_TARGET", "reportTarget", Rate{1, 5}),
 	rate("RATE_LIMIT_IP", "ip", Rate{60, 30}),
 }
