@@ -46,10 +46,8 @@ CREATE TABLE members (
     joined_at       timestamptz NOT NULL,
     join_epoch      bigint NOT NULL,
     join_seq        bigint NOT NULL,
-    join_position   bigint NOT NULL DEFAULT 0,
     left_at         timestamptz,
     left_seq        bigint,
-    left_position   bigint,
     left_reason     text,
     is_admin        boolean NOT NULL DEFAULT false,
     promoted_at     timestamptz,
@@ -58,7 +56,7 @@ CREATE TABLE members (
     needs_rejoin    boolean NOT NULL DEFAULT false,
     CONSTRAINT members_pkey PRIMARY KEY (convo_id, user_did, device_id),
     CONSTRAINT members_convo_id_fkey FOREIGN KEY (convo_id) REFERENCES conversations (id) ON DELETE CASCADE,
-    CONSTRAINT members_left_together CHECK ((left_at IS NULL) = (left_seq IS NULL) AND (left_at IS NULL) = (left_reason IS NULL) AND (left_at IS NULL) = (left_position IS NULL)),
+    CONSTRAINT members_left_together CHECK ((left_at IS NULL) = (left_seq IS NULL) AND (left_at IS NULL) = (left_reason IS NULL)),
     CONSTRAINT members_left_reason_known CHECK (left_reason IN ('left', 'removed')),
     CONSTRAINT members_gone_is_no_admin CHECK (left_at IS NULL OR NOT is_admin),
     CONSTRAINT members_leaf_index_not_negative CHECK (leaf_index >= 0),
@@ -67,9 +65,6 @@ CREATE TABLE members (
 );
 
 COMMENT ON COLUMN members.join_seq IS 'Seq of the commit that added the device; history is served from seq > join_seq.';
-
-COMMENT ON COLUMN members.join_position IS 'event_stream.position of the event that told of the joining; streams show later events.';
-COMMENT ON COLUMN members.left_position IS 'event_stream.position of the event that told of the leaving; streams show no later event (I10).';
 
 -- "Which conversations is this user in" (getConvos, streams, registerDevice).
 CREATE INDEX members_active_user_idx ON members (user_did, convo_id) WHERE left_at IS NULL;

@@ -109,9 +109,8 @@ LEFT JOIN LATERAL (
 ) e ON true;
 
 -- name: GetLogState :one
--- GetLogState is the log's generation and where retention has removed it to.
-SELECT generation, origin, compacted_generation, compacted_log_xid, compacted_position, (origin = event_log_origin())::boolean AS at_home
-FROM event_log;
+-- GetLogState says whether the log's generation is of this history of transaction ids.
+SELECT (origin = event_log_origin())::boolean AS at_home FROM event_log;
 
 -- name: BeginLogGeneration :execrows
 -- BeginLogGeneration begins a generation when transaction ids may have begun anew.

@@ -5,23 +5,10 @@ FROM members
 WHERE convo_id = ANY (@convo_ids::text[]) AND left_at IS NULL
 ORDER BY convo_id, joined_at, user_did, device_id;
 
--- name: ListMemberships :many
--- ListMemberships is every conversation that a user is in, with what a stream
--- needs to know of it.
-SELECT convo_id, bool_or(is_admin)::boolean AS is_admin, min(join_seq)::bigint AS join_seq, min(join_position)::bigint AS join_position
-FROM members
+-- name: ListActiveConversations :many
+-- ListActiveConversations is every conversation that a user is in.
+SELECT DISTINCT convo_id FROM members
 WHERE user_did = @user_did AND left_at IS NULL
-GROUP BY convo_id
-ORDER BY convo_id;
-
--- name: ListFormerMemberships :many
--- ListFormerMemberships is the conversations that a user left after a position of
--- the log: a stream that resumes from before it still shows what lies between.
-SELECT convo_id, min(join_position)::bigint AS join_position, max(left_position)::bigint AS left_position
-FROM members
-WHERE user_did = @user_did
-GROUP BY convo_id
-HAVING bool_and(left_at IS NOT NULL) AND max(left_position) > @after_position::bigint
 ORDER BY convo_id;
 
 -- name: FindActiveUsers :many
@@ -60,11 +47,9 @@ WITH bumped AS (
     FROM added a CROSS JOIN bumped b CROSS JOIN event_log g
     WHERE NOT a.already
     ORDER BY a.ord
-    RETURNING event_stream.position
 )
-INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, join_position, is_admin, promoted_at, promoted_by_did, leaf_index)
+INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index)
 SELECT b.id, a.user_did, a.device_id, a.mls_did, a.device_name, @joined_at::timestamptz, @join_epoch::bigint, @join_seq::bigint,
-       coalesce((SELECT max(t.position) FROM told t), 0),
        p.user_did IS NOT NULL, p.promoted_at, p.promoted_by_did, a.leaf_index
 FROM added a CROSS JOIN bumped b
 LEFT JOIN LATERAL (
@@ -80,7 +65,6 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     joined_at       = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END,
     join_epoch      = CASE WHEN m.left_at IS NULL THEN m.join_epoch ELSE excluded.join_epoch END,
     join_seq        = CASE WHEN m.left_at IS NULL THEN m.join_seq ELSE excluded.join_seq END,
-    join_position   = CASE WHEN m.left_at IS NULL THEN m.join_position ELSE excluded.join_position END,
     is_admin        = excluded.is_admin,
     promoted_at     = excluded.promoted_at,
     promoted_by_did = excluded.promoted_by_did,
@@ -88,7 +72,6 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     needs_rejoin    = false,
     left_at         = NULL,
     left_seq        = NULL,
-    left_position   = NULL,
     left_reason     = NULL
 RETURNING m.user_did, m.device_id;
 
@@ -106,12 +89,11 @@ WITH bumped AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 3, 1, b.id, b.last_seq, @user_did, b.epoch, @left_at::timestamptz
     FROM bumped b CROSS JOIN event_log g
-    RETURNING event_stream.position
 )
 UPDATE members m
-SET left_at = @left_at::timestamptz, left_seq = b.last_seq, left_position = t.position, left_reason = @left_reason,
+SET left_at = @left_at::timestamptz, left_seq = b.last_seq, left_reason = @left_reason,
     is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
-FROM bumped b CROSS JOIN told t
+FROM bumped b
 WHERE m.convo_id = b.id AND m.user_did = @user_did AND m.left_at IS NULL
 RETURNING m.device_id, m.leaf_index;
 

@@ -119,14 +119,6 @@ JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
 WHERE p.total - p.padded_size < @max_bytes::bigint OR p.total = p.padded_size
 ORDER BY p.seq;
 
--- name: GetMessages :many
--- GetMessages is messages by their seqs: what a tailer reads once for all its streams.
-SELECT m.convo_id, m.seq, m.msg_id, m.kind, m.epoch, m.ciphertext, m.received_bucket_ts
-FROM unnest(@convo_ids::text[]) WITH ORDINALITY AS w (convo_id, ord)
-JOIN unnest(@seqs::bigint[]) WITH ORDINALITY AS x (seq, ord) USING (ord)
-JOIN messages m ON m.convo_id = w.convo_id AND m.seq = x.seq
-ORDER BY w.ord;
-
 -- name: GetReadingStanding :one
 -- GetReadingStanding is GetStanding with the seq of a message to read on from,
 -- 0 when the conversation has no such message.
@@ -168,6 +160,3 @@ INSERT INTO cursors AS k (convo_id, user_did, seq)
 VALUES (@convo_id, @user_did, @seq)
 ON CONFLICT ON CONSTRAINT cursors_pkey DO UPDATE SET seq = excluded.seq
 WHERE k.seq < excluded.seq;
-
--- name: GetCursor :one
-SELECT seq FROM cursors WHERE convo_id = @convo_id AND user_did = @user_did;

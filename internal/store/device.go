@@ -102,13 +102,13 @@ func (tx *Tx) findOrInsertDevice(ctx context.Context, p Registration) (Registere
 // askToAdd opens a request in each conversation of the user that the device is
 // not in, and tells the members.
 func (tx *Tx) askToAdd(ctx context.Context, device Device, at time.Time) error {
-	memberships, err := tx.ListMemberships(ctx, device.User)
-	if err != nil || len(memberships) == 0 {
-		return err
+	convos, err := tx.q.ListActiveConversations(ctx, device.User)
+	if err != nil || len(convos) == 0 {
+		return fail("list conversations", err)
 	}
 	arg := db.OpenDeviceRequestsParams{UserDID: device.User, DeviceID: device.ID, CreatedAt: bucket(at)}
-	for _, m := range memberships {
-		arg.ConvoIds = append(arg.ConvoIds, string(m.ConvoID))
+	for _, convo := range convos {
+		arg.ConvoIds = append(arg.ConvoIds, string(convo))
 		arg.Ids = append(arg.Ids, string(NewRequestID()))
 	}
 	if err := tx.lockConvos(ctx, arg.ConvoIds); err != nil {

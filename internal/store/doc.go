@@ -6,8 +6,8 @@
 // (I3); a key package goes out once (I4); every change is committed with its
 // event (I5); no row links a person to an application message (I7); times of
 // messages, commits, events and Welcomes are floored to 2 seconds before they
-// are stored, and CHECKs refuse others (I8); the last event a removed user may
-// see is fixed where it is removed (I10).
+// are stored, and CHECKs refuse others (I8); the event that ends what a removed
+// user may see is written where it is removed (I10).
 //
 // It must not decide what a caller may do beyond membership and adminship,
 // know HTTP, read the environment, log, or let rows of gen/db out. Errors
@@ -28,11 +28,11 @@
 //	FindStanding RequireMember RequireAdmin        what a user is to a conversation
 //	ListConvos FindConvoEntry                      views, three statements a page
 //	ListMembers FindActive CountUsers ListAdmins FindSuccessor WasMemberSince ListSharedConvos
-//	ReadMessages GetMessages ListCommits FindRepeat FindMessageSeq FindCursor
+//	ReadMessages ListCommits FindRepeat FindMessageSeq
 //	ListDevices CountKeyPackages FindReservedKeyPackage
 //	FindWelcome ListWaitingWelcomes LastConfirmation
 //	FindOpenRequest ListRequests CountRejoins ListDebts
-//	ReadLog Replay LogEnd LogStart ListMemberships ListFormerMemberships
+//	ReadLog Replay LogEnd
 //	StreamLog StreamConvos StreamMessages StreamAdmins FindConvoID
 //	ListReports FindReport CountReports CountModeration ListBlocks
 //

@@ -87,6 +87,9 @@ func (e *stateError) Error() string {
 	return "SQLSTATE " + e.code + " on " + e.constraint
 }
 
+// SQLState names the fault in logs, which hold no other text of the database's.
+func (e *stateError) SQLState() string { return e.code }
+
 // sqlState is the SQLSTATE of an error, "" when the database did not raise it.
 func sqlState(err error) string {
 	if state, ok := errors.AsType[*stateError](err); ok {

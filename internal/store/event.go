@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 
 	"mls-server/internal/gen/db"
@@ -110,30 +108,6 @@ func (c LogCursor) Compare(d LogCursor) int {
 	return 0
 }
 
-// String is the form that clients see: three hexadecimal numbers and nothing
-// of the time (I8).
-func (c LogCursor) String() string {
-	return strconv.FormatInt(c.Generation, 16) + "-" + strconv.FormatInt(c.Xid, 16) + "-" + strconv.FormatInt(c.Position, 16)
-}
-
-// ParseLogCursor reads String's form and no other. The error is
-// mls.ErrInvalidCursor.
-func ParseLogCursor(text string) (LogCursor, error) {
-	parts := strings.Split(text, "-")
-	if len(parts) != 3 {
-		return LogCursor{}, mls.ErrInvalidCursor
-	}
-	var numbers [3]int64
-	for i, part := range parts {
-		n, err := strconv.ParseInt(part, 16, 64)
-		if err != nil || n < 0 || strconv.FormatInt(n, 16) != part {
-			return LogCursor{}, mls.ErrInvalidCursor
-		}
-		numbers[i] = n
-	}
-	return LogCursor{numbers[0], numbers[1], numbers[2]}, nil
-}
-
 // LogEntry is an event of the log.
 type LogEntry struct {
 	Cursor   LogCursor
@@ -223,56 +197,6 @@ func (r *reader) Replay(ctx context.Context, p ReplayParams) ([]LogEntry, error)
 func (r *reader) LogEnd(ctx context.Context) (LogCursor, error) {
 	row, err := r.q.GetLogEnd(ctx)
 	return LogCursor{row.Generation, row.LogXid, row.Position}, fail("find the log's end", err)
-}
-
-// LogStart is the place of the last event that retention removed: a cursor
-// before it has lost events. Zero when nothing was removed yet.
-func (r *reader) LogStart(ctx context.Context) (LogCursor, error) {
-	row, err := r.q.GetLogState(ctx)
-	return LogCursor{row.CompactedGeneration, row.CompactedLogXid, row.CompactedPosition}, fail("find the log's start", err)
-}
-
-// Membership is a conversation that a user is in, as its streams see it.
-type Membership struct {
-	ConvoID mls.ConvoID
-	Admin   bool
-	JoinSeq mls.Seq
-	// JoinPosition and LeftPosition bound what the user may see: events whose
-	// Cursor.Position is greater than the first and, where the second is not
-	// 0, at most the second (I10). Within a conversation positions follow the log.
-	JoinPosition, LeftPosition int64
-}
-
-// Shows says whether an event of the conversation lies within the membership.
-func (m Membership) Shows(c LogCursor) bool {
-	return c.Position > m.JoinPosition && (m.LeftPosition == 0 || c.Position <= m.LeftPosition)
-}
-
-// ListMemberships is the conversations that a user is in, by id.
-func (r *reader) ListMemberships(ctx context.Context, did mls.DID) ([]Membership, error) {
-	rows, err := r.q.ListMemberships(ctx, did)
-	if err != nil {
-		return nil, fail("list memberships", err)
-	}
-	memberships := make([]Membership, len(rows))
-	for i, row := range rows {
-		memberships[i] = Membership{ConvoID: row.ConvoID, Admin: row.IsAdmin, JoinSeq: mls.Seq(row.JoinSeq), JoinPosition: row.JoinPosition}
-	}
-	return memberships, nil
-}
-
-// ListFormerMemberships is the conversations that a user left after a place of
-// the log: replay shows them up to LeftPosition.
-func (r *reader) ListFormerMemberships(ctx context.Context, did mls.DID, after LogCursor) ([]Membership, error) {
-	rows, err := r.q.ListFormerMemberships(ctx, did, after.Position)
-	if err != nil {
-		return nil, fail("list former memberships", err)
-	}
-	memberships := make([]Membership, len(rows))
-	for i, row := range rows {
-		memberships[i] = Membership{ConvoID: row.ConvoID, JoinPosition: row.JoinPosition, LeftPosition: row.LeftPosition}
-	}
-	return memberships, nil
 }
 
 func entryOf(row db.ReadConversationLogsRow) LogEntry {

@@ -158,7 +158,7 @@ func readAll(tb testing.TB, s *Store, after LogCursor) []LogEntry {
 		}
 		for _, e := range page.Entries {
 			if e.Cursor.Compare(after) <= 0 {
-				tb.Fatalf("the log went back from %s to %s", after, e.Cursor)
+				tb.Fatalf("the log went back from %v to %v", after, e.Cursor)
 			}
 			after = e.Cursor
 		}

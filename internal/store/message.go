@@ -265,7 +265,7 @@ func (r *reader) ReadMessages(ctx context.Context, p ReadParams) (MessagePage, e
 	}
 	page.Messages = make([]Message, len(rows))
 	for i, row := range rows {
-		page.Messages[i] = messageOf(db.GetMessagesRow(row))
+		page.Messages[i] = messageOf(row)
 	}
 	if n := len(rows); n > 0 {
 		page.LastSeq = max(page.LastSeq, rows[n-1].Seq)
@@ -280,26 +280,7 @@ type MessageRef struct {
 	Seq     mls.Seq
 }
 
-// GetMessages reads messages by their places, in the order of the refs;
-// expired ones are missing from the result. It checks nobody's membership.
-func (r *reader) GetMessages(ctx context.Context, refs []MessageRef) ([]Message, error) {
-	convos := make([]string, len(refs))
-	seqs := make([]int64, len(refs))
-	for i, ref := range refs {
-		convos[i], seqs[i] = string(ref.ConvoID), int64(ref.Seq)
-	}
-	rows, err := r.q.GetMessages(ctx, convos, seqs)
-	if err != nil {
-		return nil, fail("get messages", err)
-	}
-	messages := make([]Message, len(rows))
-	for i, row := range rows {
-		messages[i] = messageOf(row)
-	}
-	return messages, nil
-}
-
-func messageOf(row db.GetMessagesRow) Message {
+func messageOf(row db.ListMessagesRow) Message {
 	return Message{
 		ConvoID: row.ConvoID, ID: row.MsgID, Seq: row.Seq, Kind: MessageKind(row.Kind), Epoch: row.Epoch,
 		Ciphertext: row.Ciphertext, ReceivedAt: row.ReceivedBucketTs,
@@ -369,13 +350,4 @@ func (r *reader) FindMessageSeq(ctx context.Context, convo mls.ConvoID, id mls.M
 		return 0, mls.ErrInvalidCursor
 	}
 	return row.Seq, fail("find message", err)
-}
-
-// FindCursor is how far a user has read, 0 before the first SetCursor.
-func (r *reader) FindCursor(ctx context.Context, convo mls.ConvoID, did mls.DID) (mls.Seq, error) {
-	seq, err := r.q.GetCursor(ctx, convo, did)
-	if isNotFound(err) {
-		return 0, nil
-	}
-	return seq, fail("get cursor", err)
 }

@@ -166,9 +166,9 @@ func TestRetention(t *testing.T) {
 	if removed := retain(35); removed["messages"] != 2 || removed["commits"] != 0 || kinds() != "1:3 4:1" {
 		t.Errorf("after 35 days: %v, left %s", removed, kinds())
 	}
-	start, err := s.LogStart(t.Context())
-	if err != nil || start == (LogCursor{}) {
-		t.Errorf("the log begins at %s, %v", start, err)
+	state, err := s.StreamLog(t.Context())
+	if err != nil || state.Compacted == (LogCursor{}) {
+		t.Errorf("the log begins at %v, %v", state.Compacted, err)
 	}
 	for _, did := range []mls.DID{alice, bob} {
 		inTx(t, s, func(tx *Tx) error {

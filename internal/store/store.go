@@ -192,13 +192,13 @@ func prepareConn(ctx context.Context, conn *pgx.Conn) error {
 // log that has ended: a restored database or a promoted replica may count
 // transaction ids anew.
 func joinLogGeneration(ctx context.Context, conn *pgx.Conn) error {
-	state, err := db.New(conn).GetLogState(ctx)
+	atHome, err := db.New(conn).GetLogState(ctx)
 	switch {
 	case isCode(err, codeUndefinedTable, codeUndefinedFunction):
 		return nil // not migrated yet
 	case err != nil:
 		return fmt.Errorf("store: read the log's state: %w", err)
-	case state.AtHome:
+	case atHome:
 		return nil
 	}
 	tx, err := conn.Begin(ctx)

@@ -95,15 +95,23 @@ func (tx *Tx) ConfirmWelcome(ctx context.Context, convo mls.ConvoID, device Devi
 }
 
 // FailWelcome records that a device could not use what waits for it, and flags
-// the device for rejoin. It is false when nothing waited. details must not be
-// logged.
+// the device for rejoin. A request of the device that is open stays open, so
+// that a failure told twice is one request. It is false when nothing waited.
+// details must not be logged.
 func (tx *Tx) FailWelcome(ctx context.Context, convo mls.ConvoID, device Device, details string, at time.Time) (bool, error) {
 	n, err := tx.q.FailWelcome(ctx, db.FailWelcomeParams{ConvoID: convo, UserDID: device.User, DeviceID: device.ID, ErrorDetails: ptrIf(details), FailedAt: bucket(at)})
 	if err != nil || n == 0 {
 		return false, fail("fail Welcome", err)
 	}
-	if err := tx.closeRequests(ctx, convo, device, "failed", at); err != nil {
+	open, err := tx.FindOpenRequest(ctx, convo, device)
+	if err != nil {
 		return false, err
+	}
+	// What is open was asked for after this Welcome was made, or because of it.
+	if open == nil {
+		if err := tx.closeRequests(ctx, convo, device, "failed", at); err != nil {
+			return false, err
+		}
 	}
 	return true, tx.SetNeedsRejoin(ctx, convo, device, true)
 }

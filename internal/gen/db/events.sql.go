@@ -188,32 +188,15 @@ func (q *Queries) GetLogEnd(ctx context.Context) (GetLogEndRow, error) {
 }
 
 const getLogState = `-- name: GetLogState :one
-SELECT generation, origin, compacted_generation, compacted_log_xid, compacted_position, (origin = event_log_origin())::boolean AS at_home
-FROM event_log
+SELECT (origin = event_log_origin())::boolean AS at_home FROM event_log
 `
 
-type GetLogStateRow struct {
-	Generation          int64
-	Origin              string
-	CompactedGeneration int64
-	CompactedLogXid     int64
-	CompactedPosition   int64
-	AtHome              bool
-}
-
-// GetLogState is the log's generation and where retention has removed it to.
-func (q *Queries) GetLogState(ctx context.Context) (GetLogStateRow, error) {
+// GetLogState says whether the log's generation is of this history of transaction ids.
+func (q *Queries) GetLogState(ctx context.Context) (bool, error) {
 	row := q.db.QueryRow(ctx, getLogState)
-	var i GetLogStateRow
-	err := row.Scan(
-		&i.Generation,
-		&i.Origin,
-		&i.CompactedGeneration,
-		&i.CompactedLogXid,
-		&i.CompactedPosition,
-		&i.AtHome,
-	)
-	return i, err
+	var at_home bool
+	err := row.Scan(&at_home)
+	return at_home, err
 }
 
 const readConversationLogs = `-- name: ReadConversationLogs :many

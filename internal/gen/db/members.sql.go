@@ -96,6 +96,33 @@ func (q *Queries) FindLongestStanding(ctx context.Context, convoID mls.ConvoID, 
 	return user_did, err
 }
 
+const listActiveConversations = `-- name: ListActiveConversations :many
+SELECT DISTINCT convo_id FROM members
+WHERE user_did = $1 AND left_at IS NULL
+ORDER BY convo_id
+`
+
+// ListActiveConversations is every conversation that a user is in.
+func (q *Queries) ListActiveConversations(ctx context.Context, userDid mls.DID) ([]mls.ConvoID, error) {
+	rows, err := q.db.Query(ctx, listActiveConversations, userDid)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []mls.ConvoID{}
+	for rows.Next() {
+		var convo_id mls.ConvoID
+		if err := rows.Scan(&convo_id); err != nil {
+			return nil, err
+		}
+		items = append(items, convo_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listAdmins = `-- name: ListAdmins :many
 SELECT DISTINCT user_did FROM members
 WHERE convo_id = $1 AND left_at IS NULL AND is_admin
@@ -116,43 +143,6 @@ func (q *Queries) ListAdmins(ctx context.Context, convoID mls.ConvoID) ([]mls.DI
 			return nil, err
 		}
 		items = append(items, user_did)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listFormerMemberships = `-- name: ListFormerMemberships :many
-SELECT convo_id, min(join_position)::bigint AS join_position, max(left_position)::bigint AS left_position
-FROM members
-WHERE user_did = $1
-GROUP BY convo_id
-HAVING bool_and(left_at IS NOT NULL) AND max(left_position) > $2::bigint
-ORDER BY convo_id
-`
-
-type ListFormerMembershipsRow struct {
-	ConvoID      mls.ConvoID
-	JoinPosition int64
-	LeftPosition int64
-}
-
-// ListFormerMemberships is the conversations that a user left after a position of
-// the log: a stream that resumes from before it still shows what lies between.
-func (q *Queries) ListFormerMemberships(ctx context.Context, userDID mls.DID, afterPosition int64) ([]ListFormerMembershipsRow, error) {
-	rows, err := q.db.Query(ctx, listFormerMemberships, userDID, afterPosition)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []ListFormerMembershipsRow{}
-	for rows.Next() {
-		var i ListFormerMembershipsRow
-		if err := rows.Scan(&i.ConvoID, &i.JoinPosition, &i.LeftPosition); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -218,48 +208,6 @@ func (q *Queries) ListMembers(ctx context.Context, convoIds []string) ([]ListMem
 	return items, nil
 }
 
-const listMemberships = `-- name: ListMemberships :many
-SELECT convo_id, bool_or(is_admin)::boolean AS is_admin, min(join_seq)::bigint AS join_seq, min(join_position)::bigint AS join_position
-FROM members
-WHERE user_did = $1 AND left_at IS NULL
-GROUP BY convo_id
-ORDER BY convo_id
-`
-
-type ListMembershipsRow struct {
-	ConvoID      mls.ConvoID
-	IsAdmin      bool
-	JoinSeq      int64
-	JoinPosition int64
-}
-
-// ListMemberships is every conversation that a user is in, with what a stream
-// needs to know of it.
-func (q *Queries) ListMemberships(ctx context.Context, userDid mls.DID) ([]ListMembershipsRow, error) {
-	rows, err := q.db.Query(ctx, listMemberships, userDid)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []ListMembershipsRow{}
-	for rows.Next() {
-		var i ListMembershipsRow
-		if err := rows.Scan(
-			&i.ConvoID,
-			&i.IsAdmin,
-			&i.JoinSeq,
-			&i.JoinPosition,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listSharedConversations = `-- name: ListSharedConversations :many
 SELECT DISTINCT a.convo_id
 FROM members a
@@ -301,12 +249,11 @@ WITH bumped AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 3, 1, b.id, b.last_seq, $3, b.epoch, $1::timestamptz
     FROM bumped b CROSS JOIN event_log g
-    RETURNING event_stream.position
 )
 UPDATE members m
-SET left_at = $1::timestamptz, left_seq = b.last_seq, left_position = t.position, left_reason = $2,
+SET left_at = $1::timestamptz, left_seq = b.last_seq, left_reason = $2,
     is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
-FROM bumped b CROSS JOIN told t
+FROM bumped b
 WHERE m.convo_id = b.id AND m.user_did = $3 AND m.left_at IS NULL
 RETURNING m.device_id, m.leaf_index
 `
@@ -425,11 +372,9 @@ WITH bumped AS (
     FROM added a CROSS JOIN bumped b CROSS JOIN event_log g
     WHERE NOT a.already
     ORDER BY a.ord
-    RETURNING event_stream.position
 )
-INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, join_position, is_admin, promoted_at, promoted_by_did, leaf_index)
+INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index)
 SELECT b.id, a.user_did, a.device_id, a.mls_did, a.device_name, $1::timestamptz, $2::bigint, $3::bigint,
-       coalesce((SELECT max(t.position) FROM told t), 0),
        p.user_did IS NOT NULL, p.promoted_at, p.promoted_by_did, a.leaf_index
 FROM added a CROSS JOIN bumped b
 LEFT JOIN LATERAL (
@@ -445,7 +390,6 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     joined_at       = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END,
     join_epoch      = CASE WHEN m.left_at IS NULL THEN m.join_epoch ELSE excluded.join_epoch END,
     join_seq        = CASE WHEN m.left_at IS NULL THEN m.join_seq ELSE excluded.join_seq END,
-    join_position   = CASE WHEN m.left_at IS NULL THEN m.join_position ELSE excluded.join_position END,
     is_admin        = excluded.is_admin,
     promoted_at     = excluded.promoted_at,
     promoted_by_did = excluded.promoted_by_did,
@@ -453,7 +397,6 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     needs_rejoin    = false,
     left_at         = NULL,
     left_seq        = NULL,
-    left_position   = NULL,
     left_reason     = NULL
 RETURNING m.user_did, m.device_id
 `

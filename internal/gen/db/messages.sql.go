@@ -146,64 +146,6 @@ func (q *Queries) FindMessage(ctx context.Context, convoID mls.ConvoID, msgID ml
 	return i, err
 }
 
-const getCursor = `-- name: GetCursor :one
-SELECT seq FROM cursors WHERE convo_id = $1 AND user_did = $2
-`
-
-func (q *Queries) GetCursor(ctx context.Context, convoID mls.ConvoID, userDID mls.DID) (mls.Seq, error) {
-	row := q.db.QueryRow(ctx, getCursor, convoID, userDID)
-	var seq mls.Seq
-	err := row.Scan(&seq)
-	return seq, err
-}
-
-const getMessages = `-- name: GetMessages :many
-SELECT m.convo_id, m.seq, m.msg_id, m.kind, m.epoch, m.ciphertext, m.received_bucket_ts
-FROM unnest($1::text[]) WITH ORDINALITY AS w (convo_id, ord)
-JOIN unnest($2::bigint[]) WITH ORDINALITY AS x (seq, ord) USING (ord)
-JOIN messages m ON m.convo_id = w.convo_id AND m.seq = x.seq
-ORDER BY w.ord
-`
-
-type GetMessagesRow struct {
-	ConvoID          mls.ConvoID
-	Seq              mls.Seq
-	MsgID            mls.MessageID
-	Kind             int16
-	Epoch            mls.Epoch
-	Ciphertext       []byte
-	ReceivedBucketTs time.Time
-}
-
-// GetMessages is messages by their seqs: what a tailer reads once for all its streams.
-func (q *Queries) GetMessages(ctx context.Context, convoIds []string, seqs []int64) ([]GetMessagesRow, error) {
-	rows, err := q.db.Query(ctx, getMessages, convoIds, seqs)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []GetMessagesRow{}
-	for rows.Next() {
-		var i GetMessagesRow
-		if err := rows.Scan(
-			&i.ConvoID,
-			&i.Seq,
-			&i.MsgID,
-			&i.Kind,
-			&i.Epoch,
-			&i.Ciphertext,
-			&i.ReceivedBucketTs,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const getReadingStanding = `-- name: GetReadingStanding :one
 SELECT c.id, c.epoch, c.last_seq, m.rows_ever, m.rows_active, m.join_seq, coalesce(since.seq, 0)::bigint AS since_seq
 FROM conversations c
