@@ -11,7 +11,8 @@ LEXGEN  := $(BIN)/lexgen
 DEVDB   := $(BIN)/devdb
 SERVER  := $(BIN)/mls-server
 GENARGS := --in lexicons --policy lexicons/policy.json --out internal/gen/mlsapi --package mlsapi \
-           --module mls-server/internal/gen/mlsapi --prefix blue.catbird.mls --handlers internal/handlers --fakes
+           --module mls-server/internal/gen/mlsapi --prefix blue.catbird.mls --handlers internal/handlers --fakes \
+           --docs docs/api --openapi docs/api/openapi.json --client client --client-package client
 
 .PHONY: help
 help: ## List the targets
@@ -42,6 +43,10 @@ gen-check: $(LEXGEN) ## Fail and name the file when generated code is out of dat
 	@$(LEXGEN) check $(GENARGS)
 	@$(TOOL) sqlc diff
 
+.PHONY: breaking
+breaking: $(LEXGEN) ## Compare the lexicons with the last release, or with main where there is none
+	@.ci/breaking
+
 .PHONY: check
 check: gen-check ## What each commit must pass: generated code, vet, build and quick tests
 	@$(GO) vet ./...
@@ -50,7 +55,8 @@ check: gen-check ## What each commit must pass: generated code, vet, build and q
 	@$(GO) test -short ./lexrt/... ./internal/mls/... ./internal/xrpc/... ./internal/config/... ./internal/handlers/...
 
 .PHONY: lint
-lint: ## Run golangci-lint and govulncheck
+lint: $(LEXGEN) ## Run golangci-lint, govulncheck and the style rules of lexicons
+	@$(LEXGEN) lint --in lexicons --quiet
 	@$(TOOL) golangci-lint run ./...
 	@$(TOOL) govulncheck ./...
 
@@ -77,7 +83,7 @@ deps: ## Install what the tests need beside Go: PostgreSQL, Redis, Node.js
 GO_FILES := $(shell find cmd internal lexrt migrations -name '*.go' -not -name '*_test.go' 2>/dev/null) $(wildcard migrations/*.sql)
 $(SERVER): $(GO_FILES) go.mod go.sum
 	@$(GO) build -o $@ ./cmd/mls-server
-$(LEXGEN): $(shell find tools/lexgen lexrt -name '*.go' -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod
+$(LEXGEN): $(shell find tools/lexgen lexrt \( -name '*.go' -o -name page.html \) -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod
 	@cd tools/lexgen && $(GO) build -o ../../$@ .
 $(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) tools/devdb/go.mod
 	@cd tools/devdb && $(GO) build -o ../../$@ .

@@ -31,8 +31,8 @@ func New(base string, opt Options) (*Client, error) {
 // its users. Takes the MLS commit that performs the change; it is accepted only if it was made in the
 // current epoch.
 //
-// Errors: AlreadyMember, BlockedByMember, ConvoNotFound, EpochMismatch, InvalidCommit,
-// KeyPackageNotFound, NotMember, TooManyMembers.
+// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound, EpochMismatch,
+// InvalidCommit, KeyPackageNotFound, NotMember, TooManyMembers.
 func (c *Client) AddMembers(ctx context.Context, in *AddMembersInput) (*AddMembersOutput, error) {
 	out := new(AddMembersOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodAddMembers, nil, in, out); err != nil {
@@ -73,8 +73,8 @@ func (c *Client) ConfirmWelcome(ctx context.Context, in *ConfirmWelcomeInput) (*
 // caller becomes its first member and admin. Conversation, roster, Welcome routing, consumed key
 // packages and events are written together or not at all.
 //
-// Errors: GroupAlreadyExists, InvalidCipherSuite, InvalidGroupId, KeyPackageNotFound,
-// MutualBlockDetected, TooManyMembers.
+// Errors: BlueskyServiceUnavailable, GroupAlreadyExists, InvalidCipherSuite, InvalidGroupId,
+// KeyPackageNotFound, MutualBlockDetected, TooManyMembers.
 func (c *Client) CreateConvo(ctx context.Context, in *CreateConvoInput) (*CreateConvoOutput, error) {
 	out := new(CreateConvoOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodCreateConvo, nil, in, out); err != nil {
@@ -114,7 +114,7 @@ func (c *Client) GetAdminStats(ctx context.Context, params *GetAdminStatsParams)
 // GetBlockStatus calls blue.catbird.mls.getBlockStatus. Look up the blocks among the present members
 // of a conversation. For admins.
 //
-// Errors: ConvoNotFound, NotAdmin, NotMember.
+// Errors: BlueskyServiceUnavailable, ConvoNotFound, NotAdmin, NotMember.
 func (c *Client) GetBlockStatus(ctx context.Context, params *GetBlockStatusParams) (*GetBlockStatusOutput, error) {
 	var query url.Values
 	if params != nil {
@@ -258,7 +258,7 @@ func (c *Client) GetWelcome(ctx context.Context, params *GetWelcomeParams) (*Get
 // blocked or unblocked someone, so that admins of shared conversations learn of it. The change is
 // verified against the block record.
 //
-// Errors: BlockNotVerified, NotAuthorized.
+// Errors: BlockNotVerified, BlueskyServiceUnavailable, NotAuthorized.
 func (c *Client) HandleBlockChange(ctx context.Context, in *HandleBlockChangeInput) (*HandleBlockChangeOutput, error) {
 	out := new(HandleBlockChangeOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodHandleBlockChange, nil, in, out); err != nil {

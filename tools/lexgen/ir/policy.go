@@ -82,6 +82,10 @@ func (b *builder) applyPolicy(m *Method) {
 			b.policyError("the violation %q of %s names the error %s, which the method does not declare", key, m.NSID, name)
 			continue
 		}
+		if why := missingConstraint(m.Schema, pointer, rule); why != "" {
+			b.policyError("the violation %q of %s can never happen: %s", key, m.NSID, why)
+			continue
+		}
 		m.Violations = append(m.Violations, Violation{Pointer: pointer, Rule: rule, Error: name, Status: p.Status(name)})
 	}
 	if m.Input == nil {

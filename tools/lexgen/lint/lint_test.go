@@ -98,6 +98,7 @@ func TestRun(t *testing.T) {
 		{"lax", []string{"--in", "testdata/name-verb/lexicons"}, 0, "warning: the query"},
 		{"notes hidden", []string{"--in", "testdata/enum-closed/lexicons"}, 0, "1 note\n"},
 		{"notes shown", []string{"--in", "testdata/enum-closed/lexicons", "--notes"}, 0, "note: the enum"},
+		{"quiet", []string{"--in", "testdata/name-verb/lexicons", "--quiet"}, 0, "4 lexicons: 0 errors, 4 warnings, 0 notes\n"},
 		{"invalid", []string{"--in", broken}, 1, `did you mean "string"?`},
 		{"rules", []string{"--rules"}, 0, "recursion-infinite"},
 		{"no folder", []string{"--in", "testdata/none"}, 2, ""},

@@ -22,10 +22,11 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	policy := fs.String("policy", "", "policy file, for the sizes of request bodies (default: policy.json in the folder, if there is one)")
 	strict := fs.Bool("strict", false, "treat warnings as errors")
 	notes := fs.Bool("notes", false, "list notes too")
+	quiet := fs.Bool("quiet", false, "list errors only")
 	rules := fs.Bool("rules", false, "list the rules and exit")
 	named := fs.String("compat", "", `"named-unions" accepts definitions of type union`)
 	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: lexgen lint [--in DIR] [--policy FILE] [--strict] [--notes] [--rules]\n\nChecks lexicons against the rules of style.\n\n")
+		fmt.Fprint(stderr, "usage: lexgen lint [--in DIR] [--policy FILE] [--strict] [--quiet|--notes] [--rules]\n\nChecks lexicons against the rules of style.\n\n")
 		fs.PrintDefaults()
 	}
 	switch err := fs.Parse(args); {
@@ -57,17 +58,24 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		diags = append(diags, Check(set, Options{BodyCap: func(id string) int64 { return caps[id].MaxBody }})...)
 		diags.Sort()
 	}
-	return report(stdout, diags, len(set.Files), *strict, *notes)
+	least := lexicon.Warning
+	switch {
+	case *quiet:
+		least = lexicon.Error
+	case *notes:
+		least = lexicon.Note
+	}
+	return report(stdout, diags, len(set.Files), *strict, least)
 }
 
-func report(w io.Writer, diags lexicon.Diags, files int, strict, notes bool) int {
+func report(w io.Writer, diags lexicon.Diags, files int, strict bool, least lexicon.Severity) int {
 	var count [lexicon.Note + 1]int
 	for _, d := range diags {
 		if strict && d.Severity == lexicon.Warning {
 			d.Severity = lexicon.Error
 		}
 		count[d.Severity]++
-		if d.Severity != lexicon.Note || notes {
+		if d.Severity <= least {
 			fmt.Fprintln(w, d)
 		}
 	}
