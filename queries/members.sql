@@ -139,3 +139,7 @@ FROM members a
 WHERE a.user_did = @first_did AND a.left_at IS NULL
   AND EXISTS (SELECT FROM members b WHERE b.convo_id = a.convo_id AND b.user_did = @second_did::text AND b.left_at IS NULL)
 ORDER BY a.convo_id;
+
+-- name: ListUsers :many
+-- ListUsers is every user that is in a conversation, out of an index alone.
+SELECT DISTINCT user_did FROM members WHERE left_at IS NULL ORDER BY user_did;

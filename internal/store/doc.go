@@ -27,7 +27,7 @@
 //
 //	FindStanding RequireMember RequireAdmin        what a user is to a conversation
 //	ListConvos FindConvoEntry                      views, three statements a page
-//	ListMembers FindActive CountUsers ListAdmins FindSuccessor WasMemberSince ListSharedConvos
+//	ListMembers FindActive CountUsers ListAdmins FindSuccessor WasMemberSince ListSharedConvos ListUsers
 //	ReadMessages ListCommits FindRepeat FindMessageSeq
 //	ListDevices CountKeyPackages FindReservedKeyPackage
 //	FindWelcome ListWaitingWelcomes LastConfirmation

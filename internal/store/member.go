@@ -179,6 +179,12 @@ func (r *reader) WasMemberSince(ctx context.Context, convo mls.ConvoID, did mls.
 	return was, fail("look for a former member", err)
 }
 
+// ListUsers is every user that is in a conversation.
+func (r *reader) ListUsers(ctx context.Context) ([]mls.DID, error) {
+	dids, err := r.q.ListUsers(ctx)
+	return dids, fail("list users", err)
+}
+
 // ListSharedConvos is the conversations that two users are both in.
 func (r *reader) ListSharedConvos(ctx context.Context, first, second mls.DID) ([]mls.ConvoID, error) {
 	ids, err := r.q.ListSharedConversations(ctx, first, string(second))

@@ -179,6 +179,10 @@ func TestSharedConvosAndFormerMembers(t *testing.T) {
 			t.Errorf("member since %s: %t, %v", since, was, err)
 		}
 	}
+	users, err := s.ListUsers(t.Context())
+	if err != nil || len(users) != 2 || users[0] != alice || users[1] != bob {
+		t.Errorf("users %v, %v", users, err)
+	}
 	active, err := s.FindActive(t.Context(), both, alice, bob, carol)
 	if err != nil || len(active) != 2 {
 		t.Errorf("%d active devices, %v", len(active), err)

@@ -237,6 +237,31 @@ func (q *Queries) ListSharedConversations(ctx context.Context, firstDID mls.DID,
 	return items, nil
 }
 
+const listUsers = `-- name: ListUsers :many
+SELECT DISTINCT user_did FROM members WHERE left_at IS NULL ORDER BY user_did
+`
+
+// ListUsers is every user that is in a conversation, out of an index alone.
+func (q *Queries) ListUsers(ctx context.Context) ([]mls.DID, error) {
+	rows, err := q.db.Query(ctx, listUsers)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []mls.DID{}
+	for rows.Next() {
+		var user_did mls.DID
+		if err := rows.Scan(&user_did); err != nil {
+			return nil, err
+		}
+		items = append(items, user_did)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const markUserLeft = `-- name: MarkUserLeft :many
 WITH bumped AS (
     UPDATE conversations c
