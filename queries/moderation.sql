@@ -109,3 +109,11 @@ FROM unnest(@blocker_dids::text[]) WITH ORDINALITY AS a (blocker_did, ord)
 JOIN unnest(@blocked_dids::text[]) WITH ORDINALITY AS b (blocked_did, ord) USING (ord)
 ORDER BY a.blocker_did, b.blocked_did
 ON CONFLICT ON CONSTRAINT block_checks_pkey DO UPDATE SET checked_at = greatest(block_checks.checked_at, excluded.checked_at);
+
+-- name: WasDemotedBy :one
+-- WasDemotedBy says whether one user has taken the other's admin role since a time.
+SELECT EXISTS (
+    SELECT FROM admin_actions a
+    WHERE a.convo_id = @convo_id AND a.created_at >= @since::timestamptz
+      AND a.action = 'demote' AND a.actor_did = @actor_did AND a.target_did = @target_did::text
+);

@@ -43,6 +43,12 @@ func (tx *Tx) Audit(ctx context.Context, a AdminAction) error {
 	}))
 }
 
+// WasDemotedBy says whether a user has taken another's admin role since a time.
+func (r *reader) WasDemotedBy(ctx context.Context, convo mls.ConvoID, target, actor mls.DID, since time.Time) (bool, error) {
+	was, err := r.q.WasDemotedBy(ctx, db.WasDemotedByParams{ConvoID: convo, Since: since, ActorDID: actor, TargetDID: string(target)})
+	return was, fail("look for a demotion", err)
+}
+
 // ReportID identifies a report.
 type ReportID string
 

@@ -466,3 +466,31 @@ func (q *Queries) UpsertBlocks(ctx context.Context, arg UpsertBlocksParams) erro
 	)
 	return err
 }
+
+const wasDemotedBy = `-- name: WasDemotedBy :one
+SELECT EXISTS (
+    SELECT FROM admin_actions a
+    WHERE a.convo_id = $1 AND a.created_at >= $2::timestamptz
+      AND a.action = 'demote' AND a.actor_did = $3 AND a.target_did = $4::text
+)
+`
+
+type WasDemotedByParams struct {
+	ConvoID   mls.ConvoID
+	Since     time.Time
+	ActorDID  mls.DID
+	TargetDID string
+}
+
+// WasDemotedBy says whether one user has taken the other's admin role since a time.
+func (q *Queries) WasDemotedBy(ctx context.Context, arg WasDemotedByParams) (bool, error) {
+	row := q.db.QueryRow(ctx, wasDemotedBy,
+		arg.ConvoID,
+		arg.Since,
+		arg.ActorDID,
+		arg.TargetDID,
+	)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
