@@ -47,6 +47,10 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, a 
 	}
 	device, known := creatingDevice(c.Creator, devices, used)
 	members := []store.NewMember{newMember(device, devices)}
+	if c.Epoch <= 1 {
+		// Who makes a group has leaf 0 (RFC 9420 11), and one's own commit moves nobody's leaf.
+		members[0].LeafIndex = new(int64)
+	}
 	if err := tx.UpsertMembers(ctx, c.ID, members, store.Joining{Epoch: c.Epoch, At: c.At}); err != nil {
 		return err
 	}
