@@ -121,6 +121,8 @@ func domainText(err, sentinel error) string {
 		return limit.Error()
 	case errors.As(err, &input):
 		return input.Error()
+	case errors.Is(err, mls.ErrInvalidConvoID):
+		return mls.ErrConvoNotFound.Error() // what cannot exist is answered like what does not
 	}
 	return sentinel.Error()
 }

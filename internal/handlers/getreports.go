@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
@@ -16,7 +17,10 @@ func (h *Handlers) GetReports(ctx context.Context, caller lexrt.Caller, params *
 		return nil, err
 	}
 	convo, err := h.Store.RequireAdmin(ctx, key, caller.DID)
-	if err != nil {
+	switch {
+	case errors.Is(err, mls.ErrNotMember):
+		return nil, mls.ErrNotAdmin // the lexicon has no other name for a former member
+	case err != nil:
 		return nil, err
 	}
 	var status store.ReportStatus

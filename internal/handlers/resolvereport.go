@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"mls-server/internal/gen/mlsapi"
@@ -21,11 +22,12 @@ func (h *Handlers) ResolveReport(ctx context.Context, caller lexrt.Caller, in *m
 		if err != nil {
 			return err
 		}
-		// Under the lock the caller may be no admin any more; that, too, is ReportNotFound.
-		if _, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: report.ConvoID}); err != nil {
-			return err
-		}
-		if report, err = tx.FindReport(ctx, report.ID, caller.DID); err != nil {
+		// The caller was an admin a moment ago and knows of the report. Whoever loses the role while it waits for the lock is told so.
+		_, err = tx.LockAsAdmin(ctx, mls.ConvoKey{ConvoID: report.ConvoID}, caller.DID)
+		switch {
+		case errors.Is(err, mls.ErrNotMember):
+			return mls.ErrNotAdmin
+		case err != nil:
 			return err
 		}
 		if err := tx.ResolveReport(ctx, store.Resolution{
