@@ -263,8 +263,11 @@ func (c *client) Event(id, name string, data lexrt.Response) error {
 func (c *client) Comment(string) error { return errors.New("not used") }
 
 func (c *client) Frames(frames ...[]byte) error {
-	if c.gate != nil {
-		<-c.gate
+	c.mu.Lock()
+	gate := c.gate
+	c.mu.Unlock()
+	if gate != nil {
+		<-gate
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

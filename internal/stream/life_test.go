@@ -1,0 +1,362 @@
+package stream_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+	"mls-server/internal/stream"
+)
+
+// memoryLog is a log without a database, for tests that control time. Its
+// users are members of every conversation.
+type memoryLog struct {
+	mu        sync.Mutex
+	entries   []store.LogEntry
+	messages  map[store.MessageRef]*store.Message
+	compacted store.LogCursor
+	reads     int
+}
+
+var _ stream.Log = (*memoryLog)(nil)
+
+const theConvo = mls.ConvoID("3jzfcijpj2z2a")
+
+func (l *memoryLog) StreamLog(context.Context) (store.StreamLog, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return store.StreamLog{Generation: 1, NextXid: 1 << 40, Compacted: l.compacted, CursorKey: make([]byte, 32)}, nil
+}
+
+func (l *memoryLog) LogEnd(context.Context) (store.LogCursor, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.entries) == 0 {
+		return store.LogCursor{}, nil
+	}
+	return l.entries[len(l.entries)-1].Cursor, nil
+}
+
+func (l *memoryLog) after(c store.LogCursor, limit int) []store.LogEntry {
+	i := slices.IndexFunc(l.entries, func(e store.LogEntry) bool { return e.Cursor.Compare(c) > 0 })
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(l.entries[i:min(i+limit, len(l.entries))])
+}
+
+func (l *memoryLog) ReadLog(_ context.Context, after store.LogCursor, limit int) (store.LogPage, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reads++
+	return store.LogPage{Entries: l.after(after, limit)}, nil
+}
+
+func (l *memoryLog) Replay(_ context.Context, p store.ReplayParams) ([]store.LogEntry, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(l.after(p.After, p.Limit), func(e store.LogEntry) bool { return e.Cursor.Compare(p.Until) > 0 }), nil
+}
+
+func (l *memoryLog) StreamConvos(context.Context, mls.DID, store.LogCursor) ([]store.StreamConvo, error) {
+	return []store.StreamConvo{{ConvoID: theConvo, Now: true, Then: true}}, nil
+}
+
+func (l *memoryLog) StreamMessages(_ context.Context, refs []store.MessageRef, maxBytes int64, force bool) ([]*store.Message, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []*store.Message
+	for i, r := range refs {
+		if m := l.messages[r]; m != nil {
+			if maxBytes -= int64(len(m.Ciphertext)); maxBytes < 0 && (!force || i > 0) {
+				break
+			}
+		}
+		out = append(out, l.messages[r])
+	}
+	return out, nil
+}
+
+func (l *memoryLog) StreamAdmins(context.Context, []mls.ConvoID) (map[mls.ConvoID]map[mls.DID]bool, error) {
+	return nil, nil
+}
+
+func (l *memoryLog) FindConvoID(_ context.Context, key mls.ConvoKey) (mls.ConvoID, error) {
+	return key.ConvoID, nil
+}
+
+// send appends messages of a size.
+func (l *memoryLog) send(sizes ...int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.messages == nil {
+		l.messages = map[store.MessageRef]*store.Message{}
+	}
+	for _, size := range sizes {
+		seq := mls.Seq(len(l.entries) + 1)
+		l.entries = append(l.entries, store.LogEntry{
+			Cursor: store.LogCursor{Generation: 1, Xid: int64(seq), Position: int64(seq)}, Kind: store.EventMessage, Audience: store.ToMembers,
+			ConvoID: theConvo, Seq: seq, MessageID: "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+		})
+		l.messages[store.MessageRef{ConvoID: theConvo, Seq: seq}] = &store.Message{ConvoID: theConvo, Seq: seq, Ciphertext: make([]byte, size)}
+	}
+}
+
+// inBubble runs a test whose time is its own. Streams end with it.
+func inBubble(t *testing.T, opt stream.Options, do func(t *testing.T, l *memoryLog, h *stream.Hub)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l := &memoryLog{}
+		if opt.Bus == nil {
+			opt.Bus = stream.NewLocalBus()
+		}
+		opt.Log = l
+		do(t, l, startHub(t, opt))
+	})
+}
+
+func TestHeartbeatsAndLifetime(t *testing.T) {
+	t.Parallel()
+	inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+		start := time.Now()
+		c := connect(t, h, "bob").live()
+		if greeting := c.raw[0]; !strings.HasPrefix(greeting, "retry: ") || !strings.Contains(greeting, "\nid: ") {
+			t.Errorf("greeted with %q", greeting)
+		}
+		time.Sleep(50 * time.Second)
+		synctest.Wait()
+		if got := c.raw[1:]; len(got) != 3 || got[0] != ": keep-alive" {
+			t.Errorf("in 50 s of silence: %q", got)
+		}
+		before := c.position()
+		l.send(512)
+		time.Sleep(251 * time.Millisecond)
+		c.want("1")
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if last := c.raw[len(c.raw)-1]; last != ": keep-alive" {
+			t.Errorf("15 s after an event: %q", last)
+		}
+		time.Sleep(time.Until(start.Add(time.Hour)))
+		last := c.ended()
+		if lived := time.Since(start); last.Kind != stream.InfoReauthenticate || lived != time.Hour {
+			t.Errorf("ended with %v after %v", last, lived)
+		}
+		if last.Cursor != c.frames[0].Cursor {
+			t.Errorf("reauthenticate resumes at %q, the last event was at %q", last.Cursor, c.frames[0].Cursor)
+		}
+		connect(t, h, "bob", at(before)).want("1")
+		connect(t, h, "bob", at(last.Cursor)).live()
+	})
+}
+
+// What others say moves a quiet stream's position, so that it does not fall behind retention.
+func TestHeartbeatsMoveTheCursor(t *testing.T) {
+	t.Parallel()
+	inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+		c := connect(t, h, "bob").live()
+		before := c.position()
+		l.mu.Lock()
+		l.entries = append(l.entries, store.LogEntry{Cursor: store.LogCursor{Generation: 1, Xid: 9, Position: 9}, Audience: store.ToUser, AudienceDID: did("eve"), Kind: store.EventKeyPackagesLow})
+		l.compacted = l.entries[0].Cursor
+		l.mu.Unlock()
+		time.Sleep(16 * time.Second)
+		synctest.Wait()
+		if c.position() == before {
+			t.Error("the heartbeat did not move the position")
+		}
+		connect(t, h, "bob", at(before)).want("compacted")
+		fresh := connect(t, h, "bob", at(c.position())).live()
+		synctest.Wait()
+		if len(fresh.frames) != 0 {
+			t.Errorf("resumed with %v", fresh.frames)
+		}
+	})
+}
+
+func TestCompactedThenLive(t *testing.T) {
+	t.Parallel()
+	inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+		c := connect(t, h, "bob").live()
+		l.send(512, 512, 512)
+		time.Sleep(time.Second)
+		c.want("1", "2", "3")
+		l.mu.Lock()
+		l.compacted = l.entries[1].Cursor
+		l.mu.Unlock()
+		old := connect(t, h, "bob", at(c.frames[0].Cursor))
+		old.want("compacted")
+		connect(t, h, "bob", at(c.frames[1].Cursor)).want("3")
+		l.send(512)
+		time.Sleep(time.Second)
+		old.want("compacted", "4")
+		connect(t, h, "bob", at(old.frames[0].Cursor)).want("4")
+	})
+}
+
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+		c := connect(t, h, "bob").live()
+		h.Drain()
+		if last := c.ended(); last.Kind != stream.InfoServerRestart {
+			t.Errorf("ended with %v", last)
+		}
+		late := connect(t, h, "bob")
+		<-late.done
+		if late.err == nil || len(late.raw) > 0 {
+			t.Errorf("a stream was begun while draining: %v", late.err)
+		}
+	})
+}
+
+func TestSlowConsumer(t *testing.T) {
+	t.Parallel()
+	const buffer = 100
+	inBubble(t, stream.Options{Buffer: buffer}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+		gate := make(chan struct{})
+		slow := connect(t, h, "bob").live()
+		fast := connect(t, h, "alice").live()
+		synctest.Wait()
+		slow.mu.Lock()
+		slow.gate = gate
+		slow.mu.Unlock()
+		for range 3 * buffer {
+			l.send(512)
+			if len(l.entries)%50 == 0 {
+				time.Sleep(300 * time.Millisecond)
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(fast.frames) != 3*buffer {
+			t.Errorf("the stream beside it got %d events", len(fast.frames))
+		}
+		close(gate)
+		last := slow.ended()
+		if last.Kind != stream.InfoSlowConsumer || len(slow.frames) > buffer {
+			t.Errorf("ended with %v after %d events", last, len(slow.frames))
+		}
+		again := connect(t, h, "bob", at(last.Cursor))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := len(slow.frames) - 1 + len(again.frames); got != 3*buffer {
+			t.Errorf("%d events before and after, want %d", got, 3*buffer)
+		}
+	})
+}
+
+// Messages that left the cache before a slow stream came to them are read again.
+func TestFrameCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	inBubble(t, stream.Options{FrameCache: 10_000}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+		gate := make(chan struct{})
+		c := connect(t, h, "bob").live()
+		synctest.Wait()
+		c.mu.Lock()
+		c.gate = gate
+		c.mu.Unlock()
+		for range 100 {
+			l.send(4096)
+		}
+		time.Sleep(time.Second)
+		close(gate)
+		synctest.Wait()
+		if len(c.frames) != 100 {
+			t.Fatalf("%d events", len(c.frames))
+		}
+		for i, f := range c.frames {
+			if int(f.Seq) != i+1 || f.Size != 4096 {
+				t.Fatalf("event %d is %v of %d bytes", i, f, f.Size)
+			}
+		}
+	})
+}
+
+func TestRollover(t *testing.T) {
+	t.Parallel()
+	const proxyCuts = 10 << 20
+	sizes := make([]int, 40)
+	for i := range sizes {
+		sizes[i] = 1 << 19 // 700 KB encoded
+	}
+	sizes[20] = 10 << 20
+	for name, live := range map[string]bool{"live": true, "replay": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+				proxied := func(_ *stream.Request, c *client) { c.direct = false }
+				c := connect(t, h, "bob", proxied).live()
+				direct := connect(t, h, "bob").live()
+				cursor := c.position()
+				if !live {
+					c.close()
+				}
+				l.send(sizes...)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if len(direct.frames) != len(sizes) {
+					t.Errorf("a direct stream got %d events", len(direct.frames))
+				}
+				var got []string
+				for connections := 0; len(got) < len(sizes); connections++ {
+					if connections > 0 || !live {
+						c = connect(t, h, "bob", proxied, at(cursor))
+						time.Sleep(time.Second)
+						synctest.Wait()
+					}
+					if c.bytes > 9<<20 || connections > 10 {
+						t.Fatalf("connection %d: %d bytes, a proxy cuts at %d", connections, c.bytes, proxyCuts)
+					}
+					for _, f := range c.frames {
+						if f.Kind != stream.InfoRollover {
+							got = append(got, f.String())
+						}
+						cursor = f.Cursor
+					}
+				}
+				want := make([]string, len(sizes))
+				for i := range want {
+					want[i] = direct.frames[i].String()
+				}
+				want[20] = string(stream.InfoCompacted)
+				if !slices.Equal(got, want) {
+					t.Errorf("got %v", got)
+				}
+			})
+		})
+	}
+}
+
+// Without hints the log is polled; with them it is read at once.
+func TestHintsAndPolls(t *testing.T) {
+	t.Parallel()
+	bus := stream.NewLocalBus()
+	inBubble(t, stream.Options{Bus: bus}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+		c := connect(t, h, "bob").live()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if l.reads < 39 || l.reads > 42 {
+			t.Errorf("%d reads in 10 s", l.reads)
+		}
+		time.Sleep(time.Millisecond)
+		start := time.Now()
+		l.send(512)
+		bus.Hint()
+		c.want("1")
+		if took := time.Since(start); took != 0 {
+			t.Errorf("with a hint after %v", took)
+		}
+		l.send(512)
+		c.want("1", "2")
+		if took := time.Since(start); took > 250*time.Millisecond {
+			t.Errorf("without a hint after %v", took)
+		}
+	})
+}
