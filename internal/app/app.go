@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mls-server/internal/auth"
+	"mls-server/internal/blocks"
 	"mls-server/internal/clock"
 	"mls-server/internal/config"
 	"mls-server/internal/delivery"
@@ -47,6 +48,7 @@ type App struct {
 	jobs    *jobs.Runner
 	api     *xrpc.Server
 	health  *health
+	feed    *blocks.Feed // nil without JETSTREAM_URL
 }
 
 // Build makes a server of a configuration. It opens no port and asks nothing
@@ -65,13 +67,14 @@ func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error)
 		if err != nil {
 			return nil, errRedisURL
 		}
+		silenceRedis()
 		a.redis = redis.NewClient(opt)
 	}
 	a.openBus()
 	var err error
 	a.store, err = store.New(ctx, store.Config{
 		URL: string(cfg.DatabaseURL), MaxConns: int32(cfg.DatabaseMaxConns), Observer: a.metrics, //nolint:gosec // at most 1000
-		Committed: a.hint,
+		Committed: a.hint, Stored: a.stored,
 	})
 	if err != nil {
 		return nil, err
@@ -101,7 +104,8 @@ func (a *App) assemble(secret []byte) error {
 	if err != nil {
 		return err
 	}
-	checker := newBlocks(cfg, a.store, client, resolver)
+	checker := a.newBlocks(client, resolver)
+	a.feed = a.newFeed(client)
 	a.hub = stream.NewHub(stream.Options{
 		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log,
 		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser,
@@ -175,7 +179,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		})
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
-	for _, run := range []func(context.Context){a.jobs.Run, a.runBus} {
+	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed} {
 		g.Go(func() error { run(gctx); return nil })
 	}
 	g.Go(func() error {

@@ -6,7 +6,6 @@ import (
 	"mls-server/internal/auth"
 	"mls-server/internal/blocks"
 	"mls-server/internal/clock"
-	"mls-server/internal/config"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
@@ -15,14 +14,16 @@ import (
 
 // newBlocks asks an AppView first, where there is one, since one call answers
 // for thirty users in both directions, and the authors' PDS for the rest.
-func newBlocks(cfg *config.Config, s *store.Store, client *egress.Client, resolver *auth.Resolver) *blocks.Service {
+func (a *App) newBlocks(client *egress.Client, resolver *auth.Resolver) *blocks.Service {
+	cfg := a.cfg
 	pds := blocks.NewPDS(client, resolver, clock.System)
 	source := blocks.Chain{pds}
 	if cfg.AppViewURL != "" {
 		source = blocks.Chain{blocks.NewAppView(client, cfg.AppViewURL, pds, clock.System), pds}
 	}
 	return blocks.New(blocks.Config{
-		Cache: blockCache{s}, Source: source, Records: pds, FailClosed: cfg.BlocksFailClosed, Clock: clock.System,
+		Cache: blockCache{a.store}, Source: source, Records: pds, FailClosed: cfg.BlocksFailClosed, Clock: clock.System,
+		Observe: a.metrics.ObserveBlocks,
 	})
 }
 

@@ -133,9 +133,23 @@ func (c *Config) check(r *reader) {
 	if n := len(c.HashKey); n > 0 && n < minHashKey {
 		r.fault("HASH_KEY", "must be at least 16 bytes, such as 32 random ones in hex")
 	}
+	if c.Mode == Production {
+		c.checkHashKey(r)
+	}
 	checkForbidden(r, c)
 	if c.PublicURL == "" {
 		c.PublicURL = defaultPublicURL(c.ServiceDID)
+	}
+}
+
+// checkHashKey refuses keys under which servers that share a Redis would not
+// recognise each other's used tokens and limits, and keys that everybody knows.
+func (c *Config) checkHashKey(r *reader) {
+	if c.HashKey == "" && c.RedisURL != "" {
+		r.fault("HASH_KEY", "must be set with REDIS_URL, the same on all servers: openssl rand -hex 32")
+	}
+	if strings.HasPrefix(string(c.HashKey), "change-me") {
+		r.fault("HASH_KEY", "is still the example's: openssl rand -hex 32")
 	}
 }
 

@@ -79,6 +79,14 @@ func TestProductionIsQuietAndClosed(t *testing.T) {
 	if _, err := config.Load(lookup(env)); err == nil {
 		t.Error("EGRESS_ALLOW was accepted in production")
 	}
+	env["EGRESS_ALLOW"], env["REDIS_URL"] = "", "redis://127.0.0.1/0"
+	if _, err := config.Load(lookup(env)); err == nil || !strings.Contains(err.Error(), "HASH_KEY") {
+		t.Errorf("REDIS_URL without HASH_KEY in production: %v", err)
+	}
+	env["HASH_KEY"] = "0123456789abcdef"
+	if _, err := config.Load(lookup(env)); err != nil {
+		t.Errorf("REDIS_URL with HASH_KEY: %v", err)
+	}
 	env["EGRESS_ALLOW"], env["RUST_LOG"] = "", "debug"
 	if c, err = config.Load(lookup(env)); err != nil || c.LogLevel != "debug" {
 		t.Errorf("RUST_LOG is not read: %v", err)

@@ -61,7 +61,7 @@ func TestProductionExample(t *testing.T) {
 	for _, v := range config.Variables() {
 		known[v.Name] = true
 	}
-	env := map[string]string{"DATABASE_URL": "postgresql://mls@127.0.0.1/mls"}
+	env := map[string]string{"DATABASE_URL": "postgresql://mls@127.0.0.1/mls", "REDIS_URL": "redis://127.0.0.1:6379/0"}
 	for line := range strings.Lines(string(data)) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if !ok || strings.HasPrefix(name, "#") {
@@ -72,6 +72,10 @@ func TestProductionExample(t *testing.T) {
 		}
 		env[name] = value
 	}
+	if _, err := config.Load(lookup(env)); err == nil {
+		t.Error("the example's HASH_KEY is accepted as it stands")
+	}
+	env["HASH_KEY"] = "0123456789abcdef0123456789abcdef"
 	if _, err := config.Load(lookup(env)); err != nil {
 		t.Errorf("the example does not start: %v", err)
 	}

@@ -91,6 +91,19 @@ func httpURL(name, def, help string, field func(*Config) *string) Variable {
 	return v
 }
 
+func socketURL(name, help string, field func(*Config) *string) Variable {
+	v := text(name, "", help, field)
+	v.set = func(c *Config, r *reader, name, value string) {
+		u, err := url.Parse(value)
+		if value != "" && (err != nil || (u.Scheme != "wss" && u.Scheme != "ws") || u.Host == "") {
+			r.fault(name, "must be a wss:// URL")
+			return
+		}
+		*field(c) = value
+	}
+	return v
+}
+
 func boolean(name string, def bool, help string, field func(*Config) *bool) Variable {
 	return Variable{
 		Name: name, Default: strconv.FormatBool(def), Help: help,

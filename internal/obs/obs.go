@@ -43,6 +43,8 @@ type Metrics struct {
 	limitFalls   prometheus.Counter
 	conversation prometheus.Gauge
 	egress       *prometheus.HistogramVec
+	blocks       *prometheus.CounterVec
+	feed         *prometheus.CounterVec
 }
 
 // New returns metrics on a registry of their own.
@@ -98,10 +100,16 @@ func New() *Metrics {
 			Name: "mls_egress_duration_seconds", Help: "Outbound requests by purpose and outcome.",
 			Buckets: []float64{.01, .05, .1, .5, 1, 5, 10},
 		}, []string{"purpose", "outcome"}),
+		blocks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mls_block_lookups_total", Help: "Questions about blocks by how they were answered.",
+		}, []string{"outcome"}),
+		feed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mls_jetstream_events_total", Help: "What the Jetstream subscription met.",
+		}, []string{"event"}),
 	}
 	m.registry.MustRegister(
 		m.requests, m.duration, m.undeclared, m.queries, m.queryFails, m.txRetries, m.messages, m.messageBytes,
-		m.jobRuns, m.jobRows, m.streams, m.delivered, m.limitFalls, m.conversation, m.egress,
+		m.jobRuns, m.jobRows, m.streams, m.delivered, m.limitFalls, m.conversation, m.egress, m.blocks, m.feed,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -165,6 +173,12 @@ func (m *Metrics) ObserveEgress(p egress.Purpose, outcome string, elapsed time.D
 	m.egress.WithLabelValues(string(p), outcome).Observe(elapsed.Seconds())
 }
 
+// ObserveBlocks counts one question about blocks; outcome is one of blocks.Outcomes.
+func (m *Metrics) ObserveBlocks(outcome string) { m.blocks.WithLabelValues(outcome).Inc() }
+
+// ObserveFeed counts what the Jetstream subscription met; event is one of blocks.FeedEvents.
+func (m *Metrics) ObserveFeed(event string) { m.feed.WithLabelValues(event).Inc() }
+
 // StreamOpened and StreamClosed keep the number of open streams.
 func (m *Metrics) StreamOpened() { m.streams.Inc() }
 
@@ -190,7 +204,7 @@ func (m *Metrics) AdminHandler() http.Handler {
 // the process. OPERATIONS.md is tested against it.
 func Names() []string {
 	return []string{
-		"mls_active_conversations", "mls_egress_duration_seconds", "mls_events_delivered_total", "mls_job_rows_total", "mls_job_runs_total",
+		"mls_active_conversations", "mls_block_lookups_total", "mls_egress_duration_seconds", "mls_events_delivered_total", "mls_jetstream_events_total", "mls_job_rows_total", "mls_job_runs_total",
 		"mls_message_size_bytes", "mls_messages_total", "mls_query_duration_seconds", "mls_query_errors_total",
 		"mls_redis_fallbacks_total", "mls_request_duration_seconds", "mls_requests_total", "mls_streams",
 		"mls_transaction_retries_total", "mls_undeclared_errors_total",

@@ -81,6 +81,7 @@ func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, erro
 			return SendResult{}, fail("send message", err)
 		case row.Sent > 0:
 			s.committed()
+			s.stored(KindApplication, len(p.Ciphertext))
 			return SendResult{ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.Sent), Epoch: p.Epoch, ReceivedAt: arg.ReceivedAt}, nil
 		}
 		result, err := unsent(row, hash[:], p)
@@ -145,7 +146,11 @@ func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 	if isNotFound(err) {
 		return 0, tx.epochMismatch(ctx, h)
 	}
-	return mls.Seq(seq), fail("accept commit", err)
+	if err != nil {
+		return 0, fail("accept commit", err)
+	}
+	tx.AfterCommit(func() { tx.stored(KindCommit, len(h.Bytes)) })
+	return mls.Seq(seq), nil
 }
 
 // AcceptProposal stores a proposal of the conversation's epoch and its event.
@@ -159,7 +164,11 @@ func (tx *Tx) AcceptProposal(ctx context.Context, h Handshake) (mls.Seq, error) 
 	if isNotFound(err) {
 		return 0, tx.epochMismatch(ctx, h)
 	}
-	return mls.Seq(seq), fail("accept proposal", err)
+	if err != nil {
+		return 0, fail("accept proposal", err)
+	}
+	tx.AfterCommit(func() { tx.stored(KindProposal, len(h.Bytes)) })
+	return mls.Seq(seq), nil
 }
 
 func (tx *Tx) epochMismatch(ctx context.Context, h Handshake) error {

@@ -39,6 +39,9 @@ type Config struct {
 	// Committed, when not nil, is called after each commit that may have written
 	// events: the hint for those who read the log. It must not block.
 	Committed func()
+	// Stored, when not nil, is called for each message that was stored, after its
+	// commit, with the size of its bytes: for counters. It must not block.
+	Stored func(kind MessageKind, size int)
 }
 
 const (
@@ -55,6 +58,7 @@ type Store struct {
 	observer  QueryObserver
 	clock     clock.Clock
 	committed func()
+	stored    func(MessageKind, int)
 }
 
 // reader is the reads that both a Store and a Tx have.
@@ -69,7 +73,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errBadURL // pgx's own error repeats parts of the URL, which holds a password
 	}
-	s := &Store{observer: cfg.Observer, clock: cfg.Clock, committed: cfg.Committed}
+	s := &Store{observer: cfg.Observer, clock: cfg.Clock, committed: cfg.Committed, stored: cfg.Stored}
 	if s.observer == nil {
 		s.observer = noObserver{}
 	}
@@ -78,6 +82,9 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if s.committed == nil {
 		s.committed = func() {}
+	}
+	if s.stored == nil {
+		s.stored = func(MessageKind, int) {}
 	}
 	config.MaxConns = orDefault(cfg.MaxConns, defaultMaxConns)
 	config.MinConns = cfg.MinConns

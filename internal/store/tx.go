@@ -18,6 +18,7 @@ import (
 type Tx struct {
 	reader
 	tx          pgx.Tx
+	stored      func(MessageKind, int)
 	afterCommit []func()
 }
 
@@ -54,7 +55,7 @@ func (s *Store) inTxOnce(ctx context.Context, fn func(tx *Tx) error) error {
 		return fail("begin", err)
 	}
 	defer rollback(ctx, begun)
-	tx := &Tx{reader: reader{q: db.New(begun)}, tx: begun}
+	tx := &Tx{reader: reader{q: db.New(begun)}, tx: begun, stored: s.stored}
 	if err := fn(tx); err != nil {
 		return err
 	}

@@ -4,14 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -246,7 +244,7 @@ func (x *exchange) finish(ctx context.Context) {
 			x.report(ctx)
 			panic(p)
 		}
-		x.fault = fmt.Errorf("panic: %T", p)
+		x.fault = panicError{p}
 		if !x.began {
 			pub := x.internal()
 			x.writeBody(pub.Status, appendError(nil, pub))
@@ -254,6 +252,17 @@ func (x *exchange) finish(ctx context.Context) {
 		x.event.Status, x.event.Error = http.StatusInternalServerError, "InternalServerError"
 	}
 	x.report(ctx)
+}
+
+// panicError is a panic of a handler. Its value is no part of its text, since
+// it may quote anything; where the value is an error, that is its cause.
+type panicError struct{ value any }
+
+func (e panicError) Error() string { return fmt.Sprintf("panic: %T", e.value) }
+
+func (e panicError) Unwrap() error {
+	err, _ := e.value.(error)
+	return err
 }
 
 func (x *exchange) report(ctx context.Context) {
@@ -271,26 +280,10 @@ func (x *exchange) report(ctx context.Context) {
 	}
 	if x.fault != nil {
 		level = slog.LevelError
-		attrs = append(attrs, slog.String("fault", describeFault(x.fault)))
+		// The text of a foreign error may quote values: the logger's handler decides what of it is written.
+		attrs = append(attrs, slog.Any("fault", x.fault))
 	}
 	x.s.opt.Logger.LogAttrs(context.WithoutCancel(ctx), level, "request", attrs...)
-}
-
-// describeFault names an error by the types in its chain and its SQLSTATE. The
-// text of a foreign error may quote values, so it is never logged.
-func describeFault(err error) string {
-	var b strings.Builder
-	for depth := 0; err != nil && depth < 8; depth++ {
-		if depth > 0 {
-			b.WriteString(" < ")
-		}
-		fmt.Fprintf(&b, "%T", err)
-		if state, ok := err.(interface{ SQLState() string }); ok {
-			b.WriteString("(" + state.SQLState() + ")")
-		}
-		err = errors.Unwrap(err)
-	}
-	return b.String()
 }
 
 func newRequestID() string {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mls-server/internal/clock"
+	"mls-server/internal/redact"
 	"mls-server/internal/xrpc"
 	"mls-server/lexrt"
 )
@@ -91,7 +92,7 @@ func newFixture(t *testing.T) *fixture {
 			}
 			return nil
 		},
-		Logger:   slog.New(slog.NewJSONHandler(&f.logs, nil)),
+		Logger:   slog.New(redact.NewHandler(slog.NewJSONHandler(&f.logs, nil), redact.BaseSchema(), nil)),
 		ClientIP: func(*http.Request) string { return "192.0.2.1" },
 	})
 	e := func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) { return f.endpoint(ctx, req) }
