@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"mls-server/internal/mls"
@@ -81,9 +82,6 @@ func (h *Hub) awaitReady(ctx context.Context) error {
 	select {
 	case <-h.draining:
 		return errNotReady
-	default:
-	}
-	select {
 	case <-h.ready:
 		return nil
 	case <-timer.C:
@@ -176,7 +174,7 @@ func (h *Hub) resume(ctx context.Context, cursor string) (from store.LogCursor, 
 var errNoCursor = invalid("/cursor must be one that this service gave out")
 
 // attach makes the stream live and returns after which event, and whether the
-// user was then a member of the conversation that the stream is restricted to.
+// user was then or is now a member of the conversation that the stream is restricted to.
 func (h *Hub) attach(ctx context.Context, s *stream) (live store.LogCursor, member bool, err error) {
 	at := h.watch(s)
 	convos, err := h.opt.Log.StreamConvos(ctx, s.user, at)
@@ -184,6 +182,8 @@ func (h *Hub) attach(ctx context.Context, s *stream) (live store.LogCursor, memb
 		return live, false, err
 	}
 	live, member = h.golive(s, convos)
+	// Who has just joined is a member before the log's reader has come to the event.
+	member = member || slices.ContainsFunc(convos, func(c store.StreamConvo) bool { return c.Now && c.ConvoID == s.filter })
 	return live, member, nil
 }
 
