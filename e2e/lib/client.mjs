@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Api, isError } from './api.mjs';
 import { Conversation } from './conversation.mjs';
-import { CIPHER_SUITE, Group, Keys, readKeyPackage, writeKeyPackage, writeWelcome } from './mls.mjs';
+import { Group, Keys, writeKeyPackage, writeWelcome } from './mls.mjs';
 import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
 
 /** Key packages that a new device brings along, and stocks up with once it has an identity of its own. */
@@ -21,9 +21,10 @@ const POLL_EVERY = 250;
  */
 
 /**
- * How a device writes what the service takes in several forms.
+ * What a device does its own way: its cipher suite, and how it writes what the service takes in several forms.
  *
  * @typedef {object} Style
+ * @property {import('./mls.mjs').Suite} [suite]
  * @property {import('./text.mjs').Base64Form} [base64]
  * @property {import('./mls.mjs').ObjectForm} [form]
  * @property {import('./padding.mjs').PaddingForm} [padding]
@@ -52,7 +53,7 @@ export class User {
    * @returns {Promise<Device>}
    */
   async device(name, style) {
-    const device = new Device(this, await Keys.create(), name, style);
+    const device = new Device(this, await Keys.create(style?.suite), name, style);
     await device.register();
     await device.stockUp();
     await device.publish({ lastResort: true });
@@ -118,7 +119,7 @@ export class Device {
     const { publicPackage } = await this.keys.keyPackage(this.mlsDid, options);
     await this.api.procedure('publishKeyPackage', {
       keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)),
-      cipherSuite: CIPHER_SUITE,
+      cipherSuite: this.keys.suite.name,
       idempotencyKey: ulid(),
     });
   }
@@ -130,7 +131,7 @@ export class Device {
    * @returns {Promise<Claimed[]>}
    */
   async claim(wanted) {
-    const { keyPackages, missing } = await this.api.query('getKeyPackages', { cipherSuite: CIPHER_SUITE, ...wanted });
+    const { keyPackages, missing } = await this.api.query('getKeyPackages', { cipherSuite: this.keys.suite.name, ...wanted });
     if (wanted.deviceIds === undefined && wanted.requestId === undefined && missing?.length) {
       throw new Error(`${missing.length} of ${wanted.dids.length} users have no key package`);
     }
@@ -154,14 +155,14 @@ export class Device {
     const packages = members.length === 0 ? [] : await this.claim({ dids: members });
     let welcome;
     if (packages.length > 0) {
-      const staged = await group.stage({ add: packages.map(({ bytes }) => readKeyPackage(bytes)) });
+      const staged = await group.stageAddition(packages.map(({ bytes }) => bytes));
       welcome = staged.welcome;
       staged.adopt();
     }
     const view = await this.api.procedure('createConvo', {
       groupId: toHex(groupId),
       idempotencyKey: ulid(),
-      cipherSuite: CIPHER_SUITE,
+      cipherSuite: this.keys.suite.name,
       currentEpoch: group.epoch,
       initialMembers: members,
       ...(welcome === undefined ? {} : { welcomeMessage: this.#text(writeWelcome(welcome, this.form)) }),
@@ -262,7 +263,7 @@ export class Device {
     const keyPackages = [];
     for (let i = 0; i < count; i++) {
       const { publicPackage } = await this.keys.keyPackage(identity);
-      keyPackages.push({ did: this.did, keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)), cipherSuite: CIPHER_SUITE });
+      keyPackages.push({ did: this.did, keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)), cipherSuite: this.keys.suite.name });
     }
     return this.api.procedure('registerDevice', {
       deviceName: this.name,

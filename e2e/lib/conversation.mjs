@@ -6,9 +6,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isError } from './api.mjs';
-import { contentTypeOf, Group, readKeyPackage, readWelcome, writeKeyPackage, writeWelcome } from './mls.mjs';
+import { contentTypeOf, Group, readWelcome, writeKeyPackage, writeWelcome } from './mls.mjs';
 import { pad } from './padding.mjs';
-import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
+import { fromBase64, toBase64, ulid } from './text.mjs';
 
 /** How often a commit is made anew because others were faster. */
 const COMMIT_ATTEMPTS = 20;
@@ -181,7 +181,7 @@ export class Conversation {
   add(dids) {
     return this.#exclusive(async () => {
       const packages = await this.#device.claim({ dids });
-      return this.#commit((group) => this.#stageAddition(group, packages), this.#byAddition(dids, packages));
+      return this.#commit((group) => group.stageAddition(packages.map(({ bytes }) => bytes)), this.#byAddition(dids, packages));
     });
   }
 
@@ -416,20 +416,6 @@ export class Conversation {
   }
 
   /**
-   * Stages the addition of key packages. Leaves with the same signature key go in the same commit: a group holds a key once
-   * (RFC 9420, section 7.3), and a device that comes again has lost the old leaf.
-   *
-   * @param {Group} group
-   * @param {import('./client.mjs').Claimed[]} packages
-   */
-  #stageAddition(group, packages) {
-    const add = packages.map(({ bytes }) => readKeyPackage(bytes));
-    const keys = new Set(add.map((keyPackage) => toHex(keyPackage.leafNode.signaturePublicKey)));
-    const remove = group.members().filter((member) => keys.has(member.signatureKey));
-    return group.stage({ add, remove: remove.map(({ leaf }) => leaf) });
-  }
-
-  /**
    * @param {Uint8Array} message an encoded MLSMessage
    * @param {number} epoch
    * @param {number} [declaredSize]
@@ -475,7 +461,7 @@ export class Conversation {
         packages = await this.#device.claim({ dids: [userDid], deviceIds: [deviceId] });
       }
       if (packages.length === 0) return; // the device has to publish key packages first
-      await this.#commit((group) => this.#stageAddition(group, packages), this.#byAddition([userDid], packages), 1);
+      await this.#commit((group) => group.stageAddition(packages.map(({ bytes }) => bytes)), this.#byAddition([userDid], packages), 1);
     } catch (error) {
       if (!isError(error, 'EpochMismatch', 'AlreadyMember', 'KeyPackageNotFound')) throw error;
     }

@@ -25,8 +25,11 @@ import { decodeWelcome, encodeWelcome } from 'ts-mls/welcome.js';
 import { unpad } from './padding.mjs';
 import { toHex } from './text.mjs';
 
-/** Cipher suite of all groups. Devices sign with Ed25519. */
-export const CIPHER_SUITE = 'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519';
+/**
+ * Cipher suites whose signatures are Ed25519, as registered devices sign.
+ *
+ * @typedef {'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519' | 'MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519'} Suite
+ */
 
 const DAY = 24n * 60n * 60n;
 /** Key packages live four weeks and are valid an hour before they are made, for clocks that are behind. */
@@ -105,8 +108,9 @@ export class Keys {
     this.#signatureKey = signatureKey;
   }
 
-  static async create() {
-    const suite = await getCiphersuiteImpl(getCiphersuiteFromName(CIPHER_SUITE));
+  /** @param {Suite} [name] */
+  static async create(name = 'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519') {
+    const suite = await getCiphersuiteImpl(getCiphersuiteFromName(name));
     return new Keys(suite, await suite.signature.keygen());
   }
 
@@ -382,6 +386,20 @@ export class Group {
       if (this.#state.groupContext !== state.groupContext) throw new Error('the group has moved on since the commit was made');
       this.#move(result);
     });
+  }
+
+  /**
+   * Makes a commit that adds key packages. Leaves with the same signature key go in the same commit: a group holds a key once
+   * (RFC 9420, section 7.3), and a device that comes again has lost the old leaf.
+   *
+   * @param {Uint8Array[]} packages
+   * @returns {Promise<StagedCommit>}
+   */
+  stageAddition(packages) {
+    const add = packages.map(readKeyPackage);
+    const keys = new Set(add.map((keyPackage) => toHex(keyPackage.leafNode.signaturePublicKey)));
+    const old = this.members().filter((member) => keys.has(member.signatureKey));
+    return this.stage({ add, remove: old.map(({ leaf }) => leaf) });
   }
 
   /**

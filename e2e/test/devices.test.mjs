@@ -109,4 +109,18 @@ describe('three devices of one user', () => {
       assert.deepEqual(device.conversation(other.id).texts, ['three Welcomes in one']);
     }
   });
+
+  it('serves groups of another cipher suite beside these', async () => {
+    const suite = 'MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519';
+    const aliceWatch = await alice.device('watch of alice', { suite });
+    const bobWatch = await bob.device('watch of bob', { suite });
+    const convo = await aliceWatch.createConvo({ members: [bob.did] });
+    assert.equal(convo.view.cipherSuite, suite);
+    await bobWatch.sync();
+    await bobWatch.conversation(convo.id).send('in another suite');
+    await aliceWatch.sync();
+    assert.deepEqual(convo.texts, ['in another suite']);
+    await aliceWatch.sync({ settle: true });
+    assert.equal(convo.group?.members().length, 2, 'devices of the other suite have no key package for this group');
+  });
 });

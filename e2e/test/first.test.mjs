@@ -4,12 +4,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { isError } from '../lib/api.mjs';
-import { toHex } from '../lib/text.mjs';
+import { MAX_SIZE } from '../lib/padding.mjs';
 import { World } from '../lib/world.mjs';
 
 /** @typedef {import('../lib/client.mjs').Device} Device */
 /** @typedef {import('../lib/client.mjs').User} User */
-/** @typedef {import('../lib/conversation.mjs').Conversation} Conversation */
 
 describe('three users, four devices', () => {
   /** @type {World} */
@@ -30,8 +29,8 @@ describe('three users, four devices', () => {
   let carolPhone;
   /** @type {string} */
   let id;
-  /** @type {string[]} everything said before Carol came */
-  const before_ = [];
+  /** @type {string[]} what was said before Carol came */
+  const said = [];
 
   const on = (/** @type {Device} */ device) => device.conversation(id);
 
@@ -84,7 +83,7 @@ describe('three users, four devices', () => {
 
   it('carries texts both ways, and the sender comes from MLS', async () => {
     const say = async (/** @type {Device} */ device, /** @type {string} */ text) => {
-      before_.push(text);
+      said.push(text);
       return on(device).send(text);
     };
     const first = await say(alicePhone, 'hello bob');
@@ -96,18 +95,18 @@ describe('three users, four devices', () => {
     await Promise.all([alicePhone.sync(), bobPhone.sync(), bobLaptop.sync()]);
     const heard = (/** @type {Device} */ device) => on(device).received.map((m) => [m.sender.did, m.text]);
     assert.deepEqual(heard(alicePhone), [
-      [bob.did, before_[1]],
-      [bob.did, before_[2]],
+      [bob.did, said[1]],
+      [bob.did, said[2]],
     ]);
     assert.deepEqual(heard(bobPhone), [
-      [alice.did, before_[0]],
-      [bob.did, before_[2]],
-      [alice.did, before_[3]],
+      [alice.did, said[0]],
+      [bob.did, said[2]],
+      [alice.did, said[3]],
     ]);
     assert.deepEqual(heard(bobLaptop), [
-      [alice.did, before_[0]],
-      [bob.did, before_[1]],
-      [alice.did, before_[3]],
+      [alice.did, said[0]],
+      [bob.did, said[1]],
+      [alice.did, said[3]],
     ]);
   });
 
@@ -167,6 +166,15 @@ describe('three users, four devices', () => {
     assert.deepEqual(on(bobPhone).texts.slice(-2), ['welcome carol', 'thank you']);
   });
 
+  it('carries ten mebibytes, and no more', async () => {
+    const overhead = 512;
+    const text = 'x'.repeat(MAX_SIZE - overhead);
+    await on(bobPhone).send(text);
+    await alicePhone.sync();
+    assert.ok(on(alicePhone).texts.at(-1) === text);
+    await assert.rejects(on(bobPhone).send('x'.repeat(MAX_SIZE)), RangeError);
+  });
+
   it('keeps the read position', async () => {
     assert.deepEqual(await on(carolPhone).markRead(), { success: true });
   });
@@ -191,7 +199,7 @@ describe('three users, four devices', () => {
   it('takes the group id for the conversation id', async () => {
     const groupId = on(alicePhone).group?.id ?? '';
     assert.equal((await alice.api.query('getEpoch', { convoId: groupId })).convoId, id);
-    assert.equal(toHex(Buffer.from(groupId, 'hex')), groupId);
+    assert.match(groupId, /^[0-9a-f]{32}$/);
   });
 
   it('creates a group with members in it from the beginning', async () => {

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { encodeMlsMessage } from 'ts-mls';
-import { Group, Keys, readKeyPackage, readWelcome, writeKeyPackage, writeWelcome } from '../lib/mls.mjs';
+import { Group, Keys, readWelcome, writeKeyPackage, writeWelcome } from '../lib/mls.mjs';
 import { bucket, MAX_SIZE, pad, unpad } from '../lib/padding.mjs';
 import { fromBase64, toBase64, ulid } from '../lib/text.mjs';
 
@@ -28,7 +28,7 @@ async function device(did) {
  */
 async function add(group, ...joiners) {
   const packages = await Promise.all(joiners.map((joiner) => joiner.keyPackage()));
-  const staged = await group.stage({ add: packages.map((own) => readKeyPackage(writeKeyPackage(own.publicPackage, 'wrapped'))) });
+  const staged = await group.stageAddition(packages.map((own) => writeKeyPackage(own.publicPackage, 'wrapped')));
   assert.ok(staged.welcome);
   const welcome = readWelcome(writeWelcome(staged.welcome, 'bare'));
   staged.adopt();
@@ -126,7 +126,7 @@ describe('group', () => {
     const { bob, ours, theirs } = await pair();
     const own = await bob.keyPackage();
     await assert.rejects(ours.stage({ add: [own.publicPackage] }), /already in the group/);
-    const staged = await ours.stage({ add: [own.publicPackage], remove: [theirs.ownLeaf] });
+    const staged = await ours.stageAddition([writeKeyPackage(own.publicPackage, 'bare')]);
     staged.adopt();
     assert.ok(staged.welcome);
     const again = await Group.join(bob.keys, own, staged.welcome);

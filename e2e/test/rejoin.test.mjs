@@ -105,7 +105,7 @@ describe('rejoin', () => {
     await back(carolPhone);
 
     await bobPhone.loseState();
-    const before_ = on(carolPhone).group?.epoch ?? 0;
+    const epoch = on(carolPhone).group?.epoch ?? 0;
     const start = performance.now();
     await on(bobPhone).requestRejoin('state_loss');
     await back(bobPhone);
@@ -113,7 +113,7 @@ describe('rejoin', () => {
     assert.ok(took < WITHIN);
     t.diagnostic(`reading again after ${Math.round(took)} ms`);
     const { group } = on(bobPhone);
-    assert.equal(group?.epoch, before_ + 1);
+    assert.equal(group?.epoch, epoch + 1);
     assert.equal(group?.members().length, 3, 'the old leaf went with the commit that brought the new one');
 
     await on(alicePhone).send('you are back');

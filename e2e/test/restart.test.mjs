@@ -9,8 +9,8 @@ import { World } from '../lib/world.mjs';
 
 /** @typedef {import('../lib/client.mjs').Device} Device */
 
-/** Every client writes this many texts while the server is restarted. */
-const TEXTS = 40;
+/** How long a writer thinks about its next text, in milliseconds. */
+const THINKING = 100;
 const RESTARTS = /** @type {const} */ (['orderly', 'crash', 'crash']);
 
 describe('restarts of the server', () => {
@@ -38,34 +38,44 @@ describe('restarts of the server', () => {
   after(() => world?.stop());
 
   it('cost clients nothing but time', async () => {
-    let working = true;
-    const write = async (/** @type {Device} */ device, /** @type {number} */ who) => {
-      for (let i = 0; i < TEXTS; i++) await on(device).send(`${who}: ${i}`);
-    };
-    const restart = async () => {
-      for (const how of RESTARTS) {
-        await sleep(300);
-        assert.ok(working, 'the texts were too few to meet a restart');
-        await world.server.restart(how);
-      }
-    };
-    const change = async () => {
+    let restarting = true;
+    const written = await Promise.all([
+      ...devices.map(async (device, who) => {
+        let count = 0;
+        for (; restarting; count++) {
+          await on(device).send(`${who}: ${count}`);
+          await sleep(THINKING);
+        }
+        return count;
+      }),
+      changes(),
+      restarts().finally(() => (restarting = false)),
+    ]);
+
+    async function changes() {
       await on(devices[0]).update();
       await on(devices[1]).add([newcomer.did]);
       await on(devices[2]).update();
-    };
-    const writing = Promise.all([...devices.map(write), change()]).finally(() => (working = false));
-    await Promise.all([writing, restart()]);
+    }
+
+    async function restarts() {
+      for (const how of RESTARTS) {
+        await sleep(5 * THINKING);
+        await world.server.restart(how);
+      }
+      await sleep(5 * THINKING);
+    }
 
     await Promise.all(devices.map((device) => device.sync()));
     const { currentEpoch } = await devices[0].api.query('getEpoch', { convoId: id });
     for (const [reader, device] of devices.entries()) {
       assert.equal(on(device).group?.epoch, currentEpoch);
+      assert.ok(Number(written[reader]) > 0);
       for (const writer of devices.keys()) {
         if (writer === reader) continue;
         assert.deepEqual(
           on(device).texts.filter((text) => text.startsWith(`${writer}: `)),
-          Array.from({ length: TEXTS }, (_, i) => `${writer}: ${i}`),
+          Array.from({ length: Number(written[writer]) }, (_, i) => `${writer}: ${i}`),
         );
       }
     }
