@@ -82,6 +82,9 @@ func (h *Hub) awaitReady(ctx context.Context) error {
 	select {
 	case <-h.draining:
 		return errNotReady
+	default:
+	}
+	select {
 	case <-h.ready:
 		return nil
 	case <-timer.C:
