@@ -302,7 +302,7 @@ func TestExamples(t *testing.T) {
 			}
 		}
 		results := v.Method(i).Call([]reflect.Value{reflect.ValueOf(t.Context()), in})
-		if err, ok := results[len(results)-1].Interface().(error); ok && err != nil {
+		if err, ok := reflect.TypeAssert[error](results[len(results)-1]); ok && err != nil {
 			t.Errorf("%s: the example of the answer: %v", name, err)
 		}
 	}

@@ -215,9 +215,8 @@ func (s *Stream[T]) retry(ctx context.Context, err error) error {
 		return err
 	}
 	wait := min(firstWait<<min(s.tries, 10), longestWait)
-	wait = wait/2 + rand.N(wait/2+1)
-	var named *lexrt.Error
-	if errors.As(err, &named) {
+	wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // spreads attempts in time, guards nothing
+	if named, ok := errors.AsType[*lexrt.Error](err); ok {
 		switch {
 		case named.Status == http.StatusUnauthorized && !s.renewed && s.c.opt.Token != nil:
 			s.renewed = true // the next attempt asks for a new token

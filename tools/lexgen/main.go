@@ -50,7 +50,7 @@ func run(args []string, out, errs io.Writer) int {
 			}
 			err := c.run(args[1:], out, errs)
 			var usage *usageError
-			var code exitCode
+			var code exitError
 			switch {
 			case err == nil, errors.Is(err, flag.ErrHelp):
 				return 0

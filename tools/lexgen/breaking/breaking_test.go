@@ -152,7 +152,7 @@ func TestGit(t *testing.T) {
 	repo := t.TempDir()
 	call := func(args ...string) {
 		t.Helper()
-		cmd := exec.Command("git", append([]string{"-C", repo, "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"}, args...)...)
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-C", repo, "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"}, args...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("git %v: %v: %s", args, err, out)
 		}
@@ -174,7 +174,7 @@ func TestGit(t *testing.T) {
 	if code != 1 || !strings.Contains(out, "[error-removed]") {
 		t.Errorf("exit %d: %s%s", code, out, errOut)
 	}
-	if status, err := exec.Command("git", "-C", repo, "stash", "list").Output(); err != nil || len(status) != 0 {
+	if status, err := exec.CommandContext(t.Context(), "git", "-C", repo, "stash", "list").Output(); err != nil || len(status) != 0 {
 		t.Errorf("the repository was changed: %s %v", status, err)
 	}
 	for _, bad := range []string{"git:none", "git:--help", "git:", "git:HEAD:x"} {
@@ -202,9 +202,17 @@ func TestWrongCommandLines(t *testing.T) {
 	}
 	good := "testdata/safe/old"
 	for _, args := range [][]string{
-		{}, {"--in", good}, {"--nope"}, {"x"}, {"--in", good, "--against", broken}, {"--in", broken, "--against", good},
-		{"--in", good, "--against", t.TempDir()}, {"--in", "testdata/none", "--against", good}, {"--in", good, "--against", good, "--today", "now"},
-		{"--in", good, "--against", good, "--compat", "x"}, {"--in", good, "--against", good, "--waivers", "testdata/none"},
+		{},
+		{"--in", good},
+		{"--nope"},
+		{"x"},
+		{"--in", good, "--against", broken},
+		{"--in", broken, "--against", good},
+		{"--in", good, "--against", t.TempDir()},
+		{"--in", "testdata/none", "--against", good},
+		{"--in", good, "--against", good, "--today", "now"},
+		{"--in", good, "--against", good, "--compat", "x"},
+		{"--in", good, "--against", good, "--waivers", "testdata/none"},
 	} {
 		if code, out, errOut := run(t, args...); code != 2 || errOut == "" {
 			t.Errorf("%q: exit %d: %s", args, code, out)

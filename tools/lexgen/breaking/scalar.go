@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/lexicon"
 )
 

@@ -27,7 +27,7 @@ func (r *reference) html() ([]byte, error) {
 		Title  string
 		Groups []groupPages
 		Defs   []section
-	}{Header, prose.Clean(r.opt.Title), r.Groups, r.Defs}) //nolint:gosec // the header is a constant of ours
+	}{Header, prose.Clean(r.opt.Title), r.Groups, r.Defs})
 	if err != nil {
 		return nil, fmt.Errorf("the HTML page: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/lexicon"
 )
 

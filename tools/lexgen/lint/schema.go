@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/lexicon"
 	"mls-server/tools/lexgen/reach"
 )
@@ -105,20 +106,19 @@ func (l *linter) string(s *lexicon.String) {
 	if len(s.Enum) > 0 || s.Const != nil {
 		return
 	}
-	max := s.MaxLength
-	if max == nil && s.MaxGraphemes != nil {
+	if s.MaxLength == nil && s.MaxGraphemes != nil {
 		return // reported above
 	}
-	l.size(n, "string", "maxLength", max)
+	l.size(n, "string", "maxLength", s.MaxLength)
 }
 
 // size checks that data has a limit, and a sensible one in records.
-func (l *linter) size(n *lexicon.Node, what, key string, max *int64) {
+func (l *linter) size(n *lexicon.Node, what, key string, most *int64) {
 	switch {
-	case max == nil && l.sentByOthers():
+	case most == nil && l.sentByOthers():
 		l.report(n, what+"-unbounded", map[string]string{"string": "the string has", "bytes": "the bytes have"}[what]+" no maximal length", `add "`+key+`" in bytes`+map[string]string{"string": ` or "format"`}[what])
-	case max != nil && *max > largest && l.use&reach.Record != 0:
-		l.report(n.Get(key), what+"-large", "a record can hold up to "+strconv.FormatInt(*max, 10)+" bytes here", "use a blob, or a limit of at most 20480")
+	case most != nil && *most > largest && l.use&reach.Record != 0:
+		l.report(n.Get(key), what+"-large", "a record can hold up to "+strconv.FormatInt(*most, 10)+" bytes here", "use a blob, or a limit of at most 20480")
 	}
 }
 
@@ -149,7 +149,7 @@ func (l *linter) formatOf(name string, s *lexicon.String) {
 	if s.Format != lexrt.FormatNone || s.Enum != nil || s.KnownValues != nil || s.Const != nil {
 		return
 	}
-	format := ""
+	var format string
 	switch {
 	case name == "did" || strings.HasSuffix(name, "Did") || strings.HasSuffix(name, "DID"):
 		format = "did"

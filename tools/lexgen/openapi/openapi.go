@@ -23,7 +23,7 @@ import (
 // Options are what a model cannot know.
 type Options struct {
 	// Title names the service.
-	Title string
+	Title  string
 	Policy *ir.Policy
 }
 
@@ -46,7 +46,8 @@ func Document(m *ir.Model, opt Options) ([]byte, error) {
 	doc := object{
 		{"openapi", "3.1.0"},
 		{"info", object{
-			{"title", opt.Title}, {"version", "1"},
+			{"title", opt.Title},
+			{"version", "1"},
 			{"description", "Generated from lexicons; the lexicons are what counts. Errors are JSON objects with the members `error`, a name to match on, and `message`, a text for people."},
 		}},
 		{"servers", []any{object{{"url", "/"}}}},
@@ -55,7 +56,9 @@ func Document(m *ir.Model, opt Options) ([]byte, error) {
 		{"paths", paths},
 		{"components", object{
 			{"securitySchemes", object{{"serviceAuth", object{
-				{"type", "http"}, {"scheme", "bearer"}, {"bearerFormat", "JWT"},
+				{"type", "http"},
+				{"scheme", "bearer"},
+				{"bearerFormat", "JWT"},
 				{"description", "An atproto service token (com.atproto.server.getServiceAuth), signed by the account's key, whose lxm is the method and whose aud is this service."},
 			}}}},
 			{"schemas", d.schemas()},

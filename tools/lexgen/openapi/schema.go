@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"
 	"mls-server/tools/lexgen/prose"
@@ -248,7 +249,9 @@ func (d *document) union(u *ir.Union) object {
 		}
 		alternatives = append(alternatives, object{
 			{"title", "A type that is not known yet"},
-			{"type", "object"}, {"required", []string{"$type"}}, {"properties", object{{"$type", typ}}},
+			{"type", "object"},
+			{"required", []string{"$type"}},
+			{"properties", object{{"$type", typ}}},
 		})
 	}
 	o.set("oneOf", alternatives)

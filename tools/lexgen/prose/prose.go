@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/lexicon"
 )
 
@@ -125,14 +126,16 @@ func between(low, high *int64, one, many string) []string {
 		}
 		return num(n) + many
 	}
+	// A length is never less than 0, so that limit says nothing.
+	free := low != nil && *low == 0 && many != ""
 	switch {
 	case low != nil && high != nil && *low == *high:
 		return []string{"exactly " + unit(*low)}
-	case low != nil && high != nil && !(*low == 0 && many != ""):
+	case low != nil && high != nil && !free:
 		return []string{num(*low) + " to " + unit(*high)}
 	case high != nil:
 		return []string{"at most " + unit(*high)}
-	case low != nil && !(*low == 0 && many != ""):
+	case low != nil && !free:
 		return []string{"at least " + unit(*low)}
 	}
 	return nil

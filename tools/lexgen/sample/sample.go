@@ -10,8 +10,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/rivo/uniseg"
-
 	"mls-server/lexrt"
+
 	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"
 )
@@ -190,7 +190,7 @@ func (m *maker) bytes(s lexicon.Schema) []byte {
 	}
 	data := make([]byte, n)
 	for i := range data {
-		data[i] = byte(i*37 + 11)
+		data[i] = byte(i * 37 % 256)
 	}
 	return []byte(`{"$bytes":"` + base64.RawStdEncoding.EncodeToString(data) + `"}`)
 }
