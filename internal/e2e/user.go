@@ -81,6 +81,11 @@ func (u *User) Try(ctx context.Context, m *lexrt.Method, r Request) (Answer, err
 		return Answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	return read(m, resp)
+}
+
+// read reads a whole answer and records its error.
+func read(m *lexrt.Method, resp *http.Response) (Answer, error) {
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return Answer{}, err
@@ -94,6 +99,26 @@ func (u *User) Try(ctx context.Context, m *lexrt.Method, r Request) (Answer, err
 		record(m.NSID, a.Error)
 	}
 	return a, nil
+}
+
+// Peek is Call for streams: of one that begins only the headers are read.
+func (u *User) Peek(tb testing.TB, m *lexrt.Method, r Request) Answer {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
+	defer cancel()
+	resp, err := u.Open(ctx, m, r)
+	if err != nil {
+		tb.Fatalf("%s: %v", m.NSID, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusOK {
+		return Answer{Status: resp.StatusCode, Header: resp.Header}
+	}
+	a, err := read(m, resp)
+	if err != nil {
+		tb.Fatalf("%s: %v", m.NSID, err)
+	}
+	return a
 }
 
 // Open sends one request and leaves the answer's body to be read and closed, for streams.
