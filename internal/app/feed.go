@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"log/slog"
+	"net/http"
 	"time"
 
 	"mls-server/internal/blocks"
@@ -67,6 +69,7 @@ func (a *App) conflict(ctx context.Context, b blocks.Block) error {
 				continue
 			}
 			if err != nil && !errors.Is(err, mls.ErrConvoNotFound) {
+				a.log.LogAttrs(ctx, slog.LevelError, "block conflict not told yet", slog.String("component", "jetstream"), slog.Any("err", err))
 				return err
 			}
 			break
@@ -93,6 +96,6 @@ func (a *App) announce(ctx context.Context, convo mls.ConvoID, b blocks.Block) e
 		if err := tx.AppendEvents(ctx, convo, clock.Bucket(now), event); err != nil {
 			return err
 		}
-		return tx.FinishRequest(ctx, claim, store.Answer{Status: 200})
+		return tx.FinishRequest(ctx, claim, store.Answer{Status: http.StatusOK, Body: []byte{}})
 	})
 }
