@@ -322,7 +322,12 @@ func (c *client) parse(text string) {
 // connect opens a stream; opt may change the request and the client before it begins.
 func connect(t *testing.T, h *stream.Hub, name string, opt ...func(*stream.Request, *client)) *client {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	return connectWith(t.Context(), t, h, name, opt...)
+}
+
+func connectWith(ctx context.Context, t *testing.T, h *stream.Hub, name string, opt ...func(*stream.Request, *client)) *client {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &client{t: t, direct: true, more: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{})}
 	req := stream.Request{User: did(name)}
 	for _, o := range opt {
