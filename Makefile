@@ -87,3 +87,8 @@ $(LEXGEN): $(shell find tools/lexgen lexrt \( -name '*.go' -o -name page.html \)
 	@cd tools/lexgen && $(GO) build -o ../../$@ .
 $(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) tools/devdb/go.mod
 	@cd tools/devdb && $(GO) build -o ../../$@ .
+
+.PHONY: bench-stream
+bench-stream: deps ## Streams: each event exactly once at full size, then latency, throughput, memory, database work
+	@$(GO) test -race -count=1 -timeout 30m -v -run '^TestEachEventOnce$$' ./bench/stream -full
+	@$(GO) test -count=1 -timeout 15m -v -run '^TestFigures$$' ./bench/stream -figures

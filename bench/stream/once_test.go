@@ -50,7 +50,7 @@ type seen struct {
 // that goes away, transactions that finish out of order.
 func TestEachEventOnce(t *testing.T) {
 	t.Parallel()
-	messages := 1500
+	messages := 500
 	if *full {
 		messages = 20_000
 	}
