@@ -208,8 +208,9 @@ func (w *writer) clientFile(b *bytes.Buffer) {
 func (w *writer) method(b *bytes.Buffer, m *ir.Method) {
 	doc := m.GoName + " calls " + m.NSID + "." + strings.TrimPrefix(sentence(m.Schema.Description), ":")
 	if m.Schema.Kind() == lexicon.KindSubscription {
-		comment(b, m.GoName+"NSID is the name of a subscription over a WebSocket, which this client does not follow."+strings.TrimPrefix(sentence(m.Schema.Description), ":"))
-		fmt.Fprintf(b, "const %sNSID = %q\n\n", m.GoName, m.NSID)
+		name := w.free(m.GoName + "NSID")
+		comment(b, name+" is the name of a subscription over a WebSocket, which this client does not follow."+strings.TrimPrefix(sentence(m.Schema.Description), ":"))
+		fmt.Fprintf(b, "const %s = %q\n\n", name, m.NSID)
 		return
 	}
 	comment(b, doc)

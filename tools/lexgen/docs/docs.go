@@ -123,6 +123,16 @@ func (r *reference) short(nsid string) string {
 	return nsid
 }
 
+// file is the name of a method's Markdown page.
+func (r *reference) file(nsid string) string {
+	name := r.short(nsid)
+	switch strings.ToLower(name) {
+	case "readme", "definitions":
+		name = nsid // the short name is that of a page of ours
+	}
+	return name + ".md"
+}
+
 const definitionsFile = "definitions.md"
 
 // place decides on which page each struct is described.
@@ -130,7 +140,7 @@ func (r *reference) place(m *ir.Model) {
 	for _, l := range m.Lexicons {
 		file := definitionsFile
 		if l.Method != nil {
-			file = r.short(l.Method.NSID) + ".md"
+			file = r.file(l.Method.NSID)
 		}
 		for _, d := range l.Decls {
 			if s, ok := d.(*ir.Struct); ok {
@@ -142,7 +152,7 @@ func (r *reference) place(m *ir.Model) {
 
 func (r *reference) page(m *ir.Method) *page {
 	name := r.short(m.NSID)
-	p := &page{Name: name, File: name + ".md", NSID: m.NSID, Verb: "POST", Doc: m.Schema.Description}
+	p := &page{Name: name, File: r.file(m.NSID), NSID: m.NSID, Verb: "POST", Doc: m.Schema.Description}
 	if m.Schema.Kind() != lexicon.KindProcedure {
 		p.Verb = "GET"
 	}
