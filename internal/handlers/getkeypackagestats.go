@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"mls-server/internal/gen/mlsapi"
@@ -12,15 +11,11 @@ import (
 	"mls-server/lexrt"
 )
 
-// GetKeyPackageStats counts the caller's own packages, or those of one of its devices.
+// GetKeyPackageStats counts the caller's own packages.
 func (h *Handlers) GetKeyPackageStats(ctx context.Context, caller lexrt.Caller, params *mlsapi.GetKeyPackageStatsParams) (*mlsapi.GetKeyPackageStatsOutput, error) {
-	owner := store.Device{User: caller.DID}
-	if params.DID != nil {
-		did, device, _ := strings.Cut(params.DID.String(), "#")
-		if did != caller.DID.String() {
-			return nil, mls.ErrInvalidDID
-		}
-		owner.ID = mls.DeviceID(device)
+	// The did format has no fragment, so there is no way to name one device here.
+	if params.DID != nil && *params.DID != caller.DID {
+		return nil, mls.ErrInvalidDID
 	}
 	var suite mls.CipherSuite
 	if params.CipherSuite != nil {
@@ -30,7 +25,7 @@ func (h *Handlers) GetKeyPackageStats(ctx context.Context, caller lexrt.Caller, 
 		}
 	}
 	now := h.Clock.Now()
-	stats, err := h.Store.CountKeyPackages(ctx, owner, suite, now)
+	stats, err := h.Store.CountKeyPackages(ctx, store.Device{User: caller.DID}, suite, now)
 	if err != nil {
 		return nil, err
 	}
