@@ -280,7 +280,7 @@ func runCheck(args []string, out, errs io.Writer) error {
 		}
 		problems = append(problems, more...)
 	}
-	more, err := c.checkReference(model)
+	beside, more, err := c.checkReference(model)
 	if err != nil {
 		return err
 	}
@@ -305,7 +305,7 @@ func runCheck(args []string, out, errs io.Writer) error {
 		return errReported
 	}
 	if !c.quiet {
-		fmt.Fprintf(out, "lexgen: %d files are up to date\n", len(files))
+		fmt.Fprintf(out, "lexgen: %d files are up to date\n", len(files)+beside)
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ func commands() []command {
 		{"lint", "check lexicons against the rules of style", coded(lint.Run)},
 		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", coded(breaking.Run)},
 		{"new", "write a starting lexicon", coded(scaffold.Run)},
+		{"explain", "say what a rule of lint or breaking asks for, and why", coded(explain)},
 	}
 }
 

@@ -194,18 +194,17 @@ func (c *genConfig) writeReference(m *ir.Model) (files, changed int, err error) 
 	return files, changed, nil
 }
 
-func (c *genConfig) checkReference(m *ir.Model) ([]string, error) {
+func (c *genConfig) checkReference(m *ir.Model) (files int, all []string, err error) {
 	outputs, err := c.outputs(m)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	var all []string
 	for i := range outputs {
 		problems, err := outputs[i].problems()
 		if err != nil {
-			return nil, err
+			return 0, nil, err
 		}
-		all = append(all, problems...)
+		files, all = files+len(outputs[i].files), append(all, problems...)
 	}
-	return all, nil
+	return files, all, nil
 }
