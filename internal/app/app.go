@@ -47,6 +47,7 @@ type App struct {
 	hub     *stream.Hub
 	jobs    *jobs.Runner
 	api     *xrpc.Server
+	methods http.Handler // api, behind what development adds
 	health  *health
 	feed    *blocks.Feed // nil without JETSTREAM_URL
 }
@@ -121,10 +122,11 @@ func (a *App) assemble(secret []byte) error {
 		},
 	}
 	a.api = xrpc.New(xrpc.Options{
-		Authenticator: authenticator, Limiter: requestLimits{limiter}, MapError: handlers.PublicError, Observer: a.metrics,
+		Authenticator: a.devTokens(authenticator), Limiter: requestLimits{limiter}, MapError: handlers.PublicError, Observer: a.metrics,
 		Logger: a.log, Clock: clock.System, ClientIP: ratelimit.RequestSubject(cfg.TrustedProxies), BodyBudget: cfg.BodyBudget,
 	})
 	mlsapi.Mount(a.api, h)
+	a.methods = a.devProxy(a.api, client)
 	keep := store.DefaultRetention()
 	keep.Messages, keep.Events, keep.Commits = cfg.MessageTTL, cfg.EventStreamTTL, max(cfg.MessageTTL, keep.Commits)
 	a.jobs = jobs.New(a.store, keep, a.metrics, a.log, clock.System)

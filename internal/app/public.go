@@ -14,7 +14,7 @@ import (
 // handler serves the public port.
 func (a *App) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", a.api)
+	mux.Handle("/", a.methods)
 	mux.HandleFunc("GET /health", a.health.live)
 	mux.HandleFunc("GET /health/live", a.health.live)
 	mux.HandleFunc("GET /health/ready", a.health.ready)

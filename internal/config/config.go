@@ -98,7 +98,7 @@ func (s Secret) String() string {
 func (s Secret) GoString() string { return s.String() }
 
 // Load reads the configuration through lookup, which is os.LookupEnv outside of
-// tests. The error lists every fault.
+// tests. The error lists every fault, one a line.
 func Load(lookup func(string) (string, bool)) (*Config, error) {
 	r := &reader{lookup: lookup}
 	c := &Config{Rates: map[string]Rate{}}
@@ -106,6 +106,9 @@ func Load(lookup func(string) (string, bool)) (*Config, error) {
 		v.read(r, c)
 	}
 	c.check(r)
+	if len(r.faults) == 1 {
+		return nil, fmt.Errorf("configuration: %w", r.faults[0])
+	}
 	if len(r.faults) > 0 {
 		return nil, fmt.Errorf("configuration:\n%w", errors.Join(r.faults...))
 	}
