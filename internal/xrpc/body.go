@@ -139,6 +139,19 @@ func decompress(r *http.Request) (io.Reader, bool, error) {
 	return nil, false, errContentEncoding
 }
 
+// streamBody is the plain body for a handler that reads it by itself. Past
+// limit bytes its Read fails with *http.MaxBytesError, which publicError knows.
+func streamBody(w http.ResponseWriter, r *http.Request, limit int64) (io.Reader, error) {
+	if r.ContentLength > limit {
+		return nil, errTooLarge
+	}
+	src, _, err := decompress(r)
+	if err != nil {
+		return nil, err
+	}
+	return http.MaxBytesReader(w, io.NopCloser(src), limit), nil
+}
+
 // hasBody reports whether the client announced a request body.
 func hasBody(r *http.Request) bool {
 	return r.ContentLength > 0 || (r.ContentLength < 0 && r.Body != nil && r.Body != http.NoBody)

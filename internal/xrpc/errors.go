@@ -47,7 +47,10 @@ func OutcomeNames() []string { return []string{"ClientGone", "NotFound", "Stream
 func (x *exchange) publicError(err error) (*lexrt.Error, bool) {
 	var named *lexrt.Error
 	var invalid *lexrt.InvalidError
+	var large *http.MaxBytesError
 	switch {
+	case errors.As(err, &large):
+		named = errTooLarge
 	case errors.As(err, &invalid):
 		named = x.invalidRequest(invalid)
 	case errors.As(err, &named):

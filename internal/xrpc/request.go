@@ -84,7 +84,9 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 			return err
 		}
 		if x.m.Input != "application/json" {
-			req.Stream = http.MaxBytesReader(x.w, x.r.Body, x.m.MaxBody)
+			if req.Stream, err = streamBody(x.w, x.r, x.m.MaxBody); err != nil {
+				return err
+			}
 			break
 		}
 		b, err := x.s.readBody(x.r, x.m.MaxBody)
