@@ -13,6 +13,10 @@ SERVER  := $(BIN)/mls-server
 GENARGS := --in lexicons --policy lexicons/policy.json --out internal/gen/mlsapi --package mlsapi \
            --module mls-server/internal/gen/mlsapi --prefix blue.catbird.mls --handlers internal/handlers --fakes \
            --docs docs/api --openapi docs/api/openapi.json --client client --client-package client
+# The lexicons of recorded calls to atproto's own server, which internal/e2e replays.
+ORACLE  := internal/e2e/testdata/oracle
+ORACLEARGS := --in $(ORACLE)/lexicons --policy $(ORACLE)/policy.json --out internal/e2e/internal/oracleapi --package oracleapi \
+           --module mls-server/internal/e2e/internal/oracleapi --prefix blue.example.oracle
 
 .PHONY: help
 help: ## List the targets
@@ -36,11 +40,13 @@ e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from n
 .PHONY: gen
 gen: $(LEXGEN) ## Generate code from lexicons/ and queries/
 	@$(LEXGEN) gen $(GENARGS)
+	@$(LEXGEN) gen $(ORACLEARGS)
 	@$(TOOL) sqlc generate
 
 .PHONY: gen-check
 gen-check: $(LEXGEN) ## Fail and name the file when generated code is out of date
 	@$(LEXGEN) check $(GENARGS)
+	@$(LEXGEN) check $(ORACLEARGS)
 	@$(TOOL) sqlc diff
 
 .PHONY: breaking
