@@ -1,0 +1,398 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mls-server/internal/e2e"
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
+)
+
+func (w *world) addMembers(c *modelConvo, u *modelUser) {
+	if len(u.bag) == 0 {
+		w.claim(c, u)
+		return
+	}
+	var a addition
+	for range 1 + w.rng.IntN(2) {
+		p := pick(w, u.bag)
+		for range 8 { // most additions shall have a chance
+			if w.used[*p.KeyPackageHash] || c.here(w.device(p).owner) == "" {
+				p = pick(w, u.bag)
+			}
+		}
+		if !slices.ContainsFunc(a.packages, func(q mlsapi.DefsKeyPackageRef) bool { return *q.KeyPackageHash == *p.KeyPackageHash }) {
+			a.packages = append(a.packages, p)
+		}
+		if owner := w.device(p).owner; !slices.Contains(a.users, owner) {
+			a.users = append(a.users, owner)
+		}
+	}
+	if w.chance(16) { // a user whom the Welcome forgets
+		if stray := w.user(); !slices.Contains(a.users, stray) {
+			a.users = append(a.users, stray)
+		}
+	}
+	w.sendAddition(c, u, a)
+}
+
+func (w *world) sendAddition(c *modelConvo, u *modelUser, a addition) {
+	var in *mlsapi.AddMembersInput
+	chat := *c.Chat
+	chat.Group = w.group(c, w.epoch(c))
+	var dids []mls.DID
+	for _, target := range a.users {
+		dids = append(dids, target.DID)
+	}
+	in = e2e.AdditionOf(&chat, a.packages, dids...)
+	raw, err := mls.DecodeText(*in.Commit)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a.welcome, a.commit = *in.WelcomeMessage, modelMessage{epoch: int64(chat.Group.Epoch), bytes: string(raw)}
+	var out mlsapi.AddMembersOutput
+	answer := u.Post(w.t, mlsapi.MethodAddMembers, in, &out)
+	if w.expect(answer, w.add(c, u, a)) {
+		w.same("epoch", out.NewEpoch, c.epoch)
+		w.repeat = func() (e2e.Answer, string) { return u.Post(w.t, mlsapi.MethodAddMembers, in, nil), string(answer.Body) }
+	}
+}
+
+func (w *world) leave(c *modelConvo, u *modelUser) {
+	in := &mlsapi.LeaveConvoInput{ConvoID: w.name(c)}
+	var proposal *modelMessage
+	if w.chance(2) {
+		raw := w.group(c, w.epoch(c)).PrivateProposal()
+		m, err := mls.ParseMessage(raw)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		proposal = &modelMessage{kind: "proposal", epoch: int64(m.Framing().Epoch), bytes: string(raw)}
+		in.Commit = e2e.Ref(mls.EncodeText(raw))
+	}
+	var out mlsapi.LeaveConvoOutput
+	if w.expect(u.Post(w.t, mlsapi.MethodLeaveConvo, in, &out), c.leave(u, proposal)) {
+		w.same("epoch", out.NewEpoch, c.epoch)
+	}
+}
+
+func (w *world) removeMember(c *modelConvo, u *modelUser) {
+	target := w.someone(c)
+	in := &mlsapi.RemoveMemberInput{ConvoID: c.ID, TargetDID: target.DID, IdempotencyKey: *e2e.Key()}
+	var commit *modelMessage
+	if w.chance(2) {
+		m, text := w.commit(c)
+		commit, in.Commit = &m, text
+	}
+	var out mlsapi.RemoveMemberOutput
+	a := u.Post(w.t, mlsapi.MethodRemoveMember, in, &out)
+	if w.expect(a, c.remove(u, target, commit)) {
+		w.same("epoch", out.EpochHint, c.epoch)
+		w.repeat = func() (e2e.Answer, string) { return u.Post(w.t, mlsapi.MethodRemoveMember, in, nil), string(a.Body) }
+	}
+}
+
+func (w *world) takeOut(c *modelConvo, u *modelUser) {
+	target := w.user()
+	if target == u {
+		return
+	}
+	in := &mlsapi.LeaveConvoInput{ConvoID: c.ID, TargetDID: &target.DID}
+	var commit *modelMessage
+	if !w.chance(6) {
+		m, text := w.commit(c)
+		commit, in.Commit = &m, text
+	}
+	var out mlsapi.LeaveConvoOutput
+	if w.expect(u.Post(w.t, mlsapi.MethodLeaveConvo, in, &out), c.takeOut(u, target, commit)) {
+		w.same("epoch", out.NewEpoch, c.epoch)
+	}
+}
+
+func (w *world) promote(c *modelConvo, u *modelUser) {
+	target := w.someone(c)
+	w.expect(u.Promote(w.t, c.Chat, target.User), c.promote(u, target))
+}
+
+func (w *world) demote(c *modelConvo, u *modelUser) {
+	target := w.someone(c)
+	err, or := c.demote(u, target)
+	if or == "" {
+		or = err
+	}
+	w.expect(u.Demote(w.t, c.Chat, target.User), err, or)
+}
+
+func (w *world) requestRejoin(c *modelConvo, u *modelUser) {
+	d := pick(w, u.devices)
+	k := d.Client.KeyPackage(time.Now())
+	in := d.RejoinInput(c.Chat)
+	in.KeyPackage = k.Text()
+	err, or := c.rejoin(d, time.Now())
+	var out mlsapi.RequestRejoinOutput
+	if !w.expect(d.Post(w.t, mlsapi.MethodRequestRejoin, in, &out), err, or) {
+		return
+	}
+	r := c.requests[d]
+	switch {
+	case r == nil:
+		r = &modelRequest{kind: "rejoin", id: out.RequestID}
+		c.requests[d] = r
+		c.rejoins[u]++
+	case r.id != "" && r.id != out.RequestID:
+		w.t.Errorf("%s: an open request got another id", w.did)
+	}
+	r.id = out.RequestID
+	if r.kind == "rejoin" {
+		r.ref = string(k.Ref)
+		w.reserved[r.ref] = true
+	}
+}
+
+// answerRejoin fetches the package of an open request and perhaps commits it.
+func (w *world) answerRejoin(c *modelConvo, u *modelUser) {
+	var waiting []*modelDevice
+	for _, m := range w.users { // in a fixed order, so that a seed repeats
+		for _, d := range m.devices {
+			if r := c.requests[d]; r != nil && r.id != "" {
+				waiting = append(waiting, d)
+			}
+		}
+	}
+	if len(waiting) == 0 {
+		return
+	}
+	d := pick(w, waiting)
+	r := c.requests[d]
+	var out mlsapi.GetKeyPackagesOutput
+	w.expect(u.Get(w.t, mlsapi.MethodGetKeyPackages, &out, "dids", string(d.DID), "requestId", r.id), "")
+	want := []string{}
+	if c.here(u) == "" && r.ref != "" {
+		want = append(want, r.ref)
+	}
+	got := []string{}
+	for _, p := range out.KeyPackages {
+		got = append(got, *p.KeyPackageHash)
+	}
+	w.same("reserved package", got, want)
+	if len(got) == 1 {
+		u.bag = append(u.bag, out.KeyPackages...)
+		w.sendAddition(c, u, addition{users: []*modelUser{d.owner}, packages: out.KeyPackages})
+	}
+}
+
+func (w *world) welcome(c *modelConvo, u *modelUser) {
+	d := pick(w, u.devices)
+	want := c.here(u)
+	if want == "" && c.welcomes[d] == "" {
+		want = "WelcomeNotFound"
+	}
+	out, a := u.Welcome(w.t, c.Chat, d.ID)
+	if w.expect(a, want) {
+		w.same("Welcome", out.Welcome, c.welcomes[d])
+	}
+}
+
+func (w *world) confirmWelcome(c *modelConvo, u *modelUser) {
+	d, success := pick(w, u.devices), !w.chance(3)
+	in := &mlsapi.ConfirmWelcomeInput{ConvoID: c.ID, Success: success, DeviceID: &d.ID}
+	var out mlsapi.ConfirmWelcomeOutput
+	a := u.Post(w.t, mlsapi.MethodConfirmWelcome, in, &out)
+	confirmed, err := c.confirm(d, success, time.Now())
+	if w.expect(a, err) {
+		w.same("confirmed", out.Confirmed, confirmed)
+	}
+}
+
+func (w *world) getEpoch(c *modelConvo, u *modelUser) {
+	var out mlsapi.GetEpochOutput
+	if w.expect(u.Get(w.t, mlsapi.MethodGetEpoch, &out, "convoId", w.name(c)), c.here(u)) {
+		w.same("epoch", out.CurrentEpoch, c.epoch)
+	}
+}
+
+// read reads a page from somewhere in the conversation, or of another one's cursor.
+func (w *world) read(c *modelConvo, u *modelUser) {
+	args, after, want := []string{"convoId", w.name(c), "limit", "10"}, int64(0), c.here(u)
+	if len(c.log) > 0 && w.chance(2) {
+		at := w.rng.IntN(len(c.log))
+		if id := c.log[at].id; id != "" {
+			args, after = append(args, "sinceMessage", id), int64(at)+1
+		}
+	} else if w.chance(8) {
+		args = append(args, "sinceMessage", string(mls.NewMessageID(time.Now())))
+		if want == "" {
+			want = "InvalidCursor"
+		}
+	}
+	var out mlsapi.GetMessagesOutput
+	if !w.expect(u.Get(w.t, mlsapi.MethodGetMessages, &out, args...), want) {
+		return
+	}
+	from := max(after, c.joined(u).seq)
+	w.same("messages", seenMessages(out.Messages), c.page(from, 10))
+	w.same("last seq", *out.LastSeq, c.lastSeq())
+	w.same("more", out.Cursor != nil, c.lastSeq() > from+10)
+}
+
+type seenMessage struct {
+	Seq, Epoch int64
+	Kind       string
+	Bytes      int // a checksum
+}
+
+func sum(s string) int {
+	n := 0
+	for i := range len(s) {
+		n = n*31 + int(s[i])
+	}
+	return n
+}
+
+func seenMessages(list []mlsapi.DefsMessageView) []seenMessage {
+	out := []seenMessage{}
+	for i := range list {
+		m := &list[i]
+		out = append(out, seenMessage{m.Seq, m.Epoch, string(*m.MessageType), sum(string(m.Ciphertext))})
+	}
+	return out
+}
+
+func (c *modelConvo) page(after int64, limit int) []seenMessage {
+	out := []seenMessage{}
+	for seq := after + 1; seq <= c.lastSeq() && len(out) < limit; seq++ {
+		m := c.log[seq-1]
+		out = append(out, seenMessage{seq, m.epoch, m.kind, sum(m.bytes)})
+	}
+	return out
+}
+
+// mark sets the reading position, which never moves back.
+func (w *world) mark(c *modelConvo, u *modelUser) {
+	if len(c.log) == 0 {
+		return
+	}
+	at := w.rng.IntN(len(c.log))
+	id := c.log[at].id
+	if id == "" {
+		return
+	}
+	if w.expect(u.Post(w.t, mlsapi.MethodUpdateCursor, &mlsapi.UpdateCursorInput{ConvoID: c.ID, Cursor: id}, nil), c.here(u)) {
+		c.cursors[u] = max(c.cursors[u], int64(at)+1)
+	}
+}
+
+func (w *world) count(u *modelUser) {
+	var out mlsapi.GetKeyPackageStatsOutput
+	want := 0
+	for _, d := range u.devices {
+		want += len(d.live)
+	}
+	if w.expect(u.Get(w.t, mlsapi.MethodGetKeyPackageStats, &out), "") {
+		w.same("packages", out.Available, want)
+	}
+}
+
+type seenConvo struct {
+	ID      string
+	Epoch   int64
+	Members []string // device, user, role
+	Pending []string // kind, user, device
+}
+
+// compare compares all that a user can see.
+func (w *world) compare(u *modelUser) {
+	w.t.Helper()
+	before := w.did
+	w.did = "comparison"
+	defer func() { w.did = before }()
+	var got, want []seenConvo
+	for _, v := range u.Convos(w.t) {
+		s := seenConvo{ID: v.ID, Epoch: v.Epoch}
+		for i := range v.Members {
+			s.Members = append(s.Members, fmt.Sprint(*v.Members[i].DeviceID, v.Members[i].UserDID, v.Members[i].IsAdmin))
+		}
+		for _, r := range v.PendingRequests {
+			s.Pending = append(s.Pending, fmt.Sprint(r.Kind, r.UserDID, *r.DeviceID))
+		}
+		got = append(got, s)
+	}
+	for _, c := range w.convos {
+		if c.here(u) != "" {
+			continue
+		}
+		s := seenConvo{ID: c.ID, Epoch: c.epoch}
+		for d := range c.seats {
+			s.Members = append(s.Members, fmt.Sprint(d.ID, d.DID, c.admins[d.owner]))
+		}
+		for d, r := range c.requests {
+			s.Pending = append(s.Pending, fmt.Sprint(r.kind, d.DID, d.ID))
+		}
+		for d := range c.debts {
+			s.Pending = append(s.Pending, fmt.Sprint("removal", d.DID, d.ID))
+		}
+		want = append(want, s)
+		w.history(c, u)
+	}
+	for _, list := range [][]seenConvo{got, want} {
+		slices.SortFunc(list, func(a, b seenConvo) int { return strings.Compare(a.ID, b.ID) })
+		for i := range list {
+			slices.Sort(list[i].Members)
+			slices.Sort(list[i].Pending)
+		}
+	}
+	w.same("conversations", got, want)
+}
+
+// history compares messages and commits from where the user joined.
+func (w *world) history(c *modelConvo, u *modelUser) {
+	w.t.Helper()
+	joined := c.joined(u)
+	var got []seenMessage
+	for args := []string{"limit", "100"}; ; {
+		page := u.Messages(w.t, c.Chat, args...)
+		got = append(got, seenMessages(page.Messages)...)
+		if page.Cursor == nil {
+			break
+		}
+		args = []string{"limit", "100", "sinceMessage", *page.Cursor}
+	}
+	if want := c.page(joined.seq, len(c.log)); len(want) > 0 || len(got) > 0 {
+		w.same("history", got, want)
+	}
+	type seenCommit struct {
+		Epoch  int64
+		Sender string
+		Bytes  int
+	}
+	gotCommits, wantCommits := []seenCommit{}, []seenCommit{}
+	var out mlsapi.GetCommitsOutput
+	w.expect(u.Get(w.t, mlsapi.MethodGetCommits, &out, "convoId", c.ID, "fromEpoch", "0"), "")
+	for _, m := range out.Commits {
+		gotCommits = append(gotCommits, seenCommit{m.Epoch, string(m.Sender), sum(string(m.CommitData))})
+	}
+	for _, m := range c.log {
+		if m.kind == "commit" && m.epoch >= joined.epoch {
+			wantCommits = append(wantCommits, seenCommit{m.epoch, string(m.sender.DID), sum(m.bytes)})
+		}
+	}
+	w.same("commits", gotCommits, wantCommits)
+	beyond := strconv.FormatInt(c.epoch+1, 10)
+	w.expect(u.Get(w.t, mlsapi.MethodGetCommits, nil, "convoId", c.ID, "fromEpoch", beyond), "InvalidEpochRange")
+}
+
+func dump(v any) string {
+	b, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return err.Error()
+	}
+	if string(b) == "null" {
+		return "[]" // a list that nothing was put in
+	}
+	return string(b)
+}

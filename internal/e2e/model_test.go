@@ -1,0 +1,405 @@
+package e2e_test
+
+import (
+	"slices"
+	"time"
+
+	"mls-server/internal/e2e"
+	"mls-server/internal/gen/mlsapi"
+)
+
+// The model: what a server that follows the contract holds and answers, without
+// database, concurrency or cryptography. It is written from the contract's text
+// and shares no code with the server. Its methods return the name of the error
+// that is due, "" for success, and change the model only then.
+
+type modelDevice struct {
+	*e2e.Device
+	owner *modelUser
+	live  []string // references of unclaimed packages, in the order they were published
+}
+
+type modelUser struct {
+	*e2e.User
+	devices []*modelDevice
+	bag     []mlsapi.DefsKeyPackageRef // what this user has claimed and may use
+}
+
+type modelMessage struct {
+	id     string
+	kind   string
+	epoch  int64
+	bytes  string
+	sender *modelUser // of commits only
+}
+
+type modelSeat struct{ seq, epoch int64 } // of the commit that added the device
+
+type modelRequest struct {
+	id, kind string
+	ref      string // of the package that a rejoin has brought, "" for none
+}
+
+type modelConvo struct {
+	*e2e.Chat
+	epoch     int64
+	log       []modelMessage // seq 1 is at 0
+	seats     map[*modelDevice]modelSeat
+	gone      map[*modelUser]string // how who is not here has gone: "left" or "removed"
+	admins    map[*modelUser]bool
+	demotedBy map[*modelUser]*modelUser
+	welcomes  map[*modelDevice]string
+	confirmed map[*modelDevice]time.Time
+	failed    map[*modelDevice]bool
+	requests  map[*modelDevice]*modelRequest
+	debts     map[*modelDevice]int64 // the epoch of the leaver's own proposal, -1 for none
+	rejoins   map[*modelUser]int
+	cursors   map[*modelUser]int64
+}
+
+func newModelConvo(chat *e2e.Chat, epoch int64) *modelConvo {
+	return &modelConvo{
+		Chat: chat, epoch: epoch, seats: map[*modelDevice]modelSeat{}, gone: map[*modelUser]string{}, admins: map[*modelUser]bool{},
+		demotedBy: map[*modelUser]*modelUser{}, welcomes: map[*modelDevice]string{}, confirmed: map[*modelDevice]time.Time{},
+		failed: map[*modelDevice]bool{}, requests: map[*modelDevice]*modelRequest{}, debts: map[*modelDevice]int64{},
+		rejoins: map[*modelUser]int{}, cursors: map[*modelUser]int64{},
+	}
+}
+
+func (c *modelConvo) lastSeq() int64 { return int64(len(c.log)) }
+
+// seated are the user's devices in the group.
+func (c *modelConvo) seated(u *modelUser) []*modelDevice {
+	return slices.DeleteFunc(slices.Clone(u.devices), func(d *modelDevice) bool { _, ok := c.seats[d]; return !ok })
+}
+
+// joined is where the user's history begins: with the first of its devices.
+func (c *modelConvo) joined(u *modelUser) modelSeat {
+	first := modelSeat{seq: 1 << 60, epoch: 1 << 60}
+	for _, d := range c.seated(u) {
+		first.seq, first.epoch = min(first.seq, c.seats[d].seq), min(first.epoch, c.seats[d].epoch)
+	}
+	return first
+}
+
+// here says how a user stands: "" for a member.
+func (c *modelConvo) here(u *modelUser) string {
+	if len(c.seated(u)) > 0 {
+		return ""
+	}
+	if c.gone[u] != "" {
+		return "NotMember"
+	}
+	return "ConvoNotFound"
+}
+
+func (c *modelConvo) admin(u *modelUser) string {
+	if e := c.here(u); e != "" {
+		return e
+	}
+	if !c.admins[u] {
+		return "NotAdmin"
+	}
+	return ""
+}
+
+func (c *modelConvo) members() []*modelUser {
+	var users []*modelUser
+	for d := range c.seats {
+		if !slices.Contains(users, d.owner) {
+			users = append(users, d.owner)
+		}
+	}
+	return users
+}
+
+// send is an application message, or a proposal, or a commit without an effect on the roster.
+func (c *modelConvo) send(u *modelUser, m modelMessage) (seq int64, err string) {
+	if err := c.here(u); err != "" {
+		return 0, err
+	}
+	for i, twin := range c.log {
+		if twin.id == m.id {
+			if twin.bytes == m.bytes {
+				return int64(i) + 1, ""
+			}
+			return 0, "MessageIdConflict"
+		}
+	}
+	if m.epoch != c.epoch {
+		return 0, "EpochMismatch"
+	}
+	if m.kind == "commit" {
+		m.sender = u
+		c.commit(m)
+	} else {
+		c.log = append(c.log, m)
+	}
+	return c.lastSeq(), ""
+}
+
+// commit ends the epoch. An opaque one settles the debts of those who proposed
+// their own removal in it.
+func (c *modelConvo) commit(m modelMessage) {
+	m.kind = "commit"
+	c.log = append(c.log, m)
+	for d, proposed := range c.debts {
+		if proposed == m.epoch {
+			delete(c.debts, d)
+		}
+	}
+	c.epoch++
+}
+
+// addition is an addMembers request.
+type addition struct {
+	users    []*modelUser
+	packages []mlsapi.DefsKeyPackageRef
+	welcome  string
+	commit   modelMessage
+}
+
+func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
+	if err := c.here(u); err != "" {
+		return err
+	}
+	if a.commit.epoch != c.epoch {
+		return "EpochMismatch"
+	}
+	var devices []*modelDevice
+	for _, p := range a.packages {
+		d := w.device(p)
+		if w.used[*p.KeyPackageHash] || d == nil || !slices.Contains(a.users, d.owner) {
+			return "KeyPackageNotFound"
+		}
+		if w.reserved[*p.KeyPackageHash] {
+			if r := c.requests[d]; r == nil || r.ref != *p.KeyPackageHash {
+				return "KeyPackageNotFound"
+			}
+		}
+		devices = append(devices, d)
+	}
+	for _, target := range a.users {
+		if !slices.ContainsFunc(devices, func(d *modelDevice) bool { return d.owner == target }) {
+			return "KeyPackageNotFound"
+		}
+	}
+	for _, target := range a.users {
+		asked := slices.ContainsFunc(target.devices, func(d *modelDevice) bool { return c.requests[d] != nil })
+		fresh := slices.ContainsFunc(devices, func(d *modelDevice) bool {
+			_, seated := c.seats[d]
+			return d.owner == target && (!seated || c.failed[d])
+		})
+		if c.here(target) == "" && !asked && !fresh {
+			return "AlreadyMember"
+		}
+	}
+	a.commit.sender = u
+	c.commit(a.commit)
+	for i, d := range devices {
+		w.used[*a.packages[i].KeyPackageHash] = true
+		if _, seated := c.seats[d]; !seated {
+			c.seats[d] = modelSeat{seq: c.lastSeq(), epoch: c.epoch}
+		}
+		delete(c.debts, d)
+		delete(c.requests, d)
+		delete(c.failed, d)
+		delete(c.gone, d.owner)
+		c.welcomes[d] = a.welcome
+	}
+	for _, target := range a.users {
+		for _, d := range target.devices {
+			if _, seated := c.seats[d]; !seated && c.requests[d] == nil {
+				c.requests[d] = &modelRequest{kind: "device"}
+			}
+		}
+	}
+	return ""
+}
+
+// part takes a user off the roster.
+func (c *modelConvo) part(u *modelUser, how string, owes bool, proposed int64) {
+	for _, d := range c.seated(u) {
+		delete(c.seats, d)
+		if _, owed := c.debts[d]; owes && !owed {
+			c.debts[d] = proposed
+		}
+	}
+	for _, d := range u.devices {
+		delete(c.welcomes, d)
+		delete(c.requests, d)
+		delete(c.failed, d)
+	}
+	delete(c.admins, u)
+	c.gone[u] = how
+}
+
+func (c *modelConvo) leave(u *modelUser, proposal *modelMessage) string {
+	switch {
+	case c.here(u) == "ConvoNotFound":
+		return "ConvoNotFound"
+	case c.here(u) == "NotMember" && c.gone[u] == "left":
+		return ""
+	case c.here(u) == "NotMember":
+		return "NotMember"
+	case len(c.members()) == 1:
+		return "LastMember"
+	}
+	proposed := int64(-1)
+	if proposal != nil {
+		if proposal.epoch != c.epoch {
+			return "EpochMismatch"
+		}
+		c.log = append(c.log, *proposal)
+		proposed = c.epoch
+	}
+	c.part(u, "left", true, proposed)
+	if len(c.admins) == 0 {
+		heirs := c.members()
+		slices.SortFunc(heirs, func(a, b *modelUser) int {
+			if d := c.joined(a).seq - c.joined(b).seq; d != 0 {
+				return int(d)
+			}
+			if a.DID < b.DID {
+				return -1
+			}
+			return 1
+		})
+		c.admins[heirs[0]] = true
+	}
+	return ""
+}
+
+func (c *modelConvo) remove(u, target *modelUser, commit *modelMessage) string {
+	if err := c.admin(u); err != "" {
+		return err
+	}
+	switch {
+	case u == target:
+		return "CannotRemoveSelf"
+	case commit != nil && commit.epoch != c.epoch:
+		return "EpochMismatch"
+	case c.here(target) != "":
+		return "NotMember"
+	}
+	if commit != nil {
+		commit.sender = u
+		c.commit(*commit)
+	}
+	c.part(target, "removed", commit == nil, -1)
+	return ""
+}
+
+// takeOut is leaveConvo for another user.
+func (c *modelConvo) takeOut(u, target *modelUser, commit *modelMessage) string {
+	if err := c.here(u); err != "" {
+		return err
+	}
+	owed := false
+	for _, d := range target.devices {
+		if _, ok := c.debts[d]; ok && c.here(target) != "" {
+			owed = true
+		}
+	}
+	switch {
+	case !c.admins[u] && !owed:
+		return "NotAdmin"
+	case commit == nil:
+		return "InvalidCommit"
+	case commit.epoch != c.epoch:
+		return "EpochMismatch"
+	case !owed && c.here(target) != "":
+		return "NotMember"
+	}
+	commit.sender = u
+	c.commit(*commit)
+	if owed {
+		for _, d := range target.devices {
+			delete(c.debts, d)
+		}
+	} else {
+		c.part(target, "removed", false, -1)
+	}
+	return ""
+}
+
+func (c *modelConvo) promote(u, target *modelUser) string {
+	if err := c.admin(u); err != "" {
+		return err
+	}
+	switch {
+	case c.here(target) != "":
+		return "NotMember"
+	case c.admins[target]:
+		return "AlreadyAdmin"
+	}
+	c.admins[target] = true
+	return ""
+}
+
+// demote: the second error is as good as the first, "" for none. When a demotion
+// crosses another, the clock decides which of the two it is.
+func (c *modelConvo) demote(u, target *modelUser) (err, or string) {
+	if err := c.admin(u); err != "" {
+		if err == "NotAdmin" && c.demotedBy[u] == target && len(c.admins) == 1 && c.admins[target] {
+			return err, "LastAdmin"
+		}
+		return err, ""
+	}
+	switch {
+	case c.here(target) != "":
+		return "NotMember", ""
+	case !c.admins[target]:
+		return "NotAdminTarget", ""
+	case len(c.admins) == 1:
+		return "LastAdmin", ""
+	}
+	delete(c.admins, target)
+	c.demotedBy[target] = u
+	return "", ""
+}
+
+// confirm is confirmWelcome; it returns what the answer says.
+func (c *modelConvo) confirm(d *modelDevice, success bool, at time.Time) (confirmed bool, err string) {
+	if err := c.here(d.owner); err != "" {
+		return false, err
+	}
+	if c.welcomes[d] == "" {
+		return false, ""
+	}
+	if success {
+		delete(c.welcomes, d)
+		delete(c.requests, d)
+		delete(c.failed, d)
+		c.confirmed[d] = at
+		return true, ""
+	}
+	c.failed[d] = true
+	if c.requests[d] == nil {
+		c.requests[d] = &modelRequest{kind: "rejoin"}
+		c.rejoins[d.owner]++
+	}
+	return true, ""
+}
+
+// rejoin: as demote, the clock may leave two answers.
+func (c *modelConvo) rejoin(d *modelDevice, at time.Time) (err, or string) {
+	if c.here(d.owner) != "" {
+		return "ConvoNotFound", ""
+	}
+	if r := c.requests[d]; r != nil && r.kind == "rejoin" {
+		return "", ""
+	}
+	full := ""
+	if c.rejoins[d.owner] >= 3 {
+		full = "RateLimitExceeded"
+	}
+	// Stored times are floored to two seconds, and requests take time.
+	switch since := at.Sub(c.confirmed[d]); {
+	case since < 26*time.Second:
+		return "AlreadyMember", ""
+	case since < 34*time.Second:
+		return "AlreadyMember", full
+	}
+	return full, full
+}
