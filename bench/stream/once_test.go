@@ -179,7 +179,7 @@ func (h *hunt) trouble(ctx context.Context, messages int) map[mls.ConvoID]map[ml
 	repeat(3*time.Second, func() {
 		h.redis.Kill()
 		time.Sleep(500 * time.Millisecond)
-		h.redis.Restart(h.tb)
+		h.redis.Restart(h.tb) //nolint:contextcheck // the server outlives this step
 	})
 	writers.Wait()
 	close(stop)

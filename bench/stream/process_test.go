@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -117,7 +118,7 @@ func (w *world) start(tb testing.TB, env ...string) *process {
 		tb.Fatal(err)
 	}
 	p := &process{cmd: exec.Command(self), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}} //nolint:noctx // it outlives no test, see serve
-	p.cmd.Env, p.cmd.Stderr = append(w.env[:len(w.env):len(w.env)], env...), os.Stderr
+	p.cmd.Env, p.cmd.Stderr = slices.Concat(w.env, env), os.Stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		tb.Fatal(err)
 	}
@@ -188,7 +189,7 @@ func (p *process) follow(user *authtest.Identity, cursor string) (*events, error
 		_ = conn.Close()
 		return nil, err
 	}
-	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 4096), nil)
+	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 4096), nil) //nolint:bodyclose // it ends with its connection
 	if err != nil {
 		_ = conn.Close()
 		return nil, err

@@ -125,8 +125,8 @@ func TestTwoServers(t *testing.T) {
 		c.want("1", "2", "3")
 	}
 	// Servers read each other's cursors, and a position means the same on both.
-	for i, f := range streams[0].frames {
-		if other := streams[1].frames[i]; f != other {
+	for i, f := range streams[0].got() {
+		if other := streams[1].got()[i]; f != other {
 			t.Errorf("event %d is %v on A and %v on B", i, f, other)
 		}
 	}

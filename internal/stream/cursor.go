@@ -61,8 +61,8 @@ func (c *cursors) decode(s string) (store.LogCursor, error) {
 		return store.LogCursor{}, ErrBadCursor
 	}
 	return store.LogCursor{
-		Generation: int64(first >> 48), //nolint:gosec // 16 bits
+		Generation: int64(first >> 48),
 		Xid:        int64(first & cursorCountMax),
-		Position:   int64(second >> 16), //nolint:gosec // 48 bits
+		Position:   int64(second >> 16),
 	}, nil
 }

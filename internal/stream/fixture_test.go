@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,15 +24,16 @@ import (
 
 // frame is an event as a client gets it.
 type frame struct {
-	ID, Name string
-	Cursor   string          `json:"cursor"`
-	Kind     stream.InfoKind `json:"kind"`
-	Convo    mls.ConvoID     `json:"convo"`
-	User     string          `json:"user"`
-	Seq      mls.Seq         `json:"seq"`
-	Message  mls.MessageID   `json:"message"`
-	Size     int             `json:"size"`
-	Text     string          `json:"text"`
+	ID      string          `json:"-"`
+	Name    string          `json:"-"`
+	Cursor  string          `json:"cursor"`
+	Kind    stream.InfoKind `json:"kind"`
+	Convo   mls.ConvoID     `json:"convo"`
+	User    string          `json:"user"`
+	Seq     mls.Seq         `json:"seq"`
+	Message mls.MessageID   `json:"message"`
+	Size    int             `json:"size"`
+	Text    string          `json:"text"`
 }
 
 // String is how tests name a frame: the seq of a message, or the kind and whom it is about.
@@ -214,21 +216,15 @@ func (w *world) event(t *testing.T, convo mls.ConvoID, e store.NewEvent) {
 	w.locked(t, convo, func(tx *store.Tx) error { return tx.AppendEvents(t.Context(), convo, now(), e) })
 }
 
-// send stores a message and returns its seq.
-func (w *world) send(t *testing.T, convo mls.ConvoID, sender string) mls.Seq {
+// send stores a message.
+func (w *world) send(t *testing.T, convo mls.ConvoID, sender string) {
 	t.Helper()
-	return w.sendSized(t, convo, sender, 512)
-}
-
-func (w *world) sendSized(t *testing.T, convo mls.ConvoID, sender string, size int) mls.Seq {
-	t.Helper()
-	r, err := w.store.SendMessage(t.Context(), store.SendParams{
-		Key: mls.ConvoKey{ConvoID: convo}, Sender: did(sender), ID: mls.NewMessageID(time.Now()), Ciphertext: make([]byte, size), At: now(),
+	_, err := w.store.SendMessage(t.Context(), store.SendParams{
+		Key: mls.ConvoKey{ConvoID: convo}, Sender: did(sender), ID: mls.NewMessageID(time.Now()), Ciphertext: make([]byte, 512), At: now(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r.Seq
 }
 
 // client is a connection: it takes frames as they come and lets tests wait for them.
@@ -419,10 +415,30 @@ func (c *client) ended() frame {
 	if c.err != nil {
 		c.t.Fatalf("the stream ended with %v", c.err)
 	}
-	if len(c.frames) == 0 {
+	frames := c.got()
+	if len(frames) == 0 {
 		return frame{}
 	}
-	return c.frames[len(c.frames)-1]
+	return frames[len(frames)-1]
+}
+
+// got returns the events so far, texts all frames as they came, size their bytes.
+func (c *client) got() []frame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.frames)
+}
+
+func (c *client) texts() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.raw)
+}
+
+func (c *client) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
 }
 
 // position is where the client would resume.

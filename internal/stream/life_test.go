@@ -108,8 +108,15 @@ func (l *memoryLog) send(sizes ...int) {
 	}
 }
 
-// inBubble runs a test whose time is its own. Streams end with it.
-func inBubble(t *testing.T, opt stream.Options, do func(t *testing.T, l *memoryLog, h *stream.Hub)) {
+// bubble is a test whose time is its own.
+type bubble struct {
+	*testing.T
+	log *memoryLog
+	hub *stream.Hub
+}
+
+// inBubble runs a test in a bubble. Streams end with it.
+func inBubble(t *testing.T, opt stream.Options, do func(b bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := &memoryLog{}
@@ -117,21 +124,22 @@ func inBubble(t *testing.T, opt stream.Options, do func(t *testing.T, l *memoryL
 			opt.Bus = stream.NewLocalBus()
 		}
 		opt.Log = l
-		do(t, l, startHub(t, opt))
+		do(bubble{t, l, startHub(t, opt)})
 	})
 }
 
 func TestHeartbeatsAndLifetime(t *testing.T) {
 	t.Parallel()
-	inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+	inBubble(t, stream.Options{}, func(b bubble) {
+		t, l, h := b.T, b.log, b.hub
 		start := time.Now()
 		c := connect(t, h, "bob").live()
-		if greeting := c.raw[0]; !strings.HasPrefix(greeting, "retry: ") || !strings.Contains(greeting, "\nid: ") {
+		if greeting := c.texts()[0]; !strings.HasPrefix(greeting, "retry: ") || !strings.Contains(greeting, "\nid: ") {
 			t.Errorf("greeted with %q", greeting)
 		}
 		time.Sleep(50 * time.Second)
 		synctest.Wait()
-		if got := c.raw[1:]; len(got) != 3 || got[0] != ": keep-alive" {
+		if got := c.texts()[1:]; len(got) != 3 || got[0] != ": keep-alive" {
 			t.Errorf("in 50 s of silence: %q", got)
 		}
 		before := c.position()
@@ -140,7 +148,7 @@ func TestHeartbeatsAndLifetime(t *testing.T) {
 		c.want("1")
 		time.Sleep(15 * time.Second)
 		synctest.Wait()
-		if last := c.raw[len(c.raw)-1]; last != ": keep-alive" {
+		if last := c.texts()[len(c.texts())-1]; last != ": keep-alive" {
 			t.Errorf("15 s after an event: %q", last)
 		}
 		time.Sleep(time.Until(start.Add(time.Hour)))
@@ -148,8 +156,8 @@ func TestHeartbeatsAndLifetime(t *testing.T) {
 		if lived := time.Since(start); last.Kind != stream.InfoReauthenticate || lived != time.Hour {
 			t.Errorf("ended with %v after %v", last, lived)
 		}
-		if last.Cursor != c.frames[0].Cursor {
-			t.Errorf("reauthenticate resumes at %q, the last event was at %q", last.Cursor, c.frames[0].Cursor)
+		if last.Cursor != c.got()[0].Cursor {
+			t.Errorf("reauthenticate resumes at %q, the last event was at %q", last.Cursor, c.got()[0].Cursor)
 		}
 		connect(t, h, "bob", at(before)).want("1")
 		connect(t, h, "bob", at(last.Cursor)).live()
@@ -159,7 +167,8 @@ func TestHeartbeatsAndLifetime(t *testing.T) {
 // What others say moves a quiet stream's position, so that it does not fall behind retention.
 func TestHeartbeatsMoveTheCursor(t *testing.T) {
 	t.Parallel()
-	inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+	inBubble(t, stream.Options{}, func(b bubble) {
+		t, l, h := b.T, b.log, b.hub
 		c := connect(t, h, "bob").live()
 		before := c.position()
 		l.mu.Lock()
@@ -174,15 +183,16 @@ func TestHeartbeatsMoveTheCursor(t *testing.T) {
 		connect(t, h, "bob", at(before)).want("compacted")
 		fresh := connect(t, h, "bob", at(c.position())).live()
 		synctest.Wait()
-		if len(fresh.frames) != 0 {
-			t.Errorf("resumed with %v", fresh.frames)
+		if len(fresh.got()) != 0 {
+			t.Errorf("resumed with %v", fresh.got())
 		}
 	})
 }
 
 func TestCompactedThenLive(t *testing.T) {
 	t.Parallel()
-	inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+	inBubble(t, stream.Options{}, func(b bubble) {
+		t, l, h := b.T, b.log, b.hub
 		c := connect(t, h, "bob").live()
 		l.send(512, 512, 512)
 		time.Sleep(time.Second)
@@ -190,19 +200,20 @@ func TestCompactedThenLive(t *testing.T) {
 		l.mu.Lock()
 		l.compacted = l.entries[1].Cursor
 		l.mu.Unlock()
-		old := connect(t, h, "bob", at(c.frames[0].Cursor))
+		old := connect(t, h, "bob", at(c.got()[0].Cursor))
 		old.want("compacted")
-		connect(t, h, "bob", at(c.frames[1].Cursor)).want("3")
+		connect(t, h, "bob", at(c.got()[1].Cursor)).want("3")
 		l.send(512)
 		time.Sleep(time.Second)
 		old.want("compacted", "4")
-		connect(t, h, "bob", at(old.frames[0].Cursor)).want("4")
+		connect(t, h, "bob", at(old.got()[0].Cursor)).want("4")
 	})
 }
 
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+	inBubble(t, stream.Options{}, func(b bubble) {
+		t, h := b.T, b.hub
 		c := connect(t, h, "bob").live()
 		h.Drain()
 		if last := c.ended(); last.Kind != stream.InfoServerRestart {
@@ -210,7 +221,7 @@ func TestDrain(t *testing.T) {
 		}
 		late := connect(t, h, "bob")
 		<-late.done
-		if late.err == nil || len(late.raw) > 0 {
+		if late.err == nil || len(late.texts()) > 0 {
 			t.Errorf("a stream was begun while draining: %v", late.err)
 		}
 	})
@@ -219,7 +230,8 @@ func TestDrain(t *testing.T) {
 func TestSlowConsumer(t *testing.T) {
 	t.Parallel()
 	const buffer = 100
-	inBubble(t, stream.Options{Buffer: buffer}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+	inBubble(t, stream.Options{Buffer: buffer}, func(b bubble) {
+		t, l, h := b.T, b.log, b.hub
 		gate := make(chan struct{})
 		slow := connect(t, h, "bob").live()
 		fast := connect(t, h, "alice").live()
@@ -235,18 +247,18 @@ func TestSlowConsumer(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if len(fast.frames) != 3*buffer {
-			t.Errorf("the stream beside it got %d events", len(fast.frames))
+		if len(fast.got()) != 3*buffer {
+			t.Errorf("the stream beside it got %d events", len(fast.got()))
 		}
 		close(gate)
 		last := slow.ended()
-		if last.Kind != stream.InfoSlowConsumer || len(slow.frames) > buffer {
-			t.Errorf("ended with %v after %d events", last, len(slow.frames))
+		if last.Kind != stream.InfoSlowConsumer || len(slow.got()) > buffer {
+			t.Errorf("ended with %v after %d events", last, len(slow.got()))
 		}
 		again := connect(t, h, "bob", at(last.Cursor))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if got := len(slow.frames) - 1 + len(again.frames); got != 3*buffer {
+		if got := len(slow.got()) - 1 + len(again.got()); got != 3*buffer {
 			t.Errorf("%d events before and after, want %d", got, 3*buffer)
 		}
 	})
@@ -255,7 +267,8 @@ func TestSlowConsumer(t *testing.T) {
 // Messages that left the cache before a slow stream came to them are read again.
 func TestFrameCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	inBubble(t, stream.Options{FrameCache: 10_000}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+	inBubble(t, stream.Options{FrameCache: 10_000}, func(b bubble) {
+		t, l, h := b.T, b.log, b.hub
 		gate := make(chan struct{})
 		c := connect(t, h, "bob").live()
 		synctest.Wait()
@@ -268,10 +281,10 @@ func TestFrameCacheIsBounded(t *testing.T) {
 		time.Sleep(time.Second)
 		close(gate)
 		synctest.Wait()
-		if len(c.frames) != 100 {
-			t.Fatalf("%d events", len(c.frames))
+		if len(c.got()) != 100 {
+			t.Fatalf("%d events", len(c.got()))
 		}
-		for i, f := range c.frames {
+		for i, f := range c.got() {
 			if int(f.Seq) != i+1 || f.Size != 4096 {
 				t.Fatalf("event %d is %v of %d bytes", i, f, f.Size)
 			}
@@ -290,7 +303,8 @@ func TestRollover(t *testing.T) {
 	for name, live := range map[string]bool{"live": true, "replay": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, stream.Options{}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+			inBubble(t, stream.Options{}, func(b bubble) {
+				t, l, h := b.T, b.log, b.hub
 				proxied := func(_ *stream.Request, c *client) { c.direct = false }
 				c := connect(t, h, "bob", proxied).live()
 				direct := connect(t, h, "bob").live()
@@ -301,8 +315,8 @@ func TestRollover(t *testing.T) {
 				l.send(sizes...)
 				time.Sleep(time.Second)
 				synctest.Wait()
-				if len(direct.frames) != len(sizes) {
-					t.Errorf("a direct stream got %d events", len(direct.frames))
+				if len(direct.got()) != len(sizes) {
+					t.Errorf("a direct stream got %d events", len(direct.got()))
 				}
 				var got []string
 				for connections := 0; len(got) < len(sizes); connections++ {
@@ -311,10 +325,10 @@ func TestRollover(t *testing.T) {
 						time.Sleep(time.Second)
 						synctest.Wait()
 					}
-					if c.bytes > 9<<20 || connections > 10 {
-						t.Fatalf("connection %d: %d bytes, a proxy cuts at %d", connections, c.bytes, proxyCuts)
+					if c.size() > 9<<20 || connections > 10 {
+						t.Fatalf("connection %d: %d bytes, a proxy cuts at %d", connections, c.size(), proxyCuts)
 					}
-					for _, f := range c.frames {
+					for _, f := range c.got() {
 						if f.Kind != stream.InfoRollover {
 							got = append(got, f.String())
 						}
@@ -323,7 +337,7 @@ func TestRollover(t *testing.T) {
 				}
 				want := make([]string, len(sizes))
 				for i := range want {
-					want[i] = direct.frames[i].String()
+					want[i] = direct.got()[i].String()
 				}
 				want[20] = string(stream.InfoCompacted)
 				if !slices.Equal(got, want) {
@@ -338,12 +352,16 @@ func TestRollover(t *testing.T) {
 func TestHintsAndPolls(t *testing.T) {
 	t.Parallel()
 	bus := stream.NewLocalBus()
-	inBubble(t, stream.Options{Bus: bus}, func(t *testing.T, l *memoryLog, h *stream.Hub) {
+	inBubble(t, stream.Options{Bus: bus}, func(b bubble) {
+		t, l, h := b.T, b.log, b.hub
 		c := connect(t, h, "bob").live()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if l.reads < 39 || l.reads > 42 {
-			t.Errorf("%d reads in 10 s", l.reads)
+		l.mu.Lock()
+		reads := l.reads
+		l.mu.Unlock()
+		if reads < 39 || reads > 42 {
+			t.Errorf("%d reads in 10 s", reads)
 		}
 		time.Sleep(time.Millisecond)
 		start := time.Now()

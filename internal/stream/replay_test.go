@@ -49,7 +49,7 @@ func TestReplayMeetsLive(t *testing.T) {
 						case <-time.After(30*time.Millisecond + rand.N(300*time.Millisecond)):
 						}
 						c.close()
-						for _, f := range c.frames {
+						for _, f := range c.got() {
 							if f.Name == "messageEvent" {
 								seqs = append(seqs, fmt.Sprint(f.Convo, f.Seq))
 							}
@@ -111,9 +111,7 @@ func TestCatchUpIsPaged(t *testing.T) {
 	c := connectWith(ctx, t, h, "bob", at(start))
 	c.await("the whole", func() bool { return len(c.frames) >= behind })
 	took := time.Since(began)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, f := range c.frames {
+	for i, f := range c.got() {
 		if int(f.Seq) != i+1 {
 			t.Fatalf("event %d is %v", i, f)
 		}

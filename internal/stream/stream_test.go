@@ -25,7 +25,7 @@ func TestLiveAndResume(t *testing.T) {
 		w.send(t, convo, "alice")
 	}
 	bob.want("2", "3", "4")
-	cursor := bob.frames[0].Cursor
+	cursor := bob.got()[0].Cursor
 	bob.close()
 	w.send(t, convo, "bob")
 
@@ -80,12 +80,12 @@ func TestMembershipFollowsTheLog(t *testing.T) {
 		for from := -1; from < len(all); from++ {
 			cursor := start
 			if from >= 0 {
-				cursor = c.frames[from].Cursor
+				cursor = c.got()[from].Cursor
 			}
 			again := connect(t, h, name, at(cursor))
 			again.want(all[from+1:]...)
 			again.live().close()
-			if got := len(again.frames); got != len(all)-from-1 {
+			if got := len(again.got()); got != len(all)-from-1 {
 				t.Errorf("%s from %d: %d events, want %d", name, from, got, len(all)-from-1)
 			}
 		}
@@ -158,8 +158,8 @@ func TestFilter(t *testing.T) {
 	} {
 		<-c.done
 		refused = append(refused, fmt.Sprint(c.err))
-		if len(c.raw) > 0 {
-			t.Errorf("a refused stream was begun: %q", c.raw)
+		if len(c.texts()) > 0 {
+			t.Errorf("a refused stream was begun: %q", c.texts())
 		}
 	}
 	for _, r := range refused {
@@ -183,7 +183,7 @@ func TestCursorsAreChecked(t *testing.T) {
 		c := connect(t, h, "bob", at(cursor))
 		<-c.done
 		var named *lexrt.Error
-		if !errors.As(c.err, &named) || named.Name != "InvalidRequest" || len(c.raw) > 0 {
+		if !errors.As(c.err, &named) || named.Name != "InvalidRequest" || len(c.texts()) > 0 {
 			t.Errorf("cursor %q: %v", cursor, c.err)
 		}
 	}
