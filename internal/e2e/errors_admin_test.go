@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"mls-server/internal/authtest"
 	"mls-server/internal/blocks/blockstest"
@@ -75,26 +74,11 @@ func refuseLostAdmin(t *testing.T) {
 	if _, err := gate.Exec(t.Context(), "SELECT FROM conversations WHERE id = $1 FOR UPDATE", chat.ID); err != nil {
 		t.Fatal(err)
 	}
-	waiting := func(n int) {
-		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-			var got int
-			err := pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&got)
-			switch {
-			case err != nil:
-				t.Fatal(err)
-			case got == n:
-				return
-			case time.Now().After(deadline):
-				t.Fatalf("%d requests wait for the lock, want %d", got, n)
-			}
-		}
-	}
 	var wg sync.WaitGroup
 	wg.Go(func() { alice.Demote(t, chat, bob.User).Want(t, http.StatusOK, "") })
-	waiting(1)
+	awaitLocks(t, alice.Server, 1)
 	wg.Go(func() { bob.Resolve(t, id, "dismissed").Want(t, forbidden, "NotAdmin") })
-	waiting(2)
+	awaitLocks(t, alice.Server, 2)
 	if err := gate.Rollback(t.Context()); err != nil {
 		t.Error(err)
 	}
