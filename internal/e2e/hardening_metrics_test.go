@@ -23,8 +23,8 @@ var movedElsewhere = []string{
 	"mls_active_conversations", "mls_job_rows_total", "mls_job_runs_total", "mls_undeclared_errors_total",
 }
 
-// sum adds up all series of a metric; of a histogram, its observations.
-func sum(series map[string]float64, name string) (total float64) {
+// observations adds up all series of a metric; of a histogram, its observations.
+func observations(series map[string]float64, name string) (total float64) {
 	for s, v := range series {
 		if base, _, _ := strings.Cut(s, "{"); base == name || base == name+"_count" {
 			total += v
@@ -84,8 +84,8 @@ func TestEveryMetricMoves(t *testing.T) {
 
 	after := scrape(t, s)
 	for _, name := range obs.Names() {
-		if sum(after, name) <= sum(before, name) && !slices.Contains(movedElsewhere, name) {
-			t.Errorf("%s did not move: %v", name, sum(after, name))
+		if observations(after, name) <= observations(before, name) && !slices.Contains(movedElsewhere, name) {
+			t.Errorf("%s did not move: %v", name, observations(after, name))
 		}
 	}
 }
