@@ -50,7 +50,7 @@ type seen struct {
 // that goes away, transactions that finish out of order.
 func TestEachEventOnce(t *testing.T) {
 	t.Parallel()
-	messages := 500
+	messages := 800
 	if *full {
 		messages = 20_000
 	}
@@ -175,11 +175,11 @@ func (h *hunt) trouble(ctx context.Context, messages int) map[mls.ConvoID]map[ml
 		repeat(10*time.Millisecond, func() { h.delayed(ctx) })
 	}
 	repeat(20*time.Millisecond, func() { h.move(ctx) })
-	repeat(2*time.Second, h.killOne)
-	repeat(3*time.Second, func() {
+	repeat(time.Second, h.killOne)
+	repeat(3*time.Second, func() { //nolint:contextcheck // the server outlives this step
 		h.redis.Kill()
 		time.Sleep(500 * time.Millisecond)
-		h.redis.Restart(h.tb) //nolint:contextcheck // the server outlives this step
+		h.redis.Restart(h.tb)
 	})
 	writers.Wait()
 	close(stop)
