@@ -128,10 +128,15 @@ func (p *parser) base(b *Base, known ...string) object {
 func (p *parser) boolean(b Base) Schema {
 	o := p.base(&b, "default", "const")
 	s := &Boolean{Base: b, Default: o.boolPtr("default"), Const: o.boolPtr("const")}
-	if s.Default != nil && s.Const != nil && *s.Default != *s.Const {
-		p.errorf(o.get("default"), "default", `"default" differs from "const"`, "")
-	}
+	p.exclusive(o)
 	return s
+}
+
+// exclusive refuses a default beside a const, which the specification calls mutually exclusive.
+func (p *parser) exclusive(o object) {
+	if o.get("default") != nil && o.get("const") != nil {
+		p.errorf(o.get("default"), "default-const", `"default" and "const" exclude each other`, `take "default" away: "const" allows no other value`)
+	}
 }
 
 func (p *parser) integer(b Base) Schema {
@@ -159,10 +164,10 @@ func (p *parser) integer(b Base) Schema {
 	}
 	rule.Enum = s.Enum
 	p.fixedInt(o, "const", s.Const, &rule)
-	if s.Const != nil {
-		rule.Enum = []int64{*s.Const}
+	p.exclusive(o)
+	if s.Const == nil {
+		p.fixedInt(o, "default", s.Default, &rule)
 	}
-	p.fixedInt(o, "default", s.Default, &rule)
 	return s
 }
 
@@ -206,10 +211,10 @@ func (p *parser) string(b Base) Schema {
 	}
 	rule.Enum = s.Enum
 	p.fixedString(o, "const", s.Const, &rule)
-	if s.Const != nil {
-		rule.Enum = []string{*s.Const}
+	p.exclusive(o)
+	if s.Const == nil {
+		p.fixedString(o, "default", s.Default, &rule)
 	}
-	p.fixedString(o, "default", s.Default, &rule)
 	return s
 }
 
@@ -265,6 +270,9 @@ func formatHint(word string) string {
 func (p *parser) blob(b Base) Schema {
 	o := p.base(&b, "accept", "maxSize")
 	s := &Blob{Base: b, MaxSize: o.size("maxSize")}
+	if s.MaxSize != nil && *s.MaxSize == 0 {
+		p.errorf(o.get("maxSize"), "limits", `"maxSize" is 0, so no blob is allowed`, "give the largest size in bytes, or leave it out")
+	}
 	s.Accept, _ = o.strings("accept")
 	for i, a := range s.Accept {
 		typ, sub, ok := strings.Cut(a, "/")
@@ -333,6 +341,10 @@ func (p *parser) properties(o object, s *Object, allowed func(Schema, *Node) boo
 		for _, m := range props.Members {
 			if m.Name == "$type" {
 				p.errorf(m.Value, "property-type", `"$type" is reserved by the data model and cannot be a property`, "remove it")
+				continue
+			}
+			if m.Name == "" {
+				p.errorf(m.Value, "property-name", "a property must have a name", "give it one, or remove it")
 				continue
 			}
 			sub := p.schema(m.Value, "a property")

@@ -248,6 +248,9 @@ func (p *parser) permission(b Base) Schema {
 	switch s.Resource {
 	case "repo":
 		p.nsids(o, "collection", s.Collections)
+		if slices.Contains(s.Collections, "*") {
+			p.errorf(o.get("collection"), "permission-collection", "a permission set cannot give access to all collections", "list the collections")
+		}
 		for _, a := range s.Actions {
 			if a != "create" && a != "update" && a != "delete" {
 				p.errorf(o.get("action"), "permission-action", strconv.Quote(a)+" is not an action", `use "create", "update" or "delete"`)
@@ -255,11 +258,25 @@ func (p *parser) permission(b Base) Schema {
 		}
 	case "rpc":
 		p.nsids(o, "lxm", s.LXM)
-		if s.Audience != "" && s.InheritAudience {
-			p.errorf(o.get("aud"), "permission-aud", `"aud" and "inheritAud" exclude each other`, "")
-		}
+		p.audience(o, s)
+	case "":
+	default:
+		p.errorf(o.get("resource"), "permission-resource", "a permission set cannot have permissions for "+strconv.Quote(s.Resource), `only "repo" and "rpc" can be bundled`)
 	}
 	return s
+}
+
+func (p *parser) audience(o object, s *Permission) {
+	switch {
+	case o.get("aud") != nil && s.InheritAudience:
+		p.errorf(o.get("aud"), "permission-aud", `"aud" and "inheritAud" exclude each other`, "remove one")
+	case s.Audience == "" && !s.InheritAudience:
+		p.errorf(o.node, "permission-aud", `the permission needs "aud" or "inheritAud"`, `add "inheritAud": true, or "aud": "*" for any service`)
+	case s.Audience != "" && s.Audience != "*":
+		p.errorf(o.get("aud"), "permission-aud", "a permission set cannot name a service", `use "inheritAud": true, or "*" for any service`)
+	case s.Audience == "*" && slices.Contains(s.LXM, "*"):
+		p.errorf(o.get("lxm"), "permission-lxm", "a permission cannot be for all methods of all services", `list the methods, or use "inheritAud": true`)
+	}
 }
 
 func (p *parser) nsids(o object, key string, list []string) {

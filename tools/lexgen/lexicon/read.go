@@ -144,7 +144,11 @@ func (p *parser) id(v *Node) {
 		return
 	}
 	p.file.ID = v.Text
-	if !pathMatches(p.file.Path, v.Text) {
+	switch {
+	case pathMatches(p.file.Path, v.Text):
+	case !pathNames(p.file.Path, v.Text):
+		p.warnf(v, "id-path", "the path says nothing about the id "+v.Text, "the usual place is "+strings.ReplaceAll(v.Text, ".", "/")+".json")
+	default:
 		want := strings.ReplaceAll(v.Text, ".", "/") + ".json"
 		p.errorf(v, "id-path", "the id "+v.Text+" does not belong to a file of this path", "move the file to "+want+", or correct the id (the path says "+idFromPath(p.file.Path)+")")
 	}
@@ -167,6 +171,15 @@ func pathMatches(name, id string) bool {
 	return flat == strings.ReplaceAll(id, "-", ".")
 }
 
+// pathNames reports whether the path spells out an id, right or wrong: whether it has
+// the id's top-level domain as a folder or at the start of a dotted file name. Some
+// projects leave the domain out and arrange their folders as they like; nothing in the
+// language forbids that.
+func pathNames(name, id string) bool {
+	top, _, _ := strings.Cut(id, ".")
+	return strings.Contains("."+idFromPath(name)+".", "."+top+".")
+}
+
 func (p *parser) defs(n *Node) {
 	if n.Kind != '{' {
 		p.errorf(n, "type", `"defs" must be an object, not `+n.describe(), "")
@@ -181,8 +194,8 @@ func (p *parser) defs(n *Node) {
 }
 
 func (p *parser) def(m Member) {
-	if m.Name == "" || strings.ContainsFunc(m.Name, func(r rune) bool { return r == '#' || Unprintable(r) || r == ' ' }) {
-		p.errorf(m.Value, "def-name", "the name of a definition must not be empty and must not have spaces, controls or #", "use letters and digits, starting with a letter")
+	if m.Name == "" || strings.ContainsFunc(m.Name, func(r rune) bool { return r == '#' || r == '.' || Unprintable(r) || r == ' ' }) {
+		p.errorf(m.Value, "def-name", "the name of a definition must not be empty and must not have spaces, controls, dots or #", "use letters and digits, starting with a letter")
 		return
 	}
 	if !plainName(m.Name) {

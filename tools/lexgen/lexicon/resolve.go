@@ -103,7 +103,49 @@ func (r *resolver) visit(s Schema) {
 		}
 	case *Union:
 		r.union(s)
+	case *PermissionSet:
+		for _, perm := range s.Permissions {
+			r.named(perm.node.Get("lxm"), "permission-lxm", "method", KindQuery, KindProcedure, KindSubscription)
+			r.named(perm.node.Get("collection"), "permission-collection", "collection", KindRecord)
+		}
 	}
+}
+
+// named checks what a permission names, as far as it is in the set: a permission may
+// well be for methods and collections that are defined elsewhere.
+func (r *resolver) named(list *Node, rule, what string, kinds ...Kind) {
+	if list == nil {
+		return
+	}
+	for _, n := range list.Items {
+		f := r.set.byID[n.Text]
+		switch {
+		case n.Text == "*" || n.Kind != '"' || nsidProblem(n.Text) != "":
+		case f == nil && r.siblings(n.Text):
+			r.diags = append(r.diags, r.file.Diag(Warning, n, rule, "there is no "+what+" "+n.Text+" in this folder", r.nearID(n.Text, kinds)))
+		case f != nil && (f.Main() == nil || !slices.Contains(kinds, f.Main().Schema.Kind())):
+			r.errorf(n, rule, n.Text+" is not a "+what, "")
+		}
+	}
+}
+
+// siblings reports whether the set has lexicons of the same group as the id.
+func (r *resolver) siblings(id string) bool {
+	group := id[:strings.LastIndexByte(id, '.')+1]
+	return slices.ContainsFunc(r.set.Files, func(f *File) bool { return strings.HasPrefix(f.ID, group) && f != r.file })
+}
+
+func (r *resolver) nearID(id string, kinds []Kind) string {
+	var ids []string
+	for _, f := range r.set.Files {
+		if main := f.Main(); main != nil && slices.Contains(kinds, main.Schema.Kind()) {
+			ids = append(ids, f.ID)
+		}
+	}
+	if near := Nearest(id, ids); near != "" {
+		return "did you mean " + strconv.Quote(near) + "?"
+	}
+	return "correct the name, or add the lexicon"
 }
 
 func (r *resolver) bind(s *Ref) {

@@ -42,7 +42,6 @@ func Rules() []Rule {
 		{"object-inline", lexicon.Note, "An object inside an object is a definition of its own: it gets a name, and can be shared."},
 		{"nullable-optional", lexicon.Warning, "A field is not both nullable and optional: absent and null would be two ways to say one thing."},
 		{"boolean-default-true", lexicon.Warning, "A boolean is named so that its default is false: in many languages absent is false."},
-		{"default-const", lexicon.Warning, "A value is not both default and const: one of them says all."},
 		{"format-length", lexicon.Warning, "A string with a format has no length limits: the format has its own."},
 		{"format-missing", lexicon.Warning, "A field whose name says that it holds a DID, a URI or a time has the format for it."},
 		{"handle-in-record", lexicon.Warning, "Records refer to accounts by DID: a handle may belong to someone else tomorrow."},

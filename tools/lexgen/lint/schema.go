@@ -25,7 +25,6 @@ func (l *linter) schema(s lexicon.Schema) {
 		if s.Default != nil && *s.Default {
 			l.report(n.Get("default"), "boolean-default-true", "the boolean is true by default", "turn its meaning round, so that absent and false are the same")
 		}
-		l.both(n, s.Default != nil && s.Const != nil)
 	case *lexicon.Integer:
 		l.integer(s)
 	case *lexicon.String:
@@ -50,15 +49,8 @@ func (l *linter) schema(s lexicon.Schema) {
 	}
 }
 
-func (l *linter) both(n *lexicon.Node, both bool) {
-	if both {
-		l.report(n.Get("default"), "default-const", "the value has a default and a const", "keep the const")
-	}
-}
-
 func (l *linter) integer(s *lexicon.Integer) {
 	n := s.Node()
-	l.both(n, s.Default != nil && s.Const != nil)
 	const safe = 1<<53 - 1
 	for _, v := range []struct {
 		key string
@@ -80,7 +72,6 @@ func (l *linter) integer(s *lexicon.Integer) {
 
 func (l *linter) string(s *lexicon.String) {
 	n := s.Node()
-	l.both(n, s.Default != nil && s.Const != nil)
 	l.values(n, "enum", s.Enum)
 	l.values(n, "knownValues", s.KnownValues)
 	if len(s.Enum) > 1 {

@@ -46,7 +46,7 @@ func (v *Odd) UnmarshalJSON(src []byte) error {
 	return d.Done("value")
 }
 
-var requiredOdd = []string{"a-b", "sla/sh", "til~de", ""}
+var requiredOdd = []string{"a-b", "sla/sh", "til~de", " "}
 
 func (v *Odd) decodeLex(d *lexrt.Decoder) {
 	if !d.Object() {
@@ -96,7 +96,7 @@ func (v *Odd) decodeLex(d *lexrt.Decoder) {
 			if !d.Null() {
 				lexrt.DecodeString(d, lexrt.New(&v.X), nil)
 			}
-		case "":
+		case " ":
 			seen |= 1 << 3
 			lexrt.DecodeString(d, &v.X_, nil)
 		case "émoji🎉":
@@ -172,7 +172,7 @@ func (v *Odd) AppendJSON(b []byte) []byte {
 		b = append(b, ",\"`\":"...)
 		b = lexrt.AppendString(b, v.X)
 	}
-	b = append(b, ",\"\":"...)
+	b = append(b, ",\" \":"...)
 	b = lexrt.AppendString(b, &v.X_)
 	if v.U00E9MojiU1F389 != nil {
 		b = append(b, ",\"émoji🎉\":"...)
