@@ -246,7 +246,7 @@ type seenMessage struct {
 	Bytes      int // a checksum
 }
 
-func sum(s string) int {
+func checksum(s string) int {
 	n := 0
 	for i := range len(s) {
 		n = n*31 + int(s[i])
@@ -258,7 +258,7 @@ func seenMessages(list []mlsapi.DefsMessageView) []seenMessage {
 	out := []seenMessage{}
 	for i := range list {
 		m := &list[i]
-		out = append(out, seenMessage{m.Seq, m.Epoch, string(*m.MessageType), sum(string(m.Ciphertext))})
+		out = append(out, seenMessage{m.Seq, m.Epoch, string(*m.MessageType), checksum(string(m.Ciphertext))})
 	}
 	return out
 }
@@ -267,7 +267,7 @@ func (c *modelConvo) page(after int64, limit int) []seenMessage {
 	out := []seenMessage{}
 	for seq := after + 1; seq <= c.lastSeq() && len(out) < limit; seq++ {
 		m := c.log[seq-1]
-		out = append(out, seenMessage{seq, m.epoch, m.kind, sum(m.bytes)})
+		out = append(out, seenMessage{seq, m.epoch, m.kind, checksum(m.bytes)})
 	}
 	return out
 }
@@ -374,11 +374,11 @@ func (w *world) history(c *modelConvo, u *modelUser) {
 	var out mlsapi.GetCommitsOutput
 	w.expect(u.Get(w.t, mlsapi.MethodGetCommits, &out, "convoId", c.ID, "fromEpoch", "0"), "")
 	for _, m := range out.Commits {
-		gotCommits = append(gotCommits, seenCommit{m.Epoch, string(m.Sender), sum(string(m.CommitData))})
+		gotCommits = append(gotCommits, seenCommit{m.Epoch, string(m.Sender), checksum(string(m.CommitData))})
 	}
 	for _, m := range c.log {
 		if m.kind == "commit" && m.epoch >= joined.epoch {
-			wantCommits = append(wantCommits, seenCommit{m.epoch, string(m.sender.DID), sum(m.bytes)})
+			wantCommits = append(wantCommits, seenCommit{m.epoch, string(m.sender.DID), checksum(m.bytes)})
 		}
 	}
 	w.same("commits", gotCommits, wantCommits)
