@@ -77,23 +77,7 @@ func Start(tb testing.TB, env ...Env) *Server {
 // StartOn is Start on a given database and directory, for several servers that share them.
 func StartOn(tb testing.TB, databaseURL string, dir *authtest.Directory, env ...Env) *Server {
 	tb.Helper()
-	s := &Server{
-		DatabaseURL: databaseURL, Directory: dir, Blocks: newAppView(tb), Logs: &Log{}, DID: "did:web:mls.test",
-		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 128}},
-	}
-	vars := map[string]string{
-		"MLS_ENV": "development", "SERVICE_DID": s.DID, "DATABASE_URL": databaseURL, "SERVER_HOST": "127.0.0.1", "SERVER_PORT": "0",
-		"ADMIN_PORT": "0", "LOG_LEVEL": "debug", "PLC_URL": dir.URL(), "APPVIEW_URL": s.Blocks.URL(),
-		"EGRESS_ALLOW": strings.Join(append(dir.HostPorts(), s.Blocks.HostPort()), ","), "DATABASE_MAX_CONNS": "12",
-	}
-	for _, v := range config.Variables() {
-		if strings.HasPrefix(v.Name, "RATE_LIMIT_") {
-			vars[v.Name] = "1000000"
-		}
-	}
-	for _, e := range env {
-		maps.Copy(vars, e)
-	}
+	s, vars := newServer(tb, databaseURL, dir, env)
 	cfg, err := config.Load(func(name string) (string, bool) { v, ok := vars[name]; return v, ok })
 	if err != nil {
 		tb.Fatal(err)
@@ -122,6 +106,29 @@ func StartOn(tb testing.TB, databaseURL string, dir *authtest.Directory, env ...
 	})
 	tb.Cleanup(s.stop)
 	return s
+}
+
+// newServer is a server that does not run yet, and the environment for it.
+func newServer(tb testing.TB, databaseURL string, dir *authtest.Directory, env []Env) (s *Server, vars Env) {
+	tb.Helper()
+	s = &Server{
+		DatabaseURL: databaseURL, Directory: dir, Blocks: newAppView(tb), Logs: &Log{}, DID: "did:web:mls.test",
+		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 128}},
+	}
+	vars = Env{
+		"MLS_ENV": "development", "SERVICE_DID": s.DID, "DATABASE_URL": databaseURL, "SERVER_HOST": "127.0.0.1", "SERVER_PORT": "0",
+		"ADMIN_PORT": "0", "LOG_LEVEL": "debug", "PLC_URL": dir.URL(), "APPVIEW_URL": s.Blocks.URL(),
+		"EGRESS_ALLOW": strings.Join(append(dir.HostPorts(), s.Blocks.HostPort()), ","), "DATABASE_MAX_CONNS": "12",
+	}
+	for _, v := range config.Variables() {
+		if strings.HasPrefix(v.Name, "RATE_LIMIT_") {
+			vars[v.Name] = "1000000"
+		}
+	}
+	for _, e := range env {
+		maps.Copy(vars, e)
+	}
+	return s, vars
 }
 
 // Stop ends the server in order, before the test does.

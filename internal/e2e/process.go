@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"mls-server/internal/authtest"
+)
+
+// Process is a server in a process of its own, which can be killed and started
+// again at the same address.
+type Process struct {
+	*Server
+	binary string
+	vars   Env
+	cmd    *exec.Cmd
+}
+
+// startWait is how long a server may take until it answers.
+const startWait = 30 * time.Second
+
+// StartProcess runs the binary on a database until the test ends.
+func StartProcess(tb testing.TB, binary, databaseURL string, dir *authtest.Directory, env ...Env) *Process {
+	tb.Helper()
+	s, vars := newServer(tb, databaseURL, dir, env)
+	// A port that was free a moment ago: after a restart clients look for the server there.
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	host, port := l.Addr().String(), l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener has TCP addresses
+	if err := l.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	vars["SERVER_PORT"] = strconv.Itoa(port)
+	s.URL = "http://" + host
+	p := &Process{Server: s, binary: binary, vars: vars}
+	p.Restart(tb)
+	tb.Cleanup(p.Kill)
+	return p
+}
+
+// Kill ends the process at once, as a power cut would, and waits until it is gone.
+func (p *Process) Kill() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	_ = p.cmd.Wait()         // says "killed"
+	p.cmd = nil
+	p.client.CloseIdleConnections()
+}
+
+// Restart starts the process and waits until it is ready.
+func (p *Process) Restart(tb testing.TB) {
+	tb.Helper()
+	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), p.binary, "serve") //nolint:gosec // the binary under test
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}                                   //nolint:forbidigo // this package runs in tests only
+	for name, value := range p.vars {
+		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+	}
+	p.cmd.Stderr = p.Logs
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	for end := time.Now().Add(startWait); ; time.Sleep(10 * time.Millisecond) { //nolint:forbidigo // this package runs in tests only
+		req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, p.URL+"/health/ready", http.NoBody)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if resp, err := p.client.Do(req); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body) // the status says it all
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(end) { //nolint:forbidigo // this package runs in tests only
+			tb.Fatalf("the server does not get ready:\n%s", p.Logs)
+		}
+	}
+}
