@@ -228,11 +228,13 @@ func listen(ctx context.Context, host string, port int) (net.Listener, error) {
 }
 
 // newServer bounds what a slow client can hold: headers within 10 s and 64 KiB,
-// a body of 10 MiB within two minutes, idle connections two minutes. Streams
-// set their own write deadlines.
+// a body of 10 MiB within two minutes, idle connections two minutes, an answer
+// three minutes after its request. Answers and streams set nearer deadlines for
+// what they write.
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		WriteTimeout: 3 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

@@ -24,7 +24,8 @@ const smallBody = 64 << 10
 // bodyWait is how long a large request waits for memory before it is told to come back.
 const bodyWait = 2 * time.Second
 
-// bodyBudget bounds the memory that large request bodies take together.
+// bodyBudget bounds the memory that large bodies take together, those of
+// requests while they are read and used, those of answers while they are written.
 type bodyBudget struct {
 	size int64
 	sem  *semaphore.Weighted
@@ -69,23 +70,53 @@ func (s *Server) readBody(r *http.Request, limit int64) (body, error) {
 		}
 		return b, nil
 	}
-	weight := min(want, s.bodies.size)
-	ctx, cancel := context.WithTimeout(r.Context(), bodyWait)
-	defer cancel()
-	if err := s.bodies.sem.Acquire(ctx, weight); err != nil {
-		return body{}, errBusy
-	}
-	capacity := int64(smallBody)
-	if !encoded && r.ContentLength > 0 {
+	return s.readLarge(r.Context(), src, want, limit)
+}
+
+// readLarge reads a body of which want bytes are expected at most. It reserves
+// memory as bytes arrive and not as they are announced, so that clients that
+// announce much and send nothing take nothing from others.
+func (s *Server) readLarge(ctx context.Context, src io.Reader, want, limit int64) (body, error) {
+	var b body
+	var held int64
+	b.release = func() { s.bodies.sem.Release(held) }
+	for {
 		// One spare byte lets the read loop see the end without growing.
-		capacity = r.ContentLength + 1
+		size := min(max(int64(cap(b.data))*growth, smallBody), want+1)
+		more := min(size, s.bodies.size) - held
+		if err := s.bodies.acquire(ctx, more); err != nil {
+			b.release()
+			return body{}, err
+		}
+		held += more
+		grown := make([]byte, len(b.data), size)
+		copy(grown, b.data)
+		b.data = grown
+		done, err := fill(&b.data, src, limit)
+		switch {
+		case err != nil:
+			b.release()
+			return body{}, err
+		case done:
+			return b, nil
+		case size > want:
+			b.release() // more came than was announced, or than the cap allows
+			return body{}, errTooLarge
+		}
 	}
-	data, err := readUpTo(make([]byte, 0, capacity), src, limit)
-	if err != nil {
-		s.bodies.sem.Release(weight)
-		return body{}, err
+}
+
+// growth is by how much a large body's buffer grows when it is full.
+const growth = 4
+
+// acquire takes n bytes of the budget, or fails with errBusy after bodyWait.
+func (b *bodyBudget) acquire(ctx context.Context, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, bodyWait)
+	defer cancel()
+	if err := b.sem.Acquire(ctx, n); err != nil {
+		return errBusy
 	}
-	return body{data: data, release: func() { s.bodies.sem.Release(weight) }}, nil
+	return nil
 }
 
 func (b *bodyBudget) put(buf *[]byte) {
@@ -102,20 +133,31 @@ func readUpTo(buf []byte, src io.Reader, limit int64) ([]byte, error) {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
-		n, err := src.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if int64(len(buf)) > limit {
-			return buf, errTooLarge
+		if done, err := fill(&buf, src, limit); done || err != nil {
+			return buf, err
+		}
+	}
+}
+
+// fill reads from src until buf is full, and reports whether src has ended. It
+// fails with errTooLarge past limit bytes.
+func fill(buf *[]byte, src io.Reader, limit int64) (done bool, err error) {
+	for len(*buf) < cap(*buf) {
+		n, err := src.Read((*buf)[len(*buf):cap(*buf)])
+		*buf = (*buf)[:len(*buf)+n]
+		if int64(len(*buf)) > limit {
+			return false, errTooLarge
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			return buf, nil
+			return true, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return buf, errTimeout
+			return false, errTimeout
 		case err != nil:
-			return buf, errBadBody
+			return false, errBadBody
 		}
 	}
+	return false, nil
 }
 
 // decompress returns a reader of the plain body and whether it was encoded.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -186,12 +187,45 @@ func (x *exchange) writeJSON(resp lexrt.Response) error {
 	}
 	buf, _ := encodeBuffers.Get().(*[]byte)
 	*buf = resp.AppendJSON((*buf)[:0])
-	x.writeBody(http.StatusOK, *buf)
+	if err := x.writeAnswer(*buf); err != nil {
+		return err
+	}
 	if cap(*buf) <= 1<<20 {
 		clear(*buf)
 		encodeBuffers.Put(buf)
 	}
 	return nil
+}
+
+// writeAnswer writes a successful answer. A large one counts as memory until
+// the client has read it, and each piece of it has its time: who stops reading
+// is cut off.
+func (x *exchange) writeAnswer(data []byte) error {
+	if len(data) <= smallBody {
+		x.writeBody(http.StatusOK, data)
+		return nil
+	}
+	size := min(int64(len(data)), x.s.bodies.size)
+	if err := x.s.bodies.acquire(x.r.Context(), size); err != nil {
+		return err
+	}
+	defer x.s.bodies.sem.Release(size)
+	x.writeBody(http.StatusOK, data)
+	return nil
+}
+
+// writePieces writes data piece by piece, with a deadline for each.
+func (x *exchange) writePieces(data []byte) (written int, err error) {
+	rc := http.NewResponseController(x.w)
+	for len(data) > 0 && err == nil {
+		if err := rc.SetWriteDeadline(x.s.opt.Clock.Now().Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return written, err
+		}
+		var n int
+		n, err = x.w.Write(data[:min(len(data), smallBody)]) //nolint:gosec // JSON by a generated codec, sent as application/json with nosniff
+		written, data = written+n, data[n:]
+	}
+	return written, err
 }
 
 func (x *exchange) writeBody(status int, data []byte) {
@@ -202,7 +236,7 @@ func (x *exchange) writeBody(status int, data []byte) {
 	if x.r.Method == http.MethodHead {
 		return
 	}
-	n, err := x.w.Write(data) //nolint:gosec // JSON by a generated codec, sent as application/json with nosniff
+	n, err := x.writePieces(data)
 	x.event.BytesOut = int64(n)
 	if err != nil {
 		x.event.Error = "ClientGone"
