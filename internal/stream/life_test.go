@@ -348,6 +348,29 @@ func TestRollover(t *testing.T) {
 	}
 }
 
+// A cursor of a server that is ahead is good on one that lags, and repeats nothing.
+func TestCursorOfAServerAhead(t *testing.T) {
+	t.Parallel()
+	inBubble(t, stream.Options{}, func(b bubble) {
+		t, l, ahead := b.T, b.log, b.hub
+		lagging := startHub(t, stream.Options{Log: l, Bus: stream.NewLocalBus(), Poll: 10 * time.Minute})
+		connect(t, lagging, "alice").live()
+		c := connect(t, ahead, "bob").live()
+		l.send(512, 512, 512)
+		time.Sleep(time.Second)
+		c.want("1", "2", "3")
+		again := connect(t, lagging, "bob", at(c.got()[1].Cursor))
+		again.want("3")
+		last := connect(t, lagging, "bob", at(c.got()[2].Cursor)).live()
+		l.send(512)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if got := last.got(); len(got) == 0 || got[0].String() != "4" {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
 // Without hints the log is polled; with them it is read at once.
 func TestHintsAndPolls(t *testing.T) {
 	t.Parallel()

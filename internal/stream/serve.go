@@ -152,7 +152,10 @@ func (h *Hub) begin(ctx context.Context, s *stream, w *writer, req Request) erro
 			return nil
 		}
 		// More came meanwhile than the queue holds: it is in the database too.
-		from, resuming = live, true
+		resuming = true
+		if from.Compare(live) < 0 {
+			from = live
+		}
 	}
 }
 
