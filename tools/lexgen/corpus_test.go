@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,13 +130,67 @@ func goTool(tb testing.TB, dir string, args ...string) {
 	}
 }
 
-// TestCorpus generates the official corpus, vets it, and runs testdata/roundtrip
-// on it: values made from each schema must come back the same, each broken
-// constraint must be refused with its pointer, and the official record data must
-// be judged as its authors say.
+// TestCorpusTypes generates the official corpus whole and type-checks it.
+func TestCorpusTypes(t *testing.T) {
+	t.Parallel()
+	opt := emit.Options{Package: "lexapi", ImportPath: "corpus/lexapi", Runtime: "mls-server/lexrt"}
+	files, err := emit.Server(build(t, corpus(t), ir.Options{}), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := emit.TypeCheck(files, opt, true); err != nil {
+		t.Error(err)
+	}
+}
+
+// some picks n sources, always the same, with all that they refer to and the
+// lexicon of the official record data.
+func some(t *testing.T, all []lexicon.Source, n int) []lexicon.Source {
+	t.Helper()
+	set, diags := lexicon.Parse(all, lexicon.Options{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	keep := map[string]bool{}
+	var add func(f *lexicon.File)
+	add = func(f *lexicon.File) {
+		if keep[f.Path] {
+			return
+		}
+		keep[f.Path] = true
+		for _, d := range f.Defs {
+			lexicon.Walk(d.Schema, func(s lexicon.Schema) {
+				switch s := s.(type) {
+				case *lexicon.Ref:
+					add(s.Target.File)
+				case *lexicon.Union:
+					for _, r := range s.Refs {
+						add(r.Target.File)
+					}
+				}
+			})
+		}
+	}
+	add(set.File("example.lexicon.record"))
+	rnd := rand.New(rand.NewPCG(20, 26))
+	for range n {
+		add(set.Files[rnd.IntN(len(set.Files))])
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(s lexicon.Source) bool { return !keep[s.Path] })
+}
+
+// TestCorpus generates a part of the official corpus, vets it, and runs
+// testdata/roundtrip on it: values made from each schema must come back the same,
+// each broken constraint must be refused with its pointer, and the official record
+// data must be judged as its authors say. LEXGEN_TEST_ALL=1 takes all of it, which
+// needs a minute or two for the compiler.
 func TestCorpus(t *testing.T) {
 	t.Parallel()
-	model := build(t, corpus(t), ir.Options{})
+	sources := corpus(t)
+	if !everything() {
+		sources = some(t, sources, 12)
+	}
+	model := build(t, sources, ir.Options{})
 	dir := tempModule(t, "corpus")
 	opt := emit.Options{Package: "lexapi", ImportPath: "corpus/lexapi", Runtime: "mls-server/lexrt"}
 	files, err := emit.Server(model, opt)

@@ -21,7 +21,7 @@ import (
 // genConfig is the command line of gen and check.
 type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
-	quiet, fakes                                                    bool
+	quiet, fakes, verify                                            bool
 	reference                                                       referenceConfig
 
 	// parsedPolicy is set by generate.
@@ -42,6 +42,7 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 	fl.StringVar(&c.runtime, "runtime", "mls-server/lexrt", "import `PATH` of the runtime package")
 	fl.StringVar(&c.compat, "compat", "", "accept against the specification: named-unions")
 	fl.BoolVar(&c.fakes, "fakes", false, "also write a package with the schemas for tests, named PACKAGEfake, in a folder of that name below --out")
+	fl.BoolVar(&c.verify, "verify", false, "type-check the bodies of functions too when the package is larger than 1 MiB; those of smaller ones always are")
 	c.reference.flags(fl)
 	fl.BoolVar(&c.quiet, "quiet", false, "print errors only")
 	if err := fl.Parse(args); err != nil {
@@ -114,7 +115,22 @@ func (c *genConfig) generate(errs io.Writer) (*ir.Model, []emit.File, error) {
 		return nil, nil, errReported
 	}
 	files, err := emit.Server(model, c.emitOptions())
-	return model, files, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return model, files, emit.TypeCheck(files, c.emitOptions(), c.verify || size(files) <= bodiesLimit)
+}
+
+// bodiesLimit is the size in bytes of a package up to which the bodies of its
+// functions are type-checked in every run. That takes some 100 ms for each MiB.
+const bodiesLimit = 1 << 20
+
+func size(files []emit.File) int {
+	n := 0
+	for _, f := range files {
+		n += len(f.Data)
+	}
+	return n
 }
 
 // fakesPackage is the name of the package for tests and of its folder.

@@ -89,8 +89,14 @@ func generateCase(t *testing.T, dir, name string, shuffle *rand.Rand) ([]emit.Fi
 		diags.Sort()
 		if !diags.HasErrors() {
 			pkg := strings.ReplaceAll(name, "_", "")
-			if files, err = emit.Server(model, emit.Options{Package: pkg, ImportPath: "golden/" + name, Runtime: "mls-server/lexrt"}); err != nil {
+			opt := emit.Options{Package: pkg, ImportPath: "golden/" + name, Runtime: "mls-server/lexrt"}
+			if files, err = emit.Server(model, opt); err != nil {
 				t.Fatalf("%s: %v", name, err)
+			}
+			if shuffle == nil {
+				if err := emit.TypeCheck(files, opt, true); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
 			}
 		}
 	}

@@ -135,7 +135,9 @@ func drop(key string) func(map[string]any) {
 }
 
 func of(kinds ...string) func(map[string]any, string) bool {
-	return func(m map[string]any, path string) bool { return isType(m, kinds...) && !strings.Contains(path, "/properties/type") }
+	return func(m map[string]any, path string) bool {
+		return isType(m, kinds...) && !strings.Contains(path, "/properties/type")
+	}
 }
 
 func in(suffix string) func(map[string]any, string) bool {

@@ -16,6 +16,7 @@ import (
 	"github.com/dave/jennifer/jen"
 
 	"mls-server/tools/lexgen/ir"
+	"mls-server/tools/lexgen/verify"
 )
 
 // Header is the first line of every generated file.
@@ -35,12 +36,30 @@ type Options struct {
 type File struct {
 	Name string
 	Data []byte
+
+	// syntax is the file as it was parsed, with positions in fset.
+	syntax *ast.File
+	fset   *token.FileSet
+}
+
+// TypeCheck reports what of the files of one package does not compile. Without
+// bodies it looks at declarations only.
+func TypeCheck(files []File, opt Options, bodies bool) error {
+	if len(files) == 0 {
+		return nil
+	}
+	syntax := make([]*ast.File, len(files))
+	for i, f := range files {
+		syntax[i] = f.syntax
+	}
+	return verify.Package(files[0].fset, opt.ImportPath, opt.Runtime, syntax, bodies)
 }
 
 // emitter writes the files of one model.
 type emitter struct {
 	model *ir.Model
 	opt   Options
+	fset  *token.FileSet
 }
 
 // unit is one file that is being written.
@@ -58,7 +77,7 @@ type unit struct {
 // Server writes the types, codecs, method table, service interface and Mount
 // function, one file per lexicon and a few for the whole package, sorted by name.
 func Server(m *ir.Model, opt Options) ([]File, error) {
-	e := &emitter{model: m, opt: opt}
+	e := &emitter{model: m, opt: opt, fset: token.NewFileSet()}
 	var jobs []func() (File, error)
 	for _, l := range m.Lexicons {
 		jobs = append(jobs, func() (File, error) { return e.lexiconFile(l) })
@@ -126,8 +145,7 @@ func (u *unit) finish() (File, error) {
 	if err := u.file.Render(&raw); err != nil {
 		return File{}, fmt.Errorf("%s: %w", u.name, err)
 	}
-	fset := token.NewFileSet()
-	parsed, err := parser.ParseFile(fset, u.name, raw.Bytes(), parser.ParseComments|parser.SkipObjectResolution)
+	parsed, err := parser.ParseFile(u.fset, u.name, raw.Bytes(), parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		return File{}, fmt.Errorf("the generated %s is not valid Go: %w", u.name, err)
 	}
@@ -135,10 +153,10 @@ func (u *unit) finish() (File, error) {
 		return File{}, fmt.Errorf("%s: %w", u.name, err)
 	}
 	var out bytes.Buffer
-	if err := format.Node(&out, fset, parsed); err != nil {
+	if err := format.Node(&out, u.fset, parsed); err != nil {
 		return File{}, fmt.Errorf("%s: %w", u.name, err)
 	}
-	return File{Name: u.name, Data: out.Bytes()}, nil
+	return File{Name: u.name, Data: out.Bytes(), syntax: parsed, fset: u.fset}, nil
 }
 
 // comparePlan makes sure that the file declares what was planned and nothing else.

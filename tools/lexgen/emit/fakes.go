@@ -1,6 +1,8 @@
 package emit
 
 import (
+	"go/token"
+
 	"github.com/dave/jennifer/jen"
 
 	"mls-server/tools/lexgen/ir"
@@ -10,7 +12,7 @@ import (
 // types, for package lexfake, and constructors of the struct types. Tests make valid
 // and broken values from them.
 func Fakes(m *ir.Model, opt Options, pkg, importPath string) (File, error) {
-	e := &emitter{model: m, opt: Options{Package: pkg, ImportPath: importPath, Runtime: opt.Runtime}}
+	e := &emitter{model: m, opt: Options{Package: pkg, ImportPath: importPath, Runtime: opt.Runtime}, fset: token.NewFileSet()}
 	u := e.newUnit("fakes.go", nil)
 	u.file.PackageComment("// Package " + pkg + " has the schemas of package " + opt.Package + " for tests that need valid and broken values.")
 	u.file.ImportName(e.lexfake(), "lexfake")
