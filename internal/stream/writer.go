@@ -10,7 +10,7 @@ import (
 
 const (
 	// rolloverBytes is how much a stream sends that may run through an atproto
-	// proxy, which cuts after 10 MiB; see ADR 6.
+	// proxy, which cuts after 10 MiB; see ADR 10.
 	rolloverBytes = 8<<20 + 512<<10
 	// flushBytes and flushFrames are how much is collected before it is written.
 	flushBytes  = 64 << 10
