@@ -31,7 +31,7 @@ func refuseKeyPackages(t *testing.T) {
 	in.CipherSuite = "MLS_255_NONE"
 	alice.Post(t, m, in, nil).Want(t, bad, "InvalidCipherSuite")
 	in = publication(alice.Client.KeyPackage(now))
-	in.Expires = e2e.Ref(lexrt.Datetime(now.Add(91 * 24 * time.Hour).UTC().Format(time.RFC3339)))
+	in.Expires = new(lexrt.Datetime(now.Add(91 * 24 * time.Hour).UTC().Format(time.RFC3339)))
 	alice.Post(t, m, in, nil).Want(t, bad, "ExpirationTooFar")
 	foreign := mlstest.NewClient(s.NewUser(authtest.K256).DID, "", mls.SuiteX25519AES128)
 	for name, k := range map[string]*mlstest.KeyPackage{

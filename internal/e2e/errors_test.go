@@ -132,9 +132,9 @@ func refuseAddition(t *testing.T) {
 		t.Errorf("%q does not say that %s", a.Message, want)
 	}
 	for _, commit := range []*string{
-		nil, e2e.Ref("%"), e2e.Ref(""), e2e.Ref(mls.EncodeText(mlstest.NewGroup(mls.SuiteX25519AES128).At(1).PrivateCommit())),
-		e2e.Ref(mls.EncodeText(chat.Group.PrivateProposal())), e2e.Ref(mls.EncodeText(chat.Group.Application(10))),
-		e2e.Ref(mls.EncodeText(chat.Group.Commit(mlstest.Commit{From: alice.Client, NoPath: true, Proposals: []mlstest.Proposal{mlstest.Remove(1)}}))),
+		nil, new("%"), new(""), new(mls.EncodeText(mlstest.NewGroup(mls.SuiteX25519AES128).At(1).PrivateCommit())),
+		new(mls.EncodeText(chat.Group.PrivateProposal())), new(mls.EncodeText(chat.Group.Application(10))),
+		new(mls.EncodeText(chat.Group.Commit(mlstest.Commit{From: alice.Client, NoPath: true, Proposals: []mlstest.Proposal{mlstest.Remove(1)}}))),
 	} {
 		in := alice.Addition(t, chat, carol.User)
 		in.Commit = commit
@@ -142,7 +142,7 @@ func refuseAddition(t *testing.T) {
 		carol.RegisterAgain(t, 1)
 	}
 	in := alice.Addition(t, chat, carol.User)
-	in.WelcomeMessage = e2e.Ref(mls.EncodeText(chat.Group.At(chat.Group.Epoch + 1).Welcome(mls.KeyPackageRef(hexOf(32)))))
+	in.WelcomeMessage = new(mls.EncodeText(chat.Group.At(chat.Group.Epoch + 1).Welcome(mls.KeyPackageRef(hexOf(32)))))
 	alice.Post(t, m, in, nil).Want(t, conflict, "KeyPackageNotFound")
 	if got := bob.Epoch(t, chat); got != int64(chat.Group.Epoch) {
 		t.Errorf("what was refused has moved the epoch to %d", got)
@@ -209,7 +209,7 @@ func refuseSending(t *testing.T) {
 	}
 	send(func(in *mlsapi.SendMessageInput) { in.PaddedSize = 1024 }).Want(t, bad, "InvalidAsset")
 	send(func(in *mlsapi.SendMessageInput) { in.PaddedSize = 511 }).Want(t, bad, "InvalidAsset")
-	send(func(in *mlsapi.SendMessageInput) { in.DeclaredSize = e2e.Ref(int64(513)) }).Want(t, bad, "InvalidAsset")
+	send(func(in *mlsapi.SendMessageInput) { in.DeclaredSize = new(int64(513)) }).Want(t, bad, "InvalidAsset")
 	send(func(in *mlsapi.SendMessageInput) {
 		in.Ciphertext, in.PaddedSize = mlstest.Random(600), 600
 	}).Want(t, bad, "InvalidAsset")

@@ -132,7 +132,7 @@ func TestIdempotencyKeyReused(t *testing.T) {
 	alice.Post(t, mlsapi.MethodAddMembers, &other, nil).Want(t, http.StatusUnprocessableEntity, "IdempotencyKeyReused")
 	remove := &mlsapi.RemoveMemberInput{ConvoID: chat.ID, TargetDID: bob.DID, IdempotencyKey: *key}
 	alice.Post(t, mlsapi.MethodRemoveMember, remove, nil).OK(t)
-	remove.Reason = e2e.Ref("another")
+	remove.Reason = new("another")
 	alice.Post(t, mlsapi.MethodRemoveMember, remove, nil).Want(t, http.StatusUnprocessableEntity, "IdempotencyKeyReused")
 }
 

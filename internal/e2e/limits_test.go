@@ -206,16 +206,7 @@ func TestLimitOfAddress(t *testing.T) {
 		case 1:
 			path = "/wp-login.php"
 		}
-		req, err := http.NewRequestWithContext(t.Context(), verb, s.URL+path, http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode == http.StatusTooManyRequests {
+		if visit(t, verb, s.URL+path) == http.StatusTooManyRequests {
 			refused++
 		}
 	}
@@ -223,12 +214,22 @@ func TestLimitOfAddress(t *testing.T) {
 		t.Errorf("%d of 90 requests were refused", refused)
 	}
 	// The operator's checks are not counted.
-	resp, err := http.Get(s.URL + "/health/ready")
+	if status := visit(t, http.MethodGet, s.URL+"/health/ready"); status != http.StatusOK {
+		t.Errorf("/health/ready answers %d", status)
+	}
+}
+
+// visit is a request without a token; it returns the status.
+func visit(t *testing.T, verb, address string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), verb, address, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("/health/ready answers %d", resp.StatusCode)
-	}
+	return resp.StatusCode
 }

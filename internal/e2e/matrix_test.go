@@ -128,8 +128,8 @@ func elsewhere() []string {
 	}
 }
 
-// comparable is all of an answer but what names the request or the time.
-func comparable(a e2e.Answer) string {
+// canonical is all of an answer but what names the request or the time.
+func canonical(a e2e.Answer) string {
 	var b strings.Builder
 	b.WriteString(strconv.Itoa(a.Status))
 	h := a.Header.Clone()
@@ -165,9 +165,9 @@ func TestUnknownAndForeignAlike(t *testing.T) {
 		t.Run(short(m), func(t *testing.T) {
 			t.Parallel()
 			req := c.request(t, m, stranger)
-			want := comparable(c.do(t, m, stranger, req))
+			want := canonical(c.do(t, m, stranger, req))
 			for _, id := range append(elsewhere(), string(c.chat.Group.GroupID()), strings.ToUpper(string(c.chat.Group.GroupID()))) {
-				if got := comparable(c.do(t, m, stranger, rename(req, c.chat.ID, id))); got != want {
+				if got := canonical(c.do(t, m, stranger, rename(req, c.chat.ID, id))); got != want {
 					t.Errorf("for %q:\n%s\nfor a conversation of others:\n%s", id, got, want)
 				}
 			}
@@ -176,11 +176,11 @@ func TestUnknownAndForeignAlike(t *testing.T) {
 	t.Run("reports", func(t *testing.T) {
 		t.Parallel()
 		for _, r := range []role{stranger, former, kicked, member, reported} {
-			real := c.do(t, mlsapi.MethodResolveReport, r, c.request(t, mlsapi.MethodResolveReport, r))
+			theirs := c.do(t, mlsapi.MethodResolveReport, r, c.request(t, mlsapi.MethodResolveReport, r))
 			for _, id := range []string{"3f3c1c86-6b53-4b4c-9a5c-0d1e2f3a4b5c", "x"} {
 				made := c.do(t, mlsapi.MethodResolveReport, r, post(&mlsapi.ResolveReportInput{ReportID: id, Action: "dismissed"}))
-				if comparable(real) != comparable(made) {
-					t.Errorf("%s: a report is answered with\n%s\nand none with\n%s", r, comparable(real), comparable(made))
+				if canonical(theirs) != canonical(made) {
+					t.Errorf("%s: a report is answered with\n%s\nand none with\n%s", r, canonical(theirs), canonical(made))
 				}
 			}
 		}

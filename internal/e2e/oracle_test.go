@@ -273,12 +273,15 @@ func fixed(value string) func(*oracleServer) string {
 
 // recording is the file of recorded calls.
 type recording struct {
-	Lexicons []json.RawMessage
+	Lexicons []json.RawMessage `json:"lexicons"`
 	Cases    []struct {
-		Name, Method, Path, Body string
-		Status                   int
-		Headers                  map[string]string
-	}
+		Name    string            `json:"name"`
+		Method  string            `json:"method"`
+		Path    string            `json:"path"`
+		Body    string            `json:"body"`
+		Status  int               `json:"status"`
+		Headers map[string]string `json:"headers"`
+	} `json:"cases"`
 }
 
 func readRecording(t *testing.T) recording {
@@ -375,7 +378,9 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 func TestOracleLexicons(t *testing.T) {
 	t.Parallel()
 	for _, want := range readRecording(t).Lexicons {
-		var head struct{ ID string }
+		var head struct {
+			ID string `json:"id"`
+		}
 		var a, b any
 		if err := json.Unmarshal(want, &head); err != nil {
 			t.Fatal(err)
@@ -395,7 +400,9 @@ func TestOracleLexicons(t *testing.T) {
 
 // outcome is status and error name, "200" for success.
 func outcome(status int, body []byte) string {
-	var e struct{ Error string }
+	var e struct {
+		Error string `json:"error"`
+	}
 	if json.Unmarshal(body, &e) != nil {
 		e.Error = "" // HTML
 	}

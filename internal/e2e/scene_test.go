@@ -94,16 +94,17 @@ func convoMethods(t *testing.T) []*lexrt.Method {
 
 // property is what the sweep needs to know of a parameter or a field.
 type property struct {
-	Type, Format string
-	Minimum      int
-	Items        *property
+	Type    string    `json:"type"`
+	Format  string    `json:"format"`
+	Minimum int       `json:"minimum"`
+	Items   *property `json:"items"`
 }
 
 // requestProperties reads the parameters or the input of a method out of its lexicon.
 func requestProperties(t *testing.T, m *lexrt.Method) map[string]property {
 	t.Helper()
 	type object struct {
-		Properties map[string]property
+		Properties map[string]property `json:"properties"`
 	}
 	raw, err := os.ReadFile(filepath.Join("..", "..", "lexicons", "blue", "catbird", "mls", short(m)+".json"))
 	if err != nil {
@@ -112,10 +113,12 @@ func requestProperties(t *testing.T, m *lexrt.Method) map[string]property {
 	var file struct {
 		Defs struct {
 			Main struct {
-				Parameters object
-				Input      struct{ Schema object }
-			}
-		}
+				Parameters object `json:"parameters"`
+				Input      struct {
+					Schema object `json:"schema"`
+				} `json:"input"`
+			} `json:"main"`
+		} `json:"defs"`
 	}
 	if err := json.Unmarshal(raw, &file); err != nil {
 		t.Fatal(err)

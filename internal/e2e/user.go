@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"testing"
@@ -92,7 +93,10 @@ func read(m *lexrt.Method, resp *http.Response) (Answer, error) {
 	}
 	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
 	if a.Status != http.StatusOK {
-		var e struct{ Error, Message string }
+		var e struct {
+			Error   string `json:"error"`
+			Message string `json:"message"`
+		}
 		if json.Unmarshal(body, &e) == nil {
 			a.Error, a.Message = e.Error, e.Message
 		}
@@ -147,9 +151,7 @@ func (u *User) Open(ctx context.Context, m *lexrt.Method, r Request) (*http.Resp
 	default:
 		req.Header.Set("Authorization", r.Authorization)
 	}
-	for name, values := range r.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.Header)
 	return u.Server.client.Do(req)
 }
 
