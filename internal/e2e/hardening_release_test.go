@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,17 +23,6 @@ import (
 // of the two features, and the verification of HMACs in the JWT library, which
 // the linker drops while nothing can reach it.
 var developmentOnly = []string{"mls-server/internal/dev.", "jwt/v5.(*SigningMethodHMAC).Verify", "jwt/v5.(*Parser).ParseWithClaims"}
-
-// build builds the server and returns the path of the binary.
-func build(t *testing.T, flags ...string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "mls-server")
-	args := append(append([]string{"build", "-o", path}, flags...), "mls-server/cmd/mls-server")
-	if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
-}
 
 // The released binary has no code of the development features (I12): its
 // symbols say so, and, stripped as in the image, its strings.

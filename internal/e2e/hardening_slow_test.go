@@ -1,0 +1,218 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mls-server/internal/e2e"
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mlstest"
+	"mls-server/lexrt"
+)
+
+// meanwhile calls the server as somebody else until the returned function is
+// called, which fails the test when a call failed or took longer than a few seconds.
+func meanwhile(t *testing.T, call func() error) (stop func()) {
+	t.Helper()
+	done, ended := make(chan struct{}), make(chan struct{})
+	var calls int
+	var slowest time.Duration
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			begin := time.Now()
+			if err := call(); err != nil {
+				t.Errorf("meanwhile: %v", err)
+				return
+			}
+			calls, slowest = calls+1, max(slowest, time.Since(begin))
+		}
+	}()
+	return sync.OnceFunc(func() {
+		close(done)
+		<-ended
+		if calls == 0 || slowest > 5*time.Second {
+			t.Errorf("%d other calls meanwhile, the slowest took %v", calls, slowest)
+		}
+	})
+}
+
+// caller returns a call of a method that has to succeed.
+func caller(t *testing.T, u *e2e.User, m *lexrt.Method, body func() []byte) func() error {
+	t.Helper()
+	return func() error {
+		var r e2e.Request
+		if body != nil {
+			r.Body = body()
+		}
+		a, err := u.Try(t.Context(), m, r)
+		if err == nil && a.Status != http.StatusOK {
+			err = errors.New(a.Error + " " + a.Message)
+		}
+		return err
+	}
+}
+
+// raw opens a connection and writes text to it.
+func raw(t *testing.T, s *e2e.Server, text string) net.Conn {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// Connections whose headers never end are closed after ten seconds.
+func TestSlowHeaders(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	stop := meanwhile(t, caller(t, s.Users(1)[0], mlsapi.MethodGetConvos, nil))
+	defer stop()
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for range 200 {
+		conn := raw(t, s, "GET /health HTTP/1.1\r\nHost: mls.test\r\nX-Slow: ")
+		wg.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go func() {
+				for ctx.Err() == nil {
+					if _, err := io.WriteString(conn, "x"); err != nil {
+						return
+					}
+					time.Sleep(200 * time.Millisecond)
+				}
+			}()
+			_ = conn.SetReadDeadline(begin.Add(40 * time.Second))
+			_, err := io.Copy(io.Discard, conn) // what the server says before it hangs up
+			var late net.Error
+			if errors.As(err, &late) && late.Timeout() {
+				t.Error("a connection was not closed")
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(begin); took > 30*time.Second {
+		t.Errorf("closed after %v", took)
+	}
+}
+
+// Clients that announce large bodies and send nothing of them do not keep others from sending theirs.
+func TestSlowBodies(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t, e2e.Env{"BODY_MEMORY_MB": "16"})
+	users := s.Users(2)
+	alice := users[0].Register(t, 1)
+	users[1].Register(t, 1)
+	chat := alice.Create(t)
+	m := mlsapi.MethodSendMessage
+	for range 100 {
+		raw(t, s, "POST /xrpc/"+m.NSID+" HTTP/1.1\r\nHost: mls.test\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n"+
+			"Authorization: "+users[1].Bearer(s.DID, m.NSID)+"\r\n\r\n{\"convoId\":")
+	}
+	stop := meanwhile(t, caller(t, alice.User, m, func() []byte {
+		in := chat.Message()
+		in.Ciphertext = mlstest.PadDirect(chat.Group.Application(200), 1<<20)
+		in.PaddedSize = int64(len(in.Ciphertext))
+		return in.AppendJSON(nil)
+	}))
+	time.Sleep(4 * time.Second)
+	stop()
+}
+
+// Clients that do not read their streams are cut off, and take nothing from those who do.
+func TestStreamsThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	s := startProcess(t, e2e.Env{"STREAMS_PER_USER": "20"})
+	users := s.Users(2)
+	alice, bob := users[0].Register(t, 1), users[1].Register(t, 1)
+	chat := alice.Create(t, users[1])
+	bob.Confirm(t, chat, true)
+	m := mlsapi.MethodStreamConvoEvents
+	const deaf = 15
+	for range deaf {
+		conn := raw(t, s, "")
+		tcp, ok := conn.(*net.TCPConn)
+		if !ok || tcp.SetReadBuffer(4096) != nil {
+			t.Fatal("no small buffer")
+		}
+		if _, err := io.WriteString(conn, "GET /xrpc/"+m.NSID+" HTTP/1.1\r\nHost: mls.test\r\nOrigin: https://app.test\r\nAuthorization: "+bob.Bearer(s.DID, m.NSID)+"\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream := bob.Follow(t, "")
+	eventually(t, "all streams are open", func() bool { return scrape(t, s)["mls_streams"] == deaf+1 })
+	before := scrape(t, s)["go_memstats_heap_inuse_bytes"]
+	var last string
+	for range 40 {
+		in := chat.Message()
+		in.Ciphertext = mlstest.PadDirect(chat.Group.Application(200), 512<<10)
+		in.PaddedSize = int64(len(in.Ciphertext))
+		alice.Post(t, mlsapi.MethodSendMessage, in, nil).OK(t)
+		last = in.MsgID
+	}
+	eventually(t, "who reads gets everything, as far as one stream through a proxy goes", func() bool {
+		for _, e := range stream.Events() {
+			if e.MessageID == last || e.Kind == "rollover" {
+				return true
+			}
+		}
+		return false
+	})
+	// 15 streams with 20 MiB each are not in memory: messages are shared and queues bounded.
+	if grown := scrape(t, s)["go_memstats_heap_inuse_bytes"] - before; grown > 300<<20 {
+		t.Errorf("the heap grew by %.0f MiB", grown/(1<<20))
+	}
+	for end := time.Now().Add(60 * time.Second); scrape(t, s)["mls_streams"] > 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%v streams are still open", scrape(t, s)["mls_streams"])
+		}
+	}
+}
+
+// A client that does not read its answer is cut off.
+func TestAnswersThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t, e2e.Env{"BODY_MEMORY_MB": "64"})
+	alice := s.Users(1)[0].Register(t, 1)
+	chat := alice.Create(t)
+	for range 12 {
+		in := chat.Message()
+		in.Ciphertext = mlstest.PadDirect(chat.Group.Application(200), 1<<20)
+		in.PaddedSize = int64(len(in.Ciphertext))
+		alice.Post(t, mlsapi.MethodSendMessage, in, nil).OK(t)
+	}
+	m := mlsapi.MethodGetMessages
+	var conns []net.Conn
+	for range 3 { // 16 MiB each
+		conns = append(conns, raw(t, s, "GET /xrpc/"+m.NSID+"?convoId="+chat.ID+" HTTP/1.1\r\nHost: mls.test\r\nAuthorization: "+alice.Bearer(s.DID, m.NSID)+"\r\n\r\n"))
+	}
+	stop := meanwhile(t, caller(t, alice.User, mlsapi.MethodGetConvos, nil))
+	time.Sleep(25 * time.Second)
+	stop()
+	for _, conn := range conns {
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if got, err := io.ReadAll(conn); err == nil && bytes.HasSuffix(got, []byte("}")) {
+			t.Errorf("a client that slept got its %d bytes", len(got))
+		}
+	}
+	alice.Messages(t, chat) // one that reads gets all
+}
