@@ -46,7 +46,7 @@ func (u *User) Follow(tb testing.TB, query string) *Stream {
 	}
 	req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
 	// The common client's deadline would end the stream.
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: u.Server.client.Transport}).Do(req)
 	if err != nil {
 		tb.Fatal(err)
 	}
