@@ -61,10 +61,21 @@ check: gen-check ## What each commit must pass: generated code, vet, build and q
 	@$(GO) test -short ./lexrt/... ./internal/mls/... ./internal/xrpc/... ./internal/config/... ./internal/handlers/...
 
 .PHONY: lint
-lint: $(LEXGEN) ## Run golangci-lint, govulncheck and the style rules of lexicons
+lint: $(LEXGEN) vuln ## Run golangci-lint (gosec among it), govulncheck and the style rules of lexicons
 	@$(LEXGEN) lint --in lexicons --quiet
 	@$(TOOL) golangci-lint run ./...
-	@$(TOOL) govulncheck ./...
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what the code calls (says so when the database cannot be reached)
+	@GO='$(GO)' .ci/vuln
+
+.PHONY: licences
+licences: ## Write docs/licences.md from the modules in the server's build
+	@$(GO) test ./internal/app -run TestLicencesAreListed -count=1 -update
+
+.PHONY: flood
+flood: ## 10,000 connections to one server (needs ulimit -n 12000); make test opens 2,000
+	@MLS_FLOOD_CONNECTIONS=$${MLS_FLOOD_CONNECTIONS:-10000} $(GO) test ./internal/e2e -run TestConnectionFlood -count=1 -v
 
 .PHONY: fmt
 fmt: ## Format all hand-written Go code

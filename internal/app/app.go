@@ -114,7 +114,7 @@ func (a *App) assemble(secret []byte) error {
 	policy := mls.DefaultKeyPackagePolicy()
 	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys
 	h := &handlers.Handlers{
-		Store: a.store, Delivery: delivery.New(a.store, checker, cfg.MaxMembers),
+		Store: a.store, Delivery: delivery.New(a.store, checker, cfg.MaxMembers), Sender: a.sender(),
 		Blocks: checker, Limits: domainLimits{limiter}, Streams: a.hub, Clock: clock.System,
 		Config: handlers.Config{
 			RequireIdempotency: cfg.RequireIdempotency, EpochGrace: mls.Epoch(cfg.EpochGrace), MaxDevices: cfg.MaxDevices,
@@ -132,6 +132,14 @@ func (a *App) assemble(secret []byte) error {
 	a.jobs = jobs.New(a.store, keep, a.metrics, a.log, clock.System)
 	a.health = &health{store: a.store}
 	return nil
+}
+
+// sender is how messages reach the store.
+func (a *App) sender() delivery.Sender {
+	if a.cfg.ActorSystem {
+		return delivery.NewBatcher(a.store, delivery.BatchConfig{})
+	}
+	return a.store
 }
 
 func newLogger(cfg *config.Config, secret []byte, out io.Writer) *slog.Logger {
@@ -234,7 +242,7 @@ func listen(ctx context.Context, host string, port int) (net.Listener, error) {
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-		WriteTimeout: 3 * time.Minute,
+		WriteTimeout:   3 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
