@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 
 	"mls-server/tools/lexgen/breaking"
+	"mls-server/tools/lexgen/explain"
 	"mls-server/tools/lexgen/lint"
 	"mls-server/tools/lexgen/scaffold"
 )
@@ -34,8 +35,8 @@ func commands() []command {
 		{"check", "compare the generated code with what gen would write; exit 1 and name the files that differ", runCheck},
 		{"lint", "check lexicons against the rules of style", coded(lint.Run)},
 		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", coded(breaking.Run)},
+		{"explain", "say what a diagnostic means, with examples", coded(explain.Run)},
 		{"new", "write a starting lexicon", coded(scaffold.Run)},
-		{"explain", "say what a rule of lint or breaking asks for, and why", coded(explain)},
 	}
 }
 
