@@ -51,11 +51,13 @@ type Config struct {
 type Handlers struct {
 	Store    *store.Store
 	Delivery *delivery.Service
-	Blocks   Blocks
-	Limits   Limits
-	Streams  *stream.Hub
-	Clock    clock.Clock
-	Config   Config
+	// Sender stores application messages: Store itself, or a delivery.Batcher over it.
+	Sender  delivery.Sender
+	Blocks  Blocks
+	Limits  Limits
+	Streams *stream.Hub
+	Clock   clock.Clock
+	Config  Config
 }
 
 var _ mlsapi.Service = (*Handlers)(nil)

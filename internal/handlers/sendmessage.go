@@ -38,7 +38,7 @@ func (h *Handlers) SendMessage(ctx context.Context, caller lexrt.Caller, in *mls
 		if m != nil {
 			send.GroupID = mls.GroupIDFromBytes(m.Framing().GroupID)
 		}
-		result, err = h.Store.SendMessage(ctx, send)
+		result, err = h.Sender.SendMessage(ctx, send)
 	} else {
 		result, err = h.Delivery.SendHandshake(ctx, send)
 	}

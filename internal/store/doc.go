@@ -38,7 +38,7 @@
 //
 // On Store (one statement each, no transaction around it):
 //
-//	SendMessage ClaimKeyPackages Replays().Use
+//	SendMessage SendMessages ClaimKeyPackages Replays().Use
 //
 // On Store (life):
 //

@@ -62,7 +62,7 @@ func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, erro
 	hash := sha256.Sum256(p.Ciphertext)
 	arg := db.SendMessageParams{
 		ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), FramedGroup: string(p.GroupID), UserDID: string(p.Sender),
-		MsgID: string(p.ID), Epoch: int64(p.Epoch), Grace: int64(min(max(p.Grace, 0), mls.MaxEpochGrace)),
+		MsgID: string(p.ID), Epoch: int64(p.Epoch), Grace: clampGrace(p.Grace),
 		Ciphertext: p.Ciphertext, DeclaredSize: p.DeclaredSize, PaddedSize: int64(len(p.Ciphertext)),
 		CiphertextHash: hash[:], ReceivedAt: bucket(p.At),
 	}
@@ -91,6 +91,8 @@ func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, erro
 	}
 	return SendResult{}, fail("send message", ErrBusy)
 }
+
+func clampGrace(grace mls.Epoch) int64 { return int64(min(max(grace, 0), mls.MaxEpochGrace)) }
 
 // errChanged: what a statement judged was changed by the transaction it then
 // waited for.

@@ -73,6 +73,7 @@ func TestPlans(t *testing.T) {
 		arguments string
 	}{
 		{"sendMessage", []string{"conversations_pkey", "members_pkey", "messages_msg_id_key"}, []string{"event_log"}, ""},
+		{"sendMessages", []string{"conversations_pkey", "conversations_group_id_key", "members_pkey", "messages_msg_id_key"}, []string{"event_log"}, ""},
 		{"getStanding", []string{"conversations_pkey", "conversations_group_id_key", "members_pkey"}, nil, ""},
 		{"lockConversation", []string{"conversations_pkey", "conversations_group_id_key"}, nil, ""},
 		{"acceptCommit", []string{"conversations_pkey"}, []string{"event_log"}, ""},
