@@ -11,7 +11,7 @@ import (
 type Retention struct {
 	Messages, Events time.Duration
 	// Commits is the hard limit; a commit older than Messages goes earlier when
-	// every user on the roster has read past it.
+	// every user on the roster has read past it and has one device there.
 	Commits  time.Duration
 	Welcomes time.Duration
 	// Requests is how long an open request waits, and how long an ended one is kept.

@@ -39,7 +39,13 @@ WHERE m.ctid = ANY (ARRAY(
       AND (o.received_bucket_ts < $2::timestamptz OR NOT EXISTS (
           SELECT FROM members d
           LEFT JOIN cursors k ON k.convo_id = d.convo_id AND k.user_did = d.user_did
-          WHERE d.convo_id = o.convo_id AND d.left_at IS NULL AND d.join_seq < o.seq AND coalesce(k.seq, 0) < o.seq
+          WHERE d.convo_id = o.convo_id AND d.left_at IS NULL AND d.join_seq < o.seq
+            -- The position is the user's, whichever device has read so far; another one may still need the commit.
+            AND (coalesce(k.seq, 0) < o.seq OR EXISTS (
+                SELECT FROM members x
+                WHERE x.convo_id = d.convo_id AND x.user_did = d.user_did AND x.device_id <> d.device_id
+                  AND x.left_at IS NULL AND x.join_seq < o.seq
+            ))
       ))
     LIMIT $3
 ))
@@ -51,8 +57,8 @@ type DeleteCommitsParams struct {
 	MaxRows    int32
 }
 
-// DeleteCommits removes a batch of old commits, with their messages: those that every user on
-// the roster has read past, and all beyond the hard limit.
+// DeleteCommits removes a batch of old commits, with their messages: those that no device on
+// the roster can need any more, and all beyond the hard limit.
 func (q *Queries) DeleteCommits(ctx context.Context, arg DeleteCommitsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteCommits, arg.Before, arg.HardBefore, arg.MaxRows)
 	if err != nil {
