@@ -64,6 +64,20 @@ func (l *Log) String() string {
 	return l.buf.String()
 }
 
+// About returns the lines that name a request, "" for none.
+func (l *Log) About(requestID string) string {
+	if l == nil || requestID == "" {
+		return ""
+	}
+	var lines []string
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, requestID) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
+}
+
 // Env changes the environment that a server starts with.
 type Env map[string]string
 

@@ -19,10 +19,14 @@ import (
 // short is a method's name without the prefix, for subtests.
 func short(m *lexrt.Method) string { return m.NSID[strings.LastIndexByte(m.NSID, '.')+1:] }
 
-// inputName is the generated type of a method's input.
+// inputName is the generated type of a method's input, however its initialisms are written.
 func inputName(m *lexrt.Method) string {
-	name := short(m)
-	return strings.ToUpper(name[:1]) + name[1:] + "Input"
+	for name := range mlsapifake.Schemas {
+		if strings.EqualFold(name, short(m)+"Input") {
+			return name
+		}
+	}
+	return ""
 }
 
 // other is a method that is not m.
@@ -167,6 +171,10 @@ func TestSweepRequests(t *testing.T) {
 				invalid(verb, e2e.Request{Verb: verb})
 			}
 			invalid("malformed query", e2e.Request{RawQuery: "a=%zz"})
+			preflight := u.Call(t, m, e2e.Request{Verb: http.MethodOptions, Authorization: "-"}, nil)
+			if allow := preflight.Header.Get("Access-Control-Allow-Methods"); preflight.Status != http.StatusOK || strings.Contains(allow, wrong[3]) {
+				t.Errorf("OPTIONS: got %d and allowed methods %q", preflight.Status, allow)
+			}
 			if m.Input == "" {
 				invalid("unexpected body", e2e.Request{Body: []byte("{}"), Header: header("Content-Type", "application/json")})
 				return
@@ -238,7 +246,7 @@ func TestSweepConstraints(t *testing.T) {
 					t.Errorf("%s %s: got %d %s %q, want %d %s", mutation.Pointer, mutation.Rule, a.Status, a.Error, a.Message, status, name)
 				}
 			}
-			if n == 0 {
+			if n == 0 && len(mlsapifake.Schemas[inputName(m)].Props) > 0 {
 				t.Error("no constraint was broken")
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"mls-server/internal/authtest"
@@ -66,6 +67,11 @@ func (u *User) Call(tb testing.TB, m *lexrt.Method, r Request, out Decodable) An
 	a, err := u.Try(tb.Context(), m, r)
 	if err != nil {
 		tb.Fatalf("%s: %v", m.NSID, err)
+	}
+	if a.Status == http.StatusInternalServerError {
+		// What the server knows of its fault helps whoever did not expect it.
+		_, id, _ := strings.Cut(a.Message, "request ")
+		tb.Logf("%s: %s\n%s", m.NSID, a.Message, u.Server.Logs.About(id))
 	}
 	if a.Status == http.StatusOK && out != nil {
 		if err := out.UnmarshalJSON(a.Body); err != nil {
