@@ -104,7 +104,11 @@ func attempt[T any, P output[T]](ctx context.Context, h *Handlers, r request, ru
 		}
 		return err
 	})
-	if err = errors.Join(err, kept); err != nil {
+	if err == nil {
+		// Only now is it known to be kept.
+		err = kept
+	}
+	if err != nil {
 		return nil, err
 	}
 	return out, nil
