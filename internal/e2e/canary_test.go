@@ -75,7 +75,7 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) traffic 
 	stream := bob.Follow(t, "")
 	say := func(u *e2e.User) *mlsapi.SendMessageInput {
 		in := chat.Message()
-		in.IdempotencyKey = e2e.Ref("send-" + in.MsgID[10:])
+		in.IdempotencyKey = new("send-" + in.MsgID[10:])
 		u.Post(t, mlsapi.MethodSendMessage, in, nil).OK(t)
 		tr.messages = append(tr.messages, in.MsgID)
 		tr.sends = append(tr.sends, send{u, in})
@@ -93,7 +93,7 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) traffic 
 	bob.Get(t, mlsapi.MethodGetCommits, nil, "convoId", string(chat.Group.GroupID()), "fromEpoch", "0").OK(t)
 	bob.Get(t, mlsapi.MethodGetKeyPackageStats, nil).OK(t)
 	bob.Post(t, mlsapi.MethodPublishKeyPackage, &mlsapi.PublishKeyPackageInput{
-		KeyPackage: devices[bob].KeyPackages(1)[0].KeyPackage, IdempotencyKey: e2e.Ref("publish-canary-1"),
+		KeyPackage: devices[bob].KeyPackages(1)[0].KeyPackage, IdempotencyKey: new("publish-canary-1"),
 		CipherSuite: mlsapi.PublishKeyPackageInputCipherSuite(mls.SuiteX25519AES128.String()),
 	}, nil).OK(t)
 	_, a := bob.Welcome(t, chat, devices[bob].ID)
@@ -112,7 +112,7 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) traffic 
 		ConvoID: chat.ID, ReportedDID: carol.DID, Category: "other", EncryptedContent: []byte("the very words of a report"), MessageIDs: tr.messages[:3],
 	}, nil).OK(t)
 	bob.Reports(t, chat)
-	bob.Post(t, mlsapi.MethodResolveReport, &mlsapi.ResolveReportInput{ReportID: id, Action: "removed_member", Notes: e2e.Ref("notes of an admin, verbatim")}, nil).OK(t)
+	bob.Post(t, mlsapi.MethodResolveReport, &mlsapi.ResolveReportInput{ReportID: id, Action: "removed_member", Notes: new("notes of an admin, verbatim")}, nil).OK(t)
 	bob.Stats(t, chat)
 	source.Block(carol.DID, alice.DID)
 	alice.Get(t, mlsapi.MethodCheckBlocks, nil, "dids", string(alice.DID), "dids", string(carol.DID)).OK(t)

@@ -29,8 +29,8 @@ func (u *User) ClaimRequest(tb testing.TB, requestID string, owner mls.DID) mlsa
 // opaque commit of the chat's epoch.
 func AdditionOf(c *Chat, packages []mlsapi.DefsKeyPackageRef, dids ...mls.DID) *mlsapi.AddMembersInput {
 	return &mlsapi.AddMembersInput{
-		ConvoID: c.ID, IdempotencyKey: Key(), DIDList: dids, Commit: Ref(mls.EncodeText(c.Group.PrivateCommit())),
-		WelcomeMessage: Ref(mls.EncodeText(c.Group.At(c.Group.Epoch + 1).Welcome(refs(packages)...))),
+		ConvoID: c.ID, IdempotencyKey: Key(), DIDList: dids, Commit: new(mls.EncodeText(c.Group.PrivateCommit())),
+		WelcomeMessage: new(mls.EncodeText(c.Group.At(c.Group.Epoch + 1).Welcome(refs(packages)...))),
 	}
 }
 
@@ -82,7 +82,7 @@ func (d *Device) Confirm(tb testing.TB, c *Chat, success bool) bool {
 	tb.Helper()
 	in := &mlsapi.ConfirmWelcomeInput{ConvoID: c.ID, Success: success, DeviceID: &d.ID}
 	if !success {
-		in.ErrorDetails = Ref("no matching key package")
+		in.ErrorDetails = new("no matching key package")
 	}
 	var out mlsapi.ConfirmWelcomeOutput
 	d.Post(tb, mlsapi.MethodConfirmWelcome, in, &out).OK(tb)
@@ -96,7 +96,7 @@ func (d *Device) LoseState() { d.Client = mlstest.NewClient(d.DID, "", suite) }
 func (d *Device) RejoinInput(c *Chat) *mlsapi.RequestRejoinInput {
 	return &mlsapi.RequestRejoinInput{
 		ConvoID: c.ID, KeyPackage: d.Client.KeyPackage(time.Now()).Text(), DeviceID: &d.ID, //nolint:forbidigo // this package runs in tests only
-		Reason: Ref(mlsapi.RequestRejoinInputReason("state_loss")),
+		Reason: new(mlsapi.RequestRejoinInputReason("state_loss")),
 	}
 }
 
@@ -125,7 +125,7 @@ func (u *User) Leave(tb testing.TB, c *Chat, proposal []byte) Answer {
 	tb.Helper()
 	in := &mlsapi.LeaveConvoInput{ConvoID: c.ID}
 	if proposal != nil {
-		in.Commit = Ref(mls.EncodeText(proposal))
+		in.Commit = new(mls.EncodeText(proposal))
 	}
 	return u.Post(tb, mlsapi.MethodLeaveConvo, in, nil)
 }
@@ -133,9 +133,9 @@ func (u *User) Leave(tb testing.TB, c *Chat, proposal []byte) Answer {
 // Remove takes another user out, with a commit or without.
 func (u *User) Remove(tb testing.TB, c *Chat, target *User, commit []byte) Answer {
 	tb.Helper()
-	in := &mlsapi.RemoveMemberInput{ConvoID: c.ID, TargetDID: target.DID, IdempotencyKey: *Key(), Reason: Ref("spam in the group")}
+	in := &mlsapi.RemoveMemberInput{ConvoID: c.ID, TargetDID: target.DID, IdempotencyKey: *Key(), Reason: new("spam in the group")}
 	if commit != nil {
-		in.Commit = Ref(mls.EncodeText(commit))
+		in.Commit = new(mls.EncodeText(commit))
 	}
 	return u.Post(tb, mlsapi.MethodRemoveMember, in, nil)
 }
@@ -174,7 +174,7 @@ func (u *User) Reports(tb testing.TB, c *Chat, args ...string) mlsapi.GetReports
 func (u *User) Resolve(tb testing.TB, id, action string) Answer {
 	tb.Helper()
 	return u.Post(tb, mlsapi.MethodResolveReport, &mlsapi.ResolveReportInput{
-		ReportID: id, Action: mlsapi.ResolveReportInputAction(action), Notes: Ref("looked at it"),
+		ReportID: id, Action: mlsapi.ResolveReportInputAction(action), Notes: new("looked at it"),
 	}, nil)
 }
 

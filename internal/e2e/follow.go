@@ -46,7 +46,7 @@ func (u *User) Follow(tb testing.TB, query string) *Stream {
 	}
 	req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
 	// The common client's deadline would end the stream.
-	resp, err := (&http.Client{Transport: u.Server.client.Transport}).Do(req)
+	resp, err := (&http.Client{Transport: u.Server.client.Transport}).Do(req) //nolint:bodyclose // closed by the cleanup below
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -66,6 +66,24 @@ func (u *User) Follow(tb testing.TB, query string) *Stream {
 	return s
 }
 
+// frame is the data of an event.
+type frame struct {
+	Event struct {
+		Type      string  `json:"$type"`
+		Cursor    string  `json:"cursor"`
+		Kind      string  `json:"kind"`
+		ConvoID   string  `json:"convoId"`
+		DeviceID  string  `json:"deviceId"`
+		RequestID string  `json:"requestId"`
+		UserDID   mls.DID `json:"userDid"`
+		Message   struct {
+			ID      string `json:"id"`
+			ConvoID string `json:"convoId"`
+			Seq     int64  `json:"seq"`
+		} `json:"message"`
+	} `json:"event"`
+}
+
 func (s *Stream) read(lines *bufio.Scanner) {
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -73,23 +91,13 @@ func (s *Stream) read(lines *bufio.Scanner) {
 		if !ok {
 			continue
 		}
-		var frame struct {
-			Event struct {
-				Type                                     string `json:"$type"`
-				Cursor, Kind, ConvoID, DeviceID, UserDID string
-				RequestID                                string
-				Message                                  struct {
-					ID, ConvoID string
-					Seq         int64
-				}
-			}
-		}
+		var frame frame
 		if json.Unmarshal([]byte(data), &frame) != nil {
 			continue
 		}
 		e := Event{
 			Cursor: frame.Event.Cursor, Kind: frame.Event.Kind, ConvoID: frame.Event.ConvoID, DeviceID: frame.Event.DeviceID,
-			RequestID: frame.Event.RequestID, User: mls.DID(frame.Event.UserDID),
+			RequestID: frame.Event.RequestID, User: frame.Event.UserDID,
 		}
 		if strings.HasSuffix(frame.Event.Type, "#messageEvent") {
 			e.Kind, e.MessageID, e.Seq, e.ConvoID = "message", frame.Event.Message.ID, frame.Event.Message.Seq, frame.Event.Message.ConvoID

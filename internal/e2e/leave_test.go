@@ -66,7 +66,7 @@ func TestDebtSettledByNamedCommit(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
 	alice, bob, carol, chat := trio(t, s)
-	commit := func() *string { return e2e.Ref(mls.EncodeText(chat.Group.PrivateCommit())) }
+	commit := func() *string { return new(mls.EncodeText(chat.Group.PrivateCommit())) }
 	out := func() *mlsapi.LeaveConvoInput {
 		return &mlsapi.LeaveConvoInput{ConvoID: chat.ID, TargetDID: &carol.DID, Commit: commit()}
 	}
@@ -127,7 +127,7 @@ func TestRemoval(t *testing.T) {
 	alice.Remove(t, chat, bob.User, nil).OK(t)
 	assert.True(t, owes(t, carol.User, chat, bob.User))
 	carol.Post(t, mlsapi.MethodLeaveConvo, &mlsapi.LeaveConvoInput{
-		ConvoID: chat.ID, TargetDID: &bob.DID, Commit: e2e.Ref(mls.EncodeText(chat.Group.PrivateCommit())),
+		ConvoID: chat.ID, TargetDID: &bob.DID, Commit: new(mls.EncodeText(chat.Group.PrivateCommit())),
 	}, nil).OK(t)
 	assert.False(t, owes(t, carol.User, chat, bob.User))
 }
@@ -166,8 +166,8 @@ func TestDebtSettledByCommitAfterProposal(t *testing.T) {
 	assert.False(t, owes(t, alice.User, chat, carol.User))
 }
 
-// A readable commit settles what it is seen to remove: the creator's leaf is 0
-// (RFC 9420 11), a leaver's own readable proposal names its leaf.
+// A readable commit settles what it is seen to remove, where the leaf is known: the creator has leaf 0
+// (RFC 9420 11).
 func TestDebtSettledByVisibleRemoval(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
@@ -186,7 +186,6 @@ func TestDebtSettledByVisibleRemoval(t *testing.T) {
 	bob.SendBytes(t, chat, commit(0)).OK(t)
 	chat.Next()
 	assert.False(t, owes(t, bob.User, chat, alice.User))
-
 }
 
 // The rules of RFC 9420 12.2 and 12.4 that a PublicMessage shows are enforced, by name, and nothing stays.

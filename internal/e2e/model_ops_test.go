@@ -73,7 +73,7 @@ func (w *world) leave(c *modelConvo, u *modelUser) {
 			w.t.Fatal(err)
 		}
 		proposal = &modelMessage{kind: "proposal", epoch: int64(m.Framing().Epoch), bytes: string(raw)}
-		in.Commit = e2e.Ref(mls.EncodeText(raw))
+		in.Commit = new(mls.EncodeText(raw))
 	}
 	var out mlsapi.LeaveConvoOutput
 	if w.expect(u.Post(w.t, mlsapi.MethodLeaveConvo, in, &out), c.leave(u, proposal)) {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
@@ -35,12 +34,16 @@ func StartProcess(tb testing.TB, binary, databaseURL string, dir *authtest.Direc
 	if err != nil {
 		tb.Fatal(err)
 	}
-	host, port := l.Addr().String(), l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener has TCP addresses
+	address := l.Addr().String()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	if err := l.Close(); err != nil {
 		tb.Fatal(err)
 	}
-	vars["SERVER_PORT"] = strconv.Itoa(port)
-	s.URL = "http://" + host
+	vars["SERVER_PORT"] = port
+	s.URL = "http://" + address
 	p := &Process{Server: s, binary: binary, vars: vars}
 	p.Restart(tb)
 	tb.Cleanup(p.Kill)
