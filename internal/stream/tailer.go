@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -60,7 +59,7 @@ func (h *Hub) start(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log cannot be read", slog.String("fault", fmt.Sprintf("%T", err)))
+		h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log cannot be read", slog.Any("fault", err))
 		pause(ctx, wait)
 	}
 }
@@ -119,7 +118,7 @@ func (t *tail) step(ctx context.Context) time.Duration {
 
 func (t *tail) failed(ctx context.Context, err error) time.Duration {
 	if t.failing == 0 && ctx.Err() == nil {
-		t.h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log cannot be read", slog.String("fault", fmt.Sprintf("%T", err)))
+		t.h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log cannot be read", slog.Any("fault", err))
 	}
 	t.failing = min(max(t.h.opt.Poll, 2*t.failing), maxFailPause)
 	return t.failing
