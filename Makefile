@@ -63,7 +63,7 @@ check: gen-check ## What each commit must pass: generated code, vet, build and q
 .PHONY: lint
 lint: $(LEXGEN) vuln ## Run golangci-lint (gosec among it), govulncheck and the style rules of lexicons
 	@$(LEXGEN) lint --in lexicons --quiet
-	@$(TOOL) golangci-lint run ./...
+	@$(TOOL) golangci-lint run --allow-parallel-runners ./...
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities in what the code calls (says so when the database cannot be reached)

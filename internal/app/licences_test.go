@@ -73,7 +73,7 @@ func licencesIn(t *testing.T, dir string) (names []string) {
 	}
 	for _, e := range entries {
 		upper := strings.ToUpper(e.Name())
-		if e.IsDir() || !(strings.HasPrefix(upper, "LICENSE") || strings.HasPrefix(upper, "LICENCE") || strings.HasPrefix(upper, "COPYING")) {
+		if e.IsDir() || (!strings.HasPrefix(upper, "LICENSE") && !strings.HasPrefix(upper, "LICENCE") && !strings.HasPrefix(upper, "COPYING")) {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(dir, e.Name()))

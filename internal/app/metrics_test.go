@@ -2,6 +2,7 @@ package app
 
 import (
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -37,7 +38,7 @@ func TestMetricsOfJobsAndRuntime(t *testing.T) {
 	a.jobs.Once(t.Context())
 	a.metrics.ObserveUndeclared(mlsapi.MethodGetConvos, "Odd")
 	w := httptest.NewRecorder()
-	a.metrics.AdminHandler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	a.metrics.AdminHandler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
 	for _, want := range []string{
 		"mls_active_conversations 1\n", `mls_job_runs_total{job="used_jtis",result="ok"} 1`, `mls_job_rows_total{job="used_jtis"} 1`,
 		`mls_undeclared_errors_total{method="blue.catbird.mls.getConvos"} 1`,

@@ -30,9 +30,6 @@ func Key() *string {
 	return &k
 }
 
-// Ref points to a value.
-func Ref[T any](v T) *T { return &v }
-
 // KeyPackages makes key packages as a request carries them.
 func (d *Device) KeyPackages(n int) []mlsapi.DefsKeyPackageRef {
 	refs := make([]mlsapi.DefsKeyPackageRef, n)
@@ -99,7 +96,7 @@ func (u *User) Create(tb testing.TB, others ...*User) *Chat {
 	}
 	if dids := DIDs(others); len(dids) > 0 {
 		in.InitialMembers = dids
-		in.WelcomeMessage = Ref(mls.EncodeText(chat.Group.At(1).Welcome(refs(u.Claim(tb, dids...))...)))
+		in.WelcomeMessage = new(mls.EncodeText(chat.Group.At(1).Welcome(refs(u.Claim(tb, dids...))...)))
 	}
 	var out mlsapi.CreateConvoOutput
 	u.Post(tb, mlsapi.MethodCreateConvo, in, &out).OK(tb)
@@ -122,8 +119,8 @@ func (u *User) Addition(tb testing.TB, c *Chat, others ...*User) *mlsapi.AddMemb
 	tb.Helper()
 	packages := u.Claim(tb, DIDs(others)...)
 	return &mlsapi.AddMembersInput{
-		ConvoID: c.ID, IdempotencyKey: Key(), DIDList: DIDs(others), Commit: Ref(mls.EncodeText(c.Group.PrivateCommit())),
-		WelcomeMessage: Ref(mls.EncodeText(c.Group.At(c.Group.Epoch + 1).Welcome(refs(packages)...))),
+		ConvoID: c.ID, IdempotencyKey: Key(), DIDList: DIDs(others), Commit: new(mls.EncodeText(c.Group.PrivateCommit())),
+		WelcomeMessage: new(mls.EncodeText(c.Group.At(c.Group.Epoch + 1).Welcome(refs(packages)...))),
 	}
 }
 

@@ -170,7 +170,13 @@ func TestAdminPortAlone(t *testing.T) {
 	}
 }
 
-func fetch(t *testing.T, url string) (*http.Response, string) {
+// fetched is an answer without its body, which fetch has read.
+type fetched struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func fetch(t *testing.T, url string) (fetched, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -185,5 +191,5 @@ func fetch(t *testing.T, url string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(body)
+	return fetched{resp.StatusCode, resp.Header}, string(body)
 }
