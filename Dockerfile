@@ -12,7 +12,7 @@ FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /out/mls-server /mls-server
 USER nonroot:nonroot
 EXPOSE 3000
-# The admin port (metrics, profiles) listens on loopback and is not exposed.
+# The admin port (metrics, profiles) listens on the container's loopback unless ADMIN_HOST says otherwise, and is not exposed.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/mls-server", "healthcheck"]
 ENTRYPOINT ["/mls-server"]
 CMD ["serve"]
