@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -34,12 +33,12 @@ type Decoder struct {
 	record bool
 }
 
-var decoders = sync.Pool{New: func() any { return &Decoder{json: jsontext.NewDecoder(strings.NewReader(""))} }}
+var decoders = sync.Pool{New: func() any { return &Decoder{json: jsontext.NewDecoder(&bytes.Buffer{})} }}
 
 func newDecoder(src []byte) *Decoder {
 	d, ok := decoders.Get().(*Decoder)
 	if !ok {
-		d = &Decoder{json: jsontext.NewDecoder(strings.NewReader(""))}
+		d = &Decoder{json: jsontext.NewDecoder(&bytes.Buffer{})}
 	}
 	d.root = d
 	d.raw = src
@@ -87,7 +86,9 @@ func (d *Decoder) Done(what string) error {
 }
 
 func (d *Decoder) release() {
-	d.json.Reset(strings.NewReader(""))
+	// The JSON decoder must not hold on to the caller's bytes while it is in the pool.
+	d.reader = bytes.Buffer{}
+	d.json.Reset(&d.reader)
 	*d = Decoder{json: d.json, name: d.name[:0]}
 	decoders.Put(d)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io/fs"
@@ -15,15 +16,12 @@ import (
 // The cache remembers, for a digest of everything that a run of gen reads, the
 // digest of everything it wrote. When both are as they were, nothing is done. An
 // entry is only a claim that is checked against the files, so it can be deleted
-// at any time. It is used only without --handlers, because handlers are not
-// generated files, and without outputs beside the server.
+// at any time. The handlers count among what is read: which methods they have decides
+// what is written and warned of.
 
 // cacheKey is the digest of the command line, this executable and all inputs, ""
 // when they cannot be read.
 func (c *genConfig) cacheKey() string {
-	if c.handlers != "" || c.reference.any() {
-		return ""
-	}
 	h := sha256.New()
 	exe, err := os.Executable()
 	if err != nil {
@@ -33,7 +31,9 @@ func (c *genConfig) cacheKey() string {
 	if err != nil {
 		return ""
 	}
-	fmt.Fprintf(h, "%q %d %d %q\n", exe, info.Size(), info.ModTime().UnixNano(), fmt.Sprintf("%+v", *c))
+	flags := *c
+	flags.parsedPolicy = nil
+	fmt.Fprintf(h, "%q %d %d %q\n", exe, info.Size(), info.ModTime().UnixNano(), fmt.Sprintf("%+v", flags))
 	err = filepath.WalkDir(c.in, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".json" {
 			return err
@@ -43,7 +43,23 @@ func (c *genConfig) cacheKey() string {
 	if err != nil || c.policy != "" && hashFile(h, c.policy) != nil {
 		return ""
 	}
+	if c.handlers != "" && hashTree(h, c.handlers, ".go") != nil {
+		return ""
+	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// hashTree adds the files of a name that ends like ext below root, which need not exist.
+func hashTree(h hash.Hash, root, ext string) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil || d.IsDir() || !strings.HasSuffix(path, ext):
+			return err
+		}
+		return hashFile(h, path)
+	})
 }
 
 func hashFile(h hash.Hash, path string) error {
@@ -56,10 +72,17 @@ func hashFile(h hash.Hash, path string) error {
 	return err
 }
 
-// outputDigest is the digest of the generated files in the folders.
-func outputDigest(dirs []string) (string, error) {
+// outputDigest is the digest of the generated files.
+func (c *genConfig) outputDigest() (string, error) {
 	h := sha256.New()
-	for _, dir := range dirs {
+	for _, root := range []string{c.reference.docs, c.reference.openapi, c.reference.client} {
+		if root != "" {
+			if err := hashTree(h, root, ""); err != nil {
+				return "", err
+			}
+		}
+	}
+	for _, dir := range c.outputDirs() {
 		have, err := generated(dir)
 		if err != nil {
 			return "", err
@@ -102,13 +125,15 @@ func (c *genConfig) upToDate(key string) (printed string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	got, err := outputDigest(c.outputDirs())
+	got, err := c.outputDigest()
 	return printed, err == nil && got == want
 }
 
 // remember notes what a successful run left behind. The cache is an optimisation,
-// so a run does not fail when it cannot be written.
-func (c *genConfig) remember(key, printed string) error {
+// so a run does not fail when it cannot be written. The run may have added handlers,
+// so the key is a new one.
+func (c *genConfig) remember(printed string) error {
+	key := c.cacheKey()
 	if key == "" {
 		return nil
 	}
@@ -116,7 +141,7 @@ func (c *genConfig) remember(key, printed string) error {
 	if err != nil {
 		return nil //nolint:nilerr // there is no cache folder here
 	}
-	digest, err := outputDigest(c.outputDirs())
+	digest, err := c.outputDigest()
 	if err != nil {
 		return err
 	}

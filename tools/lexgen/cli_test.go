@@ -18,6 +18,22 @@ type cli struct {
 	args []string
 }
 
+// TestMain keeps the tests out of the user's cache.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "lexgen-cache-")
+	if err == nil {
+		err = os.Setenv("XDG_CACHE_HOME", dir)
+	}
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		panic(err)
+	}
+	os.Exit(code)
+}
+
 func newCLI(t *testing.T) *cli {
 	t.Helper()
 	c := &cli{dir: t.TempDir()}
@@ -50,7 +66,7 @@ func TestGenTouchesOnlyWhatChanged(t *testing.T) {
 	if out := c.mustGen(t); !strings.Contains(out, "6 changed") || !strings.Contains(out, "new handler") {
 		t.Error(out)
 	}
-	if out := c.mustGen(t); !strings.Contains(out, "0 changed") || strings.Contains(out, "new handler") {
+	if out := c.mustGen(t); !strings.Contains(out, "nothing changed") {
 		t.Error(out)
 	}
 	stale := filepath.Join(c.dir, "api/old.go")
@@ -147,10 +163,28 @@ func TestCacheIsChecked(t *testing.T) {
 	c := newCLI(t)
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(c.dir, "cache"))
 	t.Setenv("HOME", c.dir)
-	c.args = c.args[:len(c.args)-2]
+	docs := filepath.Join(c.dir, "docs")
+	c.args = append(c.args, "--docs", docs, "--openapi", filepath.Join(c.dir, "openapi.json"))
 	c.mustGen(t)
 	if out := c.mustGen(t); !strings.Contains(out, "nothing changed") {
 		t.Error(out)
+	}
+	for file, want := range map[string]string{"handlers/getnote.go": "new handler", "openapi.json": "1 changed", "docs/README.md": "1 changed"} {
+		if err := os.Remove(filepath.Join(c.dir, file)); err != nil {
+			t.Fatal(err)
+		}
+		if out := c.mustGen(t); !strings.Contains(out, want) {
+			t.Errorf("without %s: %s", file, out)
+		}
+		if out := c.mustGen(t); !strings.Contains(out, "nothing changed") {
+			t.Errorf("after %s: %s", file, out)
+		}
+	}
+	put(t, filepath.Join(c.dir, "handlers/gone.go"), []byte("package handlers\n\nfunc (h *Handlers) Gone(ctx context.Context, caller lexrt.Caller) error { return nil }\n"))
+	for range 2 {
+		if out := c.mustGen(t); !strings.Contains(out, "the handler Gone has no lexicon any more") {
+			t.Errorf("the warning is not repeated: %s", out)
+		}
 	}
 	name := filepath.Join(c.dir, "api/methods.go")
 	data, err := os.ReadFile(name)

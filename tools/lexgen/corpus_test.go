@@ -117,11 +117,13 @@ func put(tb testing.TB, name string, data []byte) {
 	}
 }
 
+// goTool runs the go command. Without paths in the output, the build cache serves a
+// run in another temporary folder too.
 func goTool(tb testing.TB, dir string, args ...string) {
 	tb.Helper()
 	cmd := exec.CommandContext(tb.Context(), "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod -trimpath", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if len(out) > 20000 {
 			out = out[:20000]

@@ -166,8 +166,7 @@ func runGen(args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	key := c.cacheKey()
-	if printed, ok := c.upToDate(key); ok {
+	if printed, ok := c.upToDate(c.cacheKey()); ok {
 		fmt.Fprint(errs, printed)
 		if !c.quiet {
 			fmt.Fprintln(out, "lexgen: nothing changed")
@@ -197,11 +196,11 @@ func runGen(args []string, out, errs io.Writer) error {
 	changed += n
 	var scaffolds []string
 	if c.handlers != "" {
-		if scaffolds, err = c.scaffold(model, errs); err != nil {
+		if scaffolds, err = c.scaffold(model, io.MultiWriter(errs, &problems)); err != nil {
 			return err
 		}
 	}
-	if err := c.remember(key, problems.String()); err != nil {
+	if err := c.remember(problems.String()); err != nil {
 		return err
 	}
 	if !c.quiet {

@@ -79,6 +79,17 @@ func clone(v any) any {
 	return v
 }
 
+func copyOf(m map[string]any) map[string]any { return member(map[string]any{"": clone(m)}, "") }
+
+// member is the object that a member holds.
+func member(m map[string]any, name string) map[string]any {
+	sub, ok := m[name].(map[string]any)
+	if !ok {
+		panic(name + " is not an object")
+	}
+	return sub
+}
+
 // walk visits every object of a document with its path, in a fixed order.
 func walk(v any, path string, visit func(m map[string]any, path string)) {
 	switch v := v.(type) {
@@ -158,18 +169,18 @@ func breakages() []breakage {
 		{"no defs", root, drop("defs")},
 		{"empty defs", root, set("defs", map[string]any{})},
 		{"defs list", root, set("defs", []any{})},
-		{"def with #", root, func(m map[string]any) { m["defs"].(map[string]any)["a#b"] = map[string]any{"type": "token"} }},
-		{"def with dot", root, func(m map[string]any) { m["defs"].(map[string]any)["a.b"] = map[string]any{"type": "token"} }},
-		{"def without name", root, func(m map[string]any) { m["defs"].(map[string]any)[""] = map[string]any{"type": "token"} }},
-		{"second primary", root, func(m map[string]any) { m["defs"].(map[string]any)["second"] = map[string]any{"type": "query"} }},
+		{"def with #", root, func(m map[string]any) { member(m, "defs")["a#b"] = map[string]any{"type": "token"} }},
+		{"def with dot", root, func(m map[string]any) { member(m, "defs")["a.b"] = map[string]any{"type": "token"} }},
+		{"def without name", root, func(m map[string]any) { member(m, "defs")[""] = map[string]any{"type": "token"} }},
+		{"second primary", root, func(m map[string]any) { member(m, "defs")["second"] = map[string]any{"type": "query"} }},
 		{"def ref", root, func(m map[string]any) {
-			m["defs"].(map[string]any)["second"] = map[string]any{"type": "ref", "ref": "#main"}
+			member(m, "defs")["second"] = map[string]any{"type": "ref", "ref": "#main"}
 		}},
 		{"def union", root, func(m map[string]any) {
-			m["defs"].(map[string]any)["second"] = map[string]any{"type": "union", "refs": []any{"#main"}}
+			member(m, "defs")["second"] = map[string]any{"type": "union", "refs": []any{"#main"}}
 		}},
-		{"def unknown", root, func(m map[string]any) { m["defs"].(map[string]any)["second"] = map[string]any{"type": "unknown"} }},
-		{"def params", root, func(m map[string]any) { m["defs"].(map[string]any)["second"] = map[string]any{"type": "params"} }},
+		{"def unknown", root, func(m map[string]any) { member(m, "defs")["second"] = map[string]any{"type": "unknown"} }},
+		{"def params", root, func(m map[string]any) { member(m, "defs")["second"] = map[string]any{"type": "params"} }},
 		{"misspelt type", of("string", "object", "array", "ref", "union", "record", "query", "procedure"), set("type", "strnig")},
 		{"type number", of("string", "object", "array"), set("type", 1)},
 		{"no type", of("string", "boolean", "integer", "record", "query"), drop("type")},
@@ -285,7 +296,7 @@ func TestBrokenRules(t *testing.T) {
 			places = places[:12]
 		}
 		for _, p := range places {
-			doc := clone(docs[p.doc]).(map[string]any)
+			doc := copyOf(docs[p.doc])
 			b.do(at(doc, p.path))
 			if len(verdict(doc)) == 0 {
 				t.Errorf("%s is accepted in %v at %s (indigo: %v)", b.name, docs[p.doc]["id"], p.path, indigoVerdict(doc))
@@ -334,7 +345,7 @@ func TestAgainstIndigo(t *testing.T) {
 	ours := map[string]int{}
 	example := map[string]string{}
 	for range rounds {
-		doc := clone(docs[rnd.IntN(len(docs))]).(map[string]any)
+		doc := copyOf(docs[rnd.IntN(len(docs))])
 		what := damage(rnd, doc)
 		theirs := indigoVerdict(doc)
 		rules := verdict(doc)

@@ -44,9 +44,6 @@ func (r *referenceConfig) check() error {
 	return nil
 }
 
-// any reports whether there is anything to write.
-func (r *referenceConfig) any() bool { return r.docs != "" || r.openapi != "" || r.client != "" }
-
 // output is a set of files in one folder, and how to tell files that lexgen wrote there.
 type output struct {
 	dir   string

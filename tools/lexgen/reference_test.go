@@ -50,7 +50,7 @@ func TestReference(t *testing.T) {
 	if code, out := call("check"); code != 0 {
 		t.Errorf("check after gen: exit %d\n%s", code, out)
 	}
-	if code, out := call("gen"); code != 0 || !strings.Contains(out, " 0 changed") {
+	if code, out := call("gen"); code != 0 || !strings.Contains(out, "nothing changed") {
 		t.Errorf("a second gen: exit %d\n%s", code, out)
 	}
 

@@ -121,7 +121,7 @@ func TestComplete(t *testing.T) {
 func TestRun(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	for _, args := range [][]string{{"ref-unknown", "[id-path]"}, {"union-closed"}, {"ref-unknwon"}, {}} {
+	for _, args := range [][]string{{"ref-unknown", "[id-path]"}, {"union-closed"}, {"ref-unknow"}, {}} {
 		code := explain.Run(args, &b, &b)
 		b.WriteString("exit code " + strconv.Itoa(code) + "\n\n")
 	}

@@ -11,6 +11,7 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -86,21 +87,11 @@ func declarations(p *types.Package) ([]byte, error) {
 	}
 	var head bytes.Buffer
 	fmt.Fprintf(&head, "package %s\n\n", p.Name())
-	for _, path := range slices.Sorted(maps(imports)) {
+	for _, path := range slices.Sorted(maps.Keys(imports)) {
 		fmt.Fprintf(&head, "import %q\n", path)
 	}
 	head.WriteString("\n")
 	return format.Source(append(head.Bytes(), b.Bytes()...))
-}
-
-func maps(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 func constType(t types.Type, q types.Qualifier) string {
@@ -124,15 +115,14 @@ func typeDecl(b *bytes.Buffer, p *types.Package, obj *types.TypeName, q types.Qu
 	params, args := "", ""
 	if tp := named.TypeParams(); tp.Len() > 0 {
 		var ps, as []string
-		for i := range tp.Len() {
-			ps = append(ps, tp.At(i).Obj().Name()+" "+types.TypeString(tp.At(i).Constraint(), q))
-			as = append(as, tp.At(i).Obj().Name())
+		for p := range tp.TypeParams() {
+			ps = append(ps, p.Obj().Name()+" "+types.TypeString(p.Constraint(), q))
+			as = append(as, p.Obj().Name())
 		}
 		params, args = "["+strings.Join(ps, ", ")+"]", "["+strings.Join(as, ", ")+"]"
 	}
 	fmt.Fprintf(b, "type %s%s %s\n", obj.Name(), params, plain(named.Underlying(), q))
-	for i := range named.NumMethods() {
-		m := named.Method(i)
+	for m := range named.Methods() {
 		if !m.Exported() {
 			continue
 		}
@@ -152,9 +142,9 @@ func plain(t types.Type, q types.Qualifier) string {
 		return types.TypeString(t, q)
 	}
 	var fields []*types.Var
-	for i := range s.NumFields() {
-		if s.Field(i).Exported() {
-			fields = append(fields, s.Field(i))
+	for f := range s.Fields() {
+		if f.Exported() {
+			fields = append(fields, f)
 		}
 	}
 	return types.TypeString(types.NewStruct(fields, nil), q)
