@@ -118,6 +118,19 @@ func (b *Batcher) SendMessage(ctx context.Context, p store.SendParams) (store.Se
 	}
 }
 
+// Queued is how many sends wait for a statement; those that a statement carries
+// are not among them.
+func (b *Batcher) Queued() int {
+	n := 0
+	for i := range b.shards {
+		home := &b.shards[i]
+		home.mu.Lock()
+		n += len(home.queue)
+		home.mu.Unlock()
+	}
+	return n
+}
+
 // shard is where the sends of a conversation queue. A conversation that is named
 // in two ways may have two: the database keeps its order then.
 func (b *Batcher) shard(p store.SendParams) *shard {
