@@ -17,8 +17,9 @@ var (
 	// being worked on. It is answered with 409 and Retry-After.
 	ErrRequestInProgress = errors.New("a request with this idempotency key is in progress")
 	// ErrBusy: the database gave up waiting, for a lock or within the
-	// statement's time. The request may be repeated.
-	ErrBusy = errors.New("the database is busy")
+	// statement's time, or the connection to it was lost. Whether the statement
+	// took effect may be unknown; the request may be repeated with the same keys.
+	ErrBusy = errors.New("the database is busy or away; try again in a second")
 	// errNotFound is the absence of a row that is no error of the domain yet.
 	errNotFound = errors.New("no such row")
 )
@@ -33,6 +34,9 @@ const (
 	codeLockNotAvailable     = "55P03"
 	codeQueryCanceled        = "57014"
 	codeTooManyConnections   = "53300"
+	codeAdminShutdown        = "57P01"
+	codeCrashShutdown        = "57P02"
+	codeCannotConnectNow     = "57P03"
 )
 
 // byConstraint is what it means when a constraint is violated. Constraints
@@ -62,13 +66,14 @@ func domainError(err error) error {
 	}
 	fault, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		return err
+		// Not an answer of the database's: the connection was lost, or could not be made.
+		return errors.Join(ErrBusy, err)
 	}
 	if known, ok := byConstraint[fault.ConstraintName]; ok {
 		return known
 	}
 	switch fault.Code {
-	case codeLockNotAvailable, codeQueryCanceled, codeTooManyConnections:
+	case codeLockNotAvailable, codeQueryCanceled, codeTooManyConnections, codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow:
 		return errors.Join(ErrBusy, &stateError{fault.Code, fault.ConstraintName})
 	}
 	return &stateError{fault.Code, fault.ConstraintName}
