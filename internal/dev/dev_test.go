@@ -113,7 +113,7 @@ func TestProxy(t *testing.T) {
 		{"GET", "/xrpc/../admin", http.StatusTeapot},
 		{"GET", "/health", http.StatusTeapot},
 	} {
-		r := httptest.NewRequest(tc.verb, tc.path, nil)
+		r := httptest.NewRequestWithContext(t.Context(), tc.verb, tc.path, nil)
 		for _, h := range []string{"Authorization", "Cookie", "X-Forwarded-For", "Atproto-Proxy"} {
 			r.Header.Set(h, "secret")
 		}
@@ -131,7 +131,7 @@ func TestProxy(t *testing.T) {
 	}
 	view.Close()
 	w := httptest.NewRecorder()
-	p.ServeHTTP(w, httptest.NewRequest("GET", "/xrpc/app.bsky.actor.getProfile", nil))
+	p.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/xrpc/app.bsky.actor.getProfile", nil))
 	if w.Code != http.StatusBadGateway {
 		t.Errorf("without the AppView: %d", w.Code)
 	}

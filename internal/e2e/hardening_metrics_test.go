@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"mls-server/internal/authtest"
 	"mls-server/internal/e2e"
@@ -69,7 +68,11 @@ func TestEveryMetricMoves(t *testing.T) {
 	}
 	answer := make(chan e2e.Answer, 1)
 	go func() { answer <- alice.Post(t, mlsapi.MethodSendMessage, in, nil) }()
-	time.Sleep(200 * time.Millisecond)
+	eventually(t, "the send waits", func() bool {
+		var waiting int
+		err := pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting)
+		return err == nil && waiting > 0
+	})
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
