@@ -95,7 +95,7 @@ func (d *Device) LoseState() { d.Client = mlstest.NewClient(d.DID, "", suite) }
 // RejoinInput is a request to be added again, with a fresh key package.
 func (d *Device) RejoinInput(c *Chat) *mlsapi.RequestRejoinInput {
 	return &mlsapi.RequestRejoinInput{
-		ConvoID: c.ID, KeyPackage: d.Client.KeyPackage(time.Now()).Text(), DeviceID: &d.ID, //nolint:forbidigo // this package runs in tests only
+		ConvoID: c.ID, KeyPackage: d.Client.KeyPackage(time.Now()).Text(), DeviceID: &d.ID,
 		Reason: new(mlsapi.RequestRejoinInputReason("state_loss")),
 	}
 }

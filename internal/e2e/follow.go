@@ -143,7 +143,7 @@ func (s *Stream) Await(tb testing.TB, kind string) Event {
 // AwaitWhere waits up to ten seconds for an event of a kind that fits.
 func (s *Stream) AwaitWhere(tb testing.TB, kind string, fits func(Event) bool) Event {
 	tb.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // this package runs in tests only
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		for _, e := range s.Events() {
 			if e.Kind == kind && fits(e) {
 				return e

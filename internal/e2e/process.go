@@ -64,8 +64,8 @@ func (p *Process) Kill() {
 // Restart starts the process and waits until it is ready.
 func (p *Process) Restart(tb testing.TB) {
 	tb.Helper()
-	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), p.binary, "serve") //nolint:gosec // the binary under test
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}                                   //nolint:forbidigo // this package runs in tests only
+	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), p.binary, "serve")
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	for name, value := range p.vars {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
 	}
@@ -73,7 +73,7 @@ func (p *Process) Restart(tb testing.TB) {
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	for end := time.Now().Add(startWait); ; time.Sleep(10 * time.Millisecond) { //nolint:forbidigo // this package runs in tests only
+	for end := time.Now().Add(startWait); ; time.Sleep(10 * time.Millisecond) {
 		req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, p.URL+"/health/ready", http.NoBody)
 		if err != nil {
 			tb.Fatal(err)
@@ -85,7 +85,7 @@ func (p *Process) Restart(tb testing.TB) {
 				return
 			}
 		}
-		if time.Now().After(end) { //nolint:forbidigo // this package runs in tests only
+		if time.Now().After(end) {
 			tb.Fatalf("the server does not get ready:\n%s", p.Logs)
 		}
 	}
