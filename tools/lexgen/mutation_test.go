@@ -380,8 +380,15 @@ func damage(rnd *rand.Rand, doc map[string]any) string {
 	keys := slices.Sorted(maps.Keys(m))
 	k := keys[rnd.IntN(len(keys))]
 	junk := []any{
-		nil, true, 0.0, -1.0, 3.5, "", "x", "#main", "#nowhere", "com.example.other", []any{}, []any{"x"}, []any{1.0}, map[string]any{},
-		map[string]any{"type": "string"}, map[string]any{"type": "token"}, map[string]any{"type": "object"}, map[string]any{"type": "query"},
+		nil, true, 0.0, -1.0, 3.5, "", "x", "#main", "#nowhere", "com.example.other",
+		[]any{},
+		[]any{"x"},
+		[]any{1.0},
+		map[string]any{},
+		map[string]any{"type": "string"},
+		map[string]any{"type": "token"},
+		map[string]any{"type": "object"},
+		map[string]any{"type": "query"},
 		"string", "object", "integer", "record", "query", "union", "unknown", "array", "blob", "bytes",
 	}
 	switch rnd.IntN(4) {
