@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,6 +21,14 @@ type cli struct {
 
 // TestMain keeps the tests out of the user's cache.
 func TestMain(m *testing.M) {
+	// The go command finds its own cache by the same variable and must keep it.
+	goCache, err := exec.Command("go", "env", "GOCACHE").Output() //nolint:noctx // there is no test yet
+	if err == nil {
+		err = os.Setenv("GOCACHE", strings.TrimSpace(string(goCache)))
+	}
+	if err != nil {
+		panic(err)
+	}
 	dir, err := os.MkdirTemp("", "lexgen-cache-")
 	if err == nil {
 		err = os.Setenv("XDG_CACHE_HOME", dir)

@@ -46,7 +46,7 @@ func TestReference(t *testing.T) {
 	if code, out := call("gen"); code != 0 {
 		t.Fatalf("gen: exit %d\n%s", code, out)
 	}
-	goTool(t, dir, "build", "./...")
+	goTool(t, dir, "vet", "./...")
 	if code, out := call("check"); code != 0 {
 		t.Errorf("check after gen: exit %d\n%s", code, out)
 	}
