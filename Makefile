@@ -86,7 +86,13 @@ migrate: build ## Apply the migrations to DATABASE_URL
 	@$(SERVER) migrate
 
 .PHONY: bench
-bench: ## Benchmarks of the parser, the codecs and the request path
+bench: deps ## Load the released binary on a private, durable PostgreSQL, beside pgbench; writes bench/REPORT.md
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/mls-server-release ./cmd/mls-server
+	@cd bench/load && $(GO) build -o ../../$(BIN)/load .
+	@$(BIN)/load -server $(BIN)/mls-server-release -out bench $(BENCHARGS)
+
+.PHONY: bench-micro
+bench-micro: ## Benchmarks of the parser, the codecs and the request path
 	@$(GO) test -run '^$$' -bench . -benchmem ./lexrt/... ./internal/mls/... ./internal/auth/... ./internal/xrpc/...
 
 .PHONY: bench-lexgen

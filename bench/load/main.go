@@ -1,0 +1,72 @@
+// Command load measures the server: it starts PostgreSQL with durable commits
+// and the released binary on it, loads the server over loopback HTTP with tokens
+// that were signed before, has pgbench write the same rows in the same run, and
+// writes a report with figures, ratios and plots.
+//
+// Figures of different runs or machines must not be compared with each other;
+// ratios within a run may.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// options are what a run is asked to do.
+type options struct {
+	server  string
+	out     string
+	measure time.Duration
+	warm    time.Duration
+	history int
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.server, "server", "bin/mls-server", "the released binary")
+	flag.StringVar(&o.out, "out", "bench", "directory of REPORT.md and the plots")
+	flag.DurationVar(&o.measure, "measure", 15*time.Second, "length of each measurement")
+	flag.DurationVar(&o.warm, "warm", 4*time.Second, "length of the warm-up before it")
+	flag.IntVar(&o.history, "history", 1_000_000, "messages in the largest conversation")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	dir, err := os.MkdirTemp("", "mls-bench-")
+	if err != nil {
+		return fmt.Errorf("make a directory: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // a leftover of a temporary directory is no failure
+	m, err := startMachine(ctx, o.server, filepath.Join(dir, "postgres"))
+	if err != nil {
+		return err
+	}
+	defer m.stop()
+	r := &report{options: o, started: time.Now()}
+	for _, step := range []struct {
+		name string
+		do   func(context.Context, *machine, *report) error
+	}{
+		{"describe", describe}, {"seed", seed}, {"start", measureStart}, {"pgbench", measurePgbench}, {"sends", measureSends},
+		{"flatness", measureFlatness}, {"claims", measureClaims}, {"pgbench again", measurePgbench},
+	} {
+		fmt.Fprintf(os.Stderr, "%6.1fs %s\n", time.Since(r.started).Seconds(), step.name)
+		if err := step.do(ctx, m, r); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return r.write()
+}

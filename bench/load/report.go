@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// report is what a run has found.
+type report struct {
+	options       options
+	started       time.Time
+	facts         []string
+	binarySize    int64
+	starts        []time.Duration
+	idle, peakRSS int64
+	pgbench       map[string][]float64
+	loads, flat   []*outcome
+	profile       string
+}
+
+// mean of what pgbench reached before and after the loads.
+func (r *report) mean(name string) float64 {
+	total := 0.0
+	for _, v := range r.pgbench[name] {
+		total += v
+	}
+	return total / float64(max(1, len(r.pgbench[name])))
+}
+
+func (r *report) find(name string) *outcome {
+	for _, o := range append(append([]*outcome{}, r.loads...), r.flat...) {
+		if strings.HasPrefix(o.name, name) {
+			return o
+		}
+	}
+	return &outcome{latency: newHistogram()}
+}
+
+// write writes REPORT.md and the plots.
+func (r *report) write() error {
+	base := r.mean("over 1,000 conversations")
+	peak, one, steady, claims := r.find("64 in flight over"), r.find("256 in flight into"), r.find("70 %"), r.find("key package")
+	start := r.starts[len(r.starts)/2]
+	var b strings.Builder
+	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
+	line("# Benchmark\n\nWritten by `make bench` on %s; the run took %.0f s. Load generator, server and PostgreSQL share the machine.", r.started.UTC().Format("2006-01-02 15:04 UTC"), time.Since(r.started).Seconds())
+	line("Figures hold for this run and machine; only ratios within the run say something about another.\n")
+	for _, f := range r.facts {
+		line("- %s", f)
+	}
+	line("\n## Targets\n\n| target | wanted | found | |\n| --- | --- | --- | --- |")
+	row := func(what, want, found string, met bool) {
+		line("| %s | %s | %s | %s |", what, want, found, map[bool]string{true: "met", false: "**not met**"}[met])
+	}
+	row("sends, 64 in flight over 1,000 conversations, of pgbench's rate", "≥ 0.50", fmt.Sprintf("%.2f (%.0f of %.0f a second)", peak.rate/base, peak.rate, base), peak.rate >= base/2)
+	row("sends, 256 in flight into one conversation, of the same", "≥ 0.40", fmt.Sprintf("%.2f (%.0f a second)", one.rate/base, one.rate), one.rate >= base*0.4)
+	row("p99 at 70 % of the peak", "< 40 ms", fmt.Sprintf("%.1f ms", steady.quantile(99)), steady.quantile(99) < 40)
+	ratio := func(a, z string) float64 { return r.find(z).quantile(50) / r.find(a).quantile(50) }
+	for _, f := range []struct{ name, from, to string }{
+		{"send, median, 1,000 messages → many", "send, 1,000", fmt.Sprintf("send, %d", r.options.history)}, {"page, median, 1,000 messages → many", "page of 50, 1,000", fmt.Sprintf("page of 50, %d", r.options.history)},
+		{"send, median, 2 members → 2,000", "send, 1,000", "send, 2,000"}, {"page, median, 2 members → 2,000", "page of 50, 1,000", "page of 50, 2,000"},
+	} {
+		v := ratio(f.from, f.to)
+		row(f.name, "± 15 %", fmt.Sprintf("%+.0f %%", (v-1)*100), v < 1.15)
+	}
+	convos := r.find("getConvos").quantile(50)
+	row("getConvos with 1,000 conversations, median", "< 10 ms", fmt.Sprintf("%.1f ms", convos), convos < 10)
+	row("memory, idle", "< 64 MB", megabytes(r.idle), r.idle < 64e6)
+	row("memory, highest up to the end of the send peak", "< 150 MB", megabytes(r.peakRSS), r.peakRSS < 150e6)
+	row("exec to ready, median of 5", "< 300 ms", fmt.Sprintf("%.0f ms", float64(start.Microseconds())/1000), start < 300*time.Millisecond)
+	row("binary", "< 40 MB", megabytes(r.binarySize), r.binarySize < 40e6)
+	row("key package claims", "≥ 3,000 a second", fmt.Sprintf("%.0f a second", claims.rate), claims.rate >= 3000)
+	line("\npgbench (64 clients, prepared, one transaction of three statements), transactions a second before and after the loads:\n")
+	for _, name := range []string{"over 1,000 conversations", "into one conversation"} {
+		line("- %s: %.0f", name, r.pgbench[name])
+	}
+	line("\n## Loads\n\nLatencies in ms. In the open loop they count from the moment a request was planned for. CPU is that of the server's process, token verification, database driver and HTTP included.\n")
+	line("| load | offered | a second | failed | p50 | p90 | p99 | p99.9 | max | CPU a request | |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	for _, o := range append(append([]*outcome{}, r.loads...), r.flat...) {
+		offered := "closed"
+		if o.offered > 0 {
+			offered = fmt.Sprintf("%.0f", o.offered)
+		}
+		note := ""
+		if o.dropped && len(r.loads) > 0 && o.inFlight > 1 {
+			note = "ended early: all signed requests were used"
+		}
+		line("| %s | %s | %.0f | %d | %.1f | %.1f | %.1f | %.1f | %.1f | %d µs | %s |", o.name, offered, o.rate, o.failures,
+			o.quantile(50), o.quantile(90), o.quantile(99), o.quantile(99.9), float64(o.latency.Max())/1000,
+			o.serverCPU.Microseconds()/max(1, o.latency.TotalCount()), note)
+	}
+	line("\n![latency by quantile](latency.svg)\n\n![answers a second](rate.svg)\n\n## Where the server's time goes\n\nProfile of the send peak, functions by cumulated time:\n\n```\n%s```", r.profile)
+	line("\n## Not measured here\n\nThe CPU of a request without signature and database is not separated by this program: the profile shows the shares, and `go test -bench . ./internal/xrpc/... ./internal/auth/...` the parts.")
+	line("Large messages and the body budget are covered by tests, not by a load. registerDevice with 200 packages is not loaded either.")
+	for name, content := range map[string]string{"latency": latencyPlot(r.loads), "rate": ratePlot(r.loads)} {
+		if err := os.WriteFile(plotPath(r.options.out, name), []byte(content), 0o644); err != nil { //nolint:gosec // a picture for everybody
+			return fmt.Errorf("write a plot: %w", err)
+		}
+	}
+	if err := os.WriteFile(r.options.out+"/REPORT.md", []byte(b.String()), 0o644); err != nil { //nolint:gosec // a report for everybody
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
