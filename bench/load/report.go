@@ -84,7 +84,9 @@ func (r *report) write() error {
 			offered = fmt.Sprintf("%.0f", o.offered)
 		}
 		note := ""
-		if o.dropped && len(r.loads) > 0 && o.inFlight > 1 {
+		if o.offered > 0 {
+			note = fmt.Sprintf("%d sent over 1 ms late, which their latency holds", o.late)
+		} else if o.dropped && o.inFlight > 1 {
 			note = "ended early: all signed requests were used"
 		}
 		line("| %s | %s | %.0f | %d | %.1f | %.1f | %.1f | %.1f | %.1f | %d µs | %s |", o.name, offered, o.rate, o.failures,

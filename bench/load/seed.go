@@ -22,6 +22,7 @@ const (
 	bucketSize    = 1024
 	epoch         = 1
 	claimPackages = 120_000
+	claimOwners   = 1200
 )
 
 // convo is a conversation and the users who send in it.
@@ -80,8 +81,8 @@ func seed(ctx context.Context, m *machine, r *report) error {
 		}
 	}
 	_, err = conn.Exec(ctx, `INSERT INTO key_packages (owner_did, ref, sha256, cipher_suite, key_package, expires_at, created_at)
-		SELECT $1, sha256(i::text::bytea), sha256(i::text::bytea), 1, sha256(i::text::bytea), now() + interval '30 days', now() FROM generate_series(1, $2) i`,
-		m.people[2].did, claimPackages)
+		SELECT 'did:plc:owner' || i % $1::int, sha256(i::text::bytea), sha256(i::text::bytea), 1, sha256(i::text::bytea), now() + interval '30 days', now() FROM generate_series(1, $2::int) i`,
+		claimOwners, claimPackages)
 	if err != nil {
 		return fmt.Errorf("seed key packages: %w", err)
 	}
@@ -134,8 +135,9 @@ func (m *machine) sendRequest(c convo, sender *identity) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := fmt.Sprintf(`{"convoId":%q,"msgId":%q,"ciphertext":{"$bytes":%q},"epoch":%d,"paddedSize":%d}`,
-		c.id, mls.NewMessageID(time.Now()), base64.RawStdEncoding.EncodeToString(c.ciphertext()), epoch, bucketSize)
+	id := mls.NewMessageID(time.Now())
+	body := fmt.Sprintf(`{"convoId":%q,"msgId":%q,"idempotencyKey":%q,"ciphertext":{"$bytes":%q},"epoch":%d,"paddedSize":%d}`,
+		c.id, id, id, base64.RawStdEncoding.EncodeToString(c.ciphertext()), epoch, bucketSize)
 	return fmt.Appendf(nil, "POST /xrpc/%ssendMessage HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		prefix, m.address, token, len(body), body), nil
 }
