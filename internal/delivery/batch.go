@@ -108,7 +108,7 @@ func (b *Batcher) SendMessage(ctx context.Context, p store.SendParams) (store.Se
 	home.active = true
 	home.mu.Unlock()
 	if start {
-		go b.work(home)
+		go b.work(home) //nolint:contextcheck // a batch outlives the request that starts it, see write
 	}
 	select {
 	case <-s.done:

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"mls-server/internal/delivery"
 	"mls-server/internal/mls"
 	"mls-server/internal/pgtest"
@@ -28,8 +26,8 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // world is a database and the senders that must not differ.
 type world struct {
-	url    string
 	store  *store.Store
+	number func(t *testing.T, sql string) int64 // reads one past the store
 	sender delivery.Sender
 }
 
@@ -51,7 +49,15 @@ func eachWay(t *testing.T, test func(t *testing.T, w *world)) {
 				t.Fatal(err)
 			}
 			t.Cleanup(s.Close)
-			test(t, &world{url: url, store: s, sender: sender(s)})
+			pool := pgtest.Open(t, url)
+			number := func(t *testing.T, sql string) (n int64) {
+				t.Helper()
+				if err := pool.QueryRow(t.Context(), sql).Scan(&n); err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+			test(t, &world{store: s, number: number, sender: sender(s)})
 		})
 	}
 }
@@ -90,21 +96,6 @@ func message(convo mls.ConvoID, sender mls.DID, text string) store.SendParams {
 	}
 }
 
-// number reads a single number from the database.
-func (w *world) number(t *testing.T, sql string) int64 {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), w.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	var n int64
-	if err := conn.QueryRow(t.Context(), sql).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 // race runs n functions at once.
 func race(n int, fn func(i int)) {
 	var done sync.WaitGroup
@@ -119,6 +110,7 @@ func race(n int, fn func(i int)) {
 func TestSendersAreGapless(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, w *world) {
+		t.Helper()
 		const senders, each, convos = 32, 20, 3
 		var ids []mls.ConvoID
 		for range convos {
@@ -155,6 +147,7 @@ func TestSendersAreGapless(t *testing.T) {
 func TestSendersTellApart(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, w *world) {
+		t.Helper()
 		convo := w.convo(t, alice, bob)
 		for range 5 {
 			twin := message(convo, alice, "twin")
@@ -202,6 +195,7 @@ func TestSendersTellApart(t *testing.T) {
 func TestSendersTakeOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, w *world) {
+		t.Helper()
 		convo := w.convo(t, alice)
 		ctx, counter := store.WithCounter(t.Context())
 		if _, err := w.sender.SendMessage(ctx, message(convo, alice, "hello")); err != nil {
@@ -217,6 +211,7 @@ func TestSendersTakeOneRoundTrip(t *testing.T) {
 func TestSendersOutliveBrokenConnections(t *testing.T) {
 	t.Parallel()
 	eachWay(t, func(t *testing.T, w *world) {
+		t.Helper()
 		convo := w.convo(t, alice)
 		var stored sync.Map
 		stop := make(chan struct{})
