@@ -62,7 +62,7 @@ func startMachine(ctx context.Context, binary, data string) (*machine, error) {
 		// Production refuses EGRESS_ALLOW, which the directory on loopback needs;
 		// the two differ in defaults that are set here, and in what they refuse.
 		"MLS_ENV=development", "SERVICE_DID=" + serviceDID, "DATABASE_URL=" + cluster.URL(database), "SERVER_HOST=127.0.0.1", "SERVER_PORT=" + ports[0],
-		"ADMIN_PORT=" + ports[1], "LOG_LEVEL=warn", "PLC_URL=" + d.url, "EGRESS_ALLOW=" + strings.TrimPrefix(d.url, "http://"),
+		"ADMIN_PORT=" + ports[1], "LOG_LEVEL=warn", "PLC_URL=" + d.url, "APPVIEW_URL=" + d.url, "EGRESS_ALLOW=" + strings.TrimPrefix(d.url, "http://"),
 	}
 	for _, v := range config.Variables() {
 		if strings.HasPrefix(v.Name, "RATE_LIMIT_") {

@@ -31,8 +31,8 @@ func main() {
 	var o options
 	flag.StringVar(&o.server, "server", "bin/mls-server", "the released binary")
 	flag.StringVar(&o.out, "out", "bench", "directory of REPORT.md and the plots")
-	flag.DurationVar(&o.measure, "measure", 15*time.Second, "length of each measurement")
-	flag.DurationVar(&o.warm, "warm", 4*time.Second, "length of the warm-up before it")
+	flag.DurationVar(&o.measure, "measure", 12*time.Second, "length of each measurement")
+	flag.DurationVar(&o.warm, "warm", 3*time.Second, "length of the warm-up before it")
 	flag.IntVar(&o.history, "history", 1_000_000, "messages in the largest conversation")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -15,7 +15,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 )
 
-// directory answers as a PLC directory for the identities of a run.
+// directory answers as a PLC directory for the identities of a run, and as an
+// AppView that knows of no blocks.
 type directory struct {
 	url       string
 	documents map[string][]byte
@@ -28,6 +29,10 @@ func newDirectory() (*directory, error) {
 	}
 	d := &directory{url: "http://" + l.Addr().String(), documents: map[string][]byte{}}
 	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/xrpc/app.bsky.graph.getRelationships" {
+			relationships(w, r)
+			return
+		}
 		document, ok := d.documents[strings.TrimPrefix(r.URL.Path, "/")]
 		if !ok {
 			http.NotFound(w, r)
@@ -38,6 +43,22 @@ func newDirectory() (*directory, error) {
 	})}
 	go func() { _ = server.Serve(l) }() // it ends with the process
 	return d, nil
+}
+
+func relationships(w http.ResponseWriter, r *http.Request) {
+	type relationship struct {
+		Type string `json:"$type"`
+		DID  string `json:"did"`
+	}
+	answer := struct {
+		Actor         string         `json:"actor"`
+		Relationships []relationship `json:"relationships"`
+	}{Actor: r.URL.Query().Get("actor"), Relationships: []relationship{}}
+	for _, did := range r.URL.Query()["others"] {
+		answer.Relationships = append(answer.Relationships, relationship{"app.bsky.graph.defs#relationship", did})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(answer) // the server sees a broken answer and says so
 }
 
 // identity is an account with a signing key: P-256 and K-256 by turns.
