@@ -337,8 +337,9 @@ func connectWith(ctx context.Context, t *testing.T, h *stream.Hub, name string, 
 	return c
 }
 
+// at resumes at a cursor, which stays the client's position when it is cut before its first frame.
 func at(cursor string) func(*stream.Request, *client) {
-	return func(r *stream.Request, _ *client) { r.Cursor = cursor }
+	return func(r *stream.Request, c *client) { r.Cursor, c.id = cursor, cursor }
 }
 
 func only(convo mls.ConvoID) func(*stream.Request, *client) {
