@@ -180,6 +180,20 @@ export function writeKeyPackage(keyPackage, form) {
   return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_key_package', keyPackage });
 }
 
+// The headers of MLSMessages (version 1, wire format). Only these bytes mean that an object is wrapped: a bare key
+// package of suite 1 begins like a PublicMessage, and reading it as one may end anywhere.
+const WRAPPED_KEY_PACKAGE = [0, 1, 0, 5];
+const WRAPPED_WELCOME = [0, 1, 0, 3];
+
+/**
+ * @param {Uint8Array} bytes
+ * @param {number[]} prefix
+ * @returns {boolean}
+ */
+function startsWith(bytes, prefix) {
+  return prefix.every((byte, i) => bytes[i] === byte);
+}
+
 /**
  * Reads a key package, in an MLSMessage or bare.
  *
@@ -187,7 +201,7 @@ export function writeKeyPackage(keyPackage, form) {
  * @returns {import('ts-mls').KeyPackage}
  */
 export function readKeyPackage(bytes) {
-  const message = decodeMlsMessage(bytes, 0)?.[0];
+  const message = startsWith(bytes, WRAPPED_KEY_PACKAGE) ? decodeMlsMessage(bytes, 0)?.[0] : undefined;
   if (message?.wireformat === 'mls_key_package') return message.keyPackage;
   const bare = decodeKeyPackage(bytes, 0);
   if (bare === undefined || bare[1] !== bytes.length) throw new Error('there is no key package in the bytes');
@@ -211,7 +225,7 @@ export function writeWelcome(welcome, form) {
  * @returns {import('ts-mls').Welcome}
  */
 export function readWelcome(bytes) {
-  const message = decodeMlsMessage(bytes, 0)?.[0];
+  const message = startsWith(bytes, WRAPPED_WELCOME) ? decodeMlsMessage(bytes, 0)?.[0] : undefined;
   if (message?.wireformat === 'mls_welcome') return message.welcome;
   const bare = decodeWelcome(bytes, 0);
   if (bare === undefined || bare[1] !== bytes.length) throw new Error('there is no Welcome in the bytes');
