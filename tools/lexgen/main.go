@@ -25,7 +25,7 @@ func main() {
 }
 
 // softMemoryLimit is where the collector begins to work harder, in bytes. It bounds nothing.
-const softMemoryLimit = 100 << 20
+const softMemoryLimit = 125 << 20
 
 // command is one of lexgen's commands.
 type command struct {
