@@ -42,7 +42,7 @@
 //
 // On Store (life):
 //
-//	New Close Ping PoolStats Migrate MigrationStatus InTx Retain
+//	New Close Ping Migrate MigrationStatus InTx Retain
 //
 // On Tx (writes):
 //

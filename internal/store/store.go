@@ -117,25 +117,6 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// PoolStats is how busy the pool is.
-type PoolStats struct {
-	// Max, Total and InUse count connections.
-	Max, Total, InUse int32
-	// Waits counts acquisitions that had to wait for a connection, since the start.
-	Waits int64
-	// WaitTime is how long they waited, in total.
-	WaitTime time.Duration
-}
-
-// PoolStats reads the pool's counters.
-func (s *Store) PoolStats() PoolStats {
-	stat := s.pool.Stat()
-	return PoolStats{
-		Max: stat.MaxConns(), Total: stat.TotalConns(), InUse: stat.AcquiredConns(),
-		Waits: stat.EmptyAcquireCount(), WaitTime: stat.EmptyAcquireWaitTime(),
-	}
-}
-
 // MigrationStatus compares the database's schema with the binary's.
 type MigrationStatus struct {
 	// Current is the version of the last applied migration, 0 when there is none.

@@ -77,8 +77,6 @@ type Options struct {
 	ClientIP func(r *http.Request) string
 	// BodyBudget is how many bytes of request bodies over 64 KiB may be in memory at once. 0 means 256 MiB.
 	BodyBudget int64
-	// Drain, when not nil, is closed when the server stops: streams end then.
-	Drain <-chan struct{}
 }
 
 // Server serves generated endpoints. It implements lexrt.Registrar.
