@@ -39,15 +39,26 @@ func parsePosition(s string) (position, error) {
 		}
 		return position{message: id}, nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) < 9 {
-		return position{}, mls.ErrInvalidCursor
+	b, err := decodeCursor(text)
+	if err != nil {
+		return position{}, err
 	}
 	convo, seq := b[:len(b)-8], binary.BigEndian.Uint64(b[len(b)-8:])
 	if seq > 1<<62 {
 		return position{}, mls.ErrInvalidCursor
 	}
 	return position{convo: mls.ConvoID(convo), seq: mls.Seq(seq)}, nil
+}
+
+// decodeCursor returns the bytes of a cursor without its prefix: eight of a
+// number, and at least one of an id. The error is mls.ErrInvalidCursor.
+func decodeCursor(text string) ([]byte, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	// Package base64 skips line breaks even when strict.
+	if err != nil || len(b) < 9 || strings.ContainsAny(text, "\r\n") {
+		return nil, mls.ErrInvalidCursor
+	}
+	return b, nil
 }
 
 // The cursors of lists sorted by time: a prefix for the kind of list and the
@@ -68,8 +79,8 @@ func parseListCursor(prefix, s string) (time.Time, string, error) {
 	if !ok {
 		return time.Time{}, "", mls.ErrInvalidCursor
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) < 9 || binary.BigEndian.Uint64(b) > 1<<40 {
+	b, err := decodeCursor(text)
+	if err != nil || binary.BigEndian.Uint64(b) > 1<<40 {
 		return time.Time{}, "", mls.ErrInvalidCursor
 	}
 	return time.Unix(int64(binary.BigEndian.Uint64(b)), 0).UTC(), string(b[8:]), nil //nolint:gosec // bounded above

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"reflect"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -16,6 +17,13 @@ import (
 type Codec interface {
 	UnmarshalJSON(src []byte) error
 	AppendJSON(dst []byte) []byte
+	Validate() error
+}
+
+// Query is what every generated type of parameters has.
+type Query interface {
+	DecodeQuery(q url.Values) error
+	EncodeQuery() url.Values
 	Validate() error
 }
 
@@ -65,6 +73,60 @@ func (s Set) Refusals(name string, r *rand.Rand, newValue func() Codec) (n int, 
 		}
 	}
 	return n, nil
+}
+
+// Stable decodes any bytes. It returns an error when they are refused without
+// an issue, when Validate refuses what the decoder accepts, or when an accepted
+// value comes back different from its own encoding.
+func Stable(src []byte, newValue func() Codec) error {
+	v, again := newValue(), newValue()
+	if err := v.UnmarshalJSON(src); err != nil {
+		return refusal(err)
+	}
+	if err := v.Validate(); err != nil {
+		return fmt.Errorf("Validate refuses a decoded value: %w", err)
+	}
+	out := v.AppendJSON(nil)
+	if err := again.UnmarshalJSON(out); err != nil {
+		return fmt.Errorf("an encoded value is refused: %w\n%s", err, excerpt(out))
+	}
+	if !reflect.DeepEqual(v, again) {
+		return fmt.Errorf("the value changed\n%s\n%s", excerpt(out), excerpt(again.AppendJSON(nil)))
+	}
+	return nil
+}
+
+// StableQuery is Stable for parameters.
+func StableQuery(q url.Values, newValue func() Query) error {
+	v, again := newValue(), newValue()
+	if err := v.DecodeQuery(q); err != nil {
+		return refusal(err)
+	}
+	if err := v.Validate(); err != nil {
+		return fmt.Errorf("Validate refuses decoded parameters: %w", err)
+	}
+	out := v.EncodeQuery()
+	if err := again.DecodeQuery(out); err != nil {
+		return fmt.Errorf("encoded parameters are refused: %w\n%s", err, out.Encode())
+	}
+	if !reflect.DeepEqual(v, again) {
+		return fmt.Errorf("the parameters changed\n%s\n%s", out.Encode(), again.EncodeQuery().Encode())
+	}
+	return nil
+}
+
+// refusal checks what a decoder refuses a value with.
+func refusal(err error) error {
+	var invalid *lexrt.InvalidError
+	if !errors.As(err, &invalid) || len(invalid.Issues) == 0 {
+		return fmt.Errorf("a value is refused without an issue: %w", err)
+	}
+	for _, is := range invalid.Issues {
+		if is.Rule == "" || is.Problem == "" {
+			return fmt.Errorf("an issue at %q has no rule or no problem", is.Pointer)
+		}
+	}
+	return nil
 }
 
 func sameJSON(a, b []byte) bool {

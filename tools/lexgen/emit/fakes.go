@@ -9,23 +9,28 @@ import (
 )
 
 // Fakes writes a package of one file that has the schemas of all struct and union
-// types, for package lexfake, and constructors of the struct types. Tests make valid
-// and broken values from them.
+// types, for package lexfake, and constructors of the struct types and the types of
+// parameters. Tests make valid and broken values from them.
 func Fakes(m *ir.Model, opt Options, pkg, importPath string) (File, error) {
 	e := &emitter{model: m, opt: Options{Package: pkg, ImportPath: importPath, Runtime: opt.Runtime}, fset: token.NewFileSet()}
 	u := e.newUnit("fakes.go", nil)
 	u.file.PackageComment("// Package " + pkg + " has the schemas of package " + opt.Package + " for tests that need valid and broken values.")
 	u.file.ImportName(e.lexfake(), "lexfake")
 	u.file.ImportName(opt.ImportPath, opt.Package)
-	schemas, types := jen.Dict{}, jen.Dict{}
+	schemas, types, params := jen.Dict{}, jen.Dict{}, jen.Dict{}
+	constructor := func(goName, kind string) jen.Code {
+		return jen.Func().Params().Qual(e.lexfake(), kind).Block(jen.Return(jen.New(jen.Qual(opt.ImportPath, goName))))
+	}
 	for _, l := range m.Lexicons {
 		for _, d := range l.Decls {
 			switch d := d.(type) {
 			case *ir.Struct:
-				if d.Role != ir.RoleParams {
-					schemas[jen.Lit(d.GoName)] = e.fakeStruct(d)
-					types[jen.Lit(d.GoName)] = jen.Func().Params().Add(e.codec()).Block(jen.Return(jen.New(jen.Qual(opt.ImportPath, d.GoName))))
+				if d.Role == ir.RoleParams {
+					params[jen.Lit(d.GoName)] = constructor(d.GoName, "Query")
+					continue
 				}
+				schemas[jen.Lit(d.GoName)] = e.fakeStruct(d)
+				types[jen.Lit(d.GoName)] = constructor(d.GoName, "Codec")
 			case *ir.Union:
 				schemas[jen.Lit(d.GoName)] = e.fakeUnion(d)
 			case *ir.Slice:
@@ -34,11 +39,10 @@ func Fakes(m *ir.Model, opt Options, pkg, importPath string) (File, error) {
 		}
 	}
 	u.add("Schemas", doc("Schemas are the schemas by their Go type names."), jen.Var().Id("Schemas").Op("=").Qual(e.lexfake(), "Set").Values(schemas))
-	u.add("Types", doc("Types make new values of the struct types, by name."), jen.Var().Id("Types").Op("=").Map(jen.String()).Func().Params().Add(e.codec()).Values(types))
+	u.add("Types", doc("Types make new values of the struct types, by name."), jen.Var().Id("Types").Op("=").Map(jen.String()).Func().Params().Qual(e.lexfake(), "Codec").Values(types))
+	u.add("Params", doc("Params make new values of the types of parameters, by name."), jen.Var().Id("Params").Op("=").Map(jen.String()).Func().Params().Qual(e.lexfake(), "Query").Values(params))
 	return u.finish()
 }
-
-func (e *emitter) codec() *jen.Statement { return jen.Qual(e.lexfake(), "Codec") }
 
 func (e *emitter) lexfake() string { return e.opt.Runtime + "/lexfake" }
 

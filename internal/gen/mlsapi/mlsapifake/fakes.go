@@ -2095,3 +2095,43 @@ var Types = map[string]func() lexfake.Codec{
 		return new(mlsapi.UpdateCursorOutput)
 	},
 }
+
+// Params make new values of the types of parameters, by name.
+var Params = map[string]func() lexfake.Query{
+	"CheckBlocksParams": func() lexfake.Query {
+		return new(mlsapi.CheckBlocksParams)
+	},
+	"GetAdminStatsParams": func() lexfake.Query {
+		return new(mlsapi.GetAdminStatsParams)
+	},
+	"GetBlockStatusParams": func() lexfake.Query {
+		return new(mlsapi.GetBlockStatusParams)
+	},
+	"GetCommitsParams": func() lexfake.Query {
+		return new(mlsapi.GetCommitsParams)
+	},
+	"GetConvosParams": func() lexfake.Query {
+		return new(mlsapi.GetConvosParams)
+	},
+	"GetEpochParams": func() lexfake.Query {
+		return new(mlsapi.GetEpochParams)
+	},
+	"GetKeyPackageStatsParams": func() lexfake.Query {
+		return new(mlsapi.GetKeyPackageStatsParams)
+	},
+	"GetKeyPackagesParams": func() lexfake.Query {
+		return new(mlsapi.GetKeyPackagesParams)
+	},
+	"GetMessagesParams": func() lexfake.Query {
+		return new(mlsapi.GetMessagesParams)
+	},
+	"GetReportsParams": func() lexfake.Query {
+		return new(mlsapi.GetReportsParams)
+	},
+	"GetWelcomeParams": func() lexfake.Query {
+		return new(mlsapi.GetWelcomeParams)
+	},
+	"StreamConvoEventsParams": func() lexfake.Query {
+		return new(mlsapi.StreamConvoEventsParams)
+	},
+}
