@@ -84,7 +84,7 @@ func Stable(src []byte, newValue func() Codec) error {
 		return refusal(err)
 	}
 	if err := v.Validate(); err != nil {
-		return fmt.Errorf("Validate refuses a decoded value: %w", err)
+		return fmt.Errorf("a decoded value is refused by Validate: %w", err)
 	}
 	out := v.AppendJSON(nil)
 	if err := again.UnmarshalJSON(out); err != nil {
@@ -103,7 +103,7 @@ func StableQuery(q url.Values, newValue func() Query) error {
 		return refusal(err)
 	}
 	if err := v.Validate(); err != nil {
-		return fmt.Errorf("Validate refuses decoded parameters: %w", err)
+		return fmt.Errorf("decoded parameters are refused by Validate: %w", err)
 	}
 	out := v.EncodeQuery()
 	if err := again.DecodeQuery(out); err != nil {
