@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -64,12 +63,11 @@ func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error)
 	}
 	a := &App{cfg: cfg, metrics: obs.New(), log: newLogger(cfg, secret, out)}
 	if cfg.RedisURL != "" {
-		opt, err := redis.ParseURL(string(cfg.RedisURL))
+		client, err := openRedis(string(cfg.RedisURL))
 		if err != nil {
-			return nil, errRedisURL
+			return nil, err
 		}
-		silenceRedis()
-		a.redis = redis.NewClient(opt)
+		a.redis = client
 	}
 	a.openBus()
 	var err error
@@ -155,8 +153,6 @@ func newLogger(cfg *config.Config, secret []byte, out io.Writer) *slog.Logger {
 	return slog.New(redact.NewHandler(inner, schema, redact.NewHasher(secret)))
 }
 
-var errRedisURL = errors.New("REDIS_URL cannot be parsed")
-
 // drainTime is how long streams and requests have to end when the server stops.
 const drainTime = 20 * time.Second
 
@@ -165,6 +161,9 @@ const drainTime = 20 * time.Second
 // requests are answered.
 func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error {
 	defer a.close()
+	if err := a.checkRedis(ctx); err != nil {
+		return err
+	}
 	public, err := listen(ctx, a.cfg.ServerHost, a.cfg.ServerPort)
 	if err != nil {
 		return err
@@ -173,7 +172,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 	if err != nil {
 		return err
 	}
-	servers := []*http.Server{
+	servers := []*server{
 		newServer(a.handler(), a.log),
 		newServer(a.metrics.AdminHandler(), a.log),
 	}
@@ -224,25 +223,5 @@ func (a *App) close() {
 	a.store.Close()
 	if a.redis != nil {
 		_ = a.redis.Close() // nothing is buffered in it
-	}
-}
-
-func listen(ctx context.Context, host string, port int) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	return l, nil
-}
-
-// newServer bounds what a slow client can hold: headers within 10 s and 64 KiB,
-// a body of 10 MiB within two minutes, idle connections two minutes, an answer
-// three minutes after its request. Answers and streams set nearer deadlines for
-// what they write.
-func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-		WriteTimeout:   3 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

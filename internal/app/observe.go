@@ -1,13 +1,6 @@
 package app
 
-import (
-	"context"
-	"sync"
-
-	"github.com/redis/go-redis/v9"
-
-	"mls-server/internal/store"
-)
+import "mls-server/internal/store"
 
 // messageKinds names kinds of messages in metrics.
 var messageKinds = map[store.MessageKind]string{
@@ -18,12 +11,3 @@ var messageKinds = map[store.MessageKind]string{
 func (a *App) stored(kind store.MessageKind, size int) {
 	a.metrics.ObserveMessage(messageKinds[kind], size)
 }
-
-// silenceRedis keeps go-redis from logging by itself: its texts hold addresses
-// (I9). What fails is counted where it matters, in mls_redis_fallbacks_total.
-var silenceRedis = sync.OnceFunc(func() { redis.SetLogger(noLogger{}) })
-
-type noLogger struct{}
-
-// Printf writes nothing.
-func (noLogger) Printf(context.Context, string, ...any) {}

@@ -78,7 +78,10 @@ func (b *RedisBus) publishOnce(ctx context.Context) error {
 // ping after a silence finds connections that died without a word.
 func (b *RedisBus) receive(ctx context.Context) {
 	sub := b.client.Subscribe(ctx, hintChannel)
-	defer func() { _ = sub.Close() }()
+	closeNow := func() { _ = sub.Close() } // nothing is buffered in it
+	defer closeNow()
+	// A read under way does not see the end of ctx.
+	defer context.AfterFunc(ctx, closeNow)()
 	for ctx.Err() == nil {
 		message, err := sub.ReceiveTimeout(ctx, hintSilence)
 		switch {
