@@ -238,6 +238,7 @@ type client struct {
 	frames []frame
 	bytes  int
 	raw    []string
+	times  []time.Time // of raw
 	id     string
 	gate   chan struct{} // nil: open; else writes wait until it is closed
 	more   chan struct{}
@@ -300,7 +301,7 @@ func (c *client) parse(text string) {
 			data = value
 		}
 	}
-	c.raw = append(c.raw, text)
+	c.raw, c.times = append(c.raw, text), append(c.times, time.Now())
 	if data == "" {
 		return
 	}

@@ -47,9 +47,11 @@ type Options struct {
 	PerUser int
 	// Poll is how often the log is read without a hint; default 250 ms.
 	Poll time.Duration
-	// Heartbeat is the longest silence on a stream; default 15 s.
+	// Heartbeat is the longest silence on a stream, at least 3 ns; it is cut short
+	// by a random third at most; default 15 s.
 	Heartbeat time.Duration
-	// Lifetime is how long a stream lasts; default one hour.
+	// Lifetime is how long a stream lasts, at least 10 ns; it is cut short by a
+	// random tenth at most; default one hour.
 	Lifetime time.Duration
 	// FrameCache is how many bytes of encoded messages are kept; default 32 MiB.
 	FrameCache int64

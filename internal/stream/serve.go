@@ -208,7 +208,7 @@ func (w *writer) greet(at store.LogCursor, gap bool) error {
 
 // follow sends what comes live.
 func (h *Hub) follow(ctx context.Context, s *stream, w *writer) error {
-	heartbeat, lifetime := time.NewTimer(h.opt.Heartbeat), time.NewTimer(h.opt.Lifetime)
+	heartbeat, lifetime := time.NewTimer(h.silence()), time.NewTimer(sooner(h.opt.Lifetime, h.opt.Lifetime/10))
 	defer heartbeat.Stop()
 	defer lifetime.Stop()
 	batch := make([]*entry, 0, flushFrames)
@@ -224,7 +224,7 @@ func (h *Hub) follow(ctx context.Context, s *stream, w *writer) error {
 			if err := h.beat(s, w); err != nil {
 				return err
 			}
-			heartbeat.Reset(h.opt.Heartbeat)
+			heartbeat.Reset(h.silence())
 		case <-s.wake:
 			taken, over := s.take(batch[:0])
 			if over {
@@ -237,9 +237,18 @@ func (h *Hub) follow(ctx context.Context, s *stream, w *writer) error {
 			if !s.idle() {
 				poke(s.wake) // and look at the other channels in between
 			}
-			heartbeat.Reset(h.opt.Heartbeat)
+			heartbeat.Reset(h.silence())
 		}
 	}
+}
+
+// silence is how long a stream waits for an event before it sends a heartbeat.
+func (h *Hub) silence() time.Duration { return sooner(h.opt.Heartbeat, h.opt.Heartbeat/3) }
+
+// sooner takes a random time below by off d. Streams that were opened by one
+// restart, or woken by one event, do not beat and end in one instant.
+func sooner(d, by time.Duration) time.Duration {
+	return d - rand.N(by) //nolint:gosec // spreads load, hides nothing
 }
 
 // beat keeps the connection and the client's cursor alive: a quiet stream's
