@@ -7,7 +7,8 @@
 //     schema gives it; everything else is dropped and counted;
 //   - strings pass only when they belong to a closed set, or as keyed hashes;
 //   - errors pass as the types of their chain, because their texts quote values;
-//   - messages are plain words, because a message is where formatted values end up.
+//   - messages are plain words, because a message is where formatted values end up;
+//   - times are floored to two seconds, as those of stored messages are (I8).
 //
 // It must not be bypassed by another handler, and it must not grow a way to
 // print arbitrary text.

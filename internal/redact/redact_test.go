@@ -81,6 +81,20 @@ func TestWhatPasses(t *testing.T) {
 	}
 }
 
+// The time of a line is as coarse as that of a message (I8).
+func TestTimesAreCoarse(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	h := NewHandler(slog.NewJSONHandler(&buf, nil), BaseSchema(), nil)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.FixedZone("", 3600))
+	if err := h.Handle(t.Context(), slog.NewRecord(at, slog.LevelInfo, "request", 0)); err != nil {
+		t.Fatal(err)
+	}
+	if want := `"time":"2026-01-02T02:04:04Z"`; !strings.Contains(buf.String(), want) {
+		t.Errorf("the line is %s, want %s in it", buf.String(), want)
+	}
+}
+
 // Each attribute carries the secret in some way; none may reach the output.
 func TestWhatDoesNotPass(t *testing.T) {
 	t.Parallel()

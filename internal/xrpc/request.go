@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/bits"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -311,8 +312,8 @@ func (x *exchange) report(ctx context.Context) {
 		slog.Int("status", x.event.Status),
 		slog.String("error_name", x.event.Error),
 		slog.Int64("duration_us", x.event.Duration.Microseconds()),
-		slog.Int64("bytes_in", x.event.BytesIn),
-		slog.Int64("bytes_out", x.event.BytesOut),
+		slog.Int64("bytes_in", coarseSize(x.event.BytesIn)),
+		slog.Int64("bytes_out", coarseSize(x.event.BytesOut)),
 	}
 	if x.fault != nil {
 		level = slog.LevelError
@@ -320,6 +321,15 @@ func (x *exchange) report(ctx context.Context) {
 		attrs = append(attrs, slog.Any("fault", x.fault))
 	}
 	x.s.opt.Logger.LogAttrs(context.WithoutCancel(ctx), level, "request", attrs...)
+}
+
+// coarseSize rounds a size up to a power of two, from 512 on. In a log an exact
+// one would tell which stored message a request brought (I7).
+func coarseSize(n int64) int64 {
+	if n <= 0 {
+		return 0
+	}
+	return max(int64(1)<<bits.Len64(uint64(n-1)), 512)
 }
 
 func newRequestID() string {

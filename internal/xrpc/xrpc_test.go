@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,6 +88,7 @@ func (f *fixture) Take(_ context.Context, class, _ string) xrpc.Limit {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{ipTokens: 1000, endpoint: func(context.Context, *lexrt.Request) (lexrt.Response, error) { return text("ok"), nil }}
+	schema := redact.BaseSchema().With("method", methodGet.NSID, methodPut.NSID, methodStream.NSID).With("error_name", xrpc.GeneralErrors()...)
 	s := xrpc.New(xrpc.Options{
 		Authenticator: f, Limiter: f, Observer: f, Clock: clock.System,
 		MapError: func(err error) *lexrt.Error {
@@ -92,7 +97,7 @@ func newFixture(t *testing.T) *fixture {
 			}
 			return nil
 		},
-		Logger:   slog.New(redact.NewHandler(slog.NewJSONHandler(&f.logs, nil), redact.BaseSchema(), nil)),
+		Logger:   slog.New(redact.NewHandler(slog.NewJSONHandler(&f.logs, nil), schema, nil)),
 		ClientIP: func(*http.Request) string { return "192.0.2.1" },
 	})
 	e := func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) { return f.endpoint(ctx, req) }
@@ -342,5 +347,39 @@ func TestEventsNameTheMethodAndNothingElse(t *testing.T) {
 	}
 	if strings.Contains(f.logs.String(), "secret") {
 		t.Error("a value of the request reached the log")
+	}
+}
+
+// A request's line in the log says neither who called nor, by size or time,
+// which stored message came of it (I7, I8).
+func TestRequestLinesLinkNobody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	sizes := map[int]float64{1: 512, 512: 512, 513: 1024, 8192: 8192, 11_000: 16_384}
+	want := map[float64]int{}
+	for size, coarse := range sizes {
+		f.do(t, "POST", putPath, strings.NewReader(strings.Repeat(" ", size)), "Content-Type", asJSON).want(t, 200, "ok")
+		want[coarse]++
+	}
+	f.Close() // waits for the requests, and so for their log events
+	got := map[float64]int{}
+	for line := range strings.Lines(f.logs.String()) {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Fatal(err)
+		}
+		keys := slices.Sorted(maps.Keys(fields))
+		if allowed := []string{"bytes_in", "bytes_out", "duration_us", "level", "method", "msg", "request_id", "status", "time"}; !slices.Equal(keys, allowed) {
+			t.Errorf("a line holds %v, want %v", keys, allowed)
+		}
+		at, err := time.Parse(time.RFC3339Nano, fmt.Sprint(fields["time"]))
+		if err != nil || !at.Equal(clock.Bucket(at)) {
+			t.Errorf("a line's time is %v, %v", fields["time"], err)
+		}
+		size, _ := fields["bytes_in"].(float64)
+		got[size]++
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("sizes %v, want %v", got, want)
 	}
 }
