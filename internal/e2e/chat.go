@@ -26,7 +26,7 @@ var counter atomic.Int64
 
 // Key returns a fresh idempotency key.
 func Key() *string {
-	k := "key-" + strconv.FormatInt(counter.Add(1), 10)
+	k := "e2e-key-" + strconv.FormatInt(counter.Add(1), 10)
 	return &k
 }
 
@@ -54,7 +54,7 @@ func (d *Device) RegisterAgain(tb testing.TB, n int) mlsapi.RegisterDeviceOutput
 	tb.Helper()
 	var out mlsapi.RegisterDeviceOutput
 	d.Post(tb, mlsapi.MethodRegisterDevice, &mlsapi.RegisterDeviceInput{
-		DeviceName: "phone", SignaturePublicKey: d.Client.SignatureKey, KeyPackages: d.KeyPackages(n),
+		DeviceName: "Phone of " + string(d.DID[len(d.DID)-6:]), SignaturePublicKey: d.Client.SignatureKey, KeyPackages: d.KeyPackages(n),
 	}, &out).OK(tb)
 	d.ID = out.DeviceID
 	return out

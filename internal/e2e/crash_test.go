@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,18 +26,6 @@ import (
 )
 
 var crashTime = flag.Duration("crash.time", 15*time.Second, "how long the crash test keeps up its load")
-
-// binary is the real server: MLS_SERVER_BIN, or one that is built here.
-func binary(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv("MLS_SERVER_BIN"); path != "" {
-		return path
-	}
-	path := filepath.Join(t.TempDir(), "mls-server")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "mls-server/cmd/mls-server").CombinedOutput()
-	require.NoError(t, err, string(out))
-	return path
-}
 
 // done is a request with its final answer.
 type done struct {
@@ -217,9 +202,7 @@ func (l *load) run(u, guest *e2e.User) {
 // the same answer afterwards (I1, I2, I3, I4, I5, I6).
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	path := binary(t)
-	dir := authtest.NewDirectory(t, nil)
-	p := e2e.StartProcess(t, path, pgtest.New(t), dir, e2e.Env{"LOG_LEVEL": "error"})
+	p := e2e.StartProcess(t, e2e.Binary(t), pgtest.New(t), authtest.NewDirectory(t, nil))
 	db := pgtest.Open(t, p.DatabaseURL)
 	l := &load{t: t, sent: map[string]int64{}, refused: map[string]bool{}, packages: map[string]int{}}
 	l.users = p.Users(8)

@@ -28,7 +28,7 @@ var developmentOnly = []string{"mls-server/internal/dev.", "jwt/v5.(*SigningMeth
 // symbols say so, and, stripped as in the image, its strings.
 func TestReleaseHasNoDevelopmentCode(t *testing.T) {
 	t.Parallel()
-	release, development := build(t), build(t, "-tags=mlsdev")
+	release, development := e2e.Build(t), e2e.Build(t, "-tags=mlsdev")
 	for path, want := range map[string]bool{release: false, development: true} {
 		symbols, err := exec.CommandContext(t.Context(), "go", "tool", "nm", path).Output()
 		if err != nil {

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -74,10 +75,19 @@ func raw(t *testing.T, s *e2e.Server, text string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	write(t, s, conn, text)
+	return conn
+}
+
+// write writes text to a connection. What it holds is searched for when it is a whole request.
+func write(t *testing.T, s *e2e.Server, conn net.Conn, text string) {
+	t.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
-	return conn
+	if r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text))); err == nil {
+		s.Canary().AddRequest(r)
+	}
 }
 
 // Connections whose headers never end are closed after ten seconds.
@@ -154,9 +164,7 @@ func TestStreamsThatNobodyReads(t *testing.T) {
 		if !ok || tcp.SetReadBuffer(4096) != nil {
 			t.Fatal("no small buffer")
 		}
-		if _, err := io.WriteString(conn, "GET /xrpc/"+m.NSID+" HTTP/1.1\r\nHost: mls.test\r\nOrigin: https://app.test\r\nAuthorization: "+bob.Bearer(s.DID, m.NSID)+"\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
+		write(t, s, conn, "GET /xrpc/"+m.NSID+" HTTP/1.1\r\nHost: mls.test\r\nOrigin: https://app.test\r\nAuthorization: "+bob.Bearer(s.DID, m.NSID)+"\r\n\r\n")
 	}
 	stream := bob.Follow(t, "")
 	eventually(t, "all streams are open", func() bool { return scrape(t, s)["mls_streams"] == deaf+1 })

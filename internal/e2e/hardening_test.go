@@ -2,10 +2,7 @@ package e2e_test
 
 import (
 	"bufio"
-	"net"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,34 +51,9 @@ func scrape(t *testing.T, s *e2e.Server) map[string]float64 {
 	return series
 }
 
-// build builds the server and returns the path of the binary.
-func build(t *testing.T, flags ...string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "mls-server")
-	args := append(append([]string{"build", "-o", path}, flags...), "mls-server/cmd/mls-server")
-	if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
-}
-
 // startProcess runs a server as a process of its own, for tests of what it takes
 // of the machine: the metrics on its admin port are of nobody else.
 func startProcess(t *testing.T, env e2e.Env) *e2e.Server {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := e2e.StartProcess(t, build(t), pgtest.New(t), authtest.NewDirectory(t, nil), env, e2e.Env{"ADMIN_PORT": port})
-	p.Admin = "http://" + admin
-	return p.Server
+	return e2e.StartProcess(t, e2e.Binary(t), pgtest.New(t), authtest.NewDirectory(t, nil), env).Server
 }

@@ -29,25 +29,34 @@ const startWait = 30 * time.Second
 func StartProcess(tb testing.TB, binary, databaseURL string, dir *authtest.Directory, env ...Env) *Process {
 	tb.Helper()
 	s, vars := newServer(tb, databaseURL, dir, env)
-	// A port that was free a moment ago: after a restart clients look for the server there.
+	// After a restart clients look for the server at the same ports.
+	for name, url := range map[string]*string{"SERVER_PORT": &s.URL, "ADMIN_PORT": &s.Admin} {
+		vars[name] = freePort(tb)
+		*url = "http://127.0.0.1:" + vars[name]
+	}
+	p := &Process{Server: s, binary: binary, vars: vars}
+	p.Restart(tb)
+	tb.Cleanup(func() {
+		metrics := p.metrics(tb)
+		p.Kill()
+		p.searchForLeaks(tb, metrics)
+	})
+	return p
+}
+
+// freePort is a port that was free a moment ago.
+func freePort(tb testing.TB) string {
+	tb.Helper()
 	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	address := l.Addr().String()
-	_, port, err := net.SplitHostPort(address)
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if err := l.Close(); err != nil {
-		tb.Fatal(err)
-	}
-	vars["SERVER_PORT"] = port
-	s.URL = "http://" + address
-	p := &Process{Server: s, binary: binary, vars: vars}
-	p.Restart(tb)
-	tb.Cleanup(p.Kill)
-	return p
+	return port
 }
 
 // Kill ends the process at once, as a power cut would, and waits until it is gone.

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,9 +38,11 @@ type Server struct {
 	Directory *authtest.Directory
 	// Blocks is the AppView that the server asks.
 	Blocks *AppView
-	// Logs holds everything the server has logged.
+	// Logs holds everything the server has logged. When the server ends, they and
+	// its metrics are searched for what its requests and answers held.
 	Logs *Log
 
+	canary *Canary
 	client *http.Client
 	stop   func()
 }
@@ -112,11 +115,13 @@ func StartOn(tb testing.TB, databaseURL string, dir *authtest.Directory, env ...
 		tb.Fatal(err)
 	}
 	s.stop = sync.OnceFunc(func() {
+		metrics := s.metrics(tb)
 		s.client.CloseIdleConnections()
 		cancel()
 		if err := <-done; err != nil {
 			tb.Errorf("the server ended with %v", err)
 		}
+		s.searchForLeaks(tb, metrics)
 	})
 	tb.Cleanup(s.stop)
 	return s
@@ -127,8 +132,9 @@ func newServer(tb testing.TB, databaseURL string, dir *authtest.Directory, env [
 	tb.Helper()
 	s = &Server{
 		DatabaseURL: databaseURL, Directory: dir, Blocks: newAppView(tb), Logs: &Log{}, DID: "did:web:mls.test",
-		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 128}},
+		canary: canaryOf(tb, dir),
 	}
+	s.client = &http.Client{Timeout: 30 * time.Second, Transport: &overheard{&http.Transport{MaxIdleConnsPerHost: 128}, s.canary}}
 	vars = Env{
 		"MLS_ENV": "development", "SERVICE_DID": s.DID, "DATABASE_URL": databaseURL, "SERVER_HOST": "127.0.0.1", "SERVER_PORT": "0",
 		"ADMIN_PORT": "0", "LOG_LEVEL": "debug", "PLC_URL": dir.URL(), "APPVIEW_URL": s.Blocks.URL(),
@@ -148,9 +154,18 @@ func newServer(tb testing.TB, databaseURL string, dir *authtest.Directory, env [
 // Stop ends the server in order, before the test does.
 func (s *Server) Stop() { s.stop() }
 
-// NewUser makes a user with a published identity, alternating the curves.
+// Canary remembers what the requests and answers of the test hold, those of
+// servers with the same directory included.
+func (s *Server) Canary() *Canary { return s.canary }
+
+// NewUser makes a user with a published identity and a handle.
 func (s *Server) NewUser(curve authtest.Curve) *User {
-	return &User{Identity: s.Directory.NewIdentity(curve), Server: s}
+	u := &User{Identity: s.Directory.NewIdentity(curve), Server: s}
+	handle := "user-" + strconv.FormatInt(counter.Add(1), 10) + ".handle.test"
+	u.EditDocument(func(doc map[string]any) { doc["alsoKnownAs"] = []any{"at://" + handle} })
+	s.canary.Add("DID", string(u.DID))
+	s.canary.Add("handle", handle)
+	return u
 }
 
 // Users makes n users.
