@@ -1,6 +1,7 @@
 package xrpc
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -56,6 +57,9 @@ func (x *exchange) publicError(err error) (*lexrt.Error, bool) {
 	case errors.As(err, &named):
 	default:
 		named = x.s.opt.MapError(err)
+	}
+	if named == nil && errors.Is(err, context.DeadlineExceeded) {
+		named = errBusy // what it waited for may come back
 	}
 	if named == nil {
 		return x.internal(), true

@@ -63,7 +63,7 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 	if err := x.checkVerb(); err != nil {
 		return x.unauthenticated(ctx, err)
 	}
-	caller, err := x.s.opt.Authenticator.Authenticate(ctx, x.m, x.r.Header.Get("Authorization"))
+	caller, err := x.authenticate(ctx)
 	if err != nil {
 		return x.unauthenticated(ctx, err)
 	}
@@ -100,6 +100,12 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 		x.event.BytesIn = int64(len(b.data))
 	}
 	return run(x, &req)
+}
+
+func (x *exchange) authenticate(ctx context.Context) (lexrt.Caller, error) {
+	ctx, cancel := context.WithTimeout(ctx, workWait)
+	defer cancel()
+	return x.s.opt.Authenticator.Authenticate(ctx, x.m, x.r.Header.Get("Authorization"))
 }
 
 func (x *exchange) checkVerb() error {

@@ -101,10 +101,17 @@ func New(opt Options) *Server {
 // ServeHTTP implements http.Handler for the paths under /xrpc/ and for unknown paths.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.router.ServeHTTP(w, r) }
 
-// Handle mounts an endpoint that answers with JSON.
+// workWait is how long the check of a token may take, and the work of an
+// endpoint after its request has arrived. A database that says nothing any more
+// ends neither by itself.
+const workWait = 30 * time.Second
+
+// Handle mounts an endpoint that answers with JSON. It has workWait to do so.
 func (s *Server) Handle(m *lexrt.Method, e lexrt.Endpoint) {
 	s.mount(m, func(x *exchange, req *lexrt.Request) error {
-		resp, err := e(x.r.Context(), req)
+		ctx, cancel := context.WithTimeout(x.r.Context(), workWait)
+		defer cancel()
+		resp, err := e(ctx, req)
 		if err != nil {
 			return err
 		}

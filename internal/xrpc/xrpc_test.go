@@ -50,6 +50,7 @@ type fixture struct {
 	events     []xrpc.Event
 	undeclared []string
 	ipTokens   int
+	deadlines  int // checks of tokens that had one
 	endpoint   lexrt.Endpoint
 	stream     lexrt.StreamEndpoint
 	logs       bytes.Buffer
@@ -67,7 +68,12 @@ func (f *fixture) ObserveUndeclared(_ *lexrt.Method, name string) {
 	f.undeclared = append(f.undeclared, name)
 }
 
-func (f *fixture) Authenticate(_ context.Context, _ *lexrt.Method, header string) (lexrt.Caller, error) {
+func (f *fixture) Authenticate(ctx context.Context, _ *lexrt.Method, header string) (lexrt.Caller, error) {
+	if _, ok := ctx.Deadline(); ok {
+		f.mu.Lock()
+		f.deadlines++
+		f.mu.Unlock()
+	}
 	if header != "Bearer good" {
 		return lexrt.Caller{}, &lexrt.Error{Name: "AuthMissing", Status: http.StatusUnauthorized, Message: "Authentication Required"}
 	}
@@ -269,6 +275,30 @@ func TestErrors(t *testing.T) {
 	}
 	if strings.Contains(f.logs.String(), "secret") {
 		t.Error("an error's text reached the log")
+	}
+}
+
+// An endpoint that waits for something that never comes is cut off, and the
+// client may come back.
+func TestWorkHasAnEnd(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.endpoint = func(ctx context.Context, _ *lexrt.Request) (lexrt.Response, error) {
+		if end, ok := ctx.Deadline(); !ok || time.Until(end) > 30*time.Second {
+			return nil, errors.New("the context has no end")
+		}
+		ctx, cancel := context.WithDeadline(ctx, time.Unix(0, 0))
+		defer cancel()
+		return nil, fmt.Errorf("read: %w", ctx.Err())
+	}
+	a := f.do(t, "GET", getPath, nil)
+	a.want(t, 503, "NotEnoughResources")
+	if a.header.Get("Retry-After") != "2" {
+		t.Errorf("Retry-After %q, want 2", a.header.Get("Retry-After"))
+	}
+	f.Close()
+	if f.deadlines != 1 {
+		t.Error("the authenticator's context has no end")
 	}
 }
 
