@@ -95,12 +95,16 @@ bench: deps ## Load the released binary on a private, durable PostgreSQL, beside
 bench-micro: ## Benchmarks of the parser, the codecs and the request path
 	@$(GO) test -run '^$$' -bench . -benchmem ./lexrt/... ./internal/mls/... ./internal/auth/... ./internal/xrpc/...
 
+.PHONY: bench-verify
+bench-verify: deps ## Signature verification: indigo, decred, libsecp256k1 and P-256
+	@cd bench/verify && $(GO) test -tags libsecp256k1 -run '^$$' -bench . -benchtime 2000x -count 5 .
+
 .PHONY: bench-lexgen
 bench-lexgen: ## Speed of the generator and of what it generates, beside indigo's
 	@cd tools/lexgen && $(GO) test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: deps
-deps: ## Install what the tests need beside Go: PostgreSQL, Redis, Node.js
+deps: ## Install what the tests need beside Go: PostgreSQL, Redis, Node.js, libsecp256k1
 	@.ci/deps
 
 GO_FILES := $(shell find cmd internal lexrt migrations -name '*.go' -not -name '*_test.go' 2>/dev/null) $(wildcard migrations/*.sql)

@@ -1,0 +1,9 @@
+//go:build !libsecp256k1
+
+package auth
+
+import "github.com/bluesky-social/indigo/atproto/atcrypto"
+
+func newK256(k *atcrypto.PublicKeyK256) (PublicKey, error) {
+	return atprotoKey{alg: algES256K, key: k}, nil
+}
