@@ -106,11 +106,14 @@ WITH wanted AS (
     FROM (SELECT s.owner_did, s.device_id FROM single s UNION ALL SELECT l.owner_did, l.device_id FROM last l) w
     CROSS JOIN event_log g
     WHERE sqlc.arg('low')::bigint > 0 AND (
-        SELECT count(p.id)
-        FROM key_packages p
-        WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
-          AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
-          AND p.expires_at > @usable_until::timestamptz
+        SELECT count(*)
+        FROM (
+            SELECT FROM key_packages p
+            WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
+              AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
+              AND p.expires_at > @usable_until::timestamptz
+            LIMIT sqlc.arg('low')::bigint + 1
+        ) few
     ) <= sqlc.arg('low')::bigint
 )
 SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.expires_at, p.last_resort

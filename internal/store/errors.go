@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -17,7 +18,7 @@ var (
 	// being worked on. It is answered with 409 and Retry-After.
 	ErrRequestInProgress = errors.New("a request with this idempotency key is in progress")
 	// ErrBusy: the database gave up waiting, for a lock or within the
-	// statement's time, or the connection to it was lost. Whether the statement
+	// statement's time, it is full or read-only, or the connection to it was lost. Whether the statement
 	// took effect may be unknown; the request may be repeated with the same keys.
 	ErrBusy = errors.New("the database is busy or away; try again in a second")
 	// errNotFound is the absence of a row that is no error of the domain yet.
@@ -33,10 +34,13 @@ const (
 	codeUndefinedFunction    = "42883"
 	codeLockNotAvailable     = "55P03"
 	codeQueryCanceled        = "57014"
-	codeTooManyConnections   = "53300"
+	codeReadOnly             = "25006"
 	codeAdminShutdown        = "57P01"
 	codeCrashShutdown        = "57P02"
 	codeCannotConnectNow     = "57P03"
+	codeIdleSessionTimeout   = "57P05"
+	classConnection          = "08"
+	classResources           = "53"
 )
 
 // byConstraint is what it means when a constraint is violated. Constraints
@@ -73,7 +77,10 @@ func domainError(err error) error {
 		return known
 	}
 	switch fault.Code {
-	case codeLockNotAvailable, codeQueryCanceled, codeTooManyConnections, codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow:
+	case codeLockNotAvailable, codeQueryCanceled, codeReadOnly, codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow, codeIdleSessionTimeout:
+		return errors.Join(ErrBusy, &stateError{fault.Code, fault.ConstraintName})
+	}
+	if strings.HasPrefix(fault.Code, classConnection) || strings.HasPrefix(fault.Code, classResources) {
 		return errors.Join(ErrBusy, &stateError{fault.Code, fault.ConstraintName})
 	}
 	return &stateError{fault.Code, fault.ConstraintName}

@@ -135,6 +135,21 @@ func TestLockTimeoutIsBusy(t *testing.T) {
 	})
 }
 
+func TestReadOnlyIsBusy(t *testing.T) {
+	t.Parallel()
+	url := pgtest.New(t)
+	convo := newConvo(t, connect(t, url, 1), alice)
+	separator := "?"
+	if strings.Contains(url, separator) {
+		separator = "&"
+	}
+	replica, err := New(t.Context(), Config{URL: url + separator + "default_transaction_read_only=on"})
+	must(t, err)
+	t.Cleanup(replica.Close)
+	err = replica.InTx(t.Context(), func(tx *Tx) error { _, err := tx.LockConvo(t.Context(), key(convo)); return err })
+	wantErr(t, err, ErrBusy)
+}
+
 // I9: what the database says about values stays inside.
 func TestErrorsQuoteNothing(t *testing.T) {
 	t.Parallel()

@@ -62,11 +62,14 @@ WITH wanted AS (
     FROM (SELECT s.owner_did, s.device_id FROM single s UNION ALL SELECT l.owner_did, l.device_id FROM last l) w
     CROSS JOIN event_log g
     WHERE $7::bigint > 0 AND (
-        SELECT count(p.id)
-        FROM key_packages p
-        WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
-          AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
-          AND p.expires_at > $3::timestamptz
+        SELECT count(*)
+        FROM (
+            SELECT FROM key_packages p
+            WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
+              AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
+              AND p.expires_at > $3::timestamptz
+            LIMIT $7::bigint + 1
+        ) few
     ) <= $7::bigint
 )
 SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.expires_at, p.last_resort
