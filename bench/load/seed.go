@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"runtime"
@@ -114,30 +115,38 @@ func fillHistory(ctx context.Context, conn *pgx.Conn, id mls.ConvoID, n int, now
 }
 
 // ciphertext is an MLSMessage with a PrivateMessage of the group (RFC 9420,
-// sections 6 and 6.3), of bucketSize bytes.
-func (c *convo) ciphertext() []byte {
+// sections 6 and 6.3), of size bytes: a power of two from 512 to 16 KiB, or a multiple of 4 above.
+func (c *convo) ciphertext(size int) []byte {
 	b := append([]byte{0, 1, 0, 2, 16}, c.group[:]...)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, epoch, 1, 0) // epoch, application, no authenticated data
 	b = append(b, 28)
-	head := len(b) + 28 + 2
-	secret := make([]byte, bucketSize-len(b))
+	secret := make([]byte, size-len(b))
 	_, _ = rand.Read(secret) // never fails
-	n := bucketSize - head
-	secret[28], secret[29] = 0x40|byte(n>>8), byte(n)
+	// The length of the ciphertext: two bytes up to 16 KiB, four above.
+	if n := len(secret) - 28 - 2; n < 1<<14 {
+		binary.BigEndian.PutUint16(secret[28:], 1<<14|uint16(n))
+	} else {
+		binary.BigEndian.PutUint32(secret[28:], 2<<30|uint32(n-2)) //nolint:gosec // at most 10 MiB
+	}
 	return append(b, secret...)
 }
 
 const prefix = "blue.catbird.mls."
 
-// sendRequest is a whole HTTP request that sends a message.
+// sendRequest is a whole HTTP request that sends a message of bucketSize.
 func (m *machine) sendRequest(c convo, sender *identity) ([]byte, error) {
+	return m.sendSized(c, sender, bucketSize)
+}
+
+// sendSized sends a message of size bytes.
+func (m *machine) sendSized(c convo, sender *identity, size int) ([]byte, error) {
 	token, err := sender.token(prefix + "sendMessage")
 	if err != nil {
 		return nil, err
 	}
 	id := mls.NewMessageID(time.Now())
 	body := fmt.Sprintf(`{"convoId":%q,"msgId":%q,"idempotencyKey":%q,"ciphertext":{"$bytes":%q},"epoch":%d,"paddedSize":%d}`,
-		c.id, id, id, base64.RawStdEncoding.EncodeToString(c.ciphertext()), epoch, bucketSize)
+		c.id, id, id, base64.RawStdEncoding.EncodeToString(c.ciphertext(size)), epoch, size)
 	return fmt.Appendf(nil, "POST /xrpc/%ssendMessage HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		prefix, m.address, token, len(body), body), nil
 }
