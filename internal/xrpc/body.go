@@ -83,7 +83,7 @@ func (s *Server) readLarge(ctx context.Context, src io.Reader, want, limit int64
 	for {
 		// One spare byte lets the read loop see the end without growing.
 		size := min(max(int64(cap(b.data))*growth, smallBody), want+1)
-		more := min(size, s.bodies.size) - held
+		more := min(bodyMemory(size), s.bodies.size) - held
 		if err := s.bodies.acquire(ctx, more); err != nil {
 			b.release()
 			return body{}, err
@@ -104,6 +104,16 @@ func (s *Server) readLarge(ctx context.Context, src io.Reader, want, limit int64
 			return body{}, errTooLarge
 		}
 	}
+}
+
+// bodyMemory is how much is reserved for a buffer of size bytes. The first one
+// counts as it is: nothing has arrived yet. Larger ones count three times: the
+// text, what is decoded from it, and the database driver's copy of that.
+func bodyMemory(size int64) int64 {
+	if size <= smallBody {
+		return size
+	}
+	return 3 * size
 }
 
 // growth is by how much a large body's buffer grows when it is full.
