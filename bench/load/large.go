@@ -21,7 +21,6 @@ type largeFigures struct {
 const largeAtOnce = 100
 
 // measureLarge sends one large message to a fresh server and then many at once.
-// The same few requests serve all: each connection has its own token and message id.
 func measureLarge(ctx context.Context, m *machine, r *report) error {
 	if _, err := m.startServer(ctx); err != nil {
 		return err
@@ -34,7 +33,7 @@ func measureLarge(ctx context.Context, m *machine, r *report) error {
 		defer func() { _ = c.conn.Close() }() // everything was read
 		// The answer may come, and be the last word, while the request is still being sent.
 		go func() { _, _ = c.conn.Write(request) }()
-		return c.do(nil)
+		return c.answer()
 	}
 	// A small message first: connections, caches and pools are not the large one's.
 	small, err := m.sendRequest(m.convos[0], m.convos[0].users[0])

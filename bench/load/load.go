@@ -39,6 +39,11 @@ func (c *client) do(request []byte) (int, error) {
 	if _, err := c.conn.Write(request); err != nil {
 		return 0, fmt.Errorf("send: %w", err)
 	}
+	return c.answer()
+}
+
+// answer reads an answer and drops its body. It returns the status.
+func (c *client) answer() (int, error) {
 	line, err := c.in.ReadSlice('\n')
 	if err != nil || len(line) < 12 {
 		return 0, fmt.Errorf("read the status: %w", err)
