@@ -61,7 +61,7 @@ func run(ctx context.Context, o options) (err error) {
 		do   func(context.Context, *machine, *report) error
 	}{
 		{"describe", describe}, {"seed", seed}, {"start", measureStart}, {"pgbench", measurePgbench}, {"sends", measureSends},
-		{"flatness", measureFlatness}, {"claims", measureClaims}, {"large messages", measureLarge}, {"pgbench again", measurePgbench},
+		{"flatness", measureFlatness}, {"claims", measureClaims}, {"registrations", measureRegister}, {"large messages", measureLarge}, {"pgbench again", measurePgbench},
 	} {
 		fmt.Fprintf(os.Stderr, "%6.1fs %s\n", time.Since(r.started).Seconds(), step.name)
 		if err := step.do(ctx, m, r); err != nil {
