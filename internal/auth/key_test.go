@@ -35,10 +35,9 @@ func multikey(t *testing.T, key atcrypto.PublicKey) PublicKey {
 	return k
 }
 
-// All builds, whatever library they verify with, take the same signatures: those
-// that indigo takes.
-func TestBuildsAgreeOnSignatures(t *testing.T) {
-	t.Parallel()
+// newPair makes a secp256k1 key.
+func newPair(t *testing.T) (*atcrypto.PrivateKeyK256, atcrypto.PublicKey) {
+	t.Helper()
 	private, err := atcrypto.GeneratePrivateKeyK256()
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +46,14 @@ func TestBuildsAgreeOnSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return private, public
+}
+
+// All builds, whatever library they verify with, take the same signatures: those
+// that indigo takes.
+func TestBuildsAgreeOnSignatures(t *testing.T) {
+	t.Parallel()
+	private, public := newPair(t)
 	key, message := multikey(t, public), []byte("message")
 	if key.Alg() != algES256K {
 		t.Errorf("alg %q", key.Alg())
@@ -138,14 +145,7 @@ func TestSignatureWithLargeX(t *testing.T) {
 // Points that are not on the curve, or not in a form that atproto knows, are no keys.
 func TestBuildsAgreeOnKeys(t *testing.T) {
 	t.Parallel()
-	private, err := atcrypto.GeneratePrivateKeyK256()
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := private.PublicKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, public := newPair(t)
 	full, short := public.UncompressedBytes(), public.Bytes()
 	parity := full[64] & 1
 	edit := func(b []byte, change func(b []byte)) []byte {

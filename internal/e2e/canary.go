@@ -71,7 +71,7 @@ var harmless = []struct {
 	pattern *regexp.Regexp
 	why     string
 }{
-	{regexp.MustCompile(`^[a-z]+(_[a-z]+){0,2}$`), "a word: kinds, reasons, actions and roles of the lexicons; no identifier of the suite is letters alone"},
+	{regexp.MustCompile(`^[a-z]+(_[a-z]+){0,2}$`), "a word: kinds, reasons, actions and roles of the lexicons; the few identifiers of letters alone are not searched for"},
 	{regexp.MustCompile(`^[0-9-]+$`), "a number or a day: epochs, limits, counts, which are in metrics as well"},
 	{regexp.MustCompile(`^[0-9]+d [0-9]+h$`), "how long key packages last"},
 	{regexp.MustCompile(`^MLS_[0-9]+_\w+$`), "a cipher suite"},

@@ -18,8 +18,9 @@ var (
 	// being worked on. It is answered with 409 and Retry-After.
 	ErrRequestInProgress = errors.New("a request with this idempotency key is in progress")
 	// ErrBusy: the database gave up waiting, for a lock or within the
-	// statement's time, it is full or read-only, or the connection to it was lost. Whether the statement
-	// took effect may be unknown; the request may be repeated with the same keys.
+	// statement's time, it is full or read-only, or the connection to it was
+	// lost. Whether the statement took effect may be unknown; the request may be
+	// repeated with the same keys.
 	ErrBusy = errors.New("the database is busy or away; try again in a second")
 	// errNotFound is the absence of a row that is no error of the domain yet.
 	errNotFound = errors.New("no such row")

@@ -1,0 +1,34 @@
+package xrpc
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+)
+
+// A large body holds three times its size of the budget until it is released,
+// and one that finds no room is told to come back.
+func TestLargeBodiesReserveWhatIsMadeOfThem(t *testing.T) {
+	t.Parallel()
+	const size = 200 << 10
+	s := &Server{bodies: newBodyBudget(5 * size)}
+	read := func() (body, error) {
+		return s.readLarge(t.Context(), bytes.NewReader(make([]byte, size)), size, size)
+	}
+	first, err := read()
+	if err != nil || len(first.data) != size {
+		t.Fatalf("read %d bytes, %v", len(first.data), err)
+	}
+	if _, err := read(); !errors.Is(err, errBusy) {
+		t.Errorf("a second body: %v, want %v", err, errBusy)
+	}
+	first.release()
+	again, err := read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.release()
+	if !s.bodies.sem.TryAcquire(5 * size) {
+		t.Error("released bodies hold memory still")
+	}
+}
