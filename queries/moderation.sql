@@ -62,19 +62,17 @@ FROM (
 ) a;
 
 -- name: ListBlocks :many
--- ListBlocks is the known blocks among users.
-SELECT blocker_did, blocked_did, uri, rkey, created_at, seen_at
+-- ListBlocks is the known blocks among users, and when blocks among them were
+-- last looked up; an empty blocked_did of a look-up stands for all blocks of the
+-- blocker. Both are of one moment: a look-up never stands without what it found.
+SELECT false AS is_check, blocker_did, blocked_did, uri, rkey, created_at AS at, seen_at
 FROM bsky_blocks
 WHERE blocker_did = ANY (@dids::text[]) AND blocked_did = ANY (@dids::text[])
-ORDER BY blocker_did, blocked_did;
-
--- name: ListBlockChecks :many
--- ListBlockChecks is when the blocks among users were last looked up; an empty
--- blocked_did stands for all blocks of the blocker.
-SELECT blocker_did, blocked_did, checked_at
+UNION ALL
+SELECT true AS is_check, blocker_did, blocked_did, NULL AS uri, NULL AS rkey, checked_at AS at, checked_at AS seen_at
 FROM block_checks
 WHERE blocker_did = ANY (@dids::text[]) AND (blocked_did = '' OR blocked_did = ANY (@dids::text[]))
-ORDER BY blocker_did, blocked_did;
+ORDER BY is_check, blocker_did, blocked_did;
 
 -- name: UpsertBlocks :exec
 INSERT INTO bsky_blocks (blocker_did, blocked_did, uri, rkey, created_at, seen_at)

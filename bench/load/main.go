@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -25,6 +26,7 @@ type options struct {
 	measure time.Duration
 	warm    time.Duration
 	history int
+	only    string
 }
 
 func main() {
@@ -34,6 +36,7 @@ func main() {
 	flag.DurationVar(&o.measure, "measure", 12*time.Second, "length of each measurement")
 	flag.DurationVar(&o.warm, "warm", 3*time.Second, "length of the warm-up before it")
 	flag.IntVar(&o.history, "history", 1_000_000, "messages in the largest conversation")
+	flag.StringVar(&o.only, "only", "", "one step alone, such as claims; prints its loads and writes no report")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	err := run(ctx, o)
@@ -63,10 +66,17 @@ func run(ctx context.Context, o options) (err error) {
 		{"describe", describe}, {"seed", seed}, {"start", measureStart}, {"pgbench", measurePgbench}, {"sends", measureSends},
 		{"flatness", measureFlatness}, {"claims", measureClaims}, {"registrations", measureRegister}, {"large messages", measureLarge}, {"pgbench again", measurePgbench},
 	} {
+		if o.only != "" && !slices.Contains([]string{o.only, "describe", "seed", "start"}, step.name) {
+			continue
+		}
 		fmt.Fprintf(os.Stderr, "%6.1fs %s\n", time.Since(r.started).Seconds(), step.name)
 		if err := step.do(ctx, m, r); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
+	}
+	if o.only != "" {
+		r.print(os.Stdout)
+		return nil
 	}
 	return r.write()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strconv"
@@ -89,6 +90,23 @@ func (r *report) write() error {
 		line("- %s: %.0f", name, r.pgbench[name])
 	}
 	line("\n## Loads\n\nLatencies in ms. In the open loop they count from the moment a request was planned for. CPU is that of the server's process, token verification, database driver and HTTP included.\n")
+	r.print(&b)
+	line("\n![latency by quantile](latency.svg)\n\n![answers a second](rate.svg)\n\n## Where the server's time goes\n\nProfile of the send peak, functions by cumulated time:\n\n```\n%s```", r.profile)
+	line("\n## About the figures\n\n%s", notes)
+	for name, content := range map[string]string{"latency": latencyPlot(r.loads), "rate": ratePlot(r.loads)} {
+		if err := os.WriteFile(plotPath(r.options.out, name), []byte(content), 0o644); err != nil { //nolint:gosec // a picture for everybody
+			return fmt.Errorf("write a plot: %w", err)
+		}
+	}
+	if err := os.WriteFile(r.options.out+"/REPORT.md", []byte(b.String()), 0o644); err != nil { //nolint:gosec // a report for everybody
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+// print writes the loads as a table.
+func (r *report) print(w io.Writer) {
+	line := func(format string, a ...any) { _, _ = fmt.Fprintf(w, format+"\n", a...) }
 	line("| load | offered | a second | failed | p50 | p90 | p99 | p99.9 | max | CPU a request | |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, o := range append(append([]*outcome{}, r.loads...), r.flat...) {
 		offered := "closed"
@@ -105,17 +123,6 @@ func (r *report) write() error {
 			o.quantile(50), o.quantile(90), o.quantile(99), o.quantile(99.9), float64(o.latency.Max())/1000,
 			o.serverCPU.Microseconds()/max(1, o.latency.TotalCount()), note)
 	}
-	line("\n![latency by quantile](latency.svg)\n\n![answers a second](rate.svg)\n\n## Where the server's time goes\n\nProfile of the send peak, functions by cumulated time:\n\n```\n%s```", r.profile)
-	line("\n## About the figures\n\n%s", notes)
-	for name, content := range map[string]string{"latency": latencyPlot(r.loads), "rate": ratePlot(r.loads)} {
-		if err := os.WriteFile(plotPath(r.options.out, name), []byte(content), 0o644); err != nil { //nolint:gosec // a picture for everybody
-			return fmt.Errorf("write a plot: %w", err)
-		}
-	}
-	if err := os.WriteFile(r.options.out+"/REPORT.md", []byte(b.String()), 0o644); err != nil { //nolint:gosec // a report for everybody
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return nil
 }
 
 // notes is what a reader of the figures should know.

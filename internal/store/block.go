@@ -29,26 +29,21 @@ type BlockCheck struct {
 }
 
 // ListBlocks is the known blocks among users, and the look-ups that say how
-// fresh that knowledge is.
+// fresh that knowledge is, both of one moment.
 func (r *reader) ListBlocks(ctx context.Context, dids []mls.DID) ([]Block, []BlockCheck, error) {
 	rows, err := r.q.ListBlocks(ctx, texts(dids))
 	if err != nil {
 		return nil, nil, fail("list blocks", err)
 	}
-	checked, err := r.q.ListBlockChecks(ctx, texts(dids))
-	if err != nil {
-		return nil, nil, fail("list block checks", err)
-	}
-	blocks := make([]Block, len(rows))
-	for i, row := range rows {
-		blocks[i] = Block{
-			BlockPair: BlockPair{row.BlockerDID, row.BlockedDID}, URI: orEmpty(row.Uri), Key: orEmpty(row.Rkey),
-			CreatedAt: row.CreatedAt, SeenAt: row.SeenAt,
+	var blocks []Block
+	var checks []BlockCheck
+	for _, row := range rows {
+		pair := BlockPair{row.BlockerDID, row.BlockedDID}
+		if row.IsCheck {
+			checks = append(checks, BlockCheck{pair, row.At})
+			continue
 		}
-	}
-	checks := make([]BlockCheck, len(checked))
-	for i, row := range checked {
-		checks[i] = BlockCheck{BlockPair{row.BlockerDID, row.BlockedDID}, row.CheckedAt}
+		blocks = append(blocks, Block{BlockPair: pair, URI: orEmpty(row.Uri), Key: orEmpty(row.Rkey), CreatedAt: row.At, SeenAt: row.SeenAt})
 	}
 	return blocks, checks, nil
 }

@@ -95,6 +95,9 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	parameters["timezone"] = "UTC"
 	parameters["statement_timeout"] = milliseconds(orDefault(cfg.StatementTimeout, defaultStatementTimeout))
 	parameters["lock_timeout"] = milliseconds(orDefault(cfg.LockTimeout, defaultLockTimeout))
+	// A statement whose arguments may turn a condition off looks cheaper with
+	// known arguments, so that PostgreSQL would plan it anew for every call.
+	parameters["plan_cache_mode"] = "force_generic_plan"
 	parameters["idle_in_transaction_session_timeout"] = milliseconds(orDefault(cfg.IdleInTransactionTimeout, defaultIdleTimeout))
 	s.pool, err = pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -10,21 +10,6 @@ import (
 	"mls-server/internal/mls"
 )
 
-type BlockCheck struct {
-	BlockerDID mls.DID
-	BlockedDID mls.DID
-	CheckedAt  time.Time
-}
-
-type BskyBlock struct {
-	BlockerDID mls.DID
-	BlockedDID mls.DID
-	Uri        *string
-	Rkey       *string
-	CreatedAt  time.Time
-	SeenAt     time.Time
-}
-
 type UserDevice struct {
 	UserDID      mls.DID
 	DeviceID     mls.DeviceID

@@ -250,58 +250,46 @@ func (q *Queries) InsertReport(ctx context.Context, arg InsertReportParams) erro
 	return err
 }
 
-const listBlockChecks = `-- name: ListBlockChecks :many
-SELECT blocker_did, blocked_did, checked_at
-FROM block_checks
-WHERE blocker_did = ANY ($1::text[]) AND (blocked_did = '' OR blocked_did = ANY ($1::text[]))
-ORDER BY blocker_did, blocked_did
-`
-
-// ListBlockChecks is when the blocks among users were last looked up; an empty
-// blocked_did stands for all blocks of the blocker.
-func (q *Queries) ListBlockChecks(ctx context.Context, dids []string) ([]BlockCheck, error) {
-	rows, err := q.db.Query(ctx, listBlockChecks, dids)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []BlockCheck{}
-	for rows.Next() {
-		var i BlockCheck
-		if err := rows.Scan(&i.BlockerDID, &i.BlockedDID, &i.CheckedAt); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listBlocks = `-- name: ListBlocks :many
-SELECT blocker_did, blocked_did, uri, rkey, created_at, seen_at
+SELECT false AS is_check, blocker_did, blocked_did, uri, rkey, created_at AS at, seen_at
 FROM bsky_blocks
 WHERE blocker_did = ANY ($1::text[]) AND blocked_did = ANY ($1::text[])
-ORDER BY blocker_did, blocked_did
+UNION ALL
+SELECT true AS is_check, blocker_did, blocked_did, NULL AS uri, NULL AS rkey, checked_at AS at, checked_at AS seen_at
+FROM block_checks
+WHERE blocker_did = ANY ($1::text[]) AND (blocked_did = '' OR blocked_did = ANY ($1::text[]))
+ORDER BY is_check, blocker_did, blocked_did
 `
 
-// ListBlocks is the known blocks among users.
-func (q *Queries) ListBlocks(ctx context.Context, dids []string) ([]BskyBlock, error) {
+type ListBlocksRow struct {
+	IsCheck    bool
+	BlockerDID mls.DID
+	BlockedDID mls.DID
+	Uri        *string
+	Rkey       *string
+	At         time.Time
+	SeenAt     time.Time
+}
+
+// ListBlocks is the known blocks among users, and when blocks among them were
+// last looked up; an empty blocked_did of a look-up stands for all blocks of the
+// blocker. Both are of one moment: a look-up never stands without what it found.
+func (q *Queries) ListBlocks(ctx context.Context, dids []string) ([]ListBlocksRow, error) {
 	rows, err := q.db.Query(ctx, listBlocks, dids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []BskyBlock{}
+	items := []ListBlocksRow{}
 	for rows.Next() {
-		var i BskyBlock
+		var i ListBlocksRow
 		if err := rows.Scan(
+			&i.IsCheck,
 			&i.BlockerDID,
 			&i.BlockedDID,
 			&i.Uri,
 			&i.Rkey,
-			&i.CreatedAt,
+			&i.At,
 			&i.SeenAt,
 		); err != nil {
 			return nil, err
