@@ -36,7 +36,7 @@ func main() {
 	flag.DurationVar(&o.measure, "measure", 12*time.Second, "length of each measurement")
 	flag.DurationVar(&o.warm, "warm", 3*time.Second, "length of the warm-up before it")
 	flag.IntVar(&o.history, "history", 1_000_000, "messages in the largest conversation")
-	flag.StringVar(&o.only, "only", "", "one step alone, such as claims; prints its loads and writes no report")
+	flag.StringVar(&o.only, "only", "", "one step alone, such as claims; prints its loads and profile and writes no report")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	err := run(ctx, o)
@@ -76,6 +76,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	if o.only != "" {
 		r.print(os.Stdout)
+		fmt.Println(head(r.profile, profileLines))
 		return nil
 	}
 	return r.write()

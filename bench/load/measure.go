@@ -183,7 +183,7 @@ func (m *machine) profile(ctx context.Context, o options) string {
 		return err.Error()
 	}
 	_ = file.Close()
-	out, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-cum", "-nodecount=45", file.Name()).CombinedOutput() //nolint:gosec // our own file
+	out, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-cum", "-nodecount=500", file.Name()).CombinedOutput() //nolint:gosec // our own file
 	if err != nil {
 		return err.Error()
 	}

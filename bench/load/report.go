@@ -77,7 +77,7 @@ func (r *report) write() error {
 	row("exec to ready, median of 5", "< 300 ms", fmt.Sprintf("%.0f ms", float64(start.Microseconds())/1000), start < 300*time.Millisecond)
 	row("binary", "< 40 MB", megabytes(r.binarySize), r.binarySize < 40e6)
 	row("key package claims", "≥ 3,000 a second", fmt.Sprintf("%.0f a second", claims.rate), claims.rate >= 3000)
-	signature, db := r.share(`\(\*ServiceAuth\)\.checkSignature`), r.share(`\(\*Batcher\)\.work`)
+	signature, db := r.share(`\(\*ServiceAuth\)\.checkSignature`), r.share(`\(\*Batcher\)\.write`)+r.share(`\(\*reader\)\.ReadLog`)
 	profiled := r.find("64 in flight, profiled")
 	all := float64(profiled.serverCPU.Microseconds()) / float64(max(1, profiled.latency.TotalCount()))
 	own := all * (1 - (signature+db)/100)
@@ -91,7 +91,7 @@ func (r *report) write() error {
 	}
 	line("\n## Loads\n\nLatencies in ms. In the open loop they count from the moment a request was planned for. CPU is that of the server's process, token verification, database driver and HTTP included.\n")
 	r.print(&b)
-	line("\n![latency by quantile](latency.svg)\n\n![answers a second](rate.svg)\n\n## Where the server's time goes\n\nProfile of the send peak, functions by cumulated time:\n\n```\n%s```", r.profile)
+	line("\n![latency by quantile](latency.svg)\n\n![answers a second](rate.svg)\n\n## Where the server's time goes\n\nProfile of the send peak, functions by cumulated time:\n\n```\n%s\n```", head(r.profile, profileLines))
 	line("\n## About the figures\n\n%s", notes)
 	for name, content := range map[string]string{"latency": latencyPlot(r.loads), "rate": ratePlot(r.loads)} {
 		if err := os.WriteFile(plotPath(r.options.out, name), []byte(content), 0o644); err != nil { //nolint:gosec // a picture for everybody
@@ -102,6 +102,15 @@ func (r *report) write() error {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
+}
+
+// profileLines is how much of the profile the report shows.
+const profileLines = 50
+
+// head is the first n lines of a text.
+func head(text string, n int) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[:min(n, len(lines))], "\n")
 }
 
 // print writes the loads as a table.

@@ -112,7 +112,7 @@ func (a *App) assemble(secret []byte) error {
 	policy := mls.DefaultKeyPackagePolicy()
 	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys
 	h := &handlers.Handlers{
-		Store: a.store, Delivery: delivery.New(a.store, checker, cfg.MaxMembers), Sender: a.sender(),
+		Store: a.store, Delivery: delivery.New(a.store, checker, cfg.MaxMembers), Sender: a.sender(), Claimer: a.claimer(),
 		Blocks: checker, Limits: domainLimits{limiter}, Streams: a.hub, Clock: clock.System,
 		Config: handlers.Config{
 			RequireIdempotency: cfg.RequireIdempotency, EpochGrace: mls.Epoch(cfg.EpochGrace), MaxDevices: cfg.MaxDevices,
@@ -136,6 +136,14 @@ func (a *App) assemble(secret []byte) error {
 func (a *App) sender() delivery.Sender {
 	if a.cfg.ActorSystem {
 		return delivery.NewBatcher(a.store, delivery.BatchConfig{})
+	}
+	return a.store
+}
+
+// claimer is how claims reach the store.
+func (a *App) claimer() delivery.Claimer {
+	if a.cfg.ActorSystem {
+		return delivery.NewClaims(a.store)
 	}
 	return a.store
 }

@@ -175,6 +175,11 @@ func TestTokenRules(t *testing.T) {
 		{name: "access token in capitals", opts: opts{authtest.Header("typ", "AT+JWT")}, want: auth.NameBadJwtType},
 		{name: "access token as a media type", opts: opts{authtest.Header("typ", "application/at+jwt")}, want: auth.NameBadJwtType},
 		{name: "typ is a number", opts: opts{authtest.Header("typ", 1)}, want: auth.NameBadJwt},
+		{name: "alg twice", opts: opts{authtest.RawHeader(`{"alg":"none","alg":"` + authtest.Alg(id.PrivateKey()) + `"}`)}, want: auth.NameBadJwt},
+		{name: "typ null", opts: opts{authtest.RawHeader(`{"typ":null,"alg":"` + authtest.Alg(id.PrivateKey()) + `"}`)}, want: auth.NameBadJwt},
+		{name: "typ spelled with escapes", opts: opts{authtest.RawHeader(`{"typ":"at\u002bjwt","alg":"` + authtest.Alg(id.PrivateKey()) + `"}`)}, want: auth.NameBadJwtType},
+		{name: "header null", opts: opts{authtest.RawHeader(`null`)}, want: auth.NameBadJwt},
+		{name: "header with something behind", opts: opts{authtest.RawHeader(`{"alg":"` + authtest.Alg(id.PrivateKey()) + `"}{}`)}, want: auth.NameBadJwt},
 		{name: "critical headers", opts: opts{authtest.Header("crit", []string{"b64"}), authtest.Header("b64", false)}, want: auth.NameBadJwt},
 
 		{name: "alg none", opts: opts{authtest.Header("alg", "none")}, want: auth.NameBadJwt},
@@ -247,6 +252,10 @@ func TestTokenRules(t *testing.T) {
 		{name: "signature with a zero behind", opts: opts{authtest.Signature(func(s []byte) []byte { return append(s, 0) })}, want: auth.NameBadJwtSignature},
 		{name: "signature with a recovery byte", opts: opts{authtest.Signature(func(s []byte) []byte { return append([]byte{27}, s...) })}, want: auth.NameBadJwtSignature},
 		{name: "signature padded", opts: opts{authtest.EncodeSignature(base64.URLEncoding.EncodeToString)}, want: auth.NameBadJwt},
+		{name: "signature with a line break", opts: opts{authtest.EncodeSignature(func(s []byte) string {
+			text := base64.RawURLEncoding.EncodeToString(s)
+			return text[:40] + "\n" + text[40:]
+		})}, want: auth.NameBadJwt},
 		{name: "signature in hex", opts: opts{authtest.EncodeSignature(func(s []byte) string { return strings.Repeat("0f", len(s)) })}, want: auth.NameBadJwtSignature},
 		{name: "signature with stray bits", opts: opts{authtest.EncodeSignature(strayBits)}, want: auth.NameBadJwt},
 

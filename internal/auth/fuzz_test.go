@@ -44,12 +44,12 @@ func FuzzToken(f *testing.F) {
 		if !strings.HasPrefix(raw, string(tok.signed)+".") {
 			t.Error("what is verified is not what was sent")
 		}
-		if expires, lerr := checkTimes(tok.claims, now); lerr != nil {
+		if expires, lerr := checkTimes(&tok.claims, now); lerr != nil {
 			check(lerr)
 		} else if expires.After(now.Add(MaxLifetime+Leeway)) || expires.Before(now.Add(-Leeway)) {
 			t.Errorf("exp %v passed", expires)
 		}
-		if _, lerr := a.checkBinding(m, tok.claims); lerr != nil {
+		if _, lerr := a.checkBinding(m, &tok.claims); lerr != nil {
 			check(lerr)
 		} else if tok.claims.Method != m.NSID || tok.claims.ID == "" {
 			t.Error("an unbound token passed")

@@ -1,13 +1,14 @@
 package auth
 
 import (
+	"encoding/base64"
+	"errors"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/go-json-experiment/json"
-	"github.com/golang-jwt/jwt/v5"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"mls-server/lexrt"
 )
@@ -26,11 +27,18 @@ type token struct {
 	alg       string
 	signed    []byte // header and payload as they were signed
 	signature []byte
-	claims    *claims
+	claims    claims
 }
 
-// claims is the payload. It implements jwt.Claims for the parser; the checks
-// are this package's own, because each failure has its name.
+// header is the token's JOSE header (RFC 7515, section 4), and claims its
+// payload. Names are case-sensitive and must not be repeated, so that no two
+// readers of a token can disagree about it.
+type header struct {
+	Algorithm string         `json:"alg"`
+	Type      jsontext.Value `json:"typ"`
+	Critical  jsontext.Value `json:"crit"`
+}
+
 type claims struct {
 	Issuer    string  `json:"iss"`
 	Audience  string  `json:"aud"`
@@ -47,17 +55,23 @@ type seconds struct {
 	value float64
 }
 
-// UnmarshalJSON reads a number between 0 and the end of the year 9999, or null.
-func (s *seconds) UnmarshalJSON(b []byte) error {
-	if string(b) == "null" {
+var errSeconds = errors.New("not a number of seconds between 0 and the end of the year 9999")
+
+// UnmarshalJSONFrom reads a number between 0 and the end of the year 9999, or null.
+func (s *seconds) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	t, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	if t.Kind() == jsontext.KindNull {
 		*s = seconds{}
 		return nil
 	}
-	if err := json.Unmarshal(b, &s.value); err != nil {
-		return jwt.ErrTokenMalformed
+	if t.Kind() != jsontext.KindNumber {
+		return errSeconds
 	}
-	if s.value < 0 || s.value > maxSeconds {
-		return jwt.ErrTokenMalformed
+	if s.value, err = t.Float(); err != nil || s.value < 0 || s.value > maxSeconds {
+		return errSeconds
 	}
 	s.set = true
 	return nil
@@ -65,52 +79,6 @@ func (s *seconds) UnmarshalJSON(b []byte) error {
 
 // time rounds down to milliseconds.
 func (s seconds) time() time.Time { return time.UnixMilli(int64(s.value * 1000)) }
-
-func (s seconds) numeric() *jwt.NumericDate {
-	if !s.set {
-		return nil
-	}
-	return &jwt.NumericDate{Time: s.time()}
-}
-
-// UnmarshalJSON is stricter than encoding/json: names are case-sensitive and
-// must not be repeated, so that no two readers of a token can disagree about it.
-func (c *claims) UnmarshalJSON(b []byte) error {
-	type plain claims
-	if err := json.Unmarshal(b, (*plain)(c)); err != nil {
-		return jwt.ErrTokenMalformed
-	}
-	return nil
-}
-
-// The methods of jwt.Claims.
-
-func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.Expires.numeric(), nil }
-func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.IssuedAt.numeric(), nil }
-func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.NotBefore.numeric(), nil }
-func (c *claims) GetIssuer() (string, error)                   { return c.Issuer, nil }
-func (c *claims) GetSubject() (string, error)                  { return "", nil }
-func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return jwt.ClaimStrings{c.Audience}, nil }
-
-// namedMethod makes golang-jwt's parser know the name ES256K. It neither signs
-// nor verifies: the key of the DID document does that, not the token's header.
-type namedMethod string
-
-func (m namedMethod) Alg() string                          { return string(m) }
-func (namedMethod) Verify(string, []byte, any) error       { return jwt.ErrTokenUnverifiable }
-func (namedMethod) Sign(string, any) (sig []byte, e error) { return nil, jwt.ErrTokenUnverifiable }
-
-var registerAlgorithms = sync.OnceFunc(func() {
-	if jwt.GetSigningMethod(algES256K) == nil {
-		jwt.RegisterSigningMethod(algES256K, func() jwt.SigningMethod { return namedMethod(algES256K) })
-	}
-})
-
-// parser decodes strictly: no padding, no stray bits behind the last character.
-var parser = sync.OnceValue(func() *jwt.Parser {
-	registerAlgorithms()
-	return jwt.NewParser(jwt.WithStrictDecoding())
-})
 
 // parseHeader takes the token out of an Authorization header. Schemes have no
 // case (RFC 9110 11.1).
@@ -130,33 +98,54 @@ func parseToken(raw string) (*token, *lexrt.Error) {
 	if len(raw) > maxToken {
 		return bad("The token is too long")
 	}
-	c := new(claims)
-	t, _, err := parser().ParseUnverified(raw, c)
-	if err != nil {
+	encoded, payload, _ := strings.Cut(raw, ".")
+	payload, signature, _ := strings.Cut(payload, ".")
+	var h header
+	t := &token{signed: []byte(raw[:max(len(raw)-len(signature)-1, 0)])}
+	if !decodeJSON(encoded, &h) || !decodeJSON(payload, &t.claims) {
 		return bad("The token is malformed")
 	}
-	if typ, present := t.Header["typ"]; present {
-		name, ok := typ.(string)
-		if !ok {
+	var ok bool
+	if t.signature, ok = decodePart(signature); !ok {
+		return bad("The token is malformed")
+	}
+	if h.Type != nil {
+		if h.Type.Kind() != jsontext.KindString {
 			return bad("The token's typ is not a string")
 		}
-		if refusedType(name) {
+		name, err := jsontext.AppendUnquote(nil, h.Type)
+		if err != nil || refusedType(string(name)) {
 			return nil, unauthorized(NameBadJwtType, "The token is not a service token")
 		}
 	}
-	if _, present := t.Header["crit"]; present {
+	if h.Critical != nil {
 		return bad("The token has critical header members") // RFC 7515 4.1.11
 	}
-	alg := t.Method.Alg()
-	if alg != algES256 && alg != algES256K {
+	if h.Algorithm != algES256 && h.Algorithm != algES256K {
 		return bad("The token's algorithm is neither ES256 nor ES256K")
 	}
-	return &token{
-		alg:       alg,
-		signed:    []byte(raw[:strings.LastIndexByte(raw, '.')]),
-		signature: t.Signature,
-		claims:    c,
-	}, nil
+	t.alg = h.Algorithm
+	return t, nil
+}
+
+// partEncoding is that of a token's three parts, without padding and without
+// stray bits behind the last character (RFC 7515, section 2).
+var partEncoding = base64.RawURLEncoding.Strict()
+
+// decodePart decodes one of a token's parts. Line breaks, which Go's decoder
+// would skip, are no part of the alphabet.
+func decodePart(text string) ([]byte, bool) {
+	if strings.ContainsAny(text, "\r\n") {
+		return nil, false
+	}
+	b, err := partEncoding.DecodeString(text)
+	return b, err == nil
+}
+
+// decodeJSON decodes a part that is a JSON object.
+func decodeJSON(text string, to any) bool {
+	b, ok := decodePart(text)
+	return ok && len(b) > 0 && b[0] == '{' && json.Unmarshal(b, to) == nil
 }
 
 // refusedType reports whether typ belongs to a token that was made for another

@@ -17,6 +17,7 @@ type token struct {
 	key            atcrypto.PrivateKey
 	signature      func(sig []byte) []byte
 	encodeSig      func(sig []byte) string
+	rawHeader      []byte
 	rawClaims      []byte
 }
 
@@ -31,6 +32,11 @@ func Claim(name string, value any) TokenOption {
 // Header sets a member of the header to any JSON value; nil removes it.
 func Header(name string, value any) TokenOption {
 	return func(t *token) { set(t.header, name, value) }
+}
+
+// RawHeader replaces the header by bytes of the test's own.
+func RawHeader(header string) TokenOption {
+	return func(t *token) { t.rawHeader = []byte(header) }
 }
 
 // RawClaims replaces the payload by bytes of the test's own.
@@ -95,11 +101,14 @@ func (i *Identity) Token(aud, lxm string, opts ...TokenOption) string {
 	for _, o := range opts {
 		o(t)
 	}
-	payload := t.rawClaims
+	header, payload := t.rawHeader, t.rawClaims
+	if header == nil {
+		header = mustJSON(t.header)
+	}
 	if payload == nil {
 		payload = mustJSON(t.claims)
 	}
-	signing := base64.RawURLEncoding.EncodeToString(mustJSON(t.header)) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	signing := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(payload)
 	sig, err := t.key.HashAndSign([]byte(signing))
 	if err != nil {
 		panic(fmt.Sprintf("authtest: sign: %v", err))

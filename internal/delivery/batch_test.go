@@ -331,12 +331,12 @@ func TestBatchesForm(t *testing.T) {
 	callers.Wait()
 }
 
-// queued waits until n sends are in the queue.
-func queued(t *testing.T, b *delivery.Batcher, n int) {
+// queued waits until n calls are in a queue.
+func queued(t *testing.T, b interface{ Queued() int }, n int) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); b.Queued() != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d sends in the queue, want %d", b.Queued(), n)
+			t.Fatalf("%d calls in the queue, want %d", b.Queued(), n)
 		}
 	}
 }

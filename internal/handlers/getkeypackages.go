@@ -75,5 +75,5 @@ func (h *Handlers) claim(ctx context.Context, caller mls.DID, params *mlsapi.Get
 		return nil, err
 	}
 	claim.Owners = slices.DeleteFunc(slices.Clone(claim.Owners), func(d mls.DID) bool { return slices.Contains(blocking, d) })
-	return h.Store.ClaimKeyPackages(ctx, claim)
+	return h.Claimer.ClaimKeyPackages(ctx, claim)
 }

@@ -52,7 +52,9 @@ type Handlers struct {
 	Store    *store.Store
 	Delivery *delivery.Service
 	// Sender stores application messages: Store itself, or a delivery.Batcher over it.
-	Sender  delivery.Sender
+	Sender delivery.Sender
+	// Claimer hands out key packages: Store itself, or a delivery.Claims over it.
+	Claimer delivery.Claimer
 	Blocks  Blocks
 	Limits  Limits
 	Streams *stream.Hub

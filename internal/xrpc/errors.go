@@ -74,7 +74,7 @@ func (x *exchange) publicError(err error) (*lexrt.Error, bool) {
 func (x *exchange) internal() *lexrt.Error {
 	return &lexrt.Error{
 		Name: "InternalServerError", Status: http.StatusInternalServerError,
-		Message: "Internal Server Error; request " + x.id,
+		Message: "Internal Server Error; request " + x.id(),
 	}
 }
 

@@ -24,7 +24,7 @@ type exchange struct {
 	m     *lexrt.Method // nil when no method matched
 	w     http.ResponseWriter
 	r     *http.Request
-	id    string
+	name  string // see id
 	start time.Time
 	event Event
 	began bool // the status line is written
@@ -32,17 +32,27 @@ type exchange struct {
 }
 
 func (s *Server) begin(m *lexrt.Method, w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{s: s, m: m, w: w, r: r, id: newRequestID(), start: s.opt.Clock.Now()}
+	x := &exchange{s: s, m: m, w: w, r: r, start: s.opt.Clock.Now()}
 	if m != nil {
 		x.event.Method = m.NSID
 	}
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
+	h["Access-Control-Allow-Origin"] = anyOrigin
+	h["Access-Control-Expose-Headers"] = exposedHeaders
+	h["X-Content-Type-Options"] = noSniff
+	h["Cache-Control"] = noStore
 	return x
 }
+
+// Values of the headers of every answer. They are shared, so they are replaced
+// and never changed in place.
+var (
+	anyOrigin      = []string{"*"}
+	exposedHeaders = []string{"RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After"}
+	noSniff        = []string{"nosniff"}
+	noStore        = []string{"no-store"}
+	jsonType       = []string{"application/json; charset=utf-8"}
+)
 
 // serve runs one request of a method through the whole pipeline.
 func (s *Server) serve(m *lexrt.Method, run func(*exchange, *lexrt.Request) error, w http.ResponseWriter, r *http.Request) {
@@ -152,12 +162,18 @@ func rateLimited(lim Limit) error {
 	}
 }
 
+// limitHeaders sets the headers of draft-ietf-httpapi-ratelimit-headers, under
+// the names that net/http would give them, without a copy of each.
 func (x *exchange) limitHeaders(lim Limit) {
+	limit := strconv.Itoa(lim.Limit)
+	values := []string{
+		limit, strconv.Itoa(max(lim.Remaining, 0)), strconv.FormatInt(lim.Reset.Unix(), 10),
+		limit + ";w=" + strconv.FormatInt(int64(lim.Window/time.Second), 10),
+	}
 	h := x.w.Header()
-	h.Set("RateLimit-Limit", strconv.Itoa(lim.Limit))
-	h.Set("RateLimit-Remaining", strconv.Itoa(max(lim.Remaining, 0)))
-	h.Set("RateLimit-Reset", strconv.FormatInt(lim.Reset.Unix(), 10))
-	h.Set("RateLimit-Policy", strconv.Itoa(lim.Limit)+";w="+strconv.FormatInt(int64(lim.Window/time.Second), 10))
+	for i, name := range [...]string{"Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset", "Ratelimit-Policy"} {
+		h[name] = values[i : i+1 : i+1]
+	}
 }
 
 // options answers CORS preflights and plain OPTIONS requests.
@@ -221,8 +237,12 @@ func (x *exchange) writeAnswer(data []byte) error {
 	return nil
 }
 
-// writePieces writes data piece by piece, with a deadline for each.
+// writePieces writes data piece by piece, with a deadline for each. What is one
+// piece has the time that the HTTP server gives to any answer.
 func (x *exchange) writePieces(data []byte) (written int, err error) {
+	if len(data) <= smallBody {
+		return x.w.Write(data) //nolint:gosec // as below
+	}
 	rc := http.NewResponseController(x.w)
 	for len(data) > 0 && err == nil {
 		if err := rc.SetWriteDeadline(x.s.opt.Clock.Now().Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -237,8 +257,8 @@ func (x *exchange) writePieces(data []byte) (written int, err error) {
 
 func (x *exchange) writeBody(status int, data []byte) {
 	h := x.w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(data)))
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = []string{strconv.Itoa(len(data))}
 	x.begin(status)
 	if x.r.Method == http.MethodHead {
 		return
@@ -312,8 +332,15 @@ func (x *exchange) report(ctx context.Context) {
 	x.event.Duration = x.s.opt.Clock.Now().Sub(x.start)
 	x.s.opt.Observer.ObserveRequest(x.event)
 	level := slog.LevelInfo
+	if x.fault != nil {
+		level = slog.LevelError
+	}
+	ctx = context.WithoutCancel(ctx)
+	if !x.s.opt.Logger.Enabled(ctx, level) {
+		return
+	}
 	attrs := []slog.Attr{
-		slog.String("request_id", x.id),
+		slog.String("request_id", x.id()),
 		slog.String("method", x.event.Method),
 		slog.Int("status", x.event.Status),
 		slog.String("error_name", x.event.Error),
@@ -322,11 +349,10 @@ func (x *exchange) report(ctx context.Context) {
 		slog.Int64("bytes_out", coarseSize(x.event.BytesOut)),
 	}
 	if x.fault != nil {
-		level = slog.LevelError
 		// The text of a foreign error may quote values: the logger's handler decides what of it is written.
 		attrs = append(attrs, slog.Any("fault", x.fault))
 	}
-	x.s.opt.Logger.LogAttrs(context.WithoutCancel(ctx), level, "request", attrs...)
+	x.s.opt.Logger.LogAttrs(ctx, level, "request", attrs...)
 }
 
 // coarseSize rounds a size up to a power of two, from 512 on. In a log an exact
@@ -338,10 +364,14 @@ func coarseSize(n int64) int64 {
 	return max(int64(1)<<bits.Len64(uint64(n-1)), 512)
 }
 
-func newRequestID() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
+// id names the request in the log, and to the client of an internal error.
+func (x *exchange) id() string {
+	if x.name == "" {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never fails
+		x.name = hex.EncodeToString(b[:])
+	}
+	return x.name
 }
 
 func ceilSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
