@@ -31,6 +31,7 @@ type Decoder struct {
 	depth  int
 	failed bool
 	record bool
+	owned  bool // raw may be overwritten, and kept
 }
 
 var decoders = sync.Pool{New: func() any { return &Decoder{json: jsontext.NewDecoder(&bytes.Buffer{})} }}

@@ -41,7 +41,11 @@ func DecodeBytes(d *Decoder, v *[]byte, r *BytesRule) {
 		d.fault(f)
 		return
 	}
-	b, err := decodeBase64(text, !d.record)
+	decode := decodeBase64
+	if d.owned && len(text) >= longText {
+		decode = overwriteBase64
+	}
+	b, err := decode(text, !d.record)
 	if err != nil {
 		d.typeFault(err.Error())
 		return

@@ -77,6 +77,7 @@ func run(ctx context.Context, o options) (err error) {
 	if o.only != "" {
 		r.print(os.Stdout)
 		fmt.Println(head(r.profile, profileLines))
+		fmt.Printf("large messages: %+v\n", r.large)
 		return nil
 	}
 	return r.write()

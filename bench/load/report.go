@@ -136,9 +136,9 @@ func (r *report) print(w io.Writer) {
 
 // notes is what a reader of the figures should know.
 const notes = "- pgbench parses its script and makes its random numbers on the same two processors, and each of its transactions takes several round trips and a flush of its own; the server sends what arrives together as one statement. A ratio above 1 is that, and not a faster database.\n" +
-	"- The CPU outside signature and database is the server's whole CPU for a request less the two shares of the profile; connection handling by net/http, garbage collection and the profiler itself are in it. Its largest parts are writing the answer (one system call) and parsing the token's JSON in the JWT library.\n" +
-	"- A claim updates a row of a wide table with partial indexes and reads it back, each claim with a commit of its own; PostgreSQL takes most of both processors then. Claims that arrive together would have to share a transaction, as sends do.\n" +
-	"- A message of 10 MiB arrives as 14 MB of JSON, is decoded into 10.5 MB and copied by the driver into its frame; the read buffer's growth leaves the rest. To fall below three times its size the text would have to be released after decoding and decoded while it is read. A request reserves three times its text of BODY_MEMORY_MB (256 MiB here); garbage not collected yet, and PostgreSQL, come on top."
+	"- The CPU outside signature and database is the server's whole CPU for a request less the two shares of the profile; connection handling by net/http, garbage collection and the profiler itself are in it. Most of it is net/http and the kernel: reading a request, writing its answer (one system call each), waking the goroutines that wait. It moves with the machine: three processes share two processors and their caches.\n" +
+	"- Claims that arrive together share a statement, as sends do, and each statement keeps one plan; what a claim asks about blocks is a round trip of its own.\n" +
+	"- A message of 10 MiB arrives as 14 MB of JSON and is decoded over its own text; the frame to the database is the one copy. A request reserves three times its text of BODY_MEMORY_MB (256 MiB here). What the collector has not taken back yet comes on top; GOMEMLIMIT bounds that."
 
 // share is a function's cumulated part of the profile in percent; 0 when it is not in it.
 func (r *report) share(function string) float64 {

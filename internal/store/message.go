@@ -66,8 +66,12 @@ func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, erro
 		Ciphertext: p.Ciphertext, DeclaredSize: p.DeclaredSize, PaddedSize: int64(len(p.Ciphertext)),
 		CiphertextHash: hash[:], ReceivedAt: bucket(p.At),
 	}
+	q := s.q
+	if len(p.Ciphertext) >= largeArgument {
+		q = s.large
+	}
 	for range sendAttempts {
-		row, err := s.q.SendMessage(ctx, arg)
+		row, err := q.SendMessage(ctx, arg)
 		switch {
 		case isNotFound(err):
 			return SendResult{}, mls.ErrConvoNotFound

@@ -50,115 +50,153 @@ func TestSendIsGapless(t *testing.T) {
 	}
 }
 
+type messageFunc func(convo mls.ConvoID, sender mls.DID, text string) SendParams
+
+// eachSize runs a test for messages that take the driver's way and for such
+// that are too large for it.
+func eachSize(t *testing.T, test func(t *testing.T, message messageFunc)) {
+	t.Helper()
+	t.Run("small", func(t *testing.T) {
+		t.Parallel()
+		test(t, message)
+	})
+	t.Run("large", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(convo mls.ConvoID, sender mls.DID, text string) SendParams {
+			p := message(convo, sender, text)
+			p.Ciphertext = append(p.Ciphertext, make([]byte, largeArgument)...)
+			return p
+		})
+	})
+}
+
 func TestSendCostsOneStatement(t *testing.T) {
 	t.Parallel()
-	s := open(t, 2)
-	convo := newConvo(t, s, alice)
-	ctx, counter := WithCounter(t.Context())
-	_, err := s.SendMessage(ctx, message(convo, alice, "hello"))
-	must(t, err)
-	if n := counter.Statements(); n != 1 {
-		t.Errorf("%d statements, want 1", n)
-	}
+	eachSize(t, func(t *testing.T, message messageFunc) {
+		t.Helper()
+		s := open(t, 2)
+		convo := newConvo(t, s, alice)
+		ctx, counter := WithCounter(t.Context())
+		p := message(convo, alice, "hello")
+		declared := int64(7)
+		p.DeclaredSize = &declared
+		_, err := s.SendMessage(ctx, p)
+		must(t, err)
+		if n := counter.Statements(); n != 1 {
+			t.Errorf("%d statements, want 1", n)
+		}
+		if n := one[int64](t, s, "SELECT count(*) FROM messages WHERE sha256(ciphertext) = ciphertext_hash AND octet_length(ciphertext) = padded_size AND declared_size = 7"); n != 1 {
+			t.Error("the bytes were not stored as they are")
+		}
+	})
 }
 
 func TestSendRefuses(t *testing.T) {
 	t.Parallel()
-	s := open(t, 4)
-	convo := newConvo(t, s, alice, bob)
-	group := one[string](t, s, "SELECT group_id FROM conversations")
-	inTx(t, s, func(tx *Tx) error {
-		_, err := tx.RemoveUser(t.Context(), convo, bob, LeaveSelf, noon)
-		return err
+	eachSize(t, func(t *testing.T, message messageFunc) {
+		t.Helper()
+		s := open(t, 4)
+		convo := newConvo(t, s, alice, bob)
+		group := one[string](t, s, "SELECT group_id FROM conversations")
+		inTx(t, s, func(tx *Tx) error {
+			_, err := tx.RemoveUser(t.Context(), convo, bob, LeaveSelf, noon)
+			return err
+		})
+		send := func(change func(*SendParams)) (SendResult, error) {
+			p := message(convo, alice, "hello")
+			change(&p)
+			return s.SendMessage(t.Context(), p)
+		}
+		_, err := send(func(p *SendParams) { p.Key.ConvoID = mls.NewConvoID(noon) })
+		wantErr(t, err, mls.ErrConvoNotFound)
+		_, err = send(func(p *SendParams) { p.Sender = carol })
+		wantErr(t, err, mls.ErrConvoNotFound)
+		_, err = send(func(p *SendParams) { p.Sender = bob })
+		wantErr(t, err, mls.ErrNotMember)
+		_, err = send(func(p *SendParams) { p.Epoch = 0 })
+		if mismatch := new(mls.EpochMismatchError); !errors.As(err, &mismatch) || mismatch.Have != 0 || mismatch.Want != 1 {
+			t.Errorf("an old epoch: %v", err)
+		}
+		_, err = send(func(p *SendParams) { p.Epoch, p.Grace = 2, 3 })
+		wantErr(t, err, mls.ErrEpochMismatch)
+		result, err := send(func(p *SendParams) { p.Epoch, p.Grace = 0, 1 })
+		if err != nil || result.Epoch != 0 || result.ConvoID != convo {
+			t.Errorf("within the grace: %+v, %v", result, err)
+		}
+		result, err = send(func(p *SendParams) { p.Key = mls.ConvoKey{GroupID: mls.GroupID(group)} })
+		if err != nil || result.ConvoID != convo || result.Seq != 2 {
+			t.Errorf("by group id: %+v, %v", result, err)
+		}
+		if result.ReceivedAt != noon.Truncate(2*time.Second) {
+			t.Errorf("received at %s (I8)", result.ReceivedAt)
+		}
 	})
-	send := func(change func(*SendParams)) (SendResult, error) {
-		p := message(convo, alice, "hello")
-		change(&p)
-		return s.SendMessage(t.Context(), p)
-	}
-	_, err := send(func(p *SendParams) { p.Key.ConvoID = mls.NewConvoID(noon) })
-	wantErr(t, err, mls.ErrConvoNotFound)
-	_, err = send(func(p *SendParams) { p.Sender = carol })
-	wantErr(t, err, mls.ErrConvoNotFound)
-	_, err = send(func(p *SendParams) { p.Sender = bob })
-	wantErr(t, err, mls.ErrNotMember)
-	_, err = send(func(p *SendParams) { p.Epoch = 0 })
-	if mismatch := new(mls.EpochMismatchError); !errors.As(err, &mismatch) || mismatch.Have != 0 || mismatch.Want != 1 {
-		t.Errorf("an old epoch: %v", err)
-	}
-	_, err = send(func(p *SendParams) { p.Epoch, p.Grace = 2, 3 })
-	wantErr(t, err, mls.ErrEpochMismatch)
-	result, err := send(func(p *SendParams) { p.Epoch, p.Grace = 0, 1 })
-	if err != nil || result.Epoch != 0 || result.ConvoID != convo {
-		t.Errorf("within the grace: %+v, %v", result, err)
-	}
-	result, err = send(func(p *SendParams) { p.Key = mls.ConvoKey{GroupID: mls.GroupID(group)} })
-	if err != nil || result.ConvoID != convo || result.Seq != 2 {
-		t.Errorf("by group id: %+v, %v", result, err)
-	}
-	if result.ReceivedAt != noon.Truncate(2*time.Second) {
-		t.Errorf("received at %s (I8)", result.ReceivedAt)
-	}
 }
 
 func TestSendRepeats(t *testing.T) {
 	t.Parallel()
-	s := open(t, 4)
-	convo := newConvo(t, s, alice, bob)
-	first := message(convo, alice, "hello")
-	one1, err := s.SendMessage(t.Context(), first)
-	must(t, err)
-	// Later, and in another epoch: the answer stays.
-	inTx(t, s, func(tx *Tx) error { _, err := tx.AcceptCommit(t.Context(), commit(convo, 1)); return err })
-	again := first
-	again.At = noon.Add(time.Minute)
-	two, err := s.SendMessage(t.Context(), again)
-	must(t, err)
-	if !two.Repeated || two.Seq != one1.Seq || two.ReceivedAt != one1.ReceivedAt || two.Epoch != one1.Epoch {
-		t.Errorf("first %+v, again %+v", one1, two)
-	}
-	other := again
-	other.Ciphertext = []byte("another")
-	_, err = s.SendMessage(t.Context(), other)
-	wantErr(t, err, mls.ErrMessageIDConflict)
-	if n := one[int64](t, s, "SELECT count(*) FROM event_stream WHERE kind = 1"); n != 2 {
-		t.Errorf("%d message events, want one each of message and commit", n)
-	}
+	eachSize(t, func(t *testing.T, message messageFunc) {
+		t.Helper()
+		s := open(t, 4)
+		convo := newConvo(t, s, alice, bob)
+		first := message(convo, alice, "hello")
+		one1, err := s.SendMessage(t.Context(), first)
+		must(t, err)
+		// Later, and in another epoch: the answer stays.
+		inTx(t, s, func(tx *Tx) error { _, err := tx.AcceptCommit(t.Context(), commit(convo, 1)); return err })
+		again := first
+		again.At = noon.Add(time.Minute)
+		two, err := s.SendMessage(t.Context(), again)
+		must(t, err)
+		if !two.Repeated || two.Seq != one1.Seq || two.ReceivedAt != one1.ReceivedAt || two.Epoch != one1.Epoch {
+			t.Errorf("first %+v, again %+v", one1, two)
+		}
+		other := again
+		other.Ciphertext = []byte("another")
+		_, err = s.SendMessage(t.Context(), other)
+		wantErr(t, err, mls.ErrMessageIDConflict)
+		if n := one[int64](t, s, "SELECT count(*) FROM event_stream WHERE kind = 1"); n != 2 {
+			t.Errorf("%d message events, want one each of message and commit", n)
+		}
+	})
 }
 
 // Twins at the same moment leave one row and one event, and get one answer.
 func TestSendTwins(t *testing.T) {
 	t.Parallel()
-	s := open(t, 16)
-	convo := newConvo(t, s, alice)
-	for range 20 {
-		p := message(convo, alice, "hello")
-		results := make([]SendResult, 8)
-		for _, err := range race(len(results), func(i int) (err error) {
-			results[i], err = s.SendMessage(t.Context(), p)
-			return err
-		}) {
-			must(t, err)
-		}
-		fresh := 0
-		for _, r := range results {
-			if r.Seq != results[0].Seq || r.ReceivedAt != results[0].ReceivedAt {
-				t.Fatalf("answers differ: %+v, %+v", r, results[0])
+	eachSize(t, func(t *testing.T, message messageFunc) {
+		t.Helper()
+		s := open(t, 16)
+		convo := newConvo(t, s, alice)
+		for range 20 {
+			p := message(convo, alice, "hello")
+			results := make([]SendResult, 8)
+			for _, err := range race(len(results), func(i int) (err error) {
+				results[i], err = s.SendMessage(t.Context(), p)
+				return err
+			}) {
+				must(t, err)
 			}
-			if !r.Repeated {
-				fresh++
+			fresh := 0
+			for _, r := range results {
+				if r.Seq != results[0].Seq || r.ReceivedAt != results[0].ReceivedAt {
+					t.Fatalf("answers differ: %+v, %+v", r, results[0])
+				}
+				if !r.Repeated {
+					fresh++
+				}
+			}
+			if fresh != 1 {
+				t.Fatalf("%d of the twins were stored", fresh)
 			}
 		}
-		if fresh != 1 {
-			t.Fatalf("%d of the twins were stored", fresh)
+		if last, rows := one[int64](t, s, "SELECT last_seq FROM conversations"), one[int64](t, s, "SELECT count(*) FROM messages"); last != 20 || rows != 20 {
+			t.Errorf("last_seq %d, %d rows, want 20", last, rows)
 		}
-	}
-	if last, rows := one[int64](t, s, "SELECT last_seq FROM conversations"), one[int64](t, s, "SELECT count(*) FROM messages"); last != 20 || rows != 20 {
-		t.Errorf("last_seq %d, %d rows, want 20", last, rows)
-	}
-	if n := one[int64](t, s, "SELECT count(*) FROM event_stream WHERE kind = 1"); n != 20 {
-		t.Errorf("%d events, want 20", n)
-	}
+		if n := one[int64](t, s, "SELECT count(*) FROM event_stream WHERE kind = 1"); n != 20 {
+			t.Errorf("%d events, want 20", n)
+		}
+	})
 }
 
 // A send that waited for the removal of its sender is judged anew.

@@ -55,6 +55,7 @@ const (
 type Store struct {
 	reader
 	pool      *pgxpool.Pool
+	large     *db.Queries // over largeArguments
 	observer  QueryObserver
 	clock     clock.Clock
 	committed func()
@@ -88,7 +89,8 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	config.MaxConns = orDefault(cfg.MaxConns, defaultMaxConns)
 	config.MinConns = cfg.MinConns
-	config.ConnConfig.Tracer = &tracer{observer: s.observer, clock: s.clock}
+	trace := &tracer{observer: s.observer, clock: s.clock}
+	config.ConnConfig.Tracer = trace
 	config.AfterConnect = prepareConn
 	parameters := config.ConnConfig.RuntimeParams
 	parameters["application_name"] = "mls-server"
@@ -104,6 +106,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	s.q = db.New(s.pool)
+	s.large = db.New(largeArguments{DBTX: s.pool, pool: s.pool, tracer: trace})
 	return s, nil
 }
 

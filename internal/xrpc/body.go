@@ -42,7 +42,9 @@ func newBodyBudget(size int64) *bodyBudget {
 
 // body is a request body in memory. Release gives its memory back.
 type body struct {
-	data    []byte
+	data []byte
+	// owned: data comes from no pool, so that the endpoint may do with it as it likes.
+	owned   bool
 	release func()
 }
 
@@ -77,22 +79,28 @@ func (s *Server) readBody(r *http.Request, limit int64) (body, error) {
 // memory as bytes arrive and not as they are announced, so that clients that
 // announce much and send nothing take nothing from others.
 func (s *Server) readLarge(ctx context.Context, src io.Reader, want, limit int64) (body, error) {
-	var b body
-	var held int64
+	b := body{owned: true}
+	var held, size int64
 	b.release = func() { s.bodies.sem.Release(held) }
 	for {
 		// One spare byte lets the read loop see the end without growing.
-		size := min(max(int64(cap(b.data))*growth, smallBody), want+1)
+		size = min(max(size*growth, smallBody), want+1)
 		more := min(bodyMemory(size), s.bodies.size) - held
 		if err := s.bodies.acquire(ctx, more); err != nil {
 			b.release()
 			return body{}, err
 		}
 		held += more
-		grown := make([]byte, len(b.data), size)
-		copy(grown, b.data)
-		b.data = grown
-		done, err := fill(&b.data, src, limit)
+		if int64(cap(b.data)) < size {
+			room := size
+			if size >= wholeBody {
+				room = want + 1
+			}
+			b.data = append(make([]byte, 0, room), b.data...)
+		}
+		part := b.data[:len(b.data):size]
+		done, err := fill(&part, src, limit)
+		b.data = b.data[:len(part)]
 		switch {
 		case err != nil:
 			b.release()
@@ -108,7 +116,8 @@ func (s *Server) readLarge(ctx context.Context, src io.Reader, want, limit int64
 
 // bodyMemory is how much is reserved for a buffer of size bytes. The first one
 // counts as it is: nothing has arrived yet. Larger ones count three times: the
-// text, what is decoded from it, and the database driver's copy of that.
+// text, what is made of it for the database, and what the collector has not
+// taken back yet.
 func bodyMemory(size int64) int64 {
 	if size <= smallBody {
 		return size
@@ -116,8 +125,14 @@ func bodyMemory(size int64) int64 {
 	return 3 * size
 }
 
-// growth is by how much a large body's buffer grows when it is full.
-const growth = 4
+const (
+	// growth is by how much more of a large body is read once what was reserved is full.
+	growth = 4
+	// wholeBody is the step from which a body gets its whole buffer at once,
+	// rather than another copy of what is there. What is reserved for this step is
+	// about as much as the largest body.
+	wholeBody = 4 << 20
+)
 
 // acquire takes n bytes of the budget, or fails with errBusy after bodyWait.
 func (b *bodyBudget) acquire(ctx context.Context, n int64) error {

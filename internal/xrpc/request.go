@@ -106,7 +106,7 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 			return err
 		}
 		defer b.release()
-		req.Body = b.data
+		req.Body, req.BodyOwned = b.data, b.owned
 		x.event.BytesIn = int64(len(b.data))
 	}
 	return run(x, &req)

@@ -11,7 +11,9 @@ import (
 func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodAddMembers, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(AddMembersInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.AddMembers(ctx, req.Caller, in))
@@ -25,21 +27,27 @@ func Mount(r lexrt.Registrar, s Service) {
 	})
 	r.Handle(MethodConfirmWelcome, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(ConfirmWelcomeInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.ConfirmWelcome(ctx, req.Caller, in))
 	})
 	r.Handle(MethodCreateConvo, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(CreateConvoInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.CreateConvo(ctx, req.Caller, in))
 	})
 	r.Handle(MethodDemoteAdmin, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(DemoteAdminInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.DemoteAdmin(ctx, req.Caller, in))
@@ -116,70 +124,90 @@ func Mount(r lexrt.Registrar, s Service) {
 	})
 	r.Handle(MethodHandleBlockChange, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(HandleBlockChangeInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.HandleBlockChange(ctx, req.Caller, in))
 	})
 	r.Handle(MethodLeaveConvo, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(LeaveConvoInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.LeaveConvo(ctx, req.Caller, in))
 	})
 	r.Handle(MethodPromoteAdmin, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(PromoteAdminInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.PromoteAdmin(ctx, req.Caller, in))
 	})
 	r.Handle(MethodPublishKeyPackage, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(PublishKeyPackageInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.PublishKeyPackage(ctx, req.Caller, in))
 	})
 	r.Handle(MethodRegisterDevice, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(RegisterDeviceInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.RegisterDevice(ctx, req.Caller, in))
 	})
 	r.Handle(MethodRemoveMember, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(RemoveMemberInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.RemoveMember(ctx, req.Caller, in))
 	})
 	r.Handle(MethodReportMember, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(ReportMemberInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.ReportMember(ctx, req.Caller, in))
 	})
 	r.Handle(MethodRequestRejoin, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(RequestRejoinInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.RequestRejoin(ctx, req.Caller, in))
 	})
 	r.Handle(MethodResolveReport, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(ResolveReportInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.ResolveReport(ctx, req.Caller, in))
 	})
 	r.Handle(MethodSendMessage, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(SendMessageInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.SendMessage(ctx, req.Caller, in))
@@ -193,7 +221,9 @@ func Mount(r lexrt.Registrar, s Service) {
 	})
 	r.Handle(MethodUpdateCursor, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(UpdateCursorInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.UpdateCursor(ctx, req.Caller, in))

@@ -283,13 +283,19 @@ func (u *unit) readInput(g *jen.Group, m *ir.Method, fail func() jen.Code) jen.C
 	switch {
 	case !m.Input.JSON():
 		return jen.Id("req").Dot("StreamBody").Call()
-	case m.Input.Type.Kind == ir.StructKind:
+	case m.Input.Type.Kind == ir.StructKind && m.Input.Type.Struct.Record != nil:
 		g.Id("in").Op(":=").New(jen.Id(m.Input.GoName))
 		g.If(jen.Err().Op(":=").Id("in").Dot("UnmarshalJSON").Call(jen.Id("req").Dot("Body")), jen.Err().Op("!=").Nil()).Block(fail())
 	default:
-		g.Var().Id("in").Add(u.bodyType(m.Input, jen.Id))
-		g.Id("d").Op(":=").Add(u.rt("NewDecoder")).Call(jen.Id("req").Dot("Body"))
-		g.Add(u.decodeCall(m.Input.Type, jen.Id("in"), false))
+		if m.Input.Type.Kind == ir.StructKind {
+			g.Id("in").Op(":=").New(jen.Id(m.Input.GoName))
+			g.Id("d").Op(":=").Id("req").Dot("Decoder").Call()
+			g.Id("in").Dot("decodeLex").Call(jen.Id("d"))
+		} else {
+			g.Var().Id("in").Add(u.bodyType(m.Input, jen.Id))
+			g.Id("d").Op(":=").Id("req").Dot("Decoder").Call()
+			g.Add(u.decodeCall(m.Input.Type, jen.Id("in"), false))
+		}
 		g.If(jen.Err().Op(":=").Id("d").Dot("Done").Call(jen.Lit("body")), jen.Err().Op("!=").Nil()).Block(fail())
 	}
 	return in

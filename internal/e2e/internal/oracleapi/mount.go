@@ -11,7 +11,9 @@ import (
 func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodAuthed, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(AuthedInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.Authed(ctx, req.Caller, in))
@@ -40,7 +42,9 @@ func Mount(r lexrt.Registrar, s Service) {
 	})
 	r.Handle(MethodPutThing, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(PutThingInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.PutThing(ctx, req.Caller, in))

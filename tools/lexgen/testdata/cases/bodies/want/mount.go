@@ -19,7 +19,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	})
 	r.Handle(MethodEither, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		var in EitherInput
-		d := lexrt.NewDecoder(req.Body)
+		d := req.Decoder()
 		decodeEitherInput(&in, d)
 		if err := d.Done("body"); err != nil {
 			return nil, err
@@ -37,7 +37,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	})
 	r.Handle(MethodFree, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		var in lexrt.Raw
-		d := lexrt.NewDecoder(req.Body)
+		d := req.Decoder()
 		lexrt.DecodeRaw(d, &in)
 		if err := d.Done("body"); err != nil {
 			return nil, err

@@ -11,7 +11,9 @@ import (
 func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodEmpty, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(EmptyInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.Empty(ctx, req.Caller, in))

@@ -15,7 +15,9 @@ func Mount(r lexrt.Registrar, s Service) {
 			return nil, err
 		}
 		in := new(PutInput)
-		if err := in.UnmarshalJSON(req.Body); err != nil {
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.Put(ctx, req.Caller, params, in))
