@@ -205,4 +205,18 @@ func load(ctx context.Context, m *machine, name string, inFlight int, offered fl
 	return result, nil
 }
 
+// add joins an earlier part of the same measurement, nil for none.
+func (o *outcome) add(earlier *outcome) *outcome {
+	if earlier == nil {
+		return o
+	}
+	seconds := func(o *outcome) float64 { return float64(o.latency.TotalCount()) / o.rate }
+	took := seconds(o) + seconds(earlier)
+	o.latency.Merge(earlier.latency)
+	o.rate = float64(o.latency.TotalCount()) / took
+	o.failures += earlier.failures
+	o.serverCPU += earlier.serverCPU
+	return o
+}
+
 func (o *outcome) quantile(q float64) float64 { return float64(o.latency.ValueAtQuantile(q)) / 1000 } // milliseconds

@@ -195,36 +195,43 @@ func (m *machine) profile(ctx context.Context, o options) string {
 }
 
 // measureFlatness sends and reads one after the other where history and group
-// are small and large.
+// are small and large. It goes round, so that a slow moment of the machine is
+// no figure's alone.
 func measureFlatness(ctx context.Context, m *machine, r *report) error {
-	const samples = 400
+	const rounds, samples = 10, 60
 	o := r.options
 	o.warm, o.measure = 0, 20*time.Second
-	one := func(name string, request func() ([]byte, error)) error {
-		requests, err := prepare(samples, func(int) ([]byte, error) { return request() })
-		if err != nil {
-			return err
-		}
-		result, err := load(ctx, m, name, 1, 0, o, requests)
-		if err == nil {
-			r.flat = append(r.flat, result)
-		}
-		return err
+	type kind struct {
+		name    string
+		request func() ([]byte, error)
 	}
-	for _, kind := range []struct{ key, name string }{
+	var kinds []kind
+	for _, size := range []struct{ key, name string }{
 		{"thousand", "1,000 messages"}, {"million", fmt.Sprintf("%d messages", o.history)}, {"crowd", "2,000 members"},
 	} {
-		c := m.flat[kind.key]
-		if err := one("send, "+kind.name, func() ([]byte, error) { return m.sendRequest(c, c.users[0]) }); err != nil {
-			return err
-		}
-		if err := one("page of 50, "+kind.name, func() ([]byte, error) {
-			return m.readRequest("getMessages", "limit=50&convoId="+string(c.id), c.users[0])
-		}); err != nil {
-			return err
+		c := m.flat[size.key]
+		kinds = append(kinds,
+			kind{"send, " + size.name, func() ([]byte, error) { return m.sendRequest(c, c.users[0]) }},
+			kind{"page of 50, " + size.name, func() ([]byte, error) {
+				return m.readRequest("getMessages", "limit=50&convoId="+string(c.id), c.users[0])
+			}})
+	}
+	kinds = append(kinds, kind{"getConvos, page of 100 of 1,000", func() ([]byte, error) { return m.readRequest("getConvos", "limit=100", m.people[0]) }})
+	r.flat = make([]*outcome, len(kinds))
+	for range rounds {
+		for i, k := range kinds {
+			requests, err := prepare(samples, func(int) ([]byte, error) { return k.request() })
+			if err != nil {
+				return err
+			}
+			result, err := load(ctx, m, k.name, 1, 0, o, requests)
+			if err != nil {
+				return err
+			}
+			r.flat[i] = result.add(r.flat[i])
 		}
 	}
-	return one("getConvos, page of 100 of 1,000", func() ([]byte, error) { return m.readRequest("getConvos", "limit=100", m.people[0]) })
+	return nil
 }
 
 // measureClaims claims one key package a request, of owners in turn, each with

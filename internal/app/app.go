@@ -143,7 +143,7 @@ func (a *App) sender() delivery.Sender {
 // claimer is how claims reach the store.
 func (a *App) claimer() delivery.Claimer {
 	if a.cfg.ActorSystem {
-		return delivery.NewClaims(a.store)
+		return delivery.NewClaims(a.store, delivery.BatchConfig{})
 	}
 	return a.store
 }

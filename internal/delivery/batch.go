@@ -2,9 +2,9 @@ package delivery
 
 import (
 	"context"
-	"hash/maphash"
 	"time"
 
+	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
 
@@ -25,9 +25,8 @@ type BatchStore interface {
 
 // BatchConfig bounds batches. Zeros mean the defaults.
 type BatchConfig struct {
-	// Shards is how many statements run at once; 0 means 4. A conversation
-	// belongs to one shard, so its messages never wait for each other's locks.
-	Shards int
+	// Workers is how many statements run at once, those that are held up aside; 0 means 2.
+	Workers int
 	// MaxMessages is how many messages a statement takes; 0 means 128.
 	MaxMessages int
 	// MaxBytes is how many bytes of ciphertext a statement takes, though always
@@ -36,28 +35,41 @@ type BatchConfig struct {
 	// Timeout ends a statement, and the wait for a connection before it; 0 means
 	// 30 s. The store's own limits for statements and locks are shorter.
 	Timeout time.Duration
+	// Patience is after what time a statement counts as held up, by a lock most
+	// likely, and makes room for another one; 0 means 250 ms, many times what the
+	// fullest batch takes.
+	Patience time.Duration
 }
 
 const (
-	defaultShards      = 4
+	defaultWorkers     = 2
 	defaultMaxMessages = 128
 	defaultMaxBytes    = 1 << 20
 	defaultTimeout     = 30 * time.Second
+	defaultPatience    = 250 * time.Millisecond
+	// maxHeldUp is how many statements may be under way with those that are held
+	// up: half of the store's connections.
+	maxHeldUp = 8
 )
 
 // Batcher collects the sends of a process into statements for many messages; see
-// queue. A conversation belongs to one shard, so that its messages never wait for
-// each other's locks.
+// queue. The messages of a conversation are in one statement at a time, so that
+// they keep their order and never wait for each other's locks. A conversation
+// that is named in two ways counts as two: the database keeps its order then.
 //
 // A message whose size would fill half a batch goes by itself, past the queue,
 // and holds nobody up.
 //
 // The zero value is not usable; see NewBatcher.
 type Batcher struct {
-	store    BatchStore
-	maxBytes int
-	seed     maphash.Seed
-	shards   []queue[*send]
+	store       BatchStore
+	maxMessages int
+	maxBytes    int
+	queue       queue[*send]
+	// busy is the conversations in batches under way, each with the number of its
+	// batch. The queue's lock guards them.
+	busy    map[mls.ConvoKey]int
+	batches int
 }
 
 // send is a message and what became of it.
@@ -69,13 +81,13 @@ type send struct {
 // NewBatcher returns a Batcher over s. It starts nothing: goroutines live while
 // there are messages to write.
 func NewBatcher(s BatchStore, cfg BatchConfig) *Batcher {
-	b := &Batcher{store: s, maxBytes: orDefault(cfg.MaxBytes, defaultMaxBytes), seed: maphash.MakeSeed()}
-	b.shards = make([]queue[*send], orDefault(cfg.Shards, defaultShards))
-	maxMessages := orDefault(cfg.MaxMessages, defaultMaxMessages)
-	for i := range b.shards {
-		home := &b.shards[i]
-		home.workers, home.timeout, home.write = 1, orDefault(cfg.Timeout, defaultTimeout), b.write
-		home.begin = func() func(*send) admission { return b.begin(maxMessages) }
+	b := &Batcher{
+		store: s, maxMessages: orDefault(cfg.MaxMessages, defaultMaxMessages), maxBytes: orDefault(cfg.MaxBytes, defaultMaxBytes),
+		busy: map[mls.ConvoKey]int{},
+	}
+	b.queue = queue[*send]{
+		workers: orDefault(cfg.Workers, defaultWorkers), limit: maxHeldUp, patience: orDefault(cfg.Patience, defaultPatience), timeout: orDefault(cfg.Timeout, defaultTimeout),
+		begin: b.begin, ready: b.ready, write: b.write, ended: b.ended,
 	}
 	return b
 }
@@ -89,7 +101,7 @@ func (b *Batcher) SendMessage(ctx context.Context, p store.SendParams) (store.Se
 		return b.store.SendMessage(ctx, p)
 	}
 	s := &send{params: p, outcome: store.SendOutcome{Err: errBatchLost}}
-	if err := b.shard(p).do(ctx, s); err != nil {
+	if err := b.queue.do(ctx, s); err != nil {
 		return store.SendResult{}, err
 	}
 	return s.outcome.Result, s.outcome.Err
@@ -97,35 +109,38 @@ func (b *Batcher) SendMessage(ctx context.Context, p store.SendParams) (store.Se
 
 // Queued is how many sends wait for a statement; those that a statement carries
 // are not among them.
-func (b *Batcher) Queued() int {
-	n := 0
-	for i := range b.shards {
-		n += b.shards[i].length()
-	}
-	return n
-}
+func (b *Batcher) Queued() int { return b.queue.length() }
 
-// shard is where the sends of a conversation queue. A conversation that is named
-// in two ways may have two: the database keeps its order then.
-func (b *Batcher) shard(p store.SendParams) *queue[*send] {
-	var h maphash.Hash
-	h.SetSeed(b.seed)
-	_, _ = h.WriteString(string(p.Key.ConvoID)) // never fails
-	_, _ = h.WriteString(string(p.Key.GroupID))
-	return &b.shards[h.Sum64()%uint64(len(b.shards))]
-}
-
-// begin bounds a batch in messages and bytes. Sends keep their order.
-func (b *Batcher) begin(maxMessages int) func(*send) admission {
-	messages, size := 0, 0
+// begin bounds a batch in messages and bytes, and keeps it from the conversations
+// of the others.
+func (b *Batcher) begin() func(*send) admission {
+	b.batches++
+	own, messages, size := b.batches, 0, 0
 	return func(s *send) admission {
 		n := len(s.params.Ciphertext)
-		if messages == maxMessages || messages > 0 && size+n > b.maxBytes {
+		if messages == b.maxMessages || messages > 0 && size+n > b.maxBytes {
 			return full
 		}
+		if in, busy := b.busy[s.params.Key]; busy && in != own {
+			return leave
+		}
+		b.busy[s.params.Key] = own
 		messages++
 		size += n
 		return take
+	}
+}
+
+// ready says whether no batch under way holds the send's conversation.
+func (b *Batcher) ready(s *send) bool {
+	_, busy := b.busy[s.params.Key]
+	return !busy
+}
+
+// ended sets the conversations of a batch free.
+func (b *Batcher) ended(batch []*send) {
+	for _, s := range batch {
+		delete(b.busy, s.params.Key)
 	}
 }
 

@@ -37,7 +37,7 @@ func eachWay(t *testing.T, test func(t *testing.T, w *world)) {
 	for name, sender := range map[string]func(*store.Store) delivery.Sender{
 		"batched": func(s *store.Store) delivery.Sender { return delivery.NewBatcher(s, delivery.BatchConfig{}) },
 		"small batches": func(s *store.Store) delivery.Sender {
-			return delivery.NewBatcher(s, delivery.BatchConfig{Shards: 1, MaxMessages: 3, MaxBytes: 2000})
+			return delivery.NewBatcher(s, delivery.BatchConfig{Workers: 1, MaxMessages: 3, MaxBytes: 2000})
 		},
 		"each alone": func(s *store.Store) delivery.Sender { return s },
 	} {
@@ -281,7 +281,7 @@ func (f *fake) SendMessages(ctx context.Context, messages []store.SendParams) []
 func TestBatchesForm(t *testing.T) {
 	t.Parallel()
 	f := &fake{entered: make(chan int), release: make(chan struct{})}
-	b := delivery.NewBatcher(f, delivery.BatchConfig{Shards: 1, MaxMessages: 4, MaxBytes: 2048})
+	b := delivery.NewBatcher(f, delivery.BatchConfig{Workers: 1, MaxMessages: 4, MaxBytes: 2048, Patience: time.Minute})
 	var callers sync.WaitGroup
 	send := func(ctx context.Context, n int, size int, want error) {
 		callers.Go(func() {
@@ -329,6 +329,49 @@ func TestBatchesForm(t *testing.T) {
 	<-f.entered
 	f.release <- struct{}{}
 	callers.Wait()
+}
+
+// A statement that is held up keeps the messages of its own conversations and no
+// others; those keep their order. Only so many are under way at once.
+func TestHeldUpBatches(t *testing.T) {
+	t.Parallel()
+	f := &fake{entered: make(chan int), release: make(chan struct{})}
+	b := delivery.NewBatcher(f, delivery.BatchConfig{Workers: 1, Patience: 10 * time.Millisecond})
+	var callers sync.WaitGroup
+	send := func(convo int) {
+		callers.Go(func() {
+			p := store.SendParams{Key: mls.ConvoKey{ConvoID: mls.ConvoID(fmt.Sprint(convo))}, Epoch: 1, Ciphertext: make([]byte, 10)}
+			if _, err := b.SendMessage(t.Context(), p); err != nil {
+				t.Errorf("a send into %d: %v", convo, err)
+			}
+		})
+	}
+	const limit = 8
+	for convo := range limit {
+		send(convo)
+		if n := <-f.entered; n != 1 { // the one before is held up
+			t.Fatalf("a batch of %d messages", n)
+		}
+	}
+	send(0)
+	send(0)
+	send(limit)
+	queued(t, b, 3)
+	select {
+	case <-f.entered:
+		t.Fatal("one statement too many")
+	case <-time.After(100 * time.Millisecond):
+	}
+	for range limit {
+		f.release <- struct{}{}
+	}
+	// The two into the first conversation travel together, whichever of them and
+	// the third comes first.
+	for left := 3; left > 0; f.release <- struct{}{} {
+		left -= <-f.entered
+	}
+	callers.Wait()
+	queued(t, b, 0)
 }
 
 // queued waits until n calls are in a queue.

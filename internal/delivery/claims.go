@@ -16,13 +16,9 @@ type Claimer interface {
 	ClaimKeyPackages(ctx context.Context, p store.ClaimParams) ([]store.KeyPackage, error)
 }
 
-const (
-	// claimWorkers is how many statements claim at once.
-	claimWorkers = 4
-	// maxClaimOwners is for how many owners a statement claims, though always for
-	// those of one request.
-	maxClaimOwners = 128
-)
+// maxClaimOwners is for how many owners a statement claims, though always for
+// those of one request.
+const maxClaimOwners = 128
 
 // Claims collects the claims of a process into statements for the owners of many
 // of them; see queue. Claims for one owner never share a statement, which hands
@@ -42,11 +38,15 @@ type claim struct {
 	err      error
 }
 
-// NewClaims returns a Claims over s. It starts nothing: goroutines live while
-// there are claims to carry out.
-func NewClaims(s Claimer) *Claims {
+// NewClaims returns a Claims over s. Of the configuration, Workers, Timeout and
+// Patience count. It starts nothing: goroutines live while there are claims to
+// carry out.
+func NewClaims(s Claimer, cfg BatchConfig) *Claims {
 	c := &Claims{store: s}
-	c.queue.workers, c.queue.timeout, c.queue.begin, c.queue.write = claimWorkers, defaultTimeout, beginClaims, c.write
+	c.queue = queue[*claim]{
+		workers: orDefault(cfg.Workers, defaultWorkers), limit: maxHeldUp, patience: orDefault(cfg.Patience, defaultPatience),
+		timeout: orDefault(cfg.Timeout, defaultTimeout), begin: beginClaims, write: c.write,
+	}
 	return c
 }
 

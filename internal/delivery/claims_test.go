@@ -22,7 +22,7 @@ import (
 func TestClaimsAreApart(t *testing.T) {
 	t.Parallel()
 	for name, claimer := range map[string]func(*store.Store) delivery.Claimer{
-		"together":   func(s *store.Store) delivery.Claimer { return delivery.NewClaims(s) },
+		"together":   func(s *store.Store) delivery.Claimer { return delivery.NewClaims(s, delivery.BatchConfig{}) },
 		"each alone": func(s *store.Store) delivery.Claimer { return s },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestClaimTakesOneRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, counter := store.WithCounter(t.Context())
-	if _, err := delivery.NewClaims(s).ClaimKeyPackages(ctx, store.ClaimParams{Owners: []mls.DID{alice, bob}, Now: noon}); err != nil {
+	if _, err := delivery.NewClaims(s, delivery.BatchConfig{}).ClaimKeyPackages(ctx, store.ClaimParams{Owners: []mls.DID{alice, bob}, Now: noon}); err != nil {
 		t.Fatal(err)
 	}
 	if n := counter.Statements(); n != 1 {
@@ -148,9 +148,8 @@ func (s shelf) ClaimKeyPackages(_ context.Context, p store.ClaimParams) ([]store
 func TestClaimsForm(t *testing.T) {
 	t.Parallel()
 	s := make(shelf)
-	claims := delivery.NewClaims(s)
+	claims := delivery.NewClaims(s, delivery.BatchConfig{Patience: time.Minute})
 	var callers sync.WaitGroup
-	defer callers.Wait()
 	failed := errors.New("failed")
 	claim := func(p store.ClaimParams, want error) {
 		before := claims.Queued()
@@ -174,10 +173,14 @@ func TestClaimsForm(t *testing.T) {
 			queued(t, claims, before+1)
 		}
 	}
-	busy := make([]statement, 4) // all workers
-	for n := range busy {
+	type underWay struct {
+		statement
+		err error // the answer that it will get
+	}
+	var busy []underWay
+	for n := range 2 { // as many as there are workers
 		claim(store.ClaimParams{Owners: []mls.DID{owner(n)}, Low: 1}, nil)
-		busy[n] = <-s
+		busy = append(busy, underWay{<-s, nil})
 	}
 	crowd := make([]mls.DID, 126)
 	for n := range crowd {
@@ -201,11 +204,15 @@ func TestClaimsForm(t *testing.T) {
 		{[]mls.DID{carol}, 0, noon, nil},
 		{[]mls.DID{carol}, 1, noon, nil},
 	} {
-		busy[i].answer <- nil // frees a worker for the next statement
+		busy[i].answer <- busy[i].err // frees a worker for the next statement
 		got := <-s
 		if !slices.Equal(got.Owners, want.owners) || len(got.Devices) != want.devices || !got.Now.Equal(want.now) {
 			t.Errorf("a statement for %v, %d devices, at %v; want %+v", got.Owners, len(got.Devices), got.Now, want)
 		}
-		defer func() { got.answer <- want.err }()
+		busy = append(busy, underWay{got, want.err})
 	}
+	for _, last := range busy[4:] {
+		last.answer <- last.err
+	}
+	callers.Wait()
 }

@@ -34,38 +34,45 @@ const (
 // It holds only requests that are being answered, whose number and memory the
 // request path bounds.
 type queue[C any] struct {
-	// workers is how many batches are under way at once.
+	// workers is how many batches are under way at once. Few do more: each batch
+	// costs the database about the same, however many calls it holds.
 	workers int
+	// patience is after what time a batch is held up by something, a lock most
+	// likely; it counts no longer among workers then, so that it holds up nothing else.
+	patience time.Duration
+	// limit is how many batches are under way at once with those that are held up.
+	limit int
 	// timeout ends a batch, and the wait for a connection before it.
 	timeout time.Duration
 	// begin starts a batch: what it returns is asked about each call, in the
-	// order of the queue, and takes the first.
+	// order of the queue. It runs while the queue is locked, as ready and ended do.
 	begin func() func(C) admission
+	// ready says whether a batch would take the call now; nil: always.
+	ready func(C) bool
 	// write carries a batch out and leaves in each call what became of it.
 	write func(context.Context, []C)
+	// ended is told of batches that were carried out; nil: nobody.
+	ended func([]C)
 
 	mu      sync.Mutex
 	waiting []*waiter[C]
-	working int // goroutines that work through the queue
+	working int // batches under way that are not held up
+	running int // batches under way
 }
 
 // do returns when a call was carried out, or with the error of ctx. When ctx ends
 // before the call is part of a batch, it is never carried out; when it ends later,
 // that is open, and the call still belongs to its batch.
 func (q *queue[C]) do(ctx context.Context, call C) error {
-	c := &waiter[C]{ctx: ctx, call: call, done: make(chan struct{})}
+	w := &waiter[C]{ctx: ctx, call: call, done: make(chan struct{})}
 	q.mu.Lock()
-	q.waiting = append(q.waiting, c)
-	start := q.working < q.workers
-	if start {
-		q.working++
+	q.waiting = append(q.waiting, w)
+	if q.ready == nil || q.ready(call) {
+		q.start()
 	}
 	q.mu.Unlock()
-	if start {
-		go q.work()
-	}
 	select {
-	case <-c.done:
+	case <-w.done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -79,39 +86,47 @@ func (q *queue[C]) length() int {
 	return len(q.waiting)
 }
 
-// work carries batches out until the queue is empty.
+// start adds a worker, if there may be another one. The queue must be locked.
+func (q *queue[C]) start() {
+	if q.working < q.workers && q.running < q.limit {
+		q.working++
+		q.running++
+		go q.work()
+	}
+}
+
+// work carries batches out until there is nothing for it to do.
 func (q *queue[C]) work() {
 	for {
 		batch := q.next()
-		if batch == nil {
+		if batch == nil || !q.run(batch) {
 			return
 		}
-		q.run(batch)
 	}
 }
 
 // next takes a batch off the queue, and the calls that nobody waits for any
-// more. On an empty queue it returns nil, and the worker is free.
+// more. When there is none it returns nil, and the worker has left.
 func (q *queue[C]) next() []*waiter[C] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	admit := q.begin()
 	var batch []*waiter[C]
 	kept := q.waiting[:0]
-	for i, c := range q.waiting {
-		if c.ctx.Err() != nil {
+	for i, w := range q.waiting {
+		if w.ctx.Err() != nil {
 			continue
 		}
-		verdict := admit(c.call)
+		verdict := admit(w.call)
 		if verdict == take {
-			batch = append(batch, c)
+			batch = append(batch, w)
 			continue
 		}
 		if verdict == full {
 			kept = append(kept, q.waiting[i:]...)
 			break
 		}
-		kept = append(kept, c)
+		kept = append(kept, w)
 	}
 	clear(q.waiting[len(kept):])
 	q.waiting = kept
@@ -120,24 +135,51 @@ func (q *queue[C]) next() []*waiter[C] {
 	}
 	if batch == nil {
 		q.working--
+		q.running--
 	}
 	return batch
 }
 
-// run carries a batch out and tells its callers. It runs under the values of the
-// first request's context, for those who count statements, but not its end: the
-// others still wait.
-func (q *queue[C]) run(batch []*waiter[C]) {
+// run carries a batch out, tells its callers, and returns whether the worker is
+// still wanted. The batch runs under the values of the first request's context,
+// for those who count statements, but not its end: the others still wait.
+func (q *queue[C]) run(batch []*waiter[C]) (wanted bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(batch[0].ctx), q.timeout)
 	defer cancel()
-	defer func() {
-		for _, c := range batch {
-			close(c.done)
-		}
-	}()
 	calls := make([]C, len(batch))
-	for i, c := range batch {
-		calls[i] = c.call
+	for i, w := range batch {
+		calls[i] = w.call
 	}
+	var over, heldUp bool // under the queue's lock
+	timer := time.AfterFunc(q.patience, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if over {
+			return
+		}
+		heldUp = true
+		q.working--
+		if len(q.waiting) > 0 {
+			q.start()
+		}
+	})
 	q.write(ctx, calls)
+	timer.Stop()
+	q.mu.Lock()
+	over = true
+	if q.ended != nil {
+		q.ended(calls)
+	}
+	wanted = !heldUp || q.working < q.workers
+	switch {
+	case heldUp && wanted:
+		q.working++
+	case heldUp:
+		q.running--
+	}
+	q.mu.Unlock()
+	for _, w := range batch {
+		close(w.done)
+	}
+	return wanted
 }
