@@ -83,8 +83,10 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 		return rateLimited(lim)
 	}
 	req := lexrt.Request{Caller: caller}
-	if req.Query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
-		return errBadQuery
+	if x.r.URL.RawQuery != "" {
+		if req.Query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
+			return errBadQuery
+		}
 	}
 	switch x.m.Input {
 	case "":
