@@ -3,7 +3,6 @@ package xrpc_test
 import (
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -24,6 +23,7 @@ func (silent) Authenticate(context.Context, *lexrt.Method, string) (lexrt.Caller
 func (silent) Take(context.Context, string, string) xrpc.Limit { return xrpc.Limit{Allowed: true} }
 func (silent) ObserveRequest(xrpc.Event)                       {}
 func (silent) ObserveUndeclared(*lexrt.Method, string)         {}
+func (silent) Write(p []byte) (int, error)                     { return len(p), nil }
 
 // dropped is an answer that nobody reads.
 type dropped struct{ header http.Header }
@@ -41,7 +41,7 @@ func BenchmarkRequest(b *testing.B) {
 			s := xrpc.New(xrpc.Options{
 				Authenticator: silent{}, Limiter: silent{}, Observer: silent{}, Clock: clock.System,
 				MapError: func(error) *lexrt.Error { return nil },
-				Logger:   slog.New(redact.NewHandler(slog.NewJSONHandler(io.Discard, &slog.HandlerOptions{Level: level}), schema, nil)),
+				Logger:   slog.New(redact.NewHandler(slog.NewJSONHandler(silent{}, &slog.HandlerOptions{Level: level}), schema, nil)),
 				ClientIP: func(*http.Request) string { return "192.0.2.1" },
 			})
 			s.Handle(methodPut, func(context.Context, *lexrt.Request) (lexrt.Response, error) { return text("ok"), nil })
