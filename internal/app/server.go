@@ -9,20 +9,21 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"mls-server/internal/netopt"
 )
 
 // unackedTimeout is how long sent bytes may wait for their acknowledgement
 // before the kernel gives the connection up. A stream sends something every 15
 // seconds, so a peer that is gone without a word is found out within a minute.
-// Without it the kernel repeats for a quarter of an hour, and heartbeats are
-// too small to fill the send buffer, so that no write would ever block and meet
-// its deadline. It is longer than those deadlines.
+// Heartbeats are too small to fill the send buffer, so that no write would ever
+// block and meet its deadline. It is longer than those deadlines.
 const unackedTimeout = 45 * time.Second
 
 // listen opens a port. Go's own keep-alives look after connections that are
 // silent, unackedTimeout after the others.
 func listen(ctx context.Context, host string, port int) (net.Listener, error) {
-	config := net.ListenConfig{Control: boundUnacked}
+	config := net.ListenConfig{Control: netopt.Unacked(unackedTimeout)}
 	config.SetMultipathTCP(false) // its sockets do not know the option
 	l, err := config.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {

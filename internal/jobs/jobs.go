@@ -58,14 +58,18 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// Once runs the jobs one time.
+// Once runs the jobs one time. What they have not done by the time of the next
+// run, against a database that says nothing any more for example, is left to that.
 func (r *Runner) Once(ctx context.Context) {
+	stopping := ctx
+	ctx, cancel := context.WithTimeout(ctx, interval)
+	defer cancel()
 	now := r.clock.Now()
 	removed, err := r.store.Retain(ctx, now, r.policy)
 	for job, rows := range removed {
 		r.observer.ObserveJob(job, rows, nil)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && stopping.Err() == nil {
 		r.observer.ObserveJob("retention", 0, err)
 		r.log.LogAttrs(ctx, slog.LevelError, "job failed", slog.String("component", "jobs"), slog.Any("err", err))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"mls-server/internal/clock"
 	"mls-server/internal/gen/db"
+	"mls-server/internal/netopt"
 	"mls-server/migrations"
 )
 
@@ -49,6 +51,12 @@ const (
 	defaultStatementTimeout = 10 * time.Second
 	defaultLockTimeout      = 5 * time.Second
 	defaultIdleTimeout      = 15 * time.Second
+	// connectTimeout is how long a connection may take to open, unless the URL says
+	// otherwise (connect_timeout).
+	connectTimeout = 5 * time.Second
+	// unackedTimeout is how long a request to the database may wait for its
+	// acknowledgement by the network before the connection counts as broken.
+	unackedTimeout = 15 * time.Second
 )
 
 // Store is the database. It is safe for concurrent use.
@@ -91,6 +99,11 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	config.MinConns = cfg.MinConns
 	trace := &tracer{observer: s.observer, clock: s.clock}
 	config.ConnConfig.Tracer = trace
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	dialer := net.Dialer{Timeout: config.ConnConfig.ConnectTimeout, Control: netopt.Unacked(unackedTimeout)}
+	config.ConnConfig.DialFunc = dialer.DialContext
 	config.AfterConnect = prepareConn
 	parameters := config.ConnConfig.RuntimeParams
 	parameters["application_name"] = "mls-server"

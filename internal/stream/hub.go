@@ -53,6 +53,8 @@ type Options struct {
 	// Lifetime is how long a stream lasts, at least 10 ns; it is cut short by a
 	// random tenth at most; default one hour.
 	Lifetime time.Duration
+	// ReadTimeout ends a read of the log; default 30 s.
+	ReadTimeout time.Duration
 	// FrameCache is how many bytes of encoded messages are kept; default 32 MiB.
 	FrameCache int64
 }
@@ -108,6 +110,8 @@ func NewHub(opt Options) *Hub {
 	setDefault(&opt.Heartbeat, 15*time.Second)
 	setDefault(&opt.Lifetime, time.Hour)
 	setDefault(&opt.FrameCache, 32<<20)
+	setDefault(&opt.ReadTimeout, 30*time.Second)
+	opt.Log = patient{opt.Log, opt.ReadTimeout}
 	return &Hub{
 		opt:          opt,
 		cache:        frameCache{limit: opt.FrameCache},

@@ -23,6 +23,7 @@ type memoryLog struct {
 	messages  map[store.MessageRef]*store.Message
 	compacted store.LogCursor
 	reads     int
+	silent    bool // reads wait for the end of their time
 }
 
 var _ stream.Log = (*memoryLog)(nil)
@@ -52,10 +53,16 @@ func (l *memoryLog) after(c store.LogCursor, limit int) []store.LogEntry {
 	return slices.Clone(l.entries[i:min(i+limit, len(l.entries))])
 }
 
-func (l *memoryLog) ReadLog(_ context.Context, after store.LogCursor, limit int) (store.LogPage, error) {
+func (l *memoryLog) ReadLog(ctx context.Context, after store.LogCursor, limit int) (store.LogPage, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reads++
+	if l.silent {
+		l.mu.Unlock()
+		<-ctx.Done()
+		l.mu.Lock()
+		return store.LogPage{}, ctx.Err()
+	}
 	return store.LogPage{Entries: l.after(after, limit)}, nil
 }
 
@@ -408,6 +415,33 @@ func TestCursorOfAServerAhead(t *testing.T) {
 		if got := last.got(); len(got) == 0 || got[0].String() != "4" {
 			t.Errorf("got %v", got)
 		}
+	})
+}
+
+// A database that says nothing any more, without an error, holds the log up for
+// as long as one read may take.
+func TestSilentDatabase(t *testing.T) {
+	t.Parallel()
+	inBubble(t, stream.Options{}, func(b bubble) {
+		t, l, h := b.T, b.log, b.hub
+		c := connect(t, h, "bob").live()
+		silence := func(on bool) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.silent = on
+		}
+		silence(true)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		silence(false) // the read under way waits still
+		l.send(512)
+		time.Sleep(28 * time.Second)
+		synctest.Wait()
+		if got := c.got(); len(got) != 0 {
+			t.Errorf("got %v", got)
+		}
+		time.Sleep(3 * time.Second)
+		c.want("1")
 	})
 }
 
