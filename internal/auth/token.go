@@ -99,9 +99,12 @@ func parseToken(raw string) (*token, *lexrt.Error) {
 		return bad("The token is too long")
 	}
 	encoded, payload, _ := strings.Cut(raw, ".")
-	payload, signature, _ := strings.Cut(payload, ".")
+	payload, signature, complete := strings.Cut(payload, ".")
+	if !complete {
+		return bad("The token has not three parts")
+	}
 	var h header
-	t := &token{signed: []byte(raw[:max(len(raw)-len(signature)-1, 0)])}
+	t := &token{signed: []byte(raw[:len(raw)-len(signature)-1])}
 	if !decodeJSON(encoded, &h) || !decodeJSON(payload, &t.claims) {
 		return bad("The token is malformed")
 	}
