@@ -219,6 +219,28 @@ func streamBody(w http.ResponseWriter, r *http.Request, limit int64) (io.Reader,
 	return http.MaxBytesReader(w, io.NopCloser(src), limit), nil
 }
 
+const (
+	// netHTTPReads is how much of a body net/http reads by itself after its handler.
+	netHTTPReads = 256 << 10
+	// lingerSize is how much more is read of a request that is refused, and
+	// lingerWait for how long.
+	lingerSize = 32 << 20
+	lingerWait = 10 * time.Second
+)
+
+// linger reads what is left of a refused request, and drops it. Many clients
+// read no answer before they have sent all; net/http would close the connection
+// on them, and they would see a broken one in the place of the answer. A client
+// that asks first (Expect: 100-continue) has nothing under way.
+func (x *exchange) linger() {
+	left := x.r.ContentLength < 0 || x.r.ContentLength > netHTTPReads
+	if x.m == nil || x.m.Input == "" || !left || x.abrupt || x.r.Header.Get("Expect") != "" {
+		return
+	}
+	_ = http.NewResponseController(x.w).SetReadDeadline(x.s.opt.Clock.Now().Add(lingerWait)) // without one, the server's holds
+	_, _ = io.CopyN(io.Discard, x.r.Body, lingerSize)                                        // whatever it is, it is refused
+}
+
 // hasBody reports whether the client announced a request body.
 func hasBody(r *http.Request) bool {
 	return r.ContentLength > 0 || (r.ContentLength < 0 && r.Body != nil && r.Body != http.NoBody)

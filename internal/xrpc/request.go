@@ -28,7 +28,9 @@ type exchange struct {
 	start time.Time
 	event Event
 	began bool // the status line is written
-	fault error
+	// abrupt: too many failures came from the client's address to read what is left of this request.
+	abrupt bool
+	fault  error
 }
 
 func (s *Server) begin(m *lexrt.Method, w http.ResponseWriter, r *http.Request) *exchange {
@@ -140,6 +142,7 @@ func (x *exchange) checkVerb() error {
 func (x *exchange) unauthenticated(ctx context.Context, err error) error {
 	lim := x.s.opt.Limiter.Take(ctx, ClassIP, x.s.opt.ClientIP(x.r))
 	if !lim.Allowed {
+		x.abrupt = true
 		x.limitHeaders(lim)
 		return rateLimited(lim)
 	}
@@ -294,6 +297,7 @@ func (x *exchange) fail(err error) {
 	if pub.Status == http.StatusUnauthorized {
 		x.w.Header().Set("WWW-Authenticate", `Bearer realm="atproto"`)
 	}
+	x.linger()
 	x.writeBody(pub.Status, appendError(make([]byte, 0, 128), pub))
 	x.event.Error = pub.Name
 }

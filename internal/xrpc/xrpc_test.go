@@ -1,6 +1,7 @@
 package xrpc_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -194,6 +196,49 @@ func TestVerbsAndPaths(t *testing.T) {
 		if c.verb != "HEAD" && !strings.HasPrefix(a.header.Get("Content-Type"), asJSON) {
 			t.Errorf("%s %s: content type %q", c.verb, c.path, a.header.Get("Content-Type"))
 		}
+	}
+}
+
+// A client that sends all of its request before it reads gets the answer, and
+// not a broken connection, whatever stands against the request; one that keeps
+// failing does not.
+func TestRefusedBodiesAreRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	send := func(token string, size int) (status int, err error) {
+		t.Helper()
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", f.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
+			putPath, token, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(make([]byte, size)); err != nil {
+			return 0, err
+		}
+		r := bufio.NewReader(conn)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return 0, err
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode, errors.Join(err, resp.Body.Close())
+	}
+	const large = 24 << 20 // more than the kernel would take for a server that does not read
+	for token, want := range map[string]int{"bad": http.StatusUnauthorized, "good": http.StatusRequestEntityTooLarge} {
+		if got, err := send(token, large); got != want || err != nil {
+			t.Errorf("%s token: %d, %v; want %d", token, got, err, want)
+		}
+	}
+	f.mu.Lock()
+	f.ipTokens = 0
+	f.mu.Unlock()
+	if got, err := send("bad", large); err == nil {
+		t.Errorf("all of a request was read of an address that keeps failing: %d", got)
 	}
 }
 
