@@ -84,23 +84,17 @@ func (s *Server) readLarge(ctx context.Context, src io.Reader, want, limit int64
 	b.release = func() { s.bodies.sem.Release(held) }
 	for {
 		// One spare byte lets the read loop see the end without growing.
-		size = min(max(size*growth, smallBody), want+1)
-		more := min(bodyMemory(size), s.bodies.size) - held
+		if size = max(size*growth, smallBody); size >= wholeBody || size > want {
+			size = want + 1
+		}
+		more := min(bodyMemory(size, size > want), s.bodies.size) - held
 		if err := s.bodies.acquire(ctx, more); err != nil {
 			b.release()
 			return body{}, err
 		}
 		held += more
-		if int64(cap(b.data)) < size {
-			room := size
-			if size >= wholeBody {
-				room = want + 1
-			}
-			b.data = append(make([]byte, 0, room), b.data...)
-		}
-		part := b.data[:len(b.data):size]
-		done, err := fill(&part, src, limit)
-		b.data = b.data[:len(part)]
+		b.data = append(make([]byte, 0, size), b.data...)
+		done, err := fill(&b.data, src, limit)
 		switch {
 		case err != nil:
 			b.release()
@@ -115,22 +109,25 @@ func (s *Server) readLarge(ctx context.Context, src io.Reader, want, limit int64
 }
 
 // bodyMemory is how much is reserved for a buffer of size bytes. The first one
-// counts as it is: nothing has arrived yet. Larger ones count three times: the
-// text, what is made of it for the database, and what the collector has not
-// taken back yet.
-func bodyMemory(size int64) int64 {
-	if size <= smallBody {
+// counts as it is: nothing has arrived yet. The next ones count twice, with those
+// that they replace. The one that takes the whole body counts six times: the
+// text, which is decoded over itself, the frame in which it goes to the database,
+// and as much again that the collector has not taken back yet. So the budget is
+// what the process grows by (bench/REPORT.md).
+func bodyMemory(size int64, whole bool) int64 {
+	switch {
+	case size <= smallBody:
 		return size
+	case whole:
+		return 6 * size
 	}
-	return 3 * size
+	return 2 * size
 }
 
 const (
 	// growth is by how much more of a large body is read once what was reserved is full.
 	growth = 4
-	// wholeBody is the step from which a body gets its whole buffer at once,
-	// rather than another copy of what is there. What is reserved for this step is
-	// about as much as the largest body.
+	// wholeBody is the size from which on a step takes the whole body.
 	wholeBody = 4 << 20
 )
 

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// A large body holds three times its size of the budget until it is released,
+// A large body holds six times its size of the budget until it is released,
 // and one that finds no room is told to come back.
 func TestLargeBodiesReserveWhatIsMadeOfThem(t *testing.T) {
 	t.Parallel()
 	const size = 200 << 10
-	s := &Server{bodies: newBodyBudget(5 * size)}
+	s := &Server{bodies: newBodyBudget(10 * size)}
 	read := func() (body, error) {
 		return s.readLarge(t.Context(), bytes.NewReader(make([]byte, size)), size, size)
 	}
@@ -19,6 +19,11 @@ func TestLargeBodiesReserveWhatIsMadeOfThem(t *testing.T) {
 	if err != nil || len(first.data) != size {
 		t.Fatalf("read %d bytes, %v", len(first.data), err)
 	}
+	const left = 10*size - 6*(size+1)
+	if s.bodies.sem.TryAcquire(left+1) || !s.bodies.sem.TryAcquire(left) {
+		t.Errorf("%d bytes are not what is left", left)
+	}
+	s.bodies.sem.Release(left)
 	if _, err := read(); !errors.Is(err, errBusy) {
 		t.Errorf("a second body: %v, want %v", err, errBusy)
 	}
@@ -28,7 +33,7 @@ func TestLargeBodiesReserveWhatIsMadeOfThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.release()
-	if !s.bodies.sem.TryAcquire(5 * size) {
+	if !s.bodies.sem.TryAcquire(10 * size) {
 		t.Error("released bodies hold memory still")
 	}
 }

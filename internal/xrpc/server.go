@@ -75,7 +75,7 @@ type Options struct {
 	Clock    clock.Clock
 	// ClientIP derives the address that unauthenticated requests are counted under.
 	ClientIP func(r *http.Request) string
-	// BodyBudget is how many bytes bodies over 64 KiB may take together, a request's counted three times for what is
+	// BodyBudget is how many bytes bodies over 64 KiB may take together, a request's counted six times for what is
 	// made of it. 0 means 256 MiB.
 	BodyBudget int64
 }
