@@ -104,7 +104,7 @@ func newConvo(people ...*identity) convo {
 // fillHistory writes messages as large as those that are sent later.
 func fillHistory(ctx context.Context, conn *pgx.Conn, id mls.ConvoID, n int, now time.Time) error {
 	_, err := conn.Exec(ctx, `INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-		SELECT $1, i, lpad(i::text, 26, '0'), 1, 1, decode(repeat(md5(i::text), 32), 'hex'), 512, $3, sha256('x') FROM generate_series(1, $2) i`, id, n, now)
+		SELECT $1, i, lpad(i::text, 26, '0'), 1, 1, decode(repeat(md5(i::text), 64), 'hex'), 1024, $3, sha256('x') FROM generate_series(1, $2) i`, id, n, now)
 	if err != nil {
 		return fmt.Errorf("seed messages: %w", err)
 	}
