@@ -50,6 +50,28 @@ var MethodLines = &lexrt.Method{
 	RateClass: "default",
 }
 
+// MethodPutEntry describes com.example.putEntry.
+//
+// Takes a record as its body, which is read by the rules of records.
+var MethodPutEntry = &lexrt.Method{
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   1048576,
+	NSID:      "com.example.putEntry",
+	RateClass: "default",
+}
+
+// MethodPutPart describes com.example.putPart.
+//
+// Takes an object of another lexicon as its body.
+var MethodPutPart = &lexrt.Method{
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   5120,
+	NSID:      "com.example.putPart",
+	RateClass: "default",
+}
+
 // MethodUpload describes com.example.upload.
 var MethodUpload = &lexrt.Method{
 	Input:     "*/*",
@@ -77,6 +99,8 @@ func Methods() []*lexrt.Method {
 		MethodEvents,
 		MethodFree,
 		MethodLines,
+		MethodPutEntry,
+		MethodPutPart,
 		MethodUpload,
 		MethodView,
 	}

@@ -51,6 +51,22 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.HandleRaw(MethodLines, func(ctx context.Context, req *lexrt.Request, out io.Writer) error {
 		return s.Lines(ctx, req.Caller, req.StreamBody(), out)
 	})
+	r.Handle(MethodPutEntry, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
+		in := new(PutEntryInput)
+		if err := in.UnmarshalJSON(req.Body); err != nil {
+			return nil, err
+		}
+		return nil, s.PutEntry(ctx, req.Caller, in)
+	})
+	r.Handle(MethodPutPart, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
+		in := new(PutPartInput)
+		d := req.Decoder()
+		in.decodeLex(d)
+		if err := d.Done("body"); err != nil {
+			return nil, err
+		}
+		return nil, s.PutPart(ctx, req.Caller, in)
+	})
 	r.Handle(MethodUpload, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return lexrt.Answer(s.Upload(ctx, req.Caller, req.StreamBody()))
 	})

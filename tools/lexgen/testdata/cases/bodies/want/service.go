@@ -16,6 +16,8 @@ type Service interface {
 	EventsHandler
 	FreeHandler
 	LinesHandler
+	PutEntryHandler
+	PutPartHandler
 	UploadHandler
 	ViewHandler
 }
@@ -48,6 +50,22 @@ type FreeHandler interface {
 type LinesHandler interface {
 	// Lines handles com.example.lines.
 	Lines(ctx context.Context, caller lexrt.Caller, in *lexrt.Body, out io.Writer) error
+}
+
+// PutEntryHandler handles com.example.putEntry.
+type PutEntryHandler interface {
+	// PutEntry handles com.example.putEntry.
+	//
+	// Takes a record as its body, which is read by the rules of records.
+	PutEntry(ctx context.Context, caller lexrt.Caller, in *PutEntryInput) error
+}
+
+// PutPartHandler handles com.example.putPart.
+type PutPartHandler interface {
+	// PutPart handles com.example.putPart.
+	//
+	// Takes an object of another lexicon as its body.
+	PutPart(ctx context.Context, caller lexrt.Caller, in *PutPartInput) error
 }
 
 // UploadHandler handles com.example.upload.
