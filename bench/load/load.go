@@ -109,6 +109,7 @@ type outcome struct {
 	inFlight  int
 	offered   float64 // requests a second that were offered; 0: a closed loop
 	rate      float64 // answers with 200 a second
+	answered  int64   // answers with 200, those of the warm-up included
 	failures  int64
 	late      int64 // requests that were sent later than planned by more than 1 ms (open loop)
 	latency   *hdr.Histogram
@@ -134,7 +135,7 @@ func load(ctx context.Context, m *machine, name string, inFlight int, offered fl
 		clients[i] = c
 	}
 	result := &outcome{name: name, inFlight: inFlight, offered: offered, latency: newHistogram(), seconds: make([]int64, int(o.measure/time.Second)+1)}
-	var next, good, bad, late atomic.Int64
+	var next, good, answered, bad, late atomic.Int64
 	var mu sync.Mutex
 	var firstErr error
 	begin := time.Now()
@@ -176,6 +177,7 @@ func load(ctx context.Context, m *machine, name string, inFlight int, offered fl
 					}
 					continue
 				}
+				answered.Add(1)
 				if start.Before(from) || end.After(until) {
 					continue
 				}
@@ -195,7 +197,7 @@ func load(ctx context.Context, m *machine, name string, inFlight int, offered fl
 	took := min(time.Since(from), o.measure)
 	result.dropped = int(next.Load()) > len(requests)
 	result.serverCPU = cpu(m.cmd.Process.Pid) - cpuFrom
-	result.rate, result.failures, result.late = float64(good.Load())/took.Seconds(), bad.Load(), late.Load()
+	result.rate, result.answered, result.failures, result.late = float64(good.Load())/took.Seconds(), answered.Load(), bad.Load(), late.Load()
 	if good.Load() == 0 {
 		return nil, fmt.Errorf("%s: nothing succeeded: %w", name, firstErr)
 	}

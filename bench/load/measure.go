@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -235,7 +236,7 @@ func measureFlatness(ctx context.Context, m *machine, r *report) error {
 }
 
 // measureClaims claims one key package a request, of owners in turn, each with
-// as many as a device has. That none goes out twice is shown by the store's tests.
+// as many as a device has. Each claim must have taken a package of its own.
 func measureClaims(ctx context.Context, m *machine, r *report) error {
 	o := r.options
 	o.measure = min(o.measure, 10*time.Second)
@@ -246,8 +247,23 @@ func measureClaims(ctx context.Context, m *machine, r *report) error {
 		return err
 	}
 	result, err := load(ctx, m, "key package claims, 64 in flight", 64, 0, o, requests)
-	if err == nil {
-		r.loads = append(r.loads, result)
+	if err != nil {
+		return err
 	}
-	return err
+	r.loads = append(r.loads, result)
+	conn, err := m.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var gone int64
+	if err := conn.QueryRow(ctx, "SELECT count(*) FROM key_packages WHERE claimed_at IS NOT NULL").Scan(&gone); err != nil {
+		return fmt.Errorf("count claimed packages: %w", err)
+	}
+	if gone != result.answered {
+		return fmt.Errorf("%w: %d claims were answered and %d packages are gone", errRepeat, result.answered, gone)
+	}
+	return nil
 }
+
+var errRepeat = errors.New("a package went out twice, or none")

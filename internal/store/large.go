@@ -32,7 +32,6 @@ type largeArguments struct {
 // QueryRow implements db.DBTX. The row must be scanned: that frees the connection.
 func (l largeArguments) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	row := &largeRow{tracer: l.tracer}
-	row.ctx = l.tracer.TraceQueryStart(ctx, nil, pgx.TraceQueryStartData{SQL: sql})
 	values, formats := make([][]byte, len(args)), make([]int16, len(args))
 	for i, arg := range args {
 		if values[i], formats[i], row.err = argument(arg); row.err != nil {
@@ -42,6 +41,7 @@ func (l largeArguments) QueryRow(ctx context.Context, sql string, args ...any) p
 	if row.conn, row.err = l.pool.Acquire(ctx); row.err != nil {
 		return row
 	}
+	row.ctx = l.tracer.TraceQueryStart(ctx, row.conn.Conn(), pgx.TraceQueryStartData{SQL: sql})
 	row.result = row.conn.Conn().PgConn().ExecParams(ctx, sql, values, nil, formats, nil)
 	return row
 }
@@ -60,20 +60,18 @@ func (r *largeRow) Scan(dest ...any) error {
 	if r.conn != nil {
 		defer r.conn.Release()
 	}
-	err := r.err
-	if err == nil {
-		read := r.result.Read()
-		switch {
-		case read.Err != nil:
-			err = read.Err
-		case len(read.Rows) == 0:
-			err = pgx.ErrNoRows
-		default:
-			err = pgx.ScanRow(r.conn.Conn().TypeMap(), read.FieldDescriptions, read.Rows[0], dest...)
-		}
+	if r.err != nil {
+		return r.err // there was no statement
 	}
-	r.tracer.TraceQueryEnd(r.ctx, nil, pgx.TraceQueryEndData{Err: err})
-	return err
+	read := r.result.Read()
+	r.tracer.TraceQueryEnd(r.ctx, r.conn.Conn(), pgx.TraceQueryEndData{Err: read.Err})
+	switch {
+	case read.Err != nil:
+		return read.Err
+	case len(read.Rows) == 0:
+		return pgx.ErrNoRows
+	}
+	return pgx.ScanRow(r.conn.Conn().TypeMap(), read.FieldDescriptions, read.Rows[0], dest...)
 }
 
 // argument encodes what sqlc's parameters of such statements are made of: byte

@@ -87,23 +87,24 @@ func (s *Server) readLarge(ctx context.Context, src io.Reader, want, limit int64
 		if size = max(size*growth, smallBody); size >= wholeBody || size > want {
 			size = want + 1
 		}
-		more := min(bodyMemory(size, size > want), s.bodies.size) - held
-		if err := s.bodies.acquire(ctx, more); err != nil {
+		if err := s.bodies.hold(ctx, &held, bodyMemory(size, size > want)); err != nil {
 			b.release()
 			return body{}, err
 		}
-		held += more
 		b.data = append(make([]byte, 0, size), b.data...)
 		done, err := fill(&b.data, src, limit)
+		if done {
+			// Of a body without a length only now is known how large it is.
+			err = s.bodies.hold(ctx, &held, bodyMemory(int64(len(b.data)), true))
+		} else if err == nil && size > want {
+			err = errTooLarge // more came than was announced, or than the cap allows
+		}
 		switch {
 		case err != nil:
 			b.release()
 			return body{}, err
 		case done:
 			return b, nil
-		case size > want:
-			b.release() // more came than was announced, or than the cap allows
-			return body{}, errTooLarge
 		}
 	}
 }
@@ -130,6 +131,18 @@ const (
 	// wholeBody is the size from which on a step takes the whole body.
 	wholeBody = 4 << 20
 )
+
+// hold makes what is held n bytes, or all that there are if n is more.
+func (b *bodyBudget) hold(ctx context.Context, held *int64, n int64) error {
+	more := min(n, b.size) - *held
+	if more < 0 {
+		b.sem.Release(-more)
+	} else if err := b.acquire(ctx, more); err != nil {
+		return err
+	}
+	*held += more
+	return nil
+}
 
 // acquire takes n bytes of the budget, or fails with errBusy after bodyWait.
 func (b *bodyBudget) acquire(ctx context.Context, n int64) error {

@@ -19,7 +19,7 @@ func TestLargeBodiesReserveWhatIsMadeOfThem(t *testing.T) {
 	if err != nil || len(first.data) != size {
 		t.Fatalf("read %d bytes, %v", len(first.data), err)
 	}
-	const left = 10*size - 6*(size+1)
+	const left = 10*size - 6*size
 	if s.bodies.sem.TryAcquire(left+1) || !s.bodies.sem.TryAcquire(left) {
 		t.Errorf("%d bytes are not what is left", left)
 	}
@@ -27,6 +27,13 @@ func TestLargeBodiesReserveWhatIsMadeOfThem(t *testing.T) {
 	if _, err := read(); !errors.Is(err, errBusy) {
 		t.Errorf("a second body: %v, want %v", err, errBusy)
 	}
+	first.release()
+	// The same without a length, as compressed bodies are.
+	first, err = s.readLarge(t.Context(), bytes.NewReader(make([]byte, size)), 1<<20, 1<<20)
+	if err != nil || len(first.data) != size || s.bodies.sem.TryAcquire(left+1) || !s.bodies.sem.TryAcquire(left) {
+		t.Errorf("%d bytes without a length, %v, hold another amount", len(first.data), err)
+	}
+	s.bodies.sem.Release(left)
 	first.release()
 	again, err := read()
 	if err != nil {
