@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,29 +73,19 @@ func hashFile(h hash.Hash, path string) error {
 	return err
 }
 
-// outputDigest is the digest of the generated files.
+// outputDigest is the digest of the generated files and of the names of files that do not
+// belong beside them.
 func (c *genConfig) outputDigest() (string, error) {
 	h := sha256.New()
-	for _, root := range []string{c.reference.docs, c.reference.openapi, c.reference.client} {
-		if root != "" {
-			if err := hashTree(h, root, ""); err != nil {
-				return "", err
-			}
-		}
-	}
-	for _, dir := range c.outputDirs() {
-		have, err := generated(dir)
+	for _, g := range c.generators() {
+		own, strays, err := g.existing()
 		if err != nil {
 			return "", err
 		}
-		names := make([]string, 0, len(have))
-		for name := range have {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			fmt.Fprintf(h, "%q %d\n", name, len(have[name]))
-			h.Write(have[name])
+		fmt.Fprintf(h, "%q %q\n", g.dir, strays)
+		for _, name := range slices.Sorted(maps.Keys(own)) {
+			fmt.Fprintf(h, "%q %d\n", name, len(own[name]))
+			h.Write(own[name])
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

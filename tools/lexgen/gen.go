@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"go/token"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +23,7 @@ type genConfig struct {
 	quiet, fakes, verify                                            bool
 	reference                                                       referenceConfig
 
-	// parsedPolicy is set by generate.
+	// parsedPolicy is set by load.
 	parsedPolicy *ir.Policy
 }
 
@@ -70,17 +69,17 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 	return c, c.reference.check()
 }
 
-// generate reads the lexicons and returns the files of the package.
-func (c *genConfig) generate(errs io.Writer) (*ir.Model, []emit.File, error) {
+// load reads the policy and the lexicons and returns the model. It prints what is wrong with them.
+func (c *genConfig) load(errs io.Writer) (*ir.Model, error) {
 	opt := lexicon.Options{NamedUnions: c.compat == "named-unions"}
 	var policy *ir.Policy
 	if c.policy != "" {
 		data, err := os.ReadFile(c.policy)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if policy, err = ir.ParsePolicy(filepath.ToSlash(c.policy), data); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if rel, err := filepath.Rel(c.in, c.policy); err == nil {
 			opt.Exclude = filepath.ToSlash(rel)
@@ -88,16 +87,16 @@ func (c *genConfig) generate(errs io.Writer) (*ir.Model, []emit.File, error) {
 	}
 	c.parsedPolicy = policy
 	if info, err := os.Stat(c.in); err != nil {
-		return nil, nil, err
+		return nil, err
 	} else if !info.IsDir() {
-		return nil, nil, fmt.Errorf("--in %s is not a folder", c.in)
+		return nil, fmt.Errorf("--in %s is not a folder", c.in)
 	}
 	set, diags, err := lexicon.Load(os.DirFS(c.in), opt)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if len(set.Files) == 0 && !diags.HasErrors() {
-		return nil, nil, fmt.Errorf("there are no lexicons in %s", c.in)
+		return nil, fmt.Errorf("there are no lexicons in %s", c.in)
 	}
 	var model *ir.Model
 	if !diags.HasErrors() {
@@ -112,49 +111,19 @@ func (c *genConfig) generate(errs io.Writer) (*ir.Model, []emit.File, error) {
 		}
 	}
 	if diags.HasErrors() {
-		return nil, nil, errReported
+		return nil, errReported
 	}
-	files, err := emit.Server(model, c.emitOptions())
+	return model, nil
+}
+
+// generate reads the lexicons and makes every output in memory.
+func (c *genConfig) generate(errs io.Writer) (*ir.Model, []output, error) {
+	model, err := c.load(errs)
 	if err != nil {
 		return nil, nil, err
 	}
-	return model, files, emit.TypeCheck(files, c.emitOptions(), c.verify || size(files) <= bodiesLimit)
-}
-
-// bodiesLimit is the size in bytes of a package up to which the bodies of its
-// functions are type-checked in every run. That takes some 100 ms for each MiB.
-const bodiesLimit = 1 << 20
-
-func size(files []emit.File) int {
-	n := 0
-	for _, f := range files {
-		n += len(f.Data)
-	}
-	return n
-}
-
-// fakesPackage is the name of the package for tests and of its folder.
-func (c *genConfig) fakesPackage() string { return c.pkg + "fake" }
-
-// outputDirs are the folders with generated files.
-func (c *genConfig) outputDirs() []string {
-	if c.fakes {
-		return []string{c.out, filepath.Join(c.out, c.fakesPackage())}
-	}
-	return []string{c.out}
-}
-
-func (c *genConfig) fakeFiles(model *ir.Model) ([]emit.File, error) {
-	f, err := emit.Fakes(model, c.emitOptions(), c.fakesPackage(), c.module+"/"+c.fakesPackage())
-	return []emit.File{f}, err
-}
-
-func (c *genConfig) writeFakes(model *ir.Model) (int, error) {
-	files, err := c.fakeFiles(model)
-	if err != nil {
-		return 0, err
-	}
-	return write(filepath.Join(c.out, c.fakesPackage()), files)
+	outputs, err := c.outputs(model)
+	return model, outputs, err
 }
 
 func (c *genConfig) emitOptions() emit.Options {
@@ -174,37 +143,25 @@ func runGen(args []string, out, errs io.Writer) error {
 		return nil
 	}
 	var problems bytes.Buffer
-	model, files, err := c.generate(io.MultiWriter(errs, &problems))
+	both := io.MultiWriter(errs, &problems)
+	model, outputs, err := c.generate(both)
 	if err != nil {
 		return err
 	}
-	changed, err := write(c.out, files)
+	changed, err := writeAll(outputs, both)
 	if err != nil {
 		return err
 	}
-	if c.fakes {
-		n, err := c.writeFakes(model)
-		if err != nil {
-			return err
-		}
-		changed += n
-	}
-	more, n, err := c.writeReference(model)
+	scaffolds, err := c.scaffold(model, both)
 	if err != nil {
 		return err
-	}
-	changed += n
-	var scaffolds []string
-	if c.handlers != "" {
-		if scaffolds, err = c.scaffold(model, io.MultiWriter(errs, &problems)); err != nil {
-			return err
-		}
 	}
 	if err := c.remember(problems.String()); err != nil {
 		return err
 	}
 	if !c.quiet {
-		fmt.Fprintf(out, "lexgen: %d lexicons, %d methods, %d files, %d changed\n", len(model.Lexicons), len(model.Methods), len(files)+more, changed)
+		fmt.Fprintf(out, "lexgen: %d lexicons, %d methods, %d files, %d changed\n",
+			len(model.Lexicons), len(model.Methods), count(outputs), changed)
 		for _, s := range scaffolds {
 			fmt.Fprintln(out, "lexgen: new handler", s)
 		}
@@ -212,104 +169,25 @@ func runGen(args []string, out, errs io.Writer) error {
 	return nil
 }
 
-// write makes the folder hold exactly the files, as far as generated files go,
-// and touches only what differs.
-func write(dir string, files []emit.File) (changed int, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // generated source is for everyone
-		return 0, err
-	}
-	stale, err := generated(dir)
-	if err != nil {
-		return 0, err
-	}
-	for _, f := range files {
-		old, ok := stale[f.Name]
-		delete(stale, f.Name)
-		if ok && bytes.Equal(old, f.Data) {
-			continue
-		}
-		path := filepath.Join(dir, f.Name)
-		if _, err := os.Stat(path); err == nil && !ok {
-			return changed, fmt.Errorf("%s was not written by lexgen; move it out of the generated package", path)
-		}
-		changed++
-		if err := os.WriteFile(path, f.Data, 0o644); err != nil { //nolint:gosec // generated source is for everyone
-			return changed, err
-		}
-	}
-	for name := range stale {
-		changed++
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			return changed, err
-		}
-	}
-	return changed, nil
-}
-
-// generated returns the files in dir that carry the generator's header.
-func generated(dir string) (map[string][]byte, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	out := map[string][]byte{}
-	for _, e := range entries {
-		if e.IsDir() || filepath.Ext(e.Name()) != ".go" {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			return nil, err
-		}
-		if bytes.HasPrefix(data, []byte("// "+emit.Header)) {
-			out[e.Name()] = data
-		}
-	}
-	return out, nil
-}
-
 func runCheck(args []string, out, errs io.Writer) error {
 	c, err := parseGen("check", args, errs)
 	if err != nil {
 		return err
 	}
-	model, files, err := c.generate(errs)
+	model, outputs, err := c.generate(errs)
 	if err != nil {
 		return err
 	}
-	problems, err := compare(c.out, files)
+	problems, err := c.missingHandlers(model)
 	if err != nil {
 		return err
 	}
-	if c.fakes {
-		fakes, err := c.fakeFiles(model)
-		if err != nil {
-			return err
-		}
-		more, err := compare(filepath.Join(c.out, c.fakesPackage()), fakes)
+	for i := range outputs {
+		more, err := outputs[i].problems()
 		if err != nil {
 			return err
 		}
 		problems = append(problems, more...)
-	}
-	beside, more, err := c.checkReference(model)
-	if err != nil {
-		return err
-	}
-	problems = append(problems, more...)
-	if c.handlers != "" {
-		found, err := handlerMethods(c.handlers)
-		if err != nil {
-			return err
-		}
-		for _, m := range model.Methods {
-			if _, ok := found[m.GoName]; !ok {
-				problems = append(problems, filepath.ToSlash(c.handlers)+" has no method "+m.GoName+" for "+m.NSID)
-			}
-		}
 	}
 	slices.Sort(problems)
 	for _, p := range problems {
@@ -320,31 +198,7 @@ func runCheck(args []string, out, errs io.Writer) error {
 		return errReported
 	}
 	if !c.quiet {
-		fmt.Fprintf(out, "lexgen: %d files are up to date\n", len(files)+beside)
+		fmt.Fprintf(out, "lexgen: %d files are up to date\n", count(outputs))
 	}
 	return nil
-}
-
-// compare says how the generated files in dir differ from what they should be.
-func compare(dir string, files []emit.File) ([]string, error) {
-	have, err := generated(dir)
-	if err != nil {
-		return nil, err
-	}
-	var problems []string
-	for _, f := range files {
-		path := filepath.ToSlash(filepath.Join(dir, f.Name))
-		old, ok := have[f.Name]
-		delete(have, f.Name)
-		switch {
-		case !ok:
-			problems = append(problems, path+" is missing")
-		case !bytes.Equal(old, f.Data):
-			problems = append(problems, path+" is out of date")
-		}
-	}
-	for name := range have {
-		problems = append(problems, filepath.ToSlash(filepath.Join(dir, name))+" should not be there")
-	}
-	return problems, nil
 }

@@ -148,7 +148,7 @@ func noStrays(t *testing.T, dir string, files []emit.File) {
 				}
 				continue
 			}
-			t.Errorf("%s is not generated any more", filepath.Join(dir, e.Name()))
+			t.Errorf("%s is no longer generated", filepath.Join(dir, e.Name()))
 		}
 	}
 }

@@ -76,9 +76,30 @@ func takesCaller(fn *ast.FuncDecl) bool {
 	return ok && sel.Sel.Name == "Caller" && fn.Name.IsExported()
 }
 
+// missingHandlers names the methods that no file of the package handles.
+func (c *genConfig) missingHandlers(m *ir.Model) ([]string, error) {
+	if c.handlers == "" {
+		return nil, nil
+	}
+	found, err := handlerMethods(c.handlers)
+	if err != nil {
+		return nil, err
+	}
+	var problems []string
+	for _, method := range m.Methods {
+		if _, ok := found[method.GoName]; !ok {
+			problems = append(problems, filepath.ToSlash(c.handlers)+" has no method "+method.GoName+" for "+method.NSID)
+		}
+	}
+	return problems, nil
+}
+
 // scaffold writes the handlers that no file of the package has, and reports
 // handlers whose lexicon is gone. It opens no existing file for writing.
 func (c *genConfig) scaffold(m *ir.Model, errs io.Writer) ([]string, error) {
+	if c.handlers == "" {
+		return nil, nil
+	}
 	found, err := handlerMethods(c.handlers)
 	if err != nil {
 		return nil, err
@@ -106,7 +127,7 @@ func (c *genConfig) scaffold(m *ir.Model, errs io.Writer) ([]string, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		if h := found[name]; h.exposed && !known[name] {
-			fmt.Fprintf(errs, "%s:%d: warning: the handler %s has no lexicon any more; remove it\n", filepath.ToSlash(h.pos.Filename), h.pos.Line, name)
+			fmt.Fprintf(errs, "%s:%d: warning: the handler %s no longer has a lexicon; remove it\n", filepath.ToSlash(h.pos.Filename), h.pos.Line, name)
 		}
 	}
 	return written, nil

@@ -13,7 +13,7 @@ import (
 	"mls-server/tools/lexgen/breaking"
 	"mls-server/tools/lexgen/explain"
 	"mls-server/tools/lexgen/lint"
-	"mls-server/tools/lexgen/scaffold"
+	"mls-server/tools/lexgen/starter"
 )
 
 func main() {
@@ -39,8 +39,8 @@ func commands() []command {
 		{"check", "compare the generated code with what gen would write; exit 1 and name the files that differ", runCheck},
 		{"lint", "check lexicons against the rules of style", coded(lint.Run)},
 		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", coded(breaking.Run)},
-		{"explain", "say what a diagnostic means, with examples", coded(explain.Run)},
-		{"new", "write a starting lexicon", coded(scaffold.Run)},
+		{"explain", "explain what a diagnostic means, with examples", coded(explain.Run)},
+		{"new", "write a starting lexicon", coded(starter.Run)},
 	}
 }
 
@@ -64,7 +64,7 @@ func run(args []string, out, errs io.Writer) int {
 				return int(code)
 			case errors.As(err, &usage):
 				fmt.Fprintln(errs, "lexgen "+c.name+": "+err.Error())
-				fmt.Fprintln(errs, "lexgen "+c.name+" --help says what it takes")
+				fmt.Fprintln(errs, "lexgen "+c.name+" --help lists its flags")
 				return 2
 			case !errors.Is(err, errReported):
 				fmt.Fprintln(errs, "lexgen "+c.name+": "+err.Error())
@@ -81,7 +81,7 @@ func run(args []string, out, errs io.Writer) int {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
 	}
-	fmt.Fprintln(w, "\nlexgen COMMAND --help lists the flags.")
+	fmt.Fprintln(w, "\nlexgen COMMAND --help lists its flags.")
 	return code
 }
 

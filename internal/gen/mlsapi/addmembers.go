@@ -12,7 +12,7 @@ type AddMembersInput struct {
 	// Optional.
 	IdempotencyKey *string
 	// Users to add.
-	// At least 1 items, at most 50 items.
+	// 1 to 50 items.
 	DIDList []lexrt.DID
 	// MLSMessage with the commit, base64.
 	// Optional.

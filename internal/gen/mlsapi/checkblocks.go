@@ -10,7 +10,7 @@ import (
 // CheckBlocksParams has the parameters of blue.catbird.mls.checkBlocks.
 type CheckBlocksParams struct {
 	// Users to look up.
-	// At least 2 items, at most 100 items.
+	// 2 to 100 items.
 	DIDs []lexrt.DID
 }
 

@@ -310,7 +310,7 @@ func (v *CreateConvoMetadataInput) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-// CreateConvoInputCipherSuite is an open set of values: others than the constants are accepted.
+// CreateConvoInputCipherSuite is an open set: values other than its constants are accepted.
 //
 // MLS cipher suite by its RFC 9420 name.
 type CreateConvoInputCipherSuite string

@@ -639,7 +639,7 @@ func (v *DefsMessageView) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-// DefsConvoViewCipherSuite is an open set of values: others than the constants are accepted.
+// DefsConvoViewCipherSuite is an open set: values other than its constants are accepted.
 //
 // MLS cipher suite by its RFC 9420 name.
 type DefsConvoViewCipherSuite string
@@ -663,7 +663,7 @@ func (v DefsConvoViewCipherSuite) Known() bool {
 	return false
 }
 
-// DefsKeyPackageRefCipherSuite is an open set of values: others than the constants are accepted.
+// DefsKeyPackageRefCipherSuite is an open set: values other than its constants are accepted.
 //
 // MLS cipher suite by its RFC 9420 name.
 type DefsKeyPackageRefCipherSuite string
@@ -687,7 +687,7 @@ func (v DefsKeyPackageRefCipherSuite) Known() bool {
 	return false
 }
 
-// DefsMessageViewMessageType is an open set of values: others than the constants are accepted.
+// DefsMessageViewMessageType is an open set: values other than its constants are accepted.
 //
 // Whether this is an application message or a handshake message.
 type DefsMessageViewMessageType string

@@ -10,7 +10,7 @@ import (
 // GetConvosParams has the parameters of blue.catbird.mls.getConvos.
 type GetConvosParams struct {
 	// How many entries to return at most.
-	// At least 1, at most 100, default 50.
+	// 1 to 100, default 50.
 	Limit int64
 	// Position to continue from, as a previous answer gave it.
 	// Optional.
@@ -221,7 +221,7 @@ func (v *GetConvosPendingRequest) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-// GetConvosPendingRequestKind is an open set of values: others than the constants are accepted.
+// GetConvosPendingRequestKind is an open set: values other than its constants are accepted.
 //
 // What is asked for.
 type GetConvosPendingRequestKind string

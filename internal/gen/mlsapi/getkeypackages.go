@@ -10,7 +10,7 @@ import (
 // GetKeyPackagesParams has the parameters of blue.catbird.mls.getKeyPackages.
 type GetKeyPackagesParams struct {
 	// Users whose devices are to be added.
-	// At least 1 items, at most 100 items.
+	// 1 to 100 items.
 	DIDs []lexrt.DID
 	// Restrict the claim to one cipher suite.
 	// Optional.
@@ -153,7 +153,7 @@ func (v *GetKeyPackagesOutput) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-// GetKeyPackagesParamsCipherSuite is an open set of values: others than the constants are accepted.
+// GetKeyPackagesParamsCipherSuite is an open set: values other than its constants are accepted.
 //
 // Restrict the claim to one cipher suite.
 type GetKeyPackagesParamsCipherSuite string

@@ -12,7 +12,7 @@ type GetMessagesParams struct {
 	// Conversation, by its id or its MLS group id.
 	ConvoID string
 	// How many entries to return at most.
-	// At least 1, at most 100, default 50.
+	// 1 to 100, default 50.
 	Limit int64
 	// Return what follows this message, named by id or by a cursor of this conversation.
 	// Optional.

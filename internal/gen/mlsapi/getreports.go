@@ -15,7 +15,7 @@ type GetReportsParams struct {
 	// Optional.
 	Status *GetReportsParamsStatus
 	// How many entries to return at most.
-	// At least 1, at most 100, default 50.
+	// 1 to 100, default 50.
 	Limit int64
 	// Position to continue from, as a previous answer gave it.
 	// Optional.
@@ -285,7 +285,7 @@ func (v *GetReportsReportView) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-// GetReportsParamsStatus is an open set of values: others than the constants are accepted.
+// GetReportsParamsStatus is an open set: values other than its constants are accepted.
 //
 // Restrict to reports in this state.
 type GetReportsParamsStatus string
@@ -306,7 +306,7 @@ func (v GetReportsParamsStatus) Known() bool {
 	return false
 }
 
-// GetReportsReportViewStatus is an open set of values: others than the constants are accepted.
+// GetReportsReportViewStatus is an open set: values other than its constants are accepted.
 //
 // Restrict to reports in this state.
 type GetReportsReportViewStatus string

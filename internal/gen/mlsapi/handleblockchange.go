@@ -243,7 +243,7 @@ func (v *HandleBlockChangeAffectedConvo) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-// HandleBlockChangeInputAction is an open set of values: others than the constants are accepted.
+// HandleBlockChangeInputAction is an open set: values other than its constants are accepted.
 //
 // Whether the block was made or deleted.
 type HandleBlockChangeInputAction string
@@ -263,8 +263,7 @@ func (v HandleBlockChangeInputAction) Known() bool {
 	return false
 }
 
-// HandleBlockChangeAffectedConvoAction is an open set of values: others than the constants are
-// accepted.
+// HandleBlockChangeAffectedConvoAction is an open set: values other than its constants are accepted.
 //
 // What the service did.
 type HandleBlockChangeAffectedConvoAction string

@@ -727,7 +727,7 @@ func (v *MessageDefsRecordEmbed) validateLex(c *lexrt.Checker) {
 
 func (*MessageDefsRecordEmbed) isMessageDefsPayloadViewEmbed() {}
 
-// MessageDefsAdminActionAction is an open set of values: others than the constants are accepted.
+// MessageDefsAdminActionAction is an open set: values other than its constants are accepted.
 //
 // What happened.
 type MessageDefsAdminActionAction string
@@ -748,7 +748,7 @@ func (v MessageDefsAdminActionAction) Known() bool {
 	return false
 }
 
-// MessageDefsPayloadViewMessageType is an open set of values: others than the constants are accepted.
+// MessageDefsPayloadViewMessageType is an open set: values other than its constants are accepted.
 //
 // What the payload carries.
 type MessageDefsPayloadViewMessageType string

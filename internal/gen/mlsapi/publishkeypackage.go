@@ -142,7 +142,7 @@ func (v *PublishKeyPackageOutput) Validate() error {
 
 func (v *PublishKeyPackageOutput) validateLex(c *lexrt.Checker) {}
 
-// PublishKeyPackageInputCipherSuite is an open set of values: others than the constants are accepted.
+// PublishKeyPackageInputCipherSuite is an open set: values other than its constants are accepted.
 //
 // MLS cipher suite by its RFC 9420 name.
 type PublishKeyPackageInputCipherSuite string

@@ -10,10 +10,10 @@ type RegisterDeviceInput struct {
 	// At most 128 bytes.
 	DeviceName string
 	// The device's Ed25519 public key.
-	// At least 32 bytes, at most 32 bytes.
+	// Exactly 32 bytes.
 	SignaturePublicKey []byte
 	// First key packages of the device.
-	// At least 1 items, at most 200 items.
+	// 1 to 200 items.
 	KeyPackages []DefsKeyPackageRef
 }
 

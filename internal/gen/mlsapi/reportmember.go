@@ -13,7 +13,7 @@ type ReportMemberInput struct {
 	// What the report is about.
 	Category ReportMemberInputCategory
 	// Report for the admins, encrypted by the client: 1 to 51200 bytes.
-	// At least 1 bytes, at most 51200 bytes.
+	// 1 to 51200 bytes.
 	EncryptedContent []byte
 	// Messages the report refers to.
 	// At most 20 items, optional.
@@ -174,7 +174,7 @@ func (v *ReportMemberOutput) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-// ReportMemberInputCategory is an open set of values: others than the constants are accepted.
+// ReportMemberInputCategory is an open set: values other than its constants are accepted.
 //
 // What the report is about.
 type ReportMemberInputCategory string

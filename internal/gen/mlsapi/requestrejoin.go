@@ -173,7 +173,7 @@ func (v *RequestRejoinOutput) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-// RequestRejoinInputReason is an open set of values: others than the constants are accepted.
+// RequestRejoinInputReason is an open set: values other than its constants are accepted.
 //
 // Why.
 type RequestRejoinInputReason string

@@ -138,7 +138,7 @@ func (v *ResolveReportOutput) Validate() error {
 
 func (v *ResolveReportOutput) validateLex(c *lexrt.Checker) {}
 
-// ResolveReportInputAction is an open set of values: others than the constants are accepted.
+// ResolveReportInputAction is an open set: values other than its constants are accepted.
 //
 // What was done about it.
 type ResolveReportInputAction string

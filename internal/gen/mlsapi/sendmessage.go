@@ -22,10 +22,10 @@ type SendMessageInput struct {
 	// At least 0.
 	Epoch int64
 	// Size before padding. Newer clients leave it out, since it tells the true size.
-	// At least 0, at most 10485760, optional.
+	// 0 to 10485760, optional.
 	DeclaredSize *int64
 	// Size of the ciphertext in bytes: 512, 1024, 2048, 4096, 8192 or a multiple of 8192.
-	// At least 512, at most 10485760.
+	// 512 to 10485760.
 	PaddedSize int64
 }
 

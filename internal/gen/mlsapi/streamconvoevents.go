@@ -609,7 +609,7 @@ func checkStreamConvoEventsEventWrapperEvent(v *StreamConvoEventsEventWrapperEve
 	}
 }
 
-// StreamConvoEventsInfoEventKind is an open set of values: others than the constants are accepted.
+// StreamConvoEventsInfoEventKind is an open set: values other than its constants are accepted.
 //
 // What happened, for programs.
 type StreamConvoEventsInfoEventKind string
@@ -643,8 +643,7 @@ func (v StreamConvoEventsInfoEventKind) Known() bool {
 	return false
 }
 
-// StreamConvoEventsReactionEventAction is an open set of values: others than the constants are
-// accepted.
+// StreamConvoEventsReactionEventAction is an open set: values other than its constants are accepted.
 //
 // What happened.
 type StreamConvoEventsReactionEventAction string

@@ -120,7 +120,7 @@ func TestWaivers(t *testing.T) {
 		{"holds", `{"waivers":[` + waiver + `]}`, "2026-12-31", 0, "waiver: until 2026-12-31: never sent"},
 		{"expired", `{"waivers":[` + waiver + `]}`, "2027-01-01", 1, "expired on 2026-12-31"},
 		{"too far", `{"waivers":[` + waiver + `]}`, "2025-01-01", 2, "more than a year"},
-		{"unused", `{"waivers":[` + waiver + "," + strings.Replace(waiver, "errors/0", "errors/7", 1) + `]}`, "2026-12-01", 0, "not there; remove it"},
+		{"unused", `{"waivers":[` + waiver + "," + strings.Replace(waiver, "errors/0", "errors/7", 1) + `]}`, "2026-12-01", 0, "matches no change; remove it"},
 		{"other place", `{"waivers":[` + strings.Replace(waiver, "errors/0", "errors/7", 1) + `]}`, "2026-12-01", 1, "1 forbidden, 0 waived"},
 		{"no reason", `{"waivers":[` + strings.Replace(waiver, "never sent by any server", " because ", 1) + `]}`, "2026-12-01", 2, "no reason"},
 		{"bad rule", `{"waivers":[` + strings.Replace(waiver, "error-removed", "nope", 1) + `]}`, "2026-12-01", 2, "is not a rule"},

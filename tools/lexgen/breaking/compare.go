@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"
 	"mls-server/tools/lexgen/reach"
 )
@@ -23,25 +24,10 @@ type Finding struct {
 	Message, Why, Hint string
 }
 
-// Policy is what a policy file says that clients notice.
-type Policy struct {
-	Statuses map[string]int `json:"statuses"`
-	Methods  map[string]struct {
-		MaxBody int64 `json:"maxBody"`
-	} `json:"methods"`
-}
-
-func (p *Policy) status(name string) int {
-	if s := p.Statuses[name]; s != 0 {
-		return s
-	}
-	return 400
-}
-
 // Version is a set without errors and its policy, which may be nil.
 type Version struct {
 	Set    *lexicon.Set
-	Policy *Policy
+	Policy *ir.Policy
 }
 
 // Compare returns what changed from before to after, sorted by place.
@@ -113,14 +99,14 @@ func (c *comparer) level(e effect) Level {
 // narrower reports that the new version allows fewer values.
 func (c *comparer) narrower(at place, response Level, rule, message, hint string) {
 	why := c.why("requests that are valid today will be refused",
-		"clients are safe, but new ones refuse answers of servers that are not up to date",
-		"records that exist already become invalid")
+		"existing clients are safe, but new ones refuse answers from servers that are not up to date",
+		"existing records become invalid")
 	c.report(at, c.level(effect{Wire, response, Wire}), rule, message, why, hint)
 }
 
 // wider reports that the new version allows more values.
 func (c *comparer) wider(at place, e effect, rule, message, hint string) {
-	why := c.why("requests of today stay valid",
+	why := c.why("existing requests stay valid",
 		"clients that check answers refuse the new values",
 		"readers that are not up to date refuse the new records")
 	c.report(at, c.level(e), rule, message, why, hint)
@@ -178,7 +164,7 @@ func (c *comparer) lexiconRemoved(f *lexicon.File) {
 		case *lexicon.Method:
 			level, why = Wire, "clients that call the method get an error"
 		case *lexicon.Record:
-			level, why = Wire, "nobody can read or check the records that exist"
+			level, why = Wire, "nobody can read or check existing records"
 		}
 	}
 	hint := "keep the lexicon, and mark it as deprecated in its description"
@@ -200,7 +186,7 @@ func (c *comparer) main(d, n *lexicon.Def) {
 	ok, nk := d.Schema.Kind(), n.Schema.Kind()
 	if ok != nk {
 		if ok.Primary() || nk.Primary() {
-			c.report(at, Wire, "kind-changed", "the "+string(ok)+" "+d.Ref()+" became a "+string(nk), "nobody who uses it today can go on", "give the new one a name of its own")
+			c.report(at, Wire, "kind-changed", "the "+string(ok)+" "+d.Ref()+" became a "+string(nk), "nothing that uses it today will keep working", "give the new one a name of its own")
 			return
 		}
 		c.typeChanged(at, string(ok), string(nk))
@@ -226,13 +212,13 @@ func (c *comparer) main(d, n *lexicon.Def) {
 
 func (c *comparer) typeChanged(at place, from, to string) {
 	c.report(at, Wire, "type-changed", "the type changed from "+from+" to "+to,
-		c.why("values of today will be refused", "clients cannot decode the new values", "old records become invalid, and old readers refuse new ones"),
+		c.why("existing values will be refused", "clients cannot decode the new values", "old records become invalid, and old readers refuse new ones"),
 		"leave it as it is, and add a field of another name with the new type")
 }
 
 func (c *comparer) record(o, n *lexicon.Record) {
 	if o.Key != n.Key {
-		c.report(place{o.Node().Get("key"), n.Node().Get("key")}, Wire, "record-key-changed", "the record key type changed from "+o.Key+" to "+n.Key, "records that exist have keys that are not valid any more, or new ones have keys that old software refuses", "make a new record type")
+		c.report(place{o.Node().Get("key"), n.Node().Get("key")}, Wire, "record-key-changed", "the record key type changed from "+o.Key+" to "+n.Key, "existing records have keys that are no longer valid, or new ones have keys that old software refuses", "make a new record type")
 	}
 	c.schema(o.Object, n.Object)
 }
@@ -241,12 +227,12 @@ func (c *comparer) permissions(o, n *lexicon.PermissionSet) {
 	was, is := grants(o), grants(n)
 	for _, g := range sortedKeys(was) {
 		if !is[g] {
-			c.report(place{o.Node(), n.Node()}, Contract, "permission-removed", "the set does not grant "+g+" any more", "applications lose what their users agreed to", "keep it, or make a new set")
+			c.report(place{o.Node(), n.Node()}, Contract, "permission-removed", "the set no longer grants "+g, "applications lose what their users agreed to", "keep it, or make a new set")
 		}
 	}
 	for _, g := range sortedKeys(is) {
 		if !was[g] {
-			c.report(place{o.Node(), n.Node()}, Review, "permission-added", "the set grants "+g+" too", "whoever agreed to the set before grants more now", "make sure that title and detail still say what is granted")
+			c.report(place{o.Node(), n.Node()}, Review, "permission-added", "the set now grants "+g+" too", "whoever agreed to the set earlier now grants more", "make sure that title and detail still say what is granted")
 		}
 	}
 }

@@ -32,7 +32,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	fs.StringVar(&c.waivers, "waivers", "", "file with changes that are allowed for a time")
 	fs.StringVar(&c.level, "level", "contract", "mildest level that is forbidden: wire, contract, source or review")
 	fs.StringVar(&c.compat, "compat", "", `"named-unions" accepts definitions of type union`)
-	fs.StringVar(&c.today, "today", time.Now().UTC().Format(time.DateOnly), "day on which waivers must hold")
+	fs.StringVar(&c.today, "today", time.Now().UTC().Format(time.DateOnly), "day on which waivers must be valid")
 	fs.BoolVar(&c.rules, "rules", false, "list the rules and exit")
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "usage: lexgen breaking --in DIR --against git:REVISION|DIR [--waivers FILE] [--level LEVEL]\n\n"+
@@ -67,7 +67,7 @@ func (c *command) run() (int, error) {
 		return 2, fmt.Errorf("%q is not a level: use wire, contract, source or review", c.level)
 	}
 	if c.compat != "" && c.compat != "named-unions" {
-		return 2, fmt.Errorf("%q is not a compatibility switch: there is only named-unions", c.compat)
+		return 2, fmt.Errorf("%q is not a compatibility switch; the only one is named-unions", c.compat)
 	}
 	today, err := time.Parse(time.DateOnly, c.today)
 	if err != nil {
@@ -144,7 +144,7 @@ func (c *command) print(found []Finding, waivers []*Waiver, level Level, today t
 	}
 	for _, w := range waivers {
 		if !w.used {
-			fmt.Fprintf(c.out, "%s: warning: the waiver for %s at %s%s is for a change that is not there; remove it\n", c.waivers, w.Rule, lexicon.Printable(w.Lexicon), fragment(w.Pointer))
+			fmt.Fprintf(c.out, "%s: warning: the waiver for %s at %s%s matches no change; remove it\n", c.waivers, w.Rule, lexicon.Printable(w.Lexicon), fragment(w.Pointer))
 		}
 	}
 	fmt.Fprintf(c.out, "%d changes worth a look, %d forbidden, %d waived\n", len(found), forbidden, waived)

@@ -35,9 +35,9 @@ func (c *comparer) upper(at place, key string, o, n *int64) {
 	switch {
 	case o == nil && n == nil, o != nil && n != nil && *o == *n:
 	case o == nil:
-		c.tightened(at, key, key+" is "+num(n)+" now, and was not limited")
+		c.tightened(at, key, key+" is "+num(n)+" and had no limit before")
 	case n == nil:
-		c.loosened(at, key, key+" was "+num(o)+" and is not limited any more")
+		c.loosened(at, key, key+" was "+num(o)+" and has no limit now")
 	case *n < *o:
 		c.tightened(at, key, key+" is "+num(n)+" instead of "+num(o))
 	default:
@@ -59,9 +59,9 @@ func (c *comparer) lower(at place, key string, o, n *int64, length bool) {
 	switch {
 	case o == nil && n == nil, o != nil && n != nil && *o == *n:
 	case o == nil:
-		c.tightened(at, key, key+" is "+num(n)+" now, and was not limited")
+		c.tightened(at, key, key+" is "+num(n)+" and had no limit before")
 	case n == nil:
-		c.loosened(at, key, key+" was "+num(o)+" and is not limited any more")
+		c.loosened(at, key, key+" was "+num(o)+" and has no limit now")
 	case *n > *o:
 		c.tightened(at, key, key+" is "+num(n)+" instead of "+num(o))
 	default:
@@ -83,12 +83,12 @@ func constant[T comparable](c *comparer, at place, o, n *T) {
 	switch {
 	case o == nil && n == nil, o != nil && n != nil && *o == *n:
 	case o == nil:
-		c.narrower(at, Review, "const-added", "the value must be "+show(*n)+" now", "leave it free")
+		c.narrower(at, Review, "const-added", "the value must now be "+show(*n), "leave it free")
 	case n == nil:
-		c.wider(at, effect{Review, Wire, Wire}, "const-removed", "the value was always "+show(*o)+" and may be anything now", "leave it constant")
+		c.wider(at, effect{Review, Wire, Wire}, "const-removed", "the value was always "+show(*o)+" and may now be anything", "leave it constant")
 	default:
 		c.report(at, Wire, "const-changed", "the value must be "+show(*n)+" instead of "+show(*o),
-			c.why("requests of today are refused", "clients that check answers refuse the new value", "old records become invalid, and old readers refuse new ones"), "add a new field or a new definition")
+			c.why("existing requests are refused", "clients that check answers refuse the new value", "old records become invalid, and old readers refuse new ones"), "add a new field or a new definition")
 	}
 }
 
@@ -97,11 +97,11 @@ func defaults[T comparable](c *comparer, at place, o, n *T) {
 	switch {
 	case o == nil && n == nil, o != nil && n != nil && *o == *n:
 	case o == nil:
-		c.report(at, Source, "default-added", "the default is "+show(*n)+" now", "the type in generated code changes, and absent means something", "")
+		c.report(at, Source, "default-added", "the default is now "+show(*n), "the type in generated code changes, and leaving the value out now has a meaning", "")
 	case n == nil:
-		c.report(at, c.level(effect{Contract, Source, Source}), "default-removed", "there is no default any more, it was "+show(*o), "who leaves the value out relied on it", "keep the default")
+		c.report(at, c.level(effect{Contract, Source, Source}), "default-removed", "the default "+show(*o)+" is gone", "whoever leaves the value out relies on it", "keep the default")
 	default:
-		c.report(at, Review, "default-changed", "the default is "+show(*n)+" instead of "+show(*o), "who leaves the value out gets something else", "make sure that nobody relies on the old one")
+		c.report(at, Review, "default-changed", "the default is "+show(*n)+" instead of "+show(*o), "whoever leaves the value out gets something else", "make sure that nobody relies on the old one")
 	}
 }
 
@@ -112,15 +112,15 @@ func enums[T comparable](c *comparer, at place, o, n []T) {
 	case len(o) == 0 && len(n) == 0:
 		return
 	case len(o) == 0:
-		c.narrower(at, Source, "enum-added", "only the values of an enum are allowed now", "use knownValues")
+		c.narrower(at, Source, "enum-added", "only the values of an enum are now allowed", "use knownValues")
 		return
 	case len(n) == 0:
-		c.wider(at, effect{Source, Wire, Wire}, "enum-dropped", "other values than those of the enum are allowed now", "leave it, and add a new field")
+		c.wider(at, effect{Source, Wire, Wire}, "enum-dropped", "values outside the enum are now allowed", "leave it, and add a new field")
 		return
 	}
 	for _, v := range o {
 		if !slices.Contains(n, v) {
-			c.narrower(at, Source, "enum-value-removed", "the enum has no value "+show(v)+" any more", "keep it")
+			c.narrower(at, Source, "enum-value-removed", "the enum no longer has the value "+show(v), "keep it")
 		}
 	}
 	for _, v := range n {
@@ -151,7 +151,7 @@ func (c *comparer) string(o, n *lexicon.String) {
 	c.format(at.key("format"), o.Format, n.Format)
 	for _, v := range o.KnownValues {
 		if !slices.Contains(n.KnownValues, v) && !slices.Contains(n.Enum, v) {
-			c.report(at.key("knownValues"), Source, "known-value-removed", "the known value "+strconv.Quote(v)+" is gone", "generated code loses its constant, and nobody knows what it means", "keep it, and mark it as deprecated in the description")
+			c.report(at.key("knownValues"), Source, "known-value-removed", "the known value "+strconv.Quote(v)+" is gone", "generated code loses its constant, and nobody can look up what it means", "keep it, and mark it as deprecated in the description")
 		}
 	}
 }
@@ -188,7 +188,7 @@ func (c *comparer) format(at place, o, n lexrt.Format) {
 		c.wider(at, effect{Source, Contract, Wire}, "format-removed", message, "leave it, and add a new field")
 	default:
 		c.report(at, Wire, "format-changed", message,
-			c.why("requests of today are refused", "clients that check answers refuse the new values", "old records become invalid, and old readers refuse new ones"), "add a new field")
+			c.why("existing requests are refused", "clients that check answers refuse the new values", "old records become invalid, and old readers refuse new ones"), "add a new field")
 	}
 }
 
@@ -204,12 +204,12 @@ func (c *comparer) accept(at place, o, n []string) {
 	at = at.key("accept")
 	for _, m := range o {
 		if !covered(m, n) {
-			c.narrower(at, Review, "accept-narrowed", "blobs of type "+lexicon.Printable(m)+" are not accepted any more", "keep the media type")
+			c.narrower(at, Review, "accept-narrowed", "blobs of type "+lexicon.Printable(m)+" are no longer accepted", "keep the media type")
 		}
 	}
 	for _, m := range n {
 		if !covered(m, o) {
-			c.wider(at, effect{Review, Contract, Contract}, "accept-widened", "blobs of type "+lexicon.Printable(m)+" are accepted too", "make sure that readers can cope with it")
+			c.wider(at, effect{Review, Contract, Contract}, "accept-widened", "blobs of type "+lexicon.Printable(m)+" are now accepted too", "make sure that readers can cope with it")
 		}
 	}
 }

@@ -139,11 +139,11 @@ func (c *comparer) properties(o, n *lexicon.Object, at place) {
 		where := place{nil, nq.Schema.Node()}
 		name := lexicon.Printable(nq.Name)
 		if c.params {
-			c.report(where, Wire, "param-added-required", "the new parameter "+name+" is required", "clients of today do not send it and are refused", "make it optional")
+			c.report(where, Wire, "param-added-required", "the new parameter "+name+" is required", "existing clients do not send it and are refused", "make it optional")
 			continue
 		}
 		c.report(where, c.level(effect{Wire, Contract, Wire}), "field-added-required", "the new field "+name+" is required",
-			c.why("clients of today do not send it and are refused", "new clients refuse answers of servers that are not up to date", "records that exist already do not have it and become invalid"), "make it optional")
+			c.why("existing clients do not send it and are refused", "new clients refuse answers from servers that are not up to date", "existing records lack it and become invalid"), "make it optional")
 	}
 }
 
@@ -161,18 +161,18 @@ func (c *comparer) fieldRemoved(q *lexicon.Property, o, n *lexicon.Object, at pl
 		hint = "if it was renamed to " + lexicon.Printable(near) + ", keep the old name beside the new one"
 	}
 	if c.params {
-		c.report(where, Contract, "param-removed", "the parameter "+name+" is gone", "clients that send it get an answer to another question", hint)
+		c.report(where, Contract, "param-removed", "the parameter "+name+" is gone", "clients that send it get the answer to a different question", hint)
 		return
 	}
 	level := c.level(effect{Contract, Contract, Contract})
-	missing := "clients miss what they were told"
+	missing := "clients lose what they were told"
 	old := "what old records say is ignored, and old readers miss it in new ones"
 	if q.Required {
 		level = c.level(effect{Contract, Wire, Wire})
-		missing = "clients of today require it and refuse the answer"
+		missing = "existing clients require it and refuse the answer"
 		old = "old readers require it and refuse new records"
 	}
-	c.report(where, level, "field-removed", "the field "+name+" is gone", c.why("what clients say is ignored without a word", missing, old), hint)
+	c.report(where, level, "field-removed", "the field "+name+" is gone", c.why("what clients send is silently ignored", missing, old), hint)
 }
 
 // presence compares whether a field must be there and may be null.
@@ -181,19 +181,19 @@ func (c *comparer) presence(o, n *lexicon.Property) {
 	name := lexicon.Printable(o.Name)
 	switch {
 	case c.params && !o.Required && n.Required:
-		c.report(at, Wire, "param-required", "the parameter "+name+" is required now", "clients that leave it out are refused", "leave it optional")
+		c.report(at, Wire, "param-required", "the parameter "+name+" is now required", "clients that leave it out are refused", "leave it optional")
 	case c.params && o.Required && !n.Required:
-		c.report(at, Source, "param-optional", "the parameter "+name+" is optional now", "the type in generated code changes", "")
+		c.report(at, Source, "param-optional", "the parameter "+name+" is now optional", "the type in generated code changes", "")
 	case !o.Required && n.Required:
-		c.narrower(at, Source, "field-required", "the field "+name+" is required now", "leave it optional")
+		c.narrower(at, Source, "field-required", "the field "+name+" is now required", "leave it optional")
 	case o.Required && !n.Required:
-		c.wider(at, effect{Source, Wire, Wire}, "field-optional", "the field "+name+" may be absent now", "leave it required")
+		c.wider(at, effect{Source, Wire, Wire}, "field-optional", "the field "+name+" may now be absent", "leave it required")
 	}
 	switch {
 	case o.Nullable && !n.Nullable:
-		c.narrower(at, Source, "field-not-nullable", "the field "+name+" may not be null any more", "leave it nullable")
+		c.narrower(at, Source, "field-not-nullable", "the field "+name+" may no longer be null", "leave it nullable")
 	case !o.Nullable && n.Nullable:
-		c.wider(at, effect{Source, Wire, Wire}, "field-nullable", "the field "+name+" may be null now", "leave it out instead, if it is optional")
+		c.wider(at, effect{Source, Wire, Wire}, "field-nullable", "the field "+name+" may now be null", "leave it out instead, if it is optional")
 	}
 }
 
@@ -201,9 +201,9 @@ func (c *comparer) union(o, n *lexicon.Union) {
 	at := place{o.Node(), n.Node()}
 	switch {
 	case !o.Closed && n.Closed:
-		c.narrower(at, Source, "union-closed", "the union is closed now", "leave it open")
+		c.narrower(at, Source, "union-closed", "the union is now closed", "leave it open")
 	case o.Closed && !n.Closed:
-		c.wider(at, effect{Source, Wire, Wire}, "union-opened", "the union is open now", "leave it closed, or make a new field")
+		c.wider(at, effect{Source, Wire, Wire}, "union-opened", "the union is now open", "leave it closed, or make a new field")
 	}
 	has := func(u *lexicon.Union, name string) bool {
 		for _, r := range u.Refs {
@@ -215,7 +215,7 @@ func (c *comparer) union(o, n *lexicon.Union) {
 	}
 	for _, r := range o.Refs {
 		if name := r.Target.Ref(); !has(n, name) {
-			c.report(place{r.Node(), at.new}, c.level(effect{Wire, Contract, Wire}), "union-member-removed", "the union has no member "+name+" any more",
+			c.report(place{r.Node(), at.new}, c.level(effect{Wire, Contract, Wire}), "union-member-removed", "the union no longer has the member "+name,
 				c.why("requests with it are refused or not understood", "clients wait for it in vain", "records that have it become invalid or are not understood"), "keep it")
 		}
 	}

@@ -2,7 +2,6 @@ package breaking
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"
 )
 
@@ -31,16 +31,8 @@ func readFolder(dir, policy string, opt lexicon.Options) (Version, lexicon.Diags
 	if err != nil {
 		return Version{}, nil, fmt.Errorf("reading the policy: %w", err)
 	}
-	v.Policy, err = parsePolicy(filepath.Join(dir, policy), data)
+	v.Policy, err = ir.ParseOtherPolicy(filepath.Join(dir, policy), data)
 	return v, diags, err
-}
-
-func parsePolicy(file string, data []byte) (*Policy, error) {
-	p := &Policy{}
-	if err := json.Unmarshal(data, p); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return p, nil
 }
 
 // readGit loads what a folder had at a revision. Nothing is checked out: the
@@ -74,7 +66,7 @@ func readGit(dir, rev, policy string, opt lexicon.Options) (Version, lexicon.Dia
 			sources = append(sources, lexicon.Source{Path: name, Data: data})
 			continue
 		}
-		if v.Policy, err = parsePolicy(rev+":"+policy, data); err != nil {
+		if v.Policy, err = ir.ParseOtherPolicy(rev+":"+policy, data); err != nil {
 			return Version{}, nil, err
 		}
 	}

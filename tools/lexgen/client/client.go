@@ -203,17 +203,16 @@ func (w *writer) clientFile(b *bytes.Buffer) {
 	b.WriteString(text)
 }
 
-// method writes the call of one endpoint. Its body is the same for all but for
-// what it sends and what it reads.
+// method writes the call of one endpoint.
 func (w *writer) method(b *bytes.Buffer, m *ir.Method) {
-	doc := m.GoName + " calls " + m.NSID + "." + strings.TrimPrefix(sentence(m.Schema.Description), ":")
+	about := strings.TrimPrefix(sentence(m.Schema.Description), ":")
 	if m.Schema.Kind() == lexicon.KindSubscription {
 		name := w.free(m.GoName + "NSID")
-		comment(b, name+" is the name of a subscription over a WebSocket, which this client does not follow."+strings.TrimPrefix(sentence(m.Schema.Description), ":"))
+		comment(b, name+" is the name of a subscription over a WebSocket, which this client does not follow."+about)
 		fmt.Fprintf(b, "const %s = %q\n\n", name, m.NSID)
 		return
 	}
-	comment(b, doc)
+	comment(b, m.GoName+" calls "+m.NSID+"."+about)
 	if len(m.Errors) > 0 {
 		names := make([]string, len(m.Errors))
 		for i, e := range m.Errors {
@@ -222,68 +221,67 @@ func (w *writer) method(b *bytes.Buffer, m *ir.Method) {
 		b.WriteString("//\n")
 		comment(b, "Errors: "+strings.Join(names, ", ")+".")
 	}
-	args, query, in := []string{"ctx context.Context"}, "nil", "nil"
+	r := requestOf(m)
+	if o := m.Output; o != nil && o.Events && o.Type != nil && o.Type.Kind == ir.StructKind {
+		w.events(b, m, r)
+		return
+	}
+	w.call(b, m, r)
+}
+
+// request is what a method of the client sends: its parameters in Go, and the expressions for
+// the query and the body.
+type request struct {
+	params      []string
+	query, body string
+}
+
+func requestOf(m *ir.Method) request {
+	r := request{query: "nil", body: "nil"}
 	if m.Params != nil {
-		args = append(args, "params *"+m.Params.GoName)
-		query = "query"
+		r.params, r.query = append(r.params, "params *"+m.Params.GoName), "query"
+	}
+	switch {
+	case m.Input == nil:
+	case m.Input.JSON():
+		r.params, r.body = append(r.params, "in "+bodyType(m.Input)), "in"
+	default:
+		r.params, r.body = append(r.params, "in *lexrt.Body"), "in"
+	}
+	return r
+}
+
+// call writes a method that sends a request and returns its answer. Bodies that are not JSON
+// go through CallRaw and Send.
+func (w *writer) call(b *bytes.Buffer, m *ir.Method, r request) {
+	results, verb, result := "error", "Call", ""
+	if m.Input != nil && !m.Input.JSON() {
+		verb = "Send"
 	}
 	raw := m.Output != nil && !m.Output.JSON()
 	switch {
-	case m.Input == nil:
-	case !m.Input.JSON():
-		args, in = append(args, "in *lexrt.Body"), "in"
-	default:
-		args, in = append(args, "in "+bodyType(m.Input)), "in"
-	}
-	if m.Output != nil && m.Output.Events && m.Output.Type != nil && m.Output.Type.Kind == ir.StructKind {
-		w.events(b, m, args[1:], query)
-		return
-	}
-	results, out := "error", ""
-	switch {
+	case raw && m.Input.JSON():
+		results, verb, r.body = "(*lexclient.Answer, error)", "CallRaw", "lexclient.JSON(in)"
 	case raw:
-		results = "(*lexclient.Answer, error)"
+		results, verb = "(*lexclient.Answer, error)", "CallRaw"
 	case m.Output != nil:
-		out = strings.TrimPrefix(bodyType(m.Output), "*")
-		results = "(" + bodyType(m.Output) + ", error)"
+		result = bodyType(m.Output)
+		results = "(" + result + ", error)"
 	}
-	fmt.Fprintf(b, "func (c *%s) %s(%s) %s {\n", w.client, m.GoName, strings.Join(args, ", "), results)
+	params := append([]string{"ctx context.Context"}, r.params...)
+	fmt.Fprintf(b, "func (c *%s) %s(%s) %s {\n", w.client, m.GoName, strings.Join(params, ", "), results)
 	w.query(b, m)
-	method := w.types + "." + m.Var
-	switch {
-	case raw || m.Input != nil && !m.Input.JSON():
-		w.rawCall(b, m, method, query, in, out, raw)
-	case out == "":
-		fmt.Fprintf(b, "\treturn c.rt.Call(ctx, %s, %s, %s, nil)\n", method, query, in)
+	sent := fmt.Sprintf("c.rt.%s(ctx, %s.%s, %s, %s", verb, w.types, m.Var, r.query, r.body)
+	switch typ, pointer := strings.CutPrefix(result, "*"); {
+	case raw:
+		fmt.Fprintf(b, "\treturn %s)\n}\n\n", sent)
+	case result == "":
+		fmt.Fprintf(b, "\treturn %s, nil)\n}\n\n", sent)
+	case pointer:
+		fmt.Fprintf(b, "\tout := new(%s)\n\tif err := %s, out); err != nil {\n\t\treturn nil, err\n\t}\n\treturn out, nil\n}\n\n", typ, sent)
 	default:
-		fmt.Fprintf(b, "\tout := new(%s)\n\tif err := c.rt.Call(ctx, %s, %s, %s, out); err != nil {\n\t\treturn nil, err\n\t}\n", out, method, query, in)
-		if strings.HasPrefix(bodyType(m.Output), "*") {
-			b.WriteString("\treturn out, nil\n")
-		} else {
-			b.WriteString("\treturn *out, nil\n")
-		}
+		fmt.Fprintf(b, "\tvar out %s\n\tif err := %s, &out); err != nil {\n\t\treturn nil, err\n\t}\n\treturn out, nil\n}\n\n", typ, sent)
 	}
-	b.WriteString("}\n\n")
-}
-
-// rawCall is for methods of which one body is not JSON.
-func (w *writer) rawCall(b *bytes.Buffer, m *ir.Method, method, query, in, out string, raw bool) {
-	if in == "in" && m.Input.JSON() {
-		in = "lexclient.JSON(in)"
-	}
-	if raw {
-		fmt.Fprintf(b, "\treturn c.rt.CallRaw(ctx, %s, %s, %s)\n", method, query, in)
-		return
-	}
-	if out == "" {
-		fmt.Fprintf(b, "\treturn c.rt.Send(ctx, %s, %s, %s, nil)\n", method, query, in)
-		return
-	}
-	result := "out"
-	if !strings.HasPrefix(bodyType(m.Output), "*") {
-		result = "*out"
-	}
-	fmt.Fprintf(b, "\tout := new(%s)\n\tif err := c.rt.Send(ctx, %s, %s, %s, out); err != nil {\n\t\treturn nil, err\n\t}\n\treturn %s, nil\n", out, method, query, in, result)
 }
 
 func (w *writer) query(b *bytes.Buffer, m *ir.Method) {
@@ -293,7 +291,7 @@ func (w *writer) query(b *bytes.Buffer, m *ir.Method) {
 }
 
 // events writes the call of an endpoint that answers with an event stream.
-func (w *writer) events(b *bytes.Buffer, m *ir.Method, args []string, query string) {
+func (w *writer) events(b *bytes.Buffer, m *ir.Method, r request) {
 	cursor := ""
 	if m.Params != nil {
 		for _, f := range m.Params.Fields {
@@ -305,13 +303,13 @@ func (w *writer) events(b *bytes.Buffer, m *ir.Method, args []string, query stri
 	b.WriteString("//\n")
 	comment(b, "The stream connects when its first event is asked for. It must be closed.")
 	event := m.Output.GoName
-	fmt.Fprintf(b, "func (c *%s) %s(%s) *lexclient.Stream[%s] {\n", w.client, m.GoName, strings.Join(args, ", "), event)
+	fmt.Fprintf(b, "func (c *%s) %s(%s) *lexclient.Stream[%s] {\n", w.client, m.GoName, strings.Join(r.params, ", "), event)
 	w.query(b, m)
-	fmt.Fprintf(b, "\treturn lexclient.NewStream[%s](c.rt, %s.%s, %s, %q)\n}\n\n", event, w.types, m.Var, query, cursor)
+	fmt.Fprintf(b, "\treturn lexclient.NewStream[%s](c.rt, %s.%s, %s, %q)\n}\n\n", event, w.types, m.Var, r.query, cursor)
 }
 
-// bodyType is the type of a JSON body. Bodies that are no struct have no exported
-// codec of their own and stay JSON text.
+// bodyType is the type of a JSON body. A body that is not a struct has no exported codec of
+// its own and stays JSON text.
 func bodyType(b *ir.Body) string {
 	if b.Type.Kind == ir.StructKind {
 		return "*" + b.GoName

@@ -9,6 +9,7 @@ import (
 
 	"mls-server/tools/lexgen/ir"
 	"mls-server/tools/lexgen/lexicon"
+	"mls-server/tools/lexgen/prose"
 )
 
 func (e *emitter) lexiconFile(l *ir.Lexicon) (File, error) {
@@ -150,49 +151,9 @@ func fieldDoc(f *ir.Field) string {
 	return strings.Join(parts, "\n")
 }
 
+// limitsText says what values the field takes, as one sentence.
 func limitsText(f *ir.Field) string {
-	var out []string
-	add := func(text string, v *int64) {
-		if v != nil {
-			out = append(out, strings.Replace(text, "#", strconv.FormatInt(*v, 10), 1))
-		}
-	}
-	switch s := f.Type.Schema.(type) {
-	case *lexicon.String:
-		add("at least # bytes", s.MinLength)
-		add("at most # bytes", s.MaxLength)
-		add("at least # characters", s.MinGraphemes)
-		add("at most # characters", s.MaxGraphemes)
-		if s.Default != nil {
-			out = append(out, "default "+strconv.Quote(*s.Default))
-		}
-		if s.Const != nil {
-			out = append(out, "always "+strconv.Quote(*s.Const))
-		}
-	case *lexicon.Integer:
-		add("at least #", s.Minimum)
-		add("at most #", s.Maximum)
-		add("default #", s.Default)
-		add("always #", s.Const)
-	case *lexicon.Boolean:
-		if s.Default != nil {
-			out = append(out, "default "+strconv.FormatBool(*s.Default))
-		}
-		if s.Const != nil {
-			out = append(out, "always "+strconv.FormatBool(*s.Const))
-		}
-	case *lexicon.Bytes:
-		add("at least # bytes", s.MinLength)
-		add("at most # bytes", s.MaxLength)
-	case *lexicon.Array:
-		add("at least # items", s.MinLength)
-		add("at most # items", s.MaxLength)
-	case *lexicon.Blob:
-		add("at most # bytes", s.MaxSize)
-		if len(s.Accept) > 0 {
-			out = append(out, "of type "+strings.Join(s.Accept, ", "))
-		}
-	}
+	out := prose.Limits(f.Type.Schema)
 	switch {
 	case f.Nullable && f.Required:
 		out = append(out, "nil is null")
@@ -207,9 +168,9 @@ func limitsText(f *ir.Field) string {
 }
 
 func (u *unit) enumDecl(d *ir.Enum) {
-	what := " is an open set of values: others than the constants are accepted."
+	what := " is an open set: values other than its constants are accepted."
 	if d.Closed {
-		what = " is a closed set of values."
+		what = " is a closed set: no other values are accepted."
 	}
 	base := jen.String()
 	if d.Int {

@@ -130,20 +130,8 @@ type Struct struct {
 	Collection, KeyName string
 	// Unions are the unions that have this struct as a member, sorted by name.
 	Unions []*Union
-	// Use tells where values come from and go to.
-	Use    Use
 	Schema *lexicon.Object
 }
-
-// Use is a set of places that values of a type reach.
-type Use uint8
-
-// The places.
-const (
-	InRequest Use = 1 << iota
-	InResponse
-	InRecord
-)
 
 // Union is the interface of a union's members.
 type Union struct {
@@ -154,7 +142,6 @@ type Union struct {
 	Closed  bool
 	Members []*Struct
 	Schema  *lexicon.Union
-	Use     Use
 }
 
 // Slice is a definition of type array.
@@ -164,7 +151,6 @@ type Slice struct {
 	Ref    string
 	Elem   *Type
 	Schema *lexicon.Array
-	Use    Use
 }
 
 // Enum is a string or integer type with named constants. Closed means that other values are refused.
@@ -189,7 +175,7 @@ type EnumValue struct {
 // Token is a definition of type token.
 type Token struct{ GoName, Value, Doc string }
 
-// Alias is a second name for a type: a definition that is no Go type of its own,
+// Alias is a second name for a type: a definition without a Go type of its own,
 // or a body that is a reference.
 type Alias struct {
 	GoName string

@@ -137,12 +137,10 @@ func (b *builder) finish() {
 			}
 		}
 		b.applyPolicy(m)
-		b.use(m)
 	}
 	slices.SortFunc(b.model.ErrorNames, func(x, y *ErrorName) int { return cmp.Compare(x.Name, y.Name) })
 	for _, name := range slices.Sorted(maps.Keys(b.opt.Policy.Statuses)) {
 		b.model.Statuses = append(b.model.Statuses, ErrorName{Name: name, Status: b.opt.Policy.Statuses[name]})
 	}
-	b.useRecords()
 	b.policyDiags()
 }

@@ -39,11 +39,23 @@ type MethodPolicy struct {
 	Privileged bool  `json:"privileged"`
 }
 
-// ParsePolicy reads a policy file strictly.
+// ParsePolicy reads a policy file strictly: a member that it does not know is an error.
 func ParsePolicy(file string, data []byte) (*Policy, error) {
+	return parsePolicy(file, data, true)
+}
+
+// ParseOtherPolicy reads the policy file of another version, which may have members that this
+// version of lexgen does not know.
+func ParseOtherPolicy(file string, data []byte) (*Policy, error) {
+	return parsePolicy(file, data, false)
+}
+
+func parsePolicy(file string, data []byte, strict bool) (*Policy, error) {
 	p := &Policy{File: file}
 	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
+	if strict {
+		dec.DisallowUnknownFields()
+	}
 	if err := dec.Decode(p); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

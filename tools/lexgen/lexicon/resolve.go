@@ -170,7 +170,7 @@ func (r *resolver) bind(s *Ref) {
 		if near := Nearest(id, ids); near != "" {
 			hint = "did you mean " + strconv.Quote(near) + "? Otherwise add its file to the folder"
 		}
-		r.errorf(at, "ref-unknown", "the reference "+strconv.Quote(s.Ref)+" names a lexicon that is not here: "+id, hint)
+		r.errorf(at, "ref-unknown", "the reference "+strconv.Quote(s.Ref)+" names a lexicon that is not in the folder: "+id, hint)
 		return
 	}
 	if s.Target = f.Def(frag); s.Target != nil {

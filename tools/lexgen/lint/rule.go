@@ -30,7 +30,7 @@ func Rules() []Rule {
 		{"defs-name", lexicon.Warning, "A lexicon without a main definition is named \"defs\"."},
 		{"name-case", lexicon.Warning, "Definitions and fields are named in lowerCamelCase with ASCII letters and digits, errors in UpperCamelCase."},
 		{"name-verb", lexicon.Warning, "The name of a query starts with get, list, search or another reading verb, that of a procedure does not, that of a subscription starts with subscribe."},
-		{"known-value-case", lexicon.Warning, "Known and enumerated values that are no tokens are written in kebab-case."},
+		{"known-value-case", lexicon.Warning, "Known and enumerated values that are not tokens are written in kebab-case."},
 		{"known-value-local", lexicon.Warning, "A token among known values is written with its whole name: \"#name\" means nothing outside the file."},
 		{"enum-closed", lexicon.Note, "knownValues can grow later, an enum cannot."},
 		{"union-closed", lexicon.Note, "An open union can grow later, a closed one cannot."},

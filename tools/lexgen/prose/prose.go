@@ -111,7 +111,7 @@ func Limits(s lexicon.Schema) []string {
 			add("at most ", num(*s.MaxSize), " bytes")
 		}
 		if len(s.Accept) > 0 {
-			add(strings.Join(s.Accept, ", "))
+			add("of type ", strings.Join(s.Accept, ", "))
 		}
 	}
 	return out

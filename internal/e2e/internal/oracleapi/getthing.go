@@ -9,9 +9,9 @@ import (
 
 // GetThingParams has the parameters of blue.example.oracle.getThing.
 type GetThingParams struct {
-	// At least 1 bytes.
+	// At least 1 byte.
 	ConvoID string
-	// At least 1, at most 100, default 50.
+	// 1 to 100, default 50.
 	Limit int64
 	// At most 2 items, optional.
 	DIDs []lexrt.DID

@@ -58,7 +58,7 @@ func (v *FeedView_) Validate() error {
 
 func (v *FeedView_) validateLex(c *lexrt.Checker) {}
 
-// FeedView_Known is an open set of values: others than the constants are accepted.
+// FeedView_Known is an open set: values other than its constants are accepted.
 type FeedView_Known string
 
 // The values of FeedView_Known.

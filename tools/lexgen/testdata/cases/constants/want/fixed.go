@@ -14,7 +14,8 @@ type Fixed struct {
 	Word string
 	// Always 1, optional.
 	OptOne *int64
-	Level  FixedLevel
+	// One of -1, 0, 7.
+	Level FixedLevel
 	// Optional.
 	Size *FixedSize
 	// Optional.
@@ -27,7 +28,7 @@ type Fixed struct {
 	DefBool bool
 	// Default 4.
 	DefNull lexrt.OptNull[int64]
-	// At least -9223372036854775808, at most 9223372036854775807, optional.
+	// -9223372036854775808 to 9223372036854775807, optional.
 	Big *int64
 }
 
@@ -182,7 +183,7 @@ func (v *Fixed) validateLex(c *lexrt.Checker) {
 	c.Pop()
 }
 
-// FixedLevel is a closed set of values.
+// FixedLevel is a closed set: no other values are accepted.
 type FixedLevel int64
 
 // The values of FixedLevel.
@@ -201,7 +202,7 @@ func (v FixedLevel) Known() bool {
 	return false
 }
 
-// FixedSize is a closed set of values.
+// FixedSize is a closed set: no other values are accepted.
 type FixedSize string
 
 // The values of FixedSize.
@@ -223,7 +224,7 @@ func (v FixedSize) Known() bool {
 	return false
 }
 
-// FixedColor is an open set of values: others than the constants are accepted.
+// FixedColor is an open set: values other than its constants are accepted.
 type FixedColor string
 
 // The values of FixedColor.

@@ -16,7 +16,7 @@ type Data struct {
 	Link *lexrt.CID
 	// Optional.
 	Links []lexrt.CID
-	// At least 2 bytes, at most 3 bytes, optional.
+	// 2 to 3 bytes, optional.
 	Raw []byte
 	// Optional.
 	Free lexrt.Raw

@@ -312,7 +312,7 @@ func (*EvilThing) isEvilThingU() {}
 // //export X
 const EvilTok = "com.example.evil#tok"
 
-// EvilInputF is a closed set of values.
+// EvilInputF is a closed set: no other values are accepted.
 //
 // line one
 // func init() { panic("x") }
@@ -395,7 +395,7 @@ func checkEvilThingU(v *EvilThingU, c *lexrt.Checker) {
 	}
 }
 
-// EvilThingK is an open set of values: others than the constants are accepted.
+// EvilThingK is an open set: values other than its constants are accepted.
 type EvilThingK string
 
 // The values of EvilThingK.

@@ -152,7 +152,7 @@ func (v *FuncOutput) Validate() error {
 
 func (v *FuncOutput) validateLex(c *lexrt.Checker) {}
 
-// FuncOutputX is an open set of values: others than the constants are accepted.
+// FuncOutputX is an open set: values other than its constants are accepted.
 type FuncOutputX string
 
 // The values of FuncOutputX.

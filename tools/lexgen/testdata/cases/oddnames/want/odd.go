@@ -206,7 +206,7 @@ func (v *Odd) Validate() error {
 
 func (v *Odd) validateLex(c *lexrt.Checker) {}
 
-// OddDefTwo is an open set of values: others than the constants are accepted.
+// OddDefTwo is an open set: values other than its constants are accepted.
 type OddDefTwo string
 
 // The values of OddDefTwo.

@@ -9,11 +9,11 @@ import (
 
 // SearchParams has the parameters of com.example.search.
 type SearchParams struct {
-	// At least 1 bytes, at most 640 bytes, at most 64 characters.
+	// 1 to 640 bytes, at most 64 characters.
 	Q string
-	// At least 1 items, at most 3 items.
+	// 1 to 3 items.
 	Tags []string
-	// At least 1, at most 100, default 50.
+	// 1 to 100, default 50.
 	Limit int64
 	// Default false.
 	Deep bool
@@ -190,7 +190,7 @@ func (v *SearchOutput) Validate() error {
 
 func (v *SearchOutput) validateLex(c *lexrt.Checker) {}
 
-// SearchParamsSort is an open set of values: others than the constants are accepted.
+// SearchParamsSort is an open set: values other than its constants are accepted.
 type SearchParamsSort string
 
 // The values of SearchParamsSort.
@@ -208,7 +208,7 @@ func (v SearchParamsSort) Known() bool {
 	return false
 }
 
-// SearchParamsExact is a closed set of values.
+// SearchParamsExact is a closed set: no other values are accepted.
 type SearchParamsExact string
 
 // The values of SearchParamsExact.

@@ -96,7 +96,7 @@ func (v *RepoNote) validateLex(c *lexrt.Checker) {
 
 // RepoNoteEntry is com.example.repo.note#entry.
 type RepoNoteEntry struct {
-	// At least 1 bytes, at most 32 bytes.
+	// 1 to 32 bytes.
 	Name lexrt.RecordKey
 	Node RepoNoteEntryNode
 }
@@ -282,7 +282,7 @@ func (v *RepoNoteLeaf) validateLex(c *lexrt.Checker) {}
 
 func (*RepoNoteLeaf) isRepoNoteEntryNode() {}
 
-// RepoNoteMode is an open set of values: others than the constants are accepted.
+// RepoNoteMode is an open set: values other than its constants are accepted.
 type RepoNoteMode string
 
 // The values of RepoNoteMode.

@@ -219,7 +219,7 @@ func (v *SubscribeInfo) validateLex(c *lexrt.Checker) {}
 
 func (*SubscribeInfo) isSubscribeMessage() {}
 
-// SubscribeInfoName is an open set of values: others than the constants are accepted.
+// SubscribeInfoName is an open set: values other than its constants are accepted.
 type SubscribeInfoName string
 
 // The values of SubscribeInfoName.

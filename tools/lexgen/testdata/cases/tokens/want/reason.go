@@ -9,7 +9,7 @@ import "mls-server/lexrt"
 // The main token.
 const Reason = "com.example.reason"
 
-// ReasonKind is an open set of values: others than the constants are accepted.
+// ReasonKind is an open set: values other than its constants are accepted.
 type ReasonKind string
 
 // The values of ReasonKind.

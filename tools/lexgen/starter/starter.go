@@ -1,6 +1,6 @@
-// Package scaffold writes starting lexicons: small, valid, and content with all
+// Package starter writes starting lexicons: small, valid, and content with all
 // rules of style. It never opens a file that exists.
-package scaffold
+package starter
 
 import (
 	"bytes"
