@@ -78,7 +78,7 @@ func (r *report) write() error {
 	row("exec to ready, median of 5", "< 300 ms", fmt.Sprintf("%.0f ms", float64(start.Microseconds())/1000), start < 300*time.Millisecond)
 	row("binary", "< 40 MB", megabytes(r.binarySize), r.binarySize < 40e6)
 	row("key package claims", "≥ 3,000 a second", fmt.Sprintf("%.0f a second", claims.rate), claims.rate >= 3000)
-	signature, db := r.share(`\(\*ServiceAuth\)\.checkSignature`), r.share(`\(\*Batcher\)\.write`)+r.share(`\(\*reader\)\.ReadLog`)
+	signature, db := r.share(`\(\*ServiceAuth\)\.checkSignature`), r.share(`\(\*Sends\)\.write`)+r.share(`\(\*reader\)\.ReadLog`)
 	profiled := r.find("64 in flight, profiled")
 	all := float64(profiled.serverCPU.Microseconds()) / float64(max(1, profiled.latency.TotalCount()))
 	own := all * (1 - (signature+db)/100)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mls-server/internal/auth"
+	"mls-server/internal/batch"
 	"mls-server/internal/blocks"
 	"mls-server/internal/clock"
 	"mls-server/internal/config"
@@ -135,7 +136,7 @@ func (a *App) assemble(secret []byte) error {
 // sender is how messages reach the store.
 func (a *App) sender() delivery.Sender {
 	if a.cfg.ActorSystem {
-		return delivery.NewBatcher(a.store, delivery.BatchConfig{})
+		return batch.NewSends(a.store, batch.Config{})
 	}
 	return a.store
 }
@@ -143,7 +144,7 @@ func (a *App) sender() delivery.Sender {
 // claimer is how claims reach the store.
 func (a *App) claimer() delivery.Claimer {
 	if a.cfg.ActorSystem {
-		return delivery.NewClaims(a.store, delivery.BatchConfig{})
+		return batch.NewClaims(a.store, batch.Config{})
 	}
 	return a.store
 }

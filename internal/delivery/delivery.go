@@ -26,6 +26,20 @@ type BlockChecker interface {
 	AnyBetween(ctx context.Context, newcomers, present []mls.DID) (bool, error)
 }
 
+// Sender stores application messages: *store.Store each by itself, *batch.Sends
+// those that arrive at the same time together. The answers are the same.
+type Sender interface {
+	// SendMessage stores a message and its event. Errors as store.Store.SendMessage.
+	SendMessage(ctx context.Context, p store.SendParams) (store.SendResult, error)
+}
+
+// Claimer hands out key packages: *store.Store and *batch.Claims.
+type Claimer interface {
+	// ClaimKeyPackages hands out one package for each device of the owners. Errors
+	// as store.Store.ClaimKeyPackages.
+	ClaimKeyPackages(ctx context.Context, p store.ClaimParams) ([]store.KeyPackage, error)
+}
+
 // Service runs the workflows.
 type Service struct {
 	store      *store.Store

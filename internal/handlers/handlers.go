@@ -51,9 +51,9 @@ type Config struct {
 type Handlers struct {
 	Store    *store.Store
 	Delivery *delivery.Service
-	// Sender stores application messages: Store itself, or a delivery.Batcher over it.
+	// Sender stores application messages: Store itself, or batch.Sends over it.
 	Sender delivery.Sender
-	// Claimer hands out key packages: Store itself, or a delivery.Claims over it.
+	// Claimer hands out key packages: Store itself, or batch.Claims over it.
 	Claimer delivery.Claimer
 	Blocks  Blocks
 	Limits  Limits

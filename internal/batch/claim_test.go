@@ -1,4 +1,4 @@
-package delivery_test
+package batch_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"mls-server/internal/delivery"
+	"mls-server/internal/batch"
 	"mls-server/internal/mls"
 	"mls-server/internal/pgtest"
 	"mls-server/internal/store"
@@ -21,9 +21,9 @@ import (
 // who comes too late gets the last resort.
 func TestClaimsAreApart(t *testing.T) {
 	t.Parallel()
-	for name, claimer := range map[string]func(*store.Store) delivery.Claimer{
-		"together":   func(s *store.Store) delivery.Claimer { return delivery.NewClaims(s, delivery.BatchConfig{}) },
-		"each alone": func(s *store.Store) delivery.Claimer { return s },
+	for name, claimer := range map[string]func(*store.Store) batch.ClaimStore{
+		"together":   func(s *store.Store) batch.ClaimStore { return batch.NewClaims(s, batch.Config{}) },
+		"each alone": func(s *store.Store) batch.ClaimStore { return s },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -112,7 +112,7 @@ func TestClaimTakesOneRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, counter := store.WithCounter(t.Context())
-	if _, err := delivery.NewClaims(s, delivery.BatchConfig{}).ClaimKeyPackages(ctx, store.ClaimParams{Owners: []mls.DID{alice, bob}, Now: noon}); err != nil {
+	if _, err := batch.NewClaims(s, batch.Config{}).ClaimKeyPackages(ctx, store.ClaimParams{Owners: []mls.DID{alice, bob}, Now: noon}); err != nil {
 		t.Fatal(err)
 	}
 	if n := counter.Statements(); n != 1 {
@@ -148,7 +148,7 @@ func (s shelf) ClaimKeyPackages(_ context.Context, p store.ClaimParams) ([]store
 func TestClaimsForm(t *testing.T) {
 	t.Parallel()
 	s := make(shelf)
-	claims := delivery.NewClaims(s, delivery.BatchConfig{Patience: time.Minute})
+	claims := batch.NewClaims(s, batch.Config{Patience: time.Minute})
 	var callers sync.WaitGroup
 	failed := errors.New("failed")
 	claim := func(p store.ClaimParams, want error) {

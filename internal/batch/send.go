@@ -1,58 +1,21 @@
-package delivery
+package batch
 
 import (
 	"context"
-	"time"
 
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
 
-// Sender stores application messages. *store.Store writes each by itself, a
-// Batcher writes those that arrive at the same time together; the answers are
-// the same.
-type Sender interface {
+// SendStore is what Sends needs of the store.
+type SendStore interface {
 	// SendMessage stores a message and its event. Errors as store.Store.SendMessage.
 	SendMessage(ctx context.Context, p store.SendParams) (store.SendResult, error)
-}
-
-// BatchStore is what a Batcher needs of the store.
-type BatchStore interface {
-	Sender
-	// SendMessages stores messages in one statement; outcomes in their order.
+	// SendMessages stores messages in one statement and returns outcomes in their order.
 	SendMessages(ctx context.Context, messages []store.SendParams) []store.SendOutcome
 }
 
-// BatchConfig bounds batches. Zeros mean the defaults.
-type BatchConfig struct {
-	// Workers is how many statements run at once, those that are held up aside; 0 means 2.
-	Workers int
-	// MaxMessages is how many messages a statement takes; 0 means 128.
-	MaxMessages int
-	// MaxBytes is how many bytes of ciphertext a statement takes, though always
-	// one message; 0 means 1 MiB.
-	MaxBytes int
-	// Timeout ends a statement, and the wait for a connection before it; 0 means
-	// 30 s. The store's own limits for statements and locks are shorter.
-	Timeout time.Duration
-	// Patience is after what time a statement counts as held up, by a lock most
-	// likely, and makes room for another one; 0 means 250 ms, many times what the
-	// fullest batch takes.
-	Patience time.Duration
-}
-
-const (
-	defaultWorkers     = 2
-	defaultMaxMessages = 128
-	defaultMaxBytes    = 1 << 20
-	defaultTimeout     = 30 * time.Second
-	defaultPatience    = 250 * time.Millisecond
-	// maxHeldUp is how many statements may be under way with those that are held
-	// up: half of the store's connections.
-	maxHeldUp = 8
-)
-
-// Batcher collects the sends of a process into statements for many messages; see
+// Sends collects the sends of a process into statements for many messages; see
 // queue. The messages of a conversation are in one statement at a time, so that
 // they keep their order and never wait for each other's locks. A conversation
 // that is named in two ways counts as two: the database keeps its order then.
@@ -60,9 +23,9 @@ const (
 // A message whose size would fill half a batch goes by itself, past the queue,
 // and holds nobody up.
 //
-// The zero value is not usable; see NewBatcher.
-type Batcher struct {
-	store       BatchStore
+// The zero value is not usable; see NewSends.
+type Sends struct {
+	store       SendStore
 	maxMessages int
 	maxBytes    int
 	queue       queue[*send]
@@ -78,17 +41,12 @@ type send struct {
 	outcome store.SendOutcome
 }
 
-// NewBatcher returns a Batcher over s. It starts nothing: goroutines live while
-// there are messages to write.
-func NewBatcher(s BatchStore, cfg BatchConfig) *Batcher {
-	b := &Batcher{
-		store: s, maxMessages: orDefault(cfg.MaxMessages, defaultMaxMessages), maxBytes: orDefault(cfg.MaxBytes, defaultMaxBytes),
-		busy: map[mls.ConvoKey]int{},
-	}
-	b.queue = queue[*send]{
-		workers: orDefault(cfg.Workers, defaultWorkers), limit: maxHeldUp, patience: orDefault(cfg.Patience, defaultPatience), timeout: orDefault(cfg.Timeout, defaultTimeout),
-		begin: b.begin, ready: b.ready, write: b.write, ended: b.ended,
-	}
+// NewSends returns Sends over s. It starts nothing: goroutines live while there
+// are messages to write.
+func NewSends(s SendStore, cfg Config) *Sends {
+	cfg = cfg.withDefaults()
+	b := &Sends{store: s, maxMessages: cfg.MaxMessages, maxBytes: cfg.MaxBytes, busy: map[mls.ConvoKey]int{}}
+	b.queue = queue[*send]{Config: cfg, begin: b.begin, ready: b.ready, write: b.write, ended: b.ended}
 	return b
 }
 
@@ -96,7 +54,7 @@ func NewBatcher(s BatchStore, cfg BatchConfig) *Batcher {
 // ctx ends before the message is part of a statement, it is not stored; when it
 // ends later, whether it is stored is open, and sending it again under its id
 // tells. Errors as store.Store.SendMessage.
-func (b *Batcher) SendMessage(ctx context.Context, p store.SendParams) (store.SendResult, error) {
+func (b *Sends) SendMessage(ctx context.Context, p store.SendParams) (store.SendResult, error) {
 	if len(p.Ciphertext) > b.maxBytes/2 {
 		return b.store.SendMessage(ctx, p)
 	}
@@ -109,11 +67,11 @@ func (b *Batcher) SendMessage(ctx context.Context, p store.SendParams) (store.Se
 
 // Queued is how many sends wait for a statement; those that a statement carries
 // are not among them.
-func (b *Batcher) Queued() int { return b.queue.length() }
+func (b *Sends) Queued() int { return b.queue.length() }
 
 // begin bounds a batch in messages and bytes, and keeps it from the conversations
 // of the others.
-func (b *Batcher) begin() func(*send) admission {
+func (b *Sends) begin() func(*send) admission {
 	b.batches++
 	own, messages, size := b.batches, 0, 0
 	return func(s *send) admission {
@@ -132,20 +90,20 @@ func (b *Batcher) begin() func(*send) admission {
 }
 
 // ready says whether no batch under way holds the send's conversation.
-func (b *Batcher) ready(s *send) bool {
+func (b *Sends) ready(s *send) bool {
 	_, busy := b.busy[s.params.Key]
 	return !busy
 }
 
 // ended sets the conversations of a batch free.
-func (b *Batcher) ended(batch []*send) {
+func (b *Sends) ended(batch []*send) {
 	for _, s := range batch {
 		delete(b.busy, s.params.Key)
 	}
 }
 
 // write stores a batch.
-func (b *Batcher) write(ctx context.Context, batch []*send) {
+func (b *Sends) write(ctx context.Context, batch []*send) {
 	if len(batch) == 1 {
 		s := batch[0]
 		s.outcome.Result, s.outcome.Err = b.store.SendMessage(ctx, s.params)
@@ -158,11 +116,4 @@ func (b *Batcher) write(ctx context.Context, batch []*send) {
 	for i, outcome := range b.store.SendMessages(ctx, messages) {
 		batch[i].outcome = outcome
 	}
-}
-
-func orDefault[T int | time.Duration](value, otherwise T) T {
-	if value == 0 {
-		return otherwise
-	}
-	return value
 }

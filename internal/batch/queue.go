@@ -1,4 +1,4 @@
-package delivery
+package batch
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 )
 
 // errBatchLost is what became of a call until its batch says otherwise.
-var errBatchLost = errors.New("delivery: the batch ended without an outcome")
+var errBatchLost = errors.New("batch: the batch ended without an outcome")
 
 // waiter is a call that waits until its batch has ended.
 type waiter[C any] struct {
@@ -34,16 +34,7 @@ const (
 // It holds only requests that are being answered, whose number and memory the
 // request path bounds.
 type queue[C any] struct {
-	// workers is how many batches are under way at once. Few do more: each batch
-	// costs the database about the same, however many calls it holds.
-	workers int
-	// patience is after what time a batch is held up by something, a lock most
-	// likely; it counts no longer among workers then, so that it holds up nothing else.
-	patience time.Duration
-	// limit is how many batches are under way at once with those that are held up.
-	limit int
-	// timeout ends a batch, and the wait for a connection before it.
-	timeout time.Duration
+	Config
 	// begin starts a batch: what it returns is asked about each call, in the
 	// order of the queue. It runs while the queue is locked, as ready and ended do.
 	begin func() func(C) admission
@@ -88,7 +79,7 @@ func (q *queue[C]) length() int {
 
 // start adds a worker, if there may be another one. The queue must be locked.
 func (q *queue[C]) start() {
-	if q.working < q.workers && q.running < q.limit {
+	if q.working < q.Workers && q.running < maxHeldUp {
 		q.working++
 		q.running++
 		go q.work()
@@ -105,8 +96,8 @@ func (q *queue[C]) work() {
 	}
 }
 
-// next takes a batch off the queue, and the calls that nobody waits for any
-// more. When there is none it returns nil, and the worker has left.
+// next takes a batch off the queue, and drops the calls that nobody waits for.
+// When there is none it returns nil, and the worker has left.
 func (q *queue[C]) next() []*waiter[C] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -144,14 +135,14 @@ func (q *queue[C]) next() []*waiter[C] {
 // still wanted. The batch runs under the values of the first request's context,
 // for those who count statements, but not its end: the others still wait.
 func (q *queue[C]) run(batch []*waiter[C]) (wanted bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(batch[0].ctx), q.timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(batch[0].ctx), q.Timeout)
 	defer cancel()
 	calls := make([]C, len(batch))
 	for i, w := range batch {
 		calls[i] = w.call
 	}
 	var over, heldUp bool // under the queue's lock
-	timer := time.AfterFunc(q.patience, func() {
+	timer := time.AfterFunc(q.Patience, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if over {
@@ -170,7 +161,7 @@ func (q *queue[C]) run(batch []*waiter[C]) (wanted bool) {
 	if q.ended != nil {
 		q.ended(calls)
 	}
-	wanted = !heldUp || q.working < q.workers
+	wanted = !heldUp || q.working < q.Workers
 	switch {
 	case heldUp && wanted:
 		q.working++

@@ -1,4 +1,4 @@
-package delivery_test
+package batch_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"mls-server/internal/delivery"
+	"mls-server/internal/batch"
 	"mls-server/internal/mls"
 	"mls-server/internal/pgtest"
 	"mls-server/internal/store"
@@ -28,18 +28,23 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type world struct {
 	store  *store.Store
 	number func(t *testing.T, sql string) int64 // reads one past the store
-	sender delivery.Sender
+	sender sender
+}
+
+// sender stores messages, one by one or together.
+type sender interface {
+	SendMessage(ctx context.Context, p store.SendParams) (store.SendResult, error)
 }
 
 // eachWay runs a test for sends that are written together and by themselves.
 func eachWay(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
-	for name, sender := range map[string]func(*store.Store) delivery.Sender{
-		"batched": func(s *store.Store) delivery.Sender { return delivery.NewBatcher(s, delivery.BatchConfig{}) },
-		"small batches": func(s *store.Store) delivery.Sender {
-			return delivery.NewBatcher(s, delivery.BatchConfig{Workers: 1, MaxMessages: 3, MaxBytes: 2000})
+	for name, open := range map[string]func(*store.Store) sender{
+		"batched": func(s *store.Store) sender { return batch.NewSends(s, batch.Config{}) },
+		"small batches": func(s *store.Store) sender {
+			return batch.NewSends(s, batch.Config{Workers: 1, MaxMessages: 3, MaxBytes: 2000})
 		},
-		"each alone": func(s *store.Store) delivery.Sender { return s },
+		"each alone": func(s *store.Store) sender { return s },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -57,7 +62,7 @@ func eachWay(t *testing.T, test func(t *testing.T, w *world)) {
 				}
 				return n
 			}
-			test(t, &world{store: s, number: number, sender: sender(s)})
+			test(t, &world{store: s, number: number, sender: open(s)})
 		})
 	}
 }
@@ -281,7 +286,7 @@ func (f *fake) SendMessages(ctx context.Context, messages []store.SendParams) []
 func TestBatchesForm(t *testing.T) {
 	t.Parallel()
 	f := &fake{entered: make(chan int), release: make(chan struct{})}
-	b := delivery.NewBatcher(f, delivery.BatchConfig{Workers: 1, MaxMessages: 4, MaxBytes: 2048, Patience: time.Minute})
+	b := batch.NewSends(f, batch.Config{Workers: 1, MaxMessages: 4, MaxBytes: 2048, Patience: time.Minute})
 	var callers sync.WaitGroup
 	send := func(ctx context.Context, n int, size int, want error) {
 		callers.Go(func() {
@@ -336,7 +341,7 @@ func TestBatchesForm(t *testing.T) {
 func TestHeldUpBatches(t *testing.T) {
 	t.Parallel()
 	f := &fake{entered: make(chan int), release: make(chan struct{})}
-	b := delivery.NewBatcher(f, delivery.BatchConfig{Workers: 1, Patience: 10 * time.Millisecond})
+	b := batch.NewSends(f, batch.Config{Workers: 1, Patience: 10 * time.Millisecond})
 	var callers sync.WaitGroup
 	send := func(convo int) {
 		callers.Go(func() {
@@ -372,6 +377,38 @@ func TestHeldUpBatches(t *testing.T) {
 	}
 	callers.Wait()
 	queued(t, b, 0)
+}
+
+// The messages of a conversation are in one statement at a time (I3): a later one
+// waits for the statement under way, although a worker is free and takes others.
+func TestOneStatementAConversation(t *testing.T) {
+	t.Parallel()
+	f := &fake{entered: make(chan int), release: make(chan struct{})}
+	b := batch.NewSends(f, batch.Config{Workers: 2, Patience: time.Minute})
+	var callers sync.WaitGroup
+	send := func(convo mls.ConvoID) {
+		callers.Go(func() {
+			p := store.SendParams{Key: mls.ConvoKey{ConvoID: convo}, Epoch: 1, Ciphertext: make([]byte, 10)}
+			if _, err := b.SendMessage(t.Context(), p); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	send("first")
+	<-f.entered
+	send("first")
+	queued(t, b, 1)
+	send("second")
+	if n := <-f.entered; n != 1 {
+		t.Errorf("%d messages in the second statement, want only that of the other conversation", n)
+	}
+	f.release <- struct{}{}
+	f.release <- struct{}{}
+	if n := <-f.entered; n != 1 {
+		t.Errorf("%d messages in the third statement", n)
+	}
+	f.release <- struct{}{}
+	callers.Wait()
 }
 
 // queued waits until n calls are in a queue.

@@ -1,4 +1,4 @@
-package delivery
+package batch
 
 import (
 	"context"
@@ -8,9 +8,8 @@ import (
 	"mls-server/internal/store"
 )
 
-// Claimer hands out key packages. *store.Store answers each claim by itself,
-// Claims those that arrive at the same time together; the answers are the same.
-type Claimer interface {
+// ClaimStore is what Claims needs of the store.
+type ClaimStore interface {
 	// ClaimKeyPackages hands out one package for each device of the owners. Errors
 	// as store.Store.ClaimKeyPackages.
 	ClaimKeyPackages(ctx context.Context, p store.ClaimParams) ([]store.KeyPackage, error)
@@ -27,7 +26,7 @@ const maxClaimOwners = 128
 //
 // The zero value is not usable; see NewClaims.
 type Claims struct {
-	store Claimer
+	store ClaimStore
 	queue queue[*claim]
 }
 
@@ -38,15 +37,11 @@ type claim struct {
 	err      error
 }
 
-// NewClaims returns a Claims over s. Of the configuration, Workers, Timeout and
-// Patience count. It starts nothing: goroutines live while there are claims to
-// carry out.
-func NewClaims(s Claimer, cfg BatchConfig) *Claims {
+// NewClaims returns Claims over s. MaxMessages and MaxBytes do not apply to it. It
+// starts nothing: goroutines live while there are claims to carry out.
+func NewClaims(s ClaimStore, cfg Config) *Claims {
 	c := &Claims{store: s}
-	c.queue = queue[*claim]{
-		workers: orDefault(cfg.Workers, defaultWorkers), limit: maxHeldUp, patience: orDefault(cfg.Patience, defaultPatience),
-		timeout: orDefault(cfg.Timeout, defaultTimeout), begin: beginClaims, write: c.write,
-	}
+	c.queue = queue[*claim]{Config: cfg.withDefaults(), begin: beginClaims, write: c.write}
 	return c
 }
 
