@@ -33,7 +33,7 @@ type service struct {
 
 func (s *service) SendMessage(_ context.Context, caller lexrt.Caller, in *mlsapi.SendMessageInput) (*mlsapi.SendMessageOutput, error) {
 	if in.ConvoID == "gone" {
-		return nil, mlsapi.SendMessageErrConvoNotFound("There is no such conversation.")
+		return nil, mlsapi.ErrConvoNotFound.WithMessage("There is no such conversation.")
 	}
 	if caller.DID != "did:web:alice.example" {
 		return nil, errors.New("wrong caller " + string(caller.DID))
@@ -58,7 +58,7 @@ func (s *service) StreamConvoEvents(_ context.Context, _ lexrt.Caller, params *m
 		cursor = *params.Cursor
 		n, err := strconv.Atoi(cursor)
 		if err != nil {
-			return mlsapi.GetConvosErrInvalidCursor("bad")
+			return mlsapi.ErrInvalidCursor.WithMessage("bad")
 		}
 		from = n
 	}
@@ -317,12 +317,16 @@ func TestDocumentedErrors(t *testing.T) {
 	t.Parallel()
 	doc := readDocument(t)
 	known := map[string]bool{}
-	for _, name := range xrpc.GeneralErrors() {
-		known[name] = true
+	statuses := map[string]int{}
+	for _, e := range lexrt.GeneralErrors() {
+		known[e.Name], statuses[e.Name] = true, e.Status
 	}
 	delete(known, "MethodNotImplemented") // is about methods that are not there
 	documented := map[string]bool{}
 	for _, m := range mlsapi.Methods() {
+		for _, e := range m.Errors {
+			statuses[e.Name] = e.Status
+		}
 		for _, op := range doc.Paths["/xrpc/"+m.NSID] {
 			for status, resp := range op.Responses {
 				for _, content := range resp.Content {
@@ -332,7 +336,7 @@ func TestDocumentedErrors(t *testing.T) {
 							if !m.Declares(name) && !known[name] {
 								t.Errorf("%s documents %s, which it cannot answer with", m.NSID, name)
 							}
-							if want := strconv.Itoa(mlsapi.ErrorStatus(name)); status != want {
+							if want := strconv.Itoa(statuses[name]); status != want {
 								t.Errorf("%s documents %s with %s, it has %s", m.NSID, name, status, want)
 							}
 						}

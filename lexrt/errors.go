@@ -7,7 +7,8 @@ import (
 )
 
 // Error is an XRPC error: a name that clients match on, an HTTP status and a
-// message for people. Generated packages have a constructor per declared error.
+// message for people. Generated packages have a variable for each declared error, this package one for
+// each general error; WithMessage gives one its text.
 type Error struct {
 	// Name is the value of the "error" member, for example "NotMember".
 	Name string
@@ -25,6 +26,13 @@ func (e *Error) Error() string {
 		return e.Name
 	}
 	return e.Name + ": " + e.Message
+}
+
+// WithMessage returns the error with another message.
+func (e *Error) WithMessage(message string) *Error {
+	c := *e
+	c.Message = message
+	return &c
 }
 
 // Is makes two errors of one name equal for errors.Is, whatever their messages.

@@ -48,8 +48,8 @@ type Method struct {
 	RateClass string
 	// Privileged methods enforce every token rule whatever the configuration says.
 	Privileged bool
-	// Errors are the names that the lexicon declares, sorted.
-	Errors []string
+	// Errors are those that the lexicon declares, sorted by name.
+	Errors []*Error
 	// Violations give some broken constraints a declared error name instead of InvalidRequest.
 	Violations []Violation
 }
@@ -60,14 +60,22 @@ type Violation struct {
 	Pointer string
 	// Rule is the constraint, as in Issue.Rule.
 	Rule string
-	// Error is the declared error's name, Status its HTTP status.
-	Error  string
-	Status int
+	// Error is the declared error.
+	Error *Error
 }
 
 // Declares reports whether the method's lexicon declares the error name.
 func (m *Method) Declares(name string) bool {
-	return slices.Contains(m.Errors, name)
+	return slices.ContainsFunc(m.Errors, func(e *Error) bool { return e.Name == name })
+}
+
+// ErrorNames returns the names that the lexicon declares, sorted.
+func (m *Method) ErrorNames() []string {
+	names := make([]string, len(m.Errors))
+	for i, e := range m.Errors {
+		names[i] = e.Name
+	}
+	return names
 }
 
 // Caller is the authenticated party behind a request. It is handed to handlers

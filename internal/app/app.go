@@ -34,6 +34,7 @@ import (
 	"mls-server/internal/store"
 	"mls-server/internal/stream"
 	"mls-server/internal/xrpc"
+	"mls-server/lexrt"
 )
 
 // App is a server that is ready to run.
@@ -155,9 +156,12 @@ func newLogger(cfg *config.Config, secret []byte, out io.Writer) *slog.Logger {
 	inner := slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})
 	var methods, names []string
 	for _, m := range mlsapi.Methods() {
-		methods, names = append(methods, m.NSID), append(names, m.Errors...)
+		methods, names = append(methods, m.NSID), append(names, m.ErrorNames()...)
 	}
-	names = append(append(names, xrpc.GeneralErrors()...), xrpc.OutcomeNames()...)
+	for _, e := range lexrt.GeneralErrors() {
+		names = append(names, e.Name)
+	}
+	names = append(names, xrpc.OutcomeNames()...)
 	schema := redact.BaseSchema().With("method", methods...).With("error_name", names...)
 	return slog.New(redact.NewHandler(inner, schema, redact.NewHasher(secret)))
 }

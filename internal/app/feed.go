@@ -60,7 +60,7 @@ func (a *App) conflict(ctx context.Context, b blocks.Block) error {
 	for _, convo := range convos {
 		for {
 			err := a.announce(ctx, convo, b)
-			if errors.Is(err, store.ErrRequestInProgress) {
+			if errors.Is(err, mls.ErrRequestInProgress) {
 				select {
 				case <-ctx.Done():
 					return ctx.Err()

@@ -71,7 +71,7 @@ func (l domainLimits) Check(ctx context.Context, class, subject string) error {
 	case err != nil:
 		return err
 	case !r.Allowed:
-		return &mls.RateLimitError{RetryAfter: r.RetryAfter}
+		return mls.RateLimited(r.RetryAfter)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func GroupState(convo *store.Convo) mls.GroupState {
 }
 
 // ParseCommit reads the commit of a text field and checks it against the
-// conversation. A missing one is an *mls.InvalidCommitError: a change of the
+// conversation. A missing one is an mls.ErrInvalidCommit: a change of the
 // group without a commit does not exist in MLS.
 func ParseCommit(text *string, convo *store.Convo) (Handshake, error) {
 	return parse(text, convo, mls.ReadCommit)
@@ -37,11 +37,11 @@ func ParseProposal(text *string, convo *store.Convo) (Handshake, error) {
 
 func parse(text *string, convo *store.Convo, read func([]byte, mls.GroupState) (*mls.Handshake, error)) (Handshake, error) {
 	if text == nil {
-		return Handshake{}, &mls.InvalidCommitError{Code: mls.CodeTruncated}
+		return Handshake{}, mls.InvalidCommit(mls.CodeTruncated)
 	}
 	raw, err := mls.DecodeText(*text)
 	if err != nil {
-		return Handshake{}, &mls.InvalidCommitError{Code: mls.CodeBadEncoding}
+		return Handshake{}, mls.InvalidCommit(mls.CodeBadEncoding)
 	}
 	h, err := read(raw, GroupState(convo))
 	return Handshake{Handshake: h, Bytes: raw}, err
@@ -116,7 +116,7 @@ func (s *Service) SendHandshake(ctx context.Context, p store.SendParams) (store.
 		case err != nil:
 			return err
 		case seen.Handshake == nil:
-			return &mls.InvalidAssetError{Problem: "the message is neither an application message nor a handshake"}
+			return mls.InvalidAsset("the message is neither an application message nor a handshake")
 		}
 		result = store.SendResult{ConvoID: convo.ID, Epoch: p.Epoch, ReceivedAt: p.At}
 		h := Handshake{Handshake: seen.Handshake, Bytes: p.Ciphertext, ID: p.ID, DeclaredSize: p.DeclaredSize}

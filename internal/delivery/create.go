@@ -33,7 +33,7 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, a 
 		return err
 	}
 	if a.view != nil && a.view.Suite != c.CipherSuite {
-		return &mls.InvalidWelcomeError{Code: mls.CodeWrongSuite}
+		return mls.InvalidWelcome(mls.CodeWrongSuite)
 	}
 	convo := &store.Convo{ID: c.ID, GroupID: c.GroupID, CipherSuite: c.CipherSuite, Epoch: c.Epoch}
 	// A Welcome may address the creator's other devices beside the initial members.

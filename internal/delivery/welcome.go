@@ -36,7 +36,7 @@ func ParseAddition(welcome *string, hashes []Hash, users []mls.DID, at time.Time
 	}
 	raw, err := mls.DecodeText(*welcome)
 	if err != nil {
-		return a, &mls.InvalidWelcomeError{Code: mls.CodeBadEncoding}
+		return a, mls.InvalidWelcome(mls.CodeBadEncoding)
 	}
 	a.view, err = mls.ReadWelcome(raw)
 	return a, err

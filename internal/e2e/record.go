@@ -29,7 +29,7 @@ func Unproduced() []Pair {
 	defer recorder.mu.Unlock()
 	var missing []Pair
 	for _, m := range mlsapi.Methods() {
-		for _, name := range m.Errors {
+		for _, name := range m.ErrorNames() {
 			if p := (Pair{m.NSID, name}); recorder.seen[p] == 0 {
 				missing = append(missing, p)
 			}

@@ -238,7 +238,7 @@ func TestSweepConstraints(t *testing.T) {
 				status, name := http.StatusBadRequest, "InvalidRequest"
 				for _, v := range m.Violations {
 					if v.Rule == mutation.Rule && v.Pointer == mutation.Pointer {
-						status, name = v.Status, v.Error
+						status, name = v.Error.Status, v.Error.Name
 					}
 				}
 				a := u.Call(t, m, e2e.Request{Body: mutation.JSON}, nil)

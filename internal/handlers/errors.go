@@ -1,128 +1,119 @@
 package handlers
 
 import (
-	"errors"
-	"time"
-
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
-	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
-// names maps domain errors to the names that the lexicons declare. Statuses
-// come from lexicons/policy.json; messages are the domain errors' own, which
-// hold no identifier.
-var names = []struct {
-	err  error
-	name string
-}{
-	{mls.ErrConvoNotFound, "ConvoNotFound"},
-	{mls.ErrInvalidConvoID, "ConvoNotFound"},
-	{mls.ErrNotMember, "NotMember"},
-	{mls.ErrNotAdmin, "NotAdmin"},
-	{mls.ErrNotAuthorized, "NotAuthorized"},
-	{mls.ErrAlreadyMember, "AlreadyMember"},
-	{mls.ErrAlreadyAdmin, "AlreadyAdmin"},
-	{mls.ErrNotAdminTarget, "NotAdminTarget"},
-	{mls.ErrLastAdmin, "LastAdmin"},
-	{mls.ErrLastMember, "LastMember"},
-	{mls.ErrCannotRemoveSelf, "CannotRemoveSelf"},
-	{mls.ErrCannotReportSelf, "CannotReportSelf"},
-	{mls.ErrTargetNotMember, "TargetNotMember"},
-	{mls.ErrTooManyMembers, "TooManyMembers"},
-	{mls.ErrTooManyDIDs, "TooManyDids"},
-	{mls.ErrInvalidDID, "InvalidDid"},
-	{mls.ErrTooManyDevices, "TooManyDevices"},
-	{mls.ErrTooManyKeyPackages, "TooManyKeyPackages"},
-	{mls.ErrDuplicatePublicKey, "DuplicatePublicKey"},
-	{mls.ErrInvalidKeyPackage, "InvalidKeyPackage"},
-	{mls.ErrKeyPackageNotFound, "KeyPackageNotFound"},
-	{mls.ErrExpirationTooFar, "ExpirationTooFar"},
-	{mls.ErrInvalidCipherSuite, "InvalidCipherSuite"},
-	{mls.ErrInvalidGroupID, "InvalidGroupId"},
-	{mls.ErrGroupAlreadyExists, "GroupAlreadyExists"},
-	{mls.ErrEpochMismatch, "EpochMismatch"},
-	{mls.ErrInvalidEpochRange, "InvalidEpochRange"},
-	{mls.ErrInvalidCommit, "InvalidCommit"},
-	{mls.ErrInvalidWelcome, "InvalidRequest"},
-	{mls.ErrWelcomeNotFound, "WelcomeNotFound"},
-	{mls.ErrInvalidMessageID, "InvalidRequest"},
-	{mls.ErrInvalidBase64, "InvalidRequest"},
-	{mls.ErrInvalidAsset, "InvalidAsset"},
-	{mls.ErrMessageTooLarge, "MessageTooLarge"},
-	{mls.ErrMessageIDConflict, "MessageIdConflict"},
-	{mls.ErrInvalidCursor, "InvalidCursor"},
-	{mls.ErrRateLimitExceeded, "RateLimitExceeded"},
-	{mls.ErrIdempotencyKeyReused, "IdempotencyKeyReused"},
-	{store.ErrRequestInProgress, "IdempotencyInProgress"},
-	{store.ErrBusy, "NotEnoughResources"},
-	{mls.ErrReportNotFound, "ReportNotFound"},
-	{mls.ErrAlreadyResolved, "AlreadyResolved"},
-	{mls.ErrBlockedByMember, "BlockedByMember"},
-	{mls.ErrMutualBlockDetected, "MutualBlockDetected"},
-	{mls.ErrBlockNotVerified, "BlockNotVerified"},
-	{mls.ErrBlockSourceUnavailable, "BlueskyServiceUnavailable"},
-	{errInvalidInput, "InvalidRequest"},
-}
-
-// errInvalidInput is what an *inputError unwraps to.
-var errInvalidInput = errors.New("invalid request")
-
-// inputError is a rule that the lexicon language cannot express.
-type inputError struct{ pointer, problem string }
-
-func (e *inputError) Error() string { return "invalid body: " + e.pointer + " " + e.problem }
-func (e *inputError) Unwrap() error { return errInvalidInput }
-
-// PublicError gives an error of a handler the name and status that clients
-// know, or returns nil for one that must stay inside the server.
-func PublicError(err error) *lexrt.Error {
-	for _, n := range names {
-		if !errors.Is(err, n.err) {
-			continue
-		}
-		e := &lexrt.Error{Name: n.name, Status: mlsapi.ErrorStatus(n.name), Message: domainText(err, n.err)}
-		if limit, ok := errors.AsType[*mls.RateLimitError](err); ok {
-			e.RetryAfter = limit.RetryAfter
-		}
-		if n.name == "IdempotencyInProgress" || n.name == "NotEnoughResources" {
-			e.RetryAfter = time.Second
-		}
-		return e
+// wireError is the one table of names: what clients are told about a kind of domain error. Names
+// and statuses are the lexicons' or general ones, so that one that does not exist does not
+// compile; the linter finds a kind that is left out, which must not be hidden by a default.
+func wireError(kind mls.Kind) *lexrt.Error {
+	switch kind {
+	case mls.ErrConvoNotFound, mls.ErrInvalidConvoID: // what cannot exist is answered like what does not
+		return mlsapi.ErrConvoNotFound
+	case mls.ErrNotMember:
+		return mlsapi.ErrNotMember
+	case mls.ErrNotAdmin:
+		return mlsapi.ErrNotAdmin
+	case mls.ErrNotAuthorized:
+		return mlsapi.ErrNotAuthorized
+	case mls.ErrAlreadyMember:
+		return mlsapi.ErrAlreadyMember
+	case mls.ErrAlreadyAdmin:
+		return mlsapi.ErrAlreadyAdmin
+	case mls.ErrNotAdminTarget:
+		return mlsapi.ErrNotAdminTarget
+	case mls.ErrLastAdmin:
+		return mlsapi.ErrLastAdmin
+	case mls.ErrLastMember:
+		return mlsapi.ErrLastMember
+	case mls.ErrCannotRemoveSelf:
+		return mlsapi.ErrCannotRemoveSelf
+	case mls.ErrCannotReportSelf:
+		return mlsapi.ErrCannotReportSelf
+	case mls.ErrTargetNotMember:
+		return mlsapi.ErrTargetNotMember
+	case mls.ErrTooManyMembers:
+		return mlsapi.ErrTooManyMembers
+	case mls.ErrTooManyDIDs:
+		return mlsapi.ErrTooManyDIDs
+	case mls.ErrInvalidDID:
+		return mlsapi.ErrInvalidDID
+	case mls.ErrTooManyDevices:
+		return mlsapi.ErrTooManyDevices
+	case mls.ErrTooManyKeyPackages:
+		return mlsapi.ErrTooManyKeyPackages
+	case mls.ErrDuplicatePublicKey:
+		return mlsapi.ErrDuplicatePublicKey
+	case mls.ErrInvalidKeyPackage:
+		return mlsapi.ErrInvalidKeyPackage
+	case mls.ErrKeyPackageNotFound:
+		return mlsapi.ErrKeyPackageNotFound
+	case mls.ErrExpirationTooFar:
+		return mlsapi.ErrExpirationTooFar
+	case mls.ErrInvalidCipherSuite:
+		return mlsapi.ErrInvalidCipherSuite
+	case mls.ErrInvalidGroupID:
+		return mlsapi.ErrInvalidGroupID
+	case mls.ErrGroupAlreadyExists:
+		return mlsapi.ErrGroupAlreadyExists
+	case mls.ErrEpochMismatch:
+		return mlsapi.ErrEpochMismatch
+	case mls.ErrInvalidEpochRange:
+		return mlsapi.ErrInvalidEpochRange
+	case mls.ErrInvalidCommit:
+		return mlsapi.ErrInvalidCommit
+	case mls.ErrWelcomeNotFound:
+		return mlsapi.ErrWelcomeNotFound
+	case mls.ErrInvalidAsset:
+		return mlsapi.ErrInvalidAsset
+	case mls.ErrMessageTooLarge:
+		return mlsapi.ErrMessageTooLarge
+	case mls.ErrMessageIDConflict:
+		return mlsapi.ErrMessageIDConflict
+	case mls.ErrInvalidCursor:
+		return mlsapi.ErrInvalidCursor
+	case mls.ErrReportNotFound:
+		return mlsapi.ErrReportNotFound
+	case mls.ErrAlreadyResolved:
+		return mlsapi.ErrAlreadyResolved
+	case mls.ErrBlockedByMember:
+		return mlsapi.ErrBlockedByMember
+	case mls.ErrMutualBlockDetected:
+		return mlsapi.ErrMutualBlockDetected
+	case mls.ErrBlockNotVerified:
+		return mlsapi.ErrBlockNotVerified
+	case mls.ErrBlockSourceUnavailable:
+		return mlsapi.ErrBlueskyServiceUnavailable
+	case mls.ErrInvalidInput, mls.ErrInvalidWelcome, mls.ErrInvalidMessageID, mls.ErrInvalidBase64:
+		return lexrt.ErrInvalidRequest
+	case mls.ErrRateLimitExceeded:
+		return lexrt.ErrRateLimitExceeded
+	case mls.ErrIdempotencyKeyReused:
+		return lexrt.ErrIdempotencyKeyReused
+	case mls.ErrRequestInProgress:
+		return lexrt.ErrIdempotencyInProgress
+	case mls.ErrBusy:
+		return lexrt.ErrNotEnoughResources
 	}
 	return nil
 }
 
-// domainText returns the text of the domain error inside err: what wraps it may
-// come from a driver and quote values.
-func domainText(err, sentinel error) string {
-	var (
-		epoch   *mls.EpochMismatchError
-		kp      *mls.InvalidKeyPackageError
-		commit  *mls.InvalidCommitError
-		welcome *mls.InvalidWelcomeError
-		asset   *mls.InvalidAssetError
-		limit   *mls.RateLimitError
-		input   *inputError
-	)
-	switch {
-	case errors.As(err, &epoch):
-		return epoch.Error()
-	case errors.As(err, &kp):
-		return kp.Error()
-	case errors.As(err, &commit):
-		return commit.Error()
-	case errors.As(err, &welcome):
-		return welcome.Error()
-	case errors.As(err, &asset):
-		return asset.Error()
-	case errors.As(err, &limit):
-		return limit.Error()
-	case errors.As(err, &input):
-		return input.Error()
-	case errors.Is(err, mls.ErrInvalidConvoID):
-		return mls.ErrConvoNotFound.Error() // what cannot exist is answered like what does not
+// PublicError gives an error of a handler the name and status that clients know, or returns nil
+// for one that must stay inside the server. The text is the domain error's alone: what wraps it
+// may come from a driver and quote values.
+func PublicError(err error) *lexrt.Error {
+	domain := mls.AsError(err)
+	if domain == nil {
+		return nil
 	}
-	return sentinel.Error()
+	named := wireError(domain.Kind)
+	if named == nil {
+		return nil
+	}
+	public := named.WithMessage(domain.Error())
+	public.RetryAfter = domain.RetryAfter
+	return public
 }

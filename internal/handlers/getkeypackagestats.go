@@ -21,7 +21,7 @@ func (h *Handlers) GetKeyPackageStats(ctx context.Context, caller lexrt.Caller, 
 	if params.CipherSuite != nil {
 		var err error
 		if suite, err = mls.ParseCipherSuite(*params.CipherSuite); err != nil {
-			return nil, &inputError{"/cipherSuite", "must be the name of a cipher suite"}
+			return nil, mls.InvalidInput("/cipherSuite", "must be the name of a cipher suite")
 		}
 	}
 	now := h.Clock.Now()

@@ -31,7 +31,7 @@ func (h *Handlers) GetReports(ctx context.Context, caller lexrt.Caller, params *
 	if params.Cursor != nil {
 		at, id, err := parseListCursor(reportCursorPrefix, *params.Cursor)
 		if err != nil {
-			return nil, &inputError{"/cursor", "must be a cursor from a previous answer"}
+			return nil, mls.InvalidInput("/cursor", "must be a cursor from a previous answer")
 		}
 		after = store.ReportCursor{CreatedAt: at, ID: store.ReportID(id)}
 	}

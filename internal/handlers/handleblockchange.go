@@ -18,7 +18,7 @@ func (h *Handlers) HandleBlockChange(ctx context.Context, caller lexrt.Caller, i
 	case in.BlockerDID != caller.DID:
 		return nil, mls.ErrNotAuthorized
 	case in.Action != "created" && in.Action != "removed":
-		return nil, &inputError{"/action", "must be created or removed"}
+		return nil, mls.InvalidInput("/action", "must be created or removed")
 	case in.BlockURI != nil:
 		claim.URI = *in.BlockURI
 	}

@@ -32,7 +32,7 @@ type Blocks interface {
 
 // Limits counts what is limited by more than the caller alone.
 type Limits interface {
-	// Check counts one use by subject of a class and returns *mls.RateLimitError when it is used up.
+	// Check counts one use by subject of a class and returns mls.ErrRateLimitExceeded when it is used up.
 	Check(ctx context.Context, class, subject string) error
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // errIdempotencyKeyMissing is answered while REQUIRE_IDEMPOTENCY holds.
-var errIdempotencyKeyMissing = &inputError{"/idempotencyKey", "is required"}
+var errIdempotencyKeyMissing = mls.InvalidInput("/idempotencyKey", "is required")
 
 // deterministic are the errors that are kept for a repeated request: they
 // depend on the request and on what never comes back.

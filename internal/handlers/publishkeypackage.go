@@ -36,7 +36,7 @@ func (h *Handlers) PublishKeyPackage(ctx context.Context, caller lexrt.Caller, i
 		case expires.After(now.Add(maxExpiry)):
 			return nil, mls.ErrExpirationTooFar
 		case !expires.After(now):
-			return nil, &mls.InvalidKeyPackageError{Index: -1, Code: mls.CodeExpired}
+			return nil, mls.InvalidKeyPackage(mls.CodeExpired)
 		case expires.Before(row.ExpiresAt):
 			row.ExpiresAt = expires
 		}
@@ -68,7 +68,7 @@ func deviceOf(ctx context.Context, tx *store.Tx, did mls.DID, kp *mls.PublishedK
 		}
 	}
 	if kp.Device != "" {
-		return store.Device{}, &mls.InvalidKeyPackageError{Index: -1, Code: mls.CodeIdentityMismatch}
+		return store.Device{}, mls.InvalidKeyPackage(mls.CodeIdentityMismatch)
 	}
 	return store.Device{User: did}, nil
 }
@@ -90,8 +90,8 @@ func newKeyPackage(kp *mls.PublishedKeyPackage, now time.Time) (store.NewKeyPack
 
 // single takes the index out of an error about the only key package of a request.
 func single(err error) error {
-	if e, ok := errors.AsType[*mls.InvalidKeyPackageError](err); ok {
-		return &mls.InvalidKeyPackageError{Index: -1, Code: e.Code}
+	if e, ok := errors.AsType[*mls.Error](err); ok && e.Kind == mls.ErrInvalidKeyPackage {
+		return mls.InvalidKeyPackage(e.Code)
 	}
 	return err
 }

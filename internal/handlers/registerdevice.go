@@ -27,7 +27,7 @@ func (h *Handlers) RegisterDevice(ctx context.Context, caller lexrt.Caller, in *
 		for i, device := range named {
 			// A credential may name the device once it has an id, and no other.
 			if device != "" && device != string(registered.Device.ID) {
-				return &mls.InvalidKeyPackageError{Index: i, Code: mls.CodeIdentityMismatch}
+				return mls.InvalidKeyPackageAt(i, mls.CodeIdentityMismatch)
 			}
 		}
 		return nil
@@ -66,10 +66,10 @@ func (h *Handlers) registration(did mls.DID, in *mlsapi.RegisterDeviceInput) (st
 	for i, p := range in.KeyPackages {
 		suite, err := mls.ParseCipherSuite(string(p.CipherSuite))
 		if err != nil {
-			return r, nil, &mls.InvalidKeyPackageError{Index: i, Code: mls.CodeUnsupportedSuite}
+			return r, nil, mls.InvalidKeyPackageAt(i, mls.CodeUnsupportedSuite)
 		}
 		if p.DID != did {
-			return r, nil, &mls.InvalidKeyPackageError{Index: i, Code: mls.CodeIdentityMismatch}
+			return r, nil, mls.InvalidKeyPackageAt(i, mls.CodeIdentityMismatch)
 		}
 		owner := mls.KeyPackageOwner{DID: did, Suite: suite, SignatureKey: in.SignaturePublicKey}
 		kp, err := h.Config.KeyPackagePolicy.ReadText(p.KeyPackage, i, owner, now)

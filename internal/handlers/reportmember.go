@@ -48,7 +48,7 @@ func (h *Handlers) ReportMember(ctx context.Context, caller lexrt.Caller, in *ml
 		case err != nil:
 			return err
 		case n >= reportsPerHour:
-			return &mls.RateLimitError{RetryAfter: max(first.Add(time.Hour).Sub(report.CreatedAt), time.Second)}
+			return mls.RateLimited(max(first.Add(time.Hour).Sub(report.CreatedAt), time.Second))
 		}
 		report.ConvoID = convo.ID
 		if err := tx.FileReport(ctx, report); err != nil {

@@ -38,7 +38,7 @@ func (h *Handlers) RequestRejoin(ctx context.Context, caller lexrt.Caller, in *m
 		case err != nil:
 			return err
 		case convo.CipherSuite != kp.Suite:
-			return &mls.InvalidKeyPackageError{Index: -1, Code: mls.CodeWrongSuite}
+			return mls.InvalidKeyPackage(mls.CodeWrongSuite)
 		}
 		device, err := rejoiningDevice(ctx, tx, caller.DID, in.DeviceID, kp)
 		if err != nil {
@@ -71,7 +71,7 @@ func rejoiningDevice(ctx context.Context, tx *store.Tx, did mls.DID, named *stri
 			return d.Device, nil
 		}
 	}
-	return store.Device{}, &mls.InvalidKeyPackageError{Index: -1, Code: mls.CodeIdentityMismatch}
+	return store.Device{}, mls.InvalidKeyPackage(mls.CodeIdentityMismatch)
 }
 
 // openRejoin returns the open request of the device, or opens one within the
@@ -98,7 +98,7 @@ func (h *Handlers) openRejoin(ctx context.Context, tx *store.Tx, convo mls.Convo
 	case err != nil:
 		return store.Request{}, err
 	case n >= rejoinsPerHour:
-		return store.Request{}, &mls.RateLimitError{RetryAfter: max(first.Add(time.Hour).Sub(now), time.Second)}
+		return store.Request{}, mls.RateLimited(max(first.Add(time.Hour).Sub(now), time.Second))
 	}
 	r, existing, err := tx.OpenRequest(ctx, convo, device, store.RequestRejoin, reason, h.now())
 	if err != nil || existing {

@@ -14,7 +14,7 @@ import (
 // ResolveReport closes a pending report, once.
 func (h *Handlers) ResolveReport(ctx context.Context, caller lexrt.Caller, in *mlsapi.ResolveReportInput) (*mlsapi.ResolveReportOutput, error) {
 	if !slices.Contains([]string{"removed_member", "dismissed", "no_action"}, string(in.Action)) {
-		return nil, &inputError{"/action", "must be removed_member, dismissed or no_action"}
+		return nil, mls.InvalidInput("/action", "must be removed_member, dismissed or no_action")
 	}
 	now := h.now()
 	err := h.Store.InTx(ctx, func(tx *store.Tx) error {

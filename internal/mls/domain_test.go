@@ -3,6 +3,7 @@ package mls_test
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -203,7 +204,7 @@ func TestCodesAreStable(t *testing.T) {
 		assert.False(t, names[c.String()], c)
 		names[c.String()] = true
 		require.ErrorIs(t, &mls.WireError{Code: c}, c)
-		assert.Equal(t, c, mls.CodeOf(&mls.InvalidKeyPackageError{Code: c}))
+		assert.Equal(t, c, mls.CodeOf(mls.InvalidKeyPackage(c)))
 	}
 	assert.Equal(t, mls.Code(0), mls.CodeOf(errors.New("another")))
 	assert.Equal(t, "Code(0)", mls.Code(0).String())
@@ -220,18 +221,61 @@ func TestCodesAreStable(t *testing.T) {
 
 func TestErrorsUnwrapToTheirNames(t *testing.T) {
 	t.Parallel()
-	require.ErrorIs(t, &mls.InvalidCommitError{Code: mls.CodeWrongGroup}, mls.ErrInvalidCommit)
-	require.ErrorIs(t, &mls.InvalidCommitError{Code: mls.CodeWrongGroup}, mls.CodeWrongGroup)
-	require.ErrorIs(t, &mls.InvalidWelcomeError{}, mls.ErrInvalidWelcome)
-	require.ErrorIs(t, &mls.InvalidAssetError{}, mls.ErrInvalidAsset)
-	limit := &mls.RateLimitError{RetryAfter: 1500 * time.Millisecond}
+	require.ErrorIs(t, mls.InvalidCommit(mls.CodeWrongGroup), mls.ErrInvalidCommit)
+	require.ErrorIs(t, mls.InvalidCommit(mls.CodeWrongGroup), mls.CodeWrongGroup)
+	limit := mls.RateLimited(1500 * time.Millisecond)
 	require.ErrorIs(t, limit, mls.ErrRateLimitExceeded)
-	require.EqualError(t, limit, "rate limit exceeded: retry in 2 s")
-	require.EqualError(t, &mls.RateLimitError{}, "rate limit exceeded: retry in 1 s")
-	require.EqualError(t, &mls.InvalidAssetError{Problem: "p"}, "invalid asset: p")
-	require.EqualError(t, &mls.InvalidCommitError{Code: mls.CodeWrongGroup}, "invalid commit: WrongGroup")
-	require.EqualError(t, &mls.InvalidWelcomeError{Code: mls.CodeTruncated}, "invalid Welcome: Truncated")
+	require.EqualError(t, limit, "rate limit exceeded; try again in 2 s")
+	require.EqualError(t, mls.RateLimited(0), "rate limit exceeded; try again in 1 s")
+	require.EqualError(t, mls.EpochMismatch(2, 3), "epoch mismatch: made for epoch 2, the conversation is at epoch 3")
+	require.EqualError(t, mls.InvalidKeyPackageAt(0, mls.CodeExpired), "invalid key package at index 0: Expired")
+	require.EqualError(t, mls.InvalidKeyPackage(mls.CodeExpired), "invalid key package: Expired")
+	require.EqualError(t, mls.InvalidInput("/cursor", "must be one"), "invalid request: /cursor must be one")
+	require.EqualError(t, mls.TooManyStreams(5, 30*time.Second), "rate limit exceeded: a user may have 5 streams; close one; try again in 30 s")
+	require.EqualError(t, mls.InvalidAsset("p"), "invalid asset: p")
+	require.EqualError(t, mls.InvalidCommit(mls.CodeWrongGroup), "invalid commit: WrongGroup")
+	require.EqualError(t, mls.InvalidWelcome(mls.CodeTruncated), "invalid Welcome: Truncated")
 	require.EqualError(t, &mls.WireError{Code: mls.CodeTruncated, Offset: 3}, "mls: Truncated at byte 3")
+}
+
+func TestKindsAreClosed(t *testing.T) {
+	t.Parallel()
+	texts := map[string]int{}
+	for _, k := range mls.Kinds() {
+		assert.NotEmpty(t, k.Error(), int(k))
+		texts[k.Error()]++
+	}
+	// A conversation that cannot exist is answered like one that does not; all else can be told apart.
+	assert.Equal(t, 2, texts[mls.ErrConvoNotFound.Error()])
+	assert.Len(t, texts, len(mls.Kinds())-1)
+	assert.Equal(t, "unknown kind of error", mls.Kind(0).Error())
+	assert.Equal(t, "unknown kind of error", mls.Kind(255).Error())
+}
+
+func TestAsErrorFindsTheOutermost(t *testing.T) {
+	t.Parallel()
+	driver := errors.New("quotes a value")
+	for _, tt := range []struct {
+		err   error
+		kind  mls.Kind
+		text  string
+		retry time.Duration
+	}{
+		{fmt.Errorf("store: %w", mls.ErrNotMember), mls.ErrNotMember, "not a member of the conversation", 0},
+		{errors.Join(mls.ErrBusy, driver), mls.ErrBusy, "the server or its database is busy; try again in 1 s", time.Second},
+		{errors.Join(driver, mls.Busy("d", 2*time.Second)), mls.ErrBusy, "the server or its database is busy: d; try again in 2 s", 2 * time.Second},
+		{fmt.Errorf("x: %w", mls.ErrRequestInProgress), mls.ErrRequestInProgress, "a request with this idempotency key is in progress; try again in 1 s", time.Second},
+		{fmt.Errorf("x: %w", mls.InvalidCommit(mls.CodeWrongGroup)), mls.ErrInvalidCommit, "invalid commit: WrongGroup", 0},
+	} {
+		e := mls.AsError(tt.err)
+		require.NotNil(t, e)
+		assert.Equal(t, tt.kind, e.Kind)
+		assert.Equal(t, tt.text, e.Error())
+		assert.Equal(t, tt.retry, e.RetryAfter)
+	}
+	assert.Nil(t, mls.AsError(driver))
+	assert.Nil(t, mls.AsError(mls.CodeExpired), "a code is not a kind")
+	assert.Nil(t, mls.AsError(nil))
 }
 
 // TestPackageTouchesNothing: the package does no I/O, logs nothing, reads no clock and imports nothing of ours.

@@ -57,16 +57,16 @@ func ReadProposal(b []byte, g GroupState) (*Handshake, error) {
 func readHandshake(b []byte, g GroupState, want ContentType) (*Handshake, error) {
 	m, err := ParseMessage(b)
 	if err != nil {
-		return nil, &InvalidCommitError{CodeOf(err)}
+		return nil, InvalidCommit(CodeOf(err))
 	}
 	f := m.Framing()
 	switch {
 	case f == nil:
-		return nil, &InvalidCommitError{CodeWireFormatMismatch}
+		return nil, InvalidCommit(CodeWireFormatMismatch)
 	case f.ContentType != want:
-		return nil, &InvalidCommitError{CodeWrongContentType}
+		return nil, InvalidCommit(CodeWrongContentType)
 	case !g.GroupID.Is(f.GroupID):
-		return nil, &InvalidCommitError{CodeWrongGroup}
+		return nil, InvalidCommit(CodeWrongGroup)
 	}
 	return judgeHandshake(m, g)
 }
@@ -92,7 +92,7 @@ func judgeHandshake(m *Message, g GroupState) (*Handshake, error) {
 		code = j.commit(p.Commit)
 	}
 	if code != 0 {
-		return nil, &InvalidCommitError{code}
+		return nil, InvalidCommit(code)
 	}
 	return h, nil
 }
@@ -102,13 +102,13 @@ func judgeHandshake(m *Message, g GroupState) (*Handshake, error) {
 // *InvalidWelcomeError.
 func (h *Handshake) CheckWelcome(w *WelcomeView, suite CipherSuite) error {
 	if suite != 0 && w.Suite != suite {
-		return &InvalidWelcomeError{CodeWrongSuite}
+		return InvalidWelcome(CodeWrongSuite)
 	}
 	if !h.Visible || len(h.Unresolved) > 0 {
 		return nil
 	}
 	if len(h.Adds) != len(w.Refs) {
-		return &InvalidWelcomeError{CodeWelcomeRefMismatch}
+		return InvalidWelcome(CodeWelcomeRefMismatch)
 	}
 	added := make(map[KeyPackageRef]bool, len(h.Adds))
 	for _, ref := range h.Adds {
@@ -116,7 +116,7 @@ func (h *Handshake) CheckWelcome(w *WelcomeView, suite CipherSuite) error {
 	}
 	for _, ref := range w.Refs {
 		if !added[ref] {
-			return &InvalidWelcomeError{CodeWelcomeRefMismatch}
+			return InvalidWelcome(CodeWelcomeRefMismatch)
 		}
 	}
 	return nil

@@ -126,10 +126,10 @@ func TestReadCommitShows(t *testing.T) {
 func TestReadCommitFraming(t *testing.T) {
 	t.Parallel()
 	g := mlstest.NewGroup(1).At(3)
-	var mismatch *mls.EpochMismatchError
+	var mismatch *mls.Error
 	_, err := mls.ReadCommit(g.At(2).PrivateCommit(), g.State())
 	require.ErrorAs(t, err, &mismatch)
-	assert.Equal(t, mls.EpochMismatchError{Have: 2, Want: 3}, *mismatch)
+	assert.Equal(t, mls.EpochMismatch(2, 3), error(mismatch))
 	_, err = mls.ReadCommit(g.At(4).PrivateCommit(), g.State())
 	require.ErrorIs(t, err, mls.ErrEpochMismatch)
 	_, err = mls.ReadCommit(mlstest.NewGroup(1).At(3).PrivateCommit(), g.State())

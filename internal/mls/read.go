@@ -50,11 +50,11 @@ func (p *KeyPackagePolicy) Read(b []byte, owner KeyPackageOwner, at time.Time) (
 func (p *KeyPackagePolicy) ReadText(text string, index int, owner KeyPackageOwner, at time.Time) (*PublishedKeyPackage, error) {
 	b, err := DecodeText(text)
 	if err != nil {
-		return nil, &InvalidKeyPackageError{Index: index, Code: CodeBadEncoding}
+		return nil, InvalidKeyPackageAt(index, CodeBadEncoding)
 	}
 	k, err := p.Read(b, owner, at)
 	if err != nil {
-		return nil, &InvalidKeyPackageError{Index: index, Code: CodeOf(err)}
+		return nil, InvalidKeyPackageAt(index, CodeOf(err))
 	}
 	return k, nil
 }
@@ -73,20 +73,20 @@ type WelcomeView struct {
 func ReadWelcome(b []byte) (*WelcomeView, error) {
 	w, err := ParseWelcome(b)
 	if err != nil {
-		return nil, &InvalidWelcomeError{CodeOf(err)}
+		return nil, InvalidWelcome(CodeOf(err))
 	}
 	if !w.Suite.Known() {
-		return nil, &InvalidWelcomeError{CodeUnsupportedSuite}
+		return nil, InvalidWelcome(CodeUnsupportedSuite)
 	}
 	if len(w.Secrets) == 0 {
-		return nil, &InvalidWelcomeError{CodeWelcomeRefMismatch}
+		return nil, InvalidWelcome(CodeWelcomeRefMismatch)
 	}
 	view := &WelcomeView{Bytes: b, Suite: w.Suite, Refs: make([]KeyPackageRef, 0, len(w.Secrets))}
 	seen := make(map[KeyPackageRef]bool, len(w.Secrets))
 	for i := range w.Secrets {
 		ref := KeyPackageRef(hex.EncodeToString(w.Secrets[i].NewMember))
 		if seen[ref] {
-			return nil, &InvalidWelcomeError{CodeDuplicateWelcomeRef}
+			return nil, InvalidWelcome(CodeDuplicateWelcomeRef)
 		}
 		seen[ref] = true
 		view.Refs = append(view.Refs, ref)
@@ -120,16 +120,16 @@ func ReadSend(ciphertext []byte, declared, grace Epoch, g GroupState) (*Sent, er
 	f := m.Framing()
 	switch {
 	case f == nil:
-		return nil, &InvalidAssetError{"a message must be a PrivateMessage or a PublicMessage"}
+		return nil, InvalidAsset("a message must be a PrivateMessage or a PublicMessage")
 	case !g.GroupID.Is(f.GroupID):
-		return nil, &InvalidAssetError{"the message belongs to another group"}
+		return nil, InvalidAsset("the message belongs to another group")
 	case f.Epoch != declared:
 		// Name the one of the two that is not the conversation's.
 		have := f.Epoch
 		if have == g.Epoch {
 			have = declared
 		}
-		return nil, &EpochMismatchError{Have: have, Want: g.Epoch}
+		return nil, EpochMismatch(have, g.Epoch)
 	}
 	sent := &Sent{Padding: padding, Content: f.ContentType}
 	if f.ContentType != ContentApplication {
@@ -142,7 +142,7 @@ func ReadSend(ciphertext []byte, declared, grace Epoch, g GroupState) (*Sent, er
 	}
 	if m.Public != nil {
 		// RFC 9420 6: application data is always encrypted. This server stores no plaintext.
-		return nil, &InvalidAssetError{"an application message must be a PrivateMessage"}
+		return nil, InvalidAsset("an application message must be a PrivateMessage")
 	}
 	if err := CheckEpoch(declared, g.Epoch, grace); err != nil {
 		return nil, err

@@ -20,11 +20,11 @@ func CheckSizes(ciphertextLen int, paddedSize int64, declaredSize *int64) error 
 	case ciphertextLen > MaxPaddedSize || paddedSize > MaxPaddedSize:
 		return ErrMessageTooLarge
 	case int64(ciphertextLen) != paddedSize:
-		return &InvalidAssetError{"the ciphertext must be as long as paddedSize says"}
+		return InvalidAsset("the ciphertext must be as long as paddedSize says")
 	case !PaddedSizeOK(paddedSize):
-		return &InvalidAssetError{"paddedSize must be 512, 1024, 2048, 4096, 8192 or a multiple of 8192 up to 10485760"}
+		return InvalidAsset("paddedSize must be 512, 1024, 2048, 4096, 8192 or a multiple of 8192 up to 10485760")
 	case declaredSize != nil && (*declaredSize < 0 || *declaredSize > paddedSize):
-		return &InvalidAssetError{"declaredSize must not be greater than paddedSize"}
+		return InvalidAsset("declaredSize must not be greater than paddedSize")
 	}
 	return nil
 }
@@ -46,7 +46,7 @@ func PaddedSizeOK(n int64) bool {
 // be: 0 for commits and proposals. An epoch ahead is never accepted.
 func CheckEpoch(have, want, grace Epoch) error {
 	if have > want || have < 0 || want-have > min(max(grace, 0), MaxEpochGrace) {
-		return &EpochMismatchError{Have: have, Want: want}
+		return EpochMismatch(have, want)
 	}
 	return nil
 }

@@ -94,10 +94,10 @@ func TestReadSend(t *testing.T) {
 		assert.Equal(t, c.content, s.Content, name)
 		assert.Equal(t, c.content != mls.ContentApplication, s.Handshake != nil, name)
 	}
-	var mismatch *mls.EpochMismatchError
+	var mismatch *mls.Error
 	_, err := mls.ReadSend(pad(g.Application(10)), 4, 3, g.State())
 	require.ErrorAs(t, err, &mismatch)
-	assert.Equal(t, mls.EpochMismatchError{Have: 4, Want: 5}, *mismatch)
+	assert.Equal(t, mls.EpochMismatch(4, 5), error(mismatch))
 }
 
 func TestSendDoesNotCopy(t *testing.T) {

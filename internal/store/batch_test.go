@@ -239,8 +239,8 @@ func TestBatchFaults(t *testing.T) {
 			return err
 		}
 		outcomes := impatient.SendMessages(t.Context(), []SendParams{message(held, alice, "a"), message(free, alice, "b"), message(held, alice, "c")})
-		wantErr(t, outcomes[0].Err, ErrBusy)
-		wantErr(t, outcomes[2].Err, ErrBusy)
+		wantErr(t, outcomes[0].Err, mls.ErrBusy)
+		wantErr(t, outcomes[2].Err, mls.ErrBusy)
 		return outcomes[1].Err
 	})
 	wantGapless(t, s)

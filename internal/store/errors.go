@@ -12,19 +12,8 @@ import (
 	"mls-server/internal/mls"
 )
 
-// Errors of the store itself; those of the domain are in package mls.
-var (
-	// ErrRequestInProgress: another request with the same idempotency key is
-	// being worked on. It is answered with 409 and Retry-After.
-	ErrRequestInProgress = errors.New("a request with this idempotency key is in progress")
-	// ErrBusy: the database gave up waiting, for a lock or within the
-	// statement's time, it is full or read-only, or the connection to it was
-	// lost. Whether the statement took effect may be unknown; the request may be
-	// repeated with the same keys.
-	ErrBusy = errors.New("the database is busy or away; try again in a second")
-	// errNotFound is the absence of a row that is no error of the domain yet.
-	errNotFound = errors.New("no such row")
-)
+// errNotFound is the absence of a row that is no error of the domain yet.
+var errNotFound = errors.New("no such row")
 
 // SQLSTATEs, https://www.postgresql.org/docs/current/errcodes-appendix.html.
 const (
@@ -52,12 +41,12 @@ var byConstraint = map[string]error{
 	"messages_msg_id_key":            mls.ErrMessageIDConflict,
 	"commits_one_per_epoch":          mls.ErrEpochMismatch,
 	"reports_not_about_oneself":      mls.ErrCannotReportSelf,
-	"key_packages_sha256_key":        &mls.InvalidKeyPackageError{Index: -1, Code: mls.CodeInitKeyReused},
+	"key_packages_sha256_key":        mls.InvalidKeyPackage(mls.CodeInitKeyReused),
 	"members_convo_id_fkey":          mls.ErrConvoNotFound,
 	"cursors_convo_id_fkey":          mls.ErrConvoNotFound,
 	"pending_welcomes_convo_id_fkey": mls.ErrConvoNotFound,
-	"pending_welcomes_one_open_key":  ErrBusy,
-	"removal_debts_one_open_key":     ErrBusy,
+	"pending_welcomes_one_open_key":  mls.ErrBusy,
+	"removal_debts_one_open_key":     mls.ErrBusy,
 }
 
 // domainError is the one place where the database's errors become the
@@ -72,17 +61,17 @@ func domainError(err error) error {
 	fault, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		// Not an answer of the database's: the connection was lost, or could not be made.
-		return errors.Join(ErrBusy, err)
+		return errors.Join(mls.ErrBusy, err)
 	}
 	if known, ok := byConstraint[fault.ConstraintName]; ok {
 		return known
 	}
 	switch fault.Code {
 	case codeLockNotAvailable, codeQueryCanceled, codeReadOnly, codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow, codeIdleSessionTimeout:
-		return errors.Join(ErrBusy, &stateError{fault.Code, fault.ConstraintName})
+		return errors.Join(mls.ErrBusy, &stateError{fault.Code, fault.ConstraintName})
 	}
 	if strings.HasPrefix(fault.Code, classConnection) || strings.HasPrefix(fault.Code, classResources) {
-		return errors.Join(ErrBusy, &stateError{fault.Code, fault.ConstraintName})
+		return errors.Join(mls.ErrBusy, &stateError{fault.Code, fault.ConstraintName})
 	}
 	return &stateError{fault.Code, fault.ConstraintName}
 }

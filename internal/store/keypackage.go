@@ -42,7 +42,7 @@ type KeyPackage struct {
 
 // PublishKeyPackages keeps a device's packages, at most limit live ones that
 // are not last resorts. Bytes that are live already are left as they are. The
-// errors are mls.ErrTooManyKeyPackages and *mls.InvalidKeyPackageError with
+// errors are mls.ErrTooManyKeyPackages and mls.ErrInvalidKeyPackage with
 // the index and CodeInitKeyReused: the bytes were used up, or the init_key was
 // seen in other bytes.
 func (tx *Tx) PublishKeyPackages(ctx context.Context, owner Device, packages []NewKeyPackage, limit int, now time.Time) error {
@@ -122,7 +122,7 @@ func (tx *Tx) unpublished(ctx context.Context, owner Device, packages []NewKeyPa
 			live[hash(hashes[i])] = true // once in this list is enough
 			fresh = append(fresh, indexed{p, i})
 		case !isLive:
-			return nil, &mls.InvalidKeyPackageError{Index: i, Code: mls.CodeInitKeyReused}
+			return nil, mls.InvalidKeyPackageAt(i, mls.CodeInitKeyReused)
 		}
 	}
 	return fresh, nil
@@ -146,7 +146,7 @@ func (tx *Tx) insertKeyPackages(ctx context.Context, owner Device, packages []in
 		return nil, fail("keep init keys", err)
 	}
 	if len(unseen) < len(packages) {
-		return nil, &mls.InvalidKeyPackageError{Index: packages[firstSeen(initKeys, unseen)].index, Code: mls.CodeInitKeyReused}
+		return nil, mls.InvalidKeyPackageAt(packages[firstSeen(initKeys, unseen)].index, mls.CodeInitKeyReused)
 	}
 	ids, err := tx.q.InsertKeyPackages(ctx, arg)
 	return ids, fail("insert key packages", err)

@@ -111,7 +111,7 @@ func TestPublish(t *testing.T) {
 	}
 	reused := func(err error, index int) {
 		t.Helper()
-		var invalid *mls.InvalidKeyPackageError
+		var invalid *mls.Error
 		if !errors.As(err, &invalid) || invalid.Code != mls.CodeInitKeyReused || invalid.Index != index {
 			t.Errorf("%v, want InitKeyReused at %d", err, index)
 		}

@@ -56,8 +56,8 @@ const sendAttempts = 8
 // SendMessage stores an application message and its event, in one statement
 // and one round trip. The same id with the same ciphertext is answered as the
 // first time. Errors: mls.ErrConvoNotFound (unknown, or never a member of it),
-// mls.ErrNotMember (left), *mls.InvalidAssetError (another group),
-// mls.ErrMessageIDConflict, *mls.EpochMismatchError.
+// mls.ErrNotMember (left), mls.ErrInvalidAsset (another group),
+// mls.ErrMessageIDConflict, mls.ErrEpochMismatch.
 func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, error) {
 	hash := sha256.Sum256(p.Ciphertext)
 	arg := db.SendMessageParams{
@@ -93,7 +93,7 @@ func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, erro
 			return result, err
 		}
 	}
-	return SendResult{}, fail("send message", ErrBusy)
+	return SendResult{}, fail("send message", mls.ErrBusy)
 }
 
 func clampGrace(grace mls.Epoch) int64 { return int64(min(max(grace, 0), mls.MaxEpochGrace)) }
@@ -110,7 +110,7 @@ func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error
 	case !row.IsMember:
 		return SendResult{}, mls.ErrNotMember
 	case !row.InGroup:
-		return SendResult{}, &mls.InvalidAssetError{Problem: "the message belongs to another group"}
+		return SendResult{}, mls.InvalidAsset("the message belongs to another group")
 	case row.TwinSeq > 0 && bytes.Equal(row.TwinHash, hash):
 		return SendResult{
 			ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.TwinSeq), Epoch: mls.Epoch(row.TwinEpoch),
@@ -141,7 +141,7 @@ type Handshake struct {
 
 // AcceptCommit takes a conversation from the commit's epoch into the next one:
 // epoch by compare-and-set, message, commit row and event, in one statement
-// (I1, I2). The error is *mls.EpochMismatchError when the conversation is in
+// (I1, I2). The error is mls.ErrEpochMismatch when the conversation is in
 // another epoch, mls.ErrMessageIDConflict when the id is taken.
 func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 	hash := sha256.Sum256(h.Bytes)
@@ -185,7 +185,7 @@ func (tx *Tx) epochMismatch(ctx context.Context, h Handshake) error {
 	if err != nil {
 		return fail("read epoch", err)
 	}
-	return &mls.EpochMismatchError{Have: h.Epoch, Want: row.Epoch}
+	return mls.EpochMismatch(h.Epoch, row.Epoch)
 }
 
 // FindRepeat looks for a message with the id of a handshake that came through

@@ -114,7 +114,7 @@ func TestSendRefuses(t *testing.T) {
 		_, err = send(func(p *SendParams) { p.Sender = bob })
 		wantErr(t, err, mls.ErrNotMember)
 		_, err = send(func(p *SendParams) { p.Epoch = 0 })
-		if mismatch := new(mls.EpochMismatchError); !errors.As(err, &mismatch) || mismatch.Have != 0 || mismatch.Want != 1 {
+		if mismatch := new(mls.Error); !errors.As(err, &mismatch) || mismatch.Have != 0 || mismatch.Want != 1 {
 			t.Errorf("an old epoch: %v", err)
 		}
 		_, err = send(func(p *SendParams) { p.Epoch, p.Grace = 2, 3 })
@@ -240,7 +240,7 @@ func TestOneCommitAnEpoch(t *testing.T) {
 			return err
 		})
 	}) {
-		var mismatch *mls.EpochMismatchError
+		var mismatch *mls.Error
 		switch {
 		case err == nil:
 			won++

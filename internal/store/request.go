@@ -40,7 +40,7 @@ func RequestKey(caller mls.DID, nsid, key string) [sha256.Size]byte {
 
 // BeginRequest is called first in the business transaction. It returns the
 // answer of the first request with this key, nil when this is it. Errors:
-// ErrRequestInProgress while another transaction works on the key,
+// mls.ErrRequestInProgress while another transaction works on the key,
 // mls.ErrIdempotencyKeyReused when the body differs. A crash before the commit
 // leaves nothing.
 func (tx *Tx) BeginRequest(ctx context.Context, q IdempotentRequest) (*Answer, error) {
@@ -49,7 +49,7 @@ func (tx *Tx) BeginRequest(ctx context.Context, q IdempotentRequest) (*Answer, e
 		return nil, fail("lock request", err)
 	}
 	if !locked {
-		return nil, ErrRequestInProgress
+		return nil, mls.ErrRequestInProgress
 	}
 	return tx.findRequest(ctx, q)
 }

@@ -58,7 +58,7 @@ func TestIdempotency(t *testing.T) {
 			return err
 		}
 		_, err := run(fresh, nil)
-		wantErr(t, err, ErrRequestInProgress)
+		wantErr(t, err, mls.ErrRequestInProgress)
 		return nil
 	})
 	if RequestKey(alice, "ab", "c") == RequestKey(alice, "a", "bc") {

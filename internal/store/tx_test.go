@@ -130,7 +130,7 @@ func TestLockTimeoutIsBusy(t *testing.T) {
 			return err
 		}
 		err := impatient.InTx(t.Context(), func(tx *Tx) error { _, err := tx.LockConvo(t.Context(), key(convo)); return err })
-		wantErr(t, err, ErrBusy)
+		wantErr(t, err, mls.ErrBusy)
 		return nil
 	})
 }
@@ -147,7 +147,7 @@ func TestReadOnlyIsBusy(t *testing.T) {
 	must(t, err)
 	t.Cleanup(replica.Close)
 	err = replica.InTx(t.Context(), func(tx *Tx) error { _, err := tx.LockConvo(t.Context(), key(convo)); return err })
-	wantErr(t, err, ErrBusy)
+	wantErr(t, err, mls.ErrBusy)
 }
 
 // I9: what the database says about values stays inside.

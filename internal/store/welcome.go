@@ -178,7 +178,7 @@ func (tx *Tx) OpenRequest(ctx context.Context, convo mls.ConvoID, device Device,
 			return Request{}, false, err
 		}
 		if found == nil {
-			return Request{}, false, fail("open request", ErrBusy) // closed between the two statements
+			return Request{}, false, fail("open request", mls.ErrBusy) // closed between the two statements
 		}
 		return *found, true, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"time"
 
@@ -36,7 +35,7 @@ const (
 )
 
 // Serve sends the stream until it ends or ctx does. Errors before anything was
-// sent are *lexrt.Error, mls errors or those of the store.
+// sent are of a kind of package mls.
 func (h *Hub) Serve(ctx context.Context, req Request, out lexrt.EventStream) error {
 	if err := h.awaitReady(ctx); err != nil {
 		return err
@@ -47,10 +46,7 @@ func (h *Hub) Serve(ctx context.Context, req Request, out lexrt.EventStream) err
 	}
 	s, ok := h.register(req.User, filter)
 	if !ok {
-		return &lexrt.Error{
-			Name: "RateLimitExceeded", Status: http.StatusTooManyRequests, RetryAfter: streamsRetry,
-			Message: fmt.Sprintf("A user may have %d streams; close one, or try again in %d seconds", h.opt.PerUser, streamsRetry/time.Second),
-		}
+		return mls.TooManyStreams(h.opt.PerUser, streamsRetry)
 	}
 	defer h.unregister(s)
 	h.opt.Observer.StreamOpened()
@@ -66,15 +62,7 @@ func (h *Hub) Serve(ctx context.Context, req Request, out lexrt.EventStream) err
 	return err
 }
 
-var errNotReady = &lexrt.Error{
-	Name: "NotEnoughResources", Status: http.StatusServiceUnavailable, RetryAfter: 2 * time.Second,
-	Message: "The server cannot stream yet; try again in 2 seconds",
-}
-
-// invalid is what a request is told that the lexicon declares no error for.
-func invalid(message string) error {
-	return &lexrt.Error{Name: "InvalidRequest", Status: http.StatusBadRequest, Message: message}
-}
+var errNotReady = mls.Busy("streams cannot be served yet", 2*time.Second)
 
 func (h *Hub) awaitReady(ctx context.Context) error {
 	timer := time.NewTimer(readyWait)
@@ -110,7 +98,7 @@ func (h *Hub) filter(ctx context.Context, req Request) (mls.ConvoID, error) {
 
 // ErrNoSuchConvo is what a client is told whose convoId is malformed, unknown
 // or not its own; the lexicon declares no error for it.
-var ErrNoSuchConvo = invalid("/convoId must be a conversation of the caller's")
+var ErrNoSuchConvo = mls.InvalidInput("/convoId", "must be a conversation of the caller's")
 
 // begin brings a stream to the point where it is live: what the client missed
 // is sent, and what happens from there on is in the queue.
@@ -177,7 +165,7 @@ func (h *Hub) resume(ctx context.Context, cursor string) (from store.LogCursor, 
 	return from, from.Compare(state.Compacted) < 0, nil
 }
 
-var errNoCursor = invalid("/cursor must be one that this service gave out")
+var errNoCursor = mls.InvalidInput("/cursor", "must be one that this service gave out")
 
 // attach makes the stream live and returns after which event, and whether the
 // user was then or is now a member of the conversation that the stream is restricted to.

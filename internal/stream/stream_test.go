@@ -9,7 +9,6 @@ import (
 	"mls-server/internal/pgtest"
 	"mls-server/internal/store"
 	"mls-server/internal/stream"
-	"mls-server/lexrt"
 )
 
 func TestLiveAndResume(t *testing.T) {
@@ -182,8 +181,7 @@ func TestCursorsAreChecked(t *testing.T) {
 	for _, cursor := range []string{"x", "0", "1-2-3", "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAB", foreign} {
 		c := connect(t, h, "bob", at(cursor))
 		<-c.done
-		var named *lexrt.Error
-		if !errors.As(c.err, &named) || named.Name != "InvalidRequest" || len(c.texts()) > 0 {
+		if !errors.Is(c.err, mls.ErrInvalidInput) || len(c.texts()) > 0 {
 			t.Errorf("cursor %q: %v", cursor, c.err)
 		}
 	}
@@ -198,8 +196,7 @@ func TestStreamsPerUser(t *testing.T) {
 	connect(t, h, "bob").live()
 	third := connect(t, h, "bob")
 	<-third.done
-	var named *lexrt.Error
-	if !errors.As(third.err, &named) || named.Name != "RateLimitExceeded" || named.RetryAfter <= 0 {
+	if limited := mls.AsError(third.err); limited == nil || limited.Kind != mls.ErrRateLimitExceeded || limited.RetryAfter <= 0 {
 		t.Fatalf("a third stream: %v", third.err)
 	}
 	connect(t, h, "alice").live()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,32 +11,25 @@ import (
 	"mls-server/lexrt"
 )
 
-// The general errors that any method may answer with, beside those that its
-// lexicon declares.
+// What the runtime itself answers.
 var (
-	errInvalidPath          = &lexrt.Error{Name: "InvalidRequest", Status: http.StatusBadRequest, Message: "invalid xrpc path"}
-	errMethodNotImplemented = &lexrt.Error{Name: "MethodNotImplemented", Status: http.StatusNotImplemented, Message: "Method Not Implemented"}
-	errNoContentType        = &lexrt.Error{Name: "InvalidRequest", Status: http.StatusBadRequest, Message: "Request encoding (Content-Type) required but not provided"}
-	errContentType          = &lexrt.Error{Name: "InvalidRequest", Status: http.StatusBadRequest, Message: "Wrong request encoding (Content-Type)"}
-	errUnexpectedBody       = &lexrt.Error{Name: "InvalidRequest", Status: http.StatusBadRequest, Message: "A request body was provided when none was expected"}
-	errBadQuery             = &lexrt.Error{Name: "InvalidRequest", Status: http.StatusBadRequest, Message: "The query string is not well-formed"}
-	errBadBody              = &lexrt.Error{Name: "InvalidRequest", Status: http.StatusBadRequest, Message: "The request body could not be read"}
-	errTooLarge             = &lexrt.Error{Name: "PayloadTooLargeError", Status: http.StatusRequestEntityTooLarge, Message: "request entity too large"}
-	errContentEncoding      = &lexrt.Error{Name: "UnsupportedMediaTypeError", Status: http.StatusUnsupportedMediaType, Message: "unsupported content encoding; use identity or gzip"}
-	errBusy                 = &lexrt.Error{Name: "NotEnoughResources", Status: http.StatusServiceUnavailable, Message: "The server is busy; try again in 2 seconds", RetryAfter: 2 * time.Second}
-	errTimeout              = &lexrt.Error{Name: "RequestTimeout", Status: http.StatusRequestTimeout, Message: "The request body did not arrive in time"}
+	errInvalidPath          = lexrt.ErrInvalidRequest.WithMessage("invalid xrpc path")
+	errMethodNotImplemented = lexrt.ErrMethodNotImplemented.WithMessage("Method Not Implemented")
+	errNoContentType        = lexrt.ErrInvalidRequest.WithMessage("Request encoding (Content-Type) required but not provided")
+	errContentType          = lexrt.ErrInvalidRequest.WithMessage("Wrong request encoding (Content-Type)")
+	errUnexpectedBody       = lexrt.ErrInvalidRequest.WithMessage("A request body was provided when none was expected")
+	errBadQuery             = lexrt.ErrInvalidRequest.WithMessage("The query string is not well-formed")
+	errBadBody              = lexrt.ErrInvalidRequest.WithMessage("The request body could not be read")
+	errTooLarge             = lexrt.ErrPayloadTooLarge.WithMessage("request entity too large")
+	errContentEncoding      = lexrt.ErrUnsupportedMediaType.WithMessage("unsupported content encoding; use identity or gzip")
+	errBusy                 = retryLater(lexrt.ErrNotEnoughResources.WithMessage("The server is busy; try again in 2 seconds"), 2*time.Second)
+	errTimeout              = lexrt.ErrRequestTimeout.WithMessage("The request body did not arrive in time")
 )
 
-// generalErrors lists the names that every method may answer with.
-var generalErrors = []string{
-	"AuthMissing", "BadJwt", "BadJwtAudience", "BadJwtIss", "BadJwtLexiconMethod", "BadJwtSignature", "BadJwtType",
-	"IdempotencyInProgress", "IdempotencyKeyReused", "InternalServerError", "InvalidRequest", "JwtExpired",
-	"MethodNotImplemented", "NotEnoughResources", "PayloadTooLargeError", "RateLimitExceeded", "ReplayedToken",
-	"RequestTimeout", "UnresolvedDid", "UnsupportedMediaTypeError",
+func retryLater(e *lexrt.Error, after time.Duration) *lexrt.Error {
+	e.RetryAfter = after
+	return e
 }
-
-// GeneralErrors returns the names that every method may answer with beside its declared ones, sorted.
-func GeneralErrors() []string { return slices.Clone(generalErrors) }
 
 // OutcomeNames returns the names that events of requests carry beside error
 // names: what became of requests whose answer nobody read, and of unknown paths.
@@ -64,18 +56,15 @@ func (x *exchange) publicError(err error) (*lexrt.Error, bool) {
 	if named == nil {
 		return x.internal(), true
 	}
-	if x.m != nil && !x.m.Declares(named.Name) && !slices.Contains(generalErrors, named.Name) {
+	if x.m != nil && !x.m.Declares(named.Name) && !lexrt.General(named.Name) {
 		x.s.opt.Observer.ObserveUndeclared(x.m, named.Name)
 		return x.internal(), true
 	}
-	return named, named.Status >= http.StatusInternalServerError && named.Name == "InternalServerError"
+	return named, errors.Is(named, lexrt.ErrInternalServer)
 }
 
 func (x *exchange) internal() *lexrt.Error {
-	return &lexrt.Error{
-		Name: "InternalServerError", Status: http.StatusInternalServerError,
-		Message: "Internal Server Error; request " + x.id(),
-	}
+	return lexrt.ErrInternalServer.WithMessage("Internal Server Error; request " + x.id())
 }
 
 // invalidRequest gives the first broken constraint that the method has a name
@@ -85,12 +74,12 @@ func (x *exchange) invalidRequest(e *lexrt.InvalidError) *lexrt.Error {
 		for _, is := range e.Issues {
 			for _, v := range x.m.Violations {
 				if v.Rule == is.Rule && pointerMatches(v.Pointer, is.Pointer) {
-					return &lexrt.Error{Name: v.Error, Status: v.Status, Message: is.Pointer + " " + is.Problem}
+					return v.Error.WithMessage(is.Pointer + " " + is.Problem)
 				}
 			}
 		}
 	}
-	return &lexrt.Error{Name: "InvalidRequest", Status: http.StatusBadRequest, Message: e.Error()}
+	return lexrt.ErrInvalidRequest.WithMessage(e.Error())
 }
 
 // pointerMatches compares a JSON pointer with a pattern in which "-" stands for any array index.

@@ -130,10 +130,7 @@ func (x *exchange) checkVerb() error {
 	if x.r.Method == want || (x.r.Method == http.MethodHead && want == http.MethodGet) {
 		return nil
 	}
-	return &lexrt.Error{
-		Name: "InvalidRequest", Status: http.StatusBadRequest,
-		Message: "Incorrect HTTP method expected " + want,
-	}
+	return lexrt.ErrInvalidRequest.WithMessage("Incorrect HTTP method expected " + want)
 }
 
 // unauthenticated counts a failure that has no caller against the client's
@@ -161,10 +158,7 @@ func (x *exchange) takeIP(ctx context.Context) bool {
 
 func rateLimited(lim Limit) error {
 	wait := max(lim.RetryAfter, time.Second)
-	return &lexrt.Error{
-		Name: "RateLimitExceeded", Status: http.StatusTooManyRequests, RetryAfter: wait,
-		Message: fmt.Sprintf("Rate Limit Exceeded; try again in %d seconds", ceilSeconds(wait)),
-	}
+	return retryLater(lexrt.ErrRateLimitExceeded.WithMessage(fmt.Sprintf("Rate Limit Exceeded; try again in %d seconds", ceilSeconds(wait))), wait)
 }
 
 // limitHeaders sets the headers of draft-ietf-httpapi-ratelimit-headers, under

@@ -27,19 +27,28 @@ import (
 )
 
 var (
-	methodGet = &lexrt.Method{
+	errDeclared = &lexrt.Error{Name: "Declared", Status: http.StatusConflict}
+	errTooMany  = &lexrt.Error{Name: "TooMany", Status: http.StatusConflict}
+	methodGet   = &lexrt.Method{
 		NSID: "test.example.getThing", Kind: lexrt.Query, Output: "application/json", RateClass: "default",
-		Errors: []string{"Declared"},
+		Errors: []*lexrt.Error{errDeclared},
 	}
 	methodPut = &lexrt.Method{
 		NSID: "test.example.putThing", Kind: lexrt.Procedure, Input: "application/json", Output: "application/json",
-		MaxBody: 1 << 20, RateClass: "default", Errors: []string{"Declared", "TooMany"},
-		Violations: []lexrt.Violation{{Pointer: "/list/-/id", Rule: "maxLength", Error: "TooMany", Status: http.StatusConflict}},
+		MaxBody: 1 << 20, RateClass: "default", Errors: []*lexrt.Error{errDeclared, errTooMany},
+		Violations: []lexrt.Violation{{Pointer: "/list/-/id", Rule: "maxLength", Error: errTooMany}},
 	}
 	methodStream = &lexrt.Method{
 		NSID: "test.example.stream", Kind: lexrt.Query, Output: "text/event-stream", RateClass: "default",
 	}
 )
+
+func generalNames() (names []string) {
+	for _, e := range lexrt.GeneralErrors() {
+		names = append(names, e.Name)
+	}
+	return names
+}
 
 type text string
 
@@ -96,7 +105,7 @@ func (f *fixture) Take(_ context.Context, class, _ string) xrpc.Limit {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{ipTokens: 1000, endpoint: func(context.Context, *lexrt.Request) (lexrt.Response, error) { return text("ok"), nil }}
-	schema := redact.BaseSchema().With("method", methodGet.NSID, methodPut.NSID, methodStream.NSID).With("error_name", xrpc.GeneralErrors()...)
+	schema := redact.BaseSchema().With("method", methodGet.NSID, methodPut.NSID, methodStream.NSID).With("error_name", generalNames()...)
 	s := xrpc.New(xrpc.Options{
 		Authenticator: f, Limiter: f, Observer: f, Clock: clock.System,
 		MapError: func(err error) *lexrt.Error {

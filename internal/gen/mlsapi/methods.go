@@ -9,7 +9,7 @@ import "mls-server/lexrt"
 // Add users to a conversation, or add further devices of its users. Takes the MLS commit that performs
 // the change; it is accepted only if it was made in the current epoch.
 var MethodAddMembers = &lexrt.Method{
-	Errors:    []string{"AlreadyMember", "BlockedByMember", "BlueskyServiceUnavailable", "ConvoNotFound", "EpochMismatch", "InvalidCommit", "KeyPackageNotFound", "NotMember", "TooManyMembers"},
+	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrKeyPackageNotFound, ErrNotMember, ErrTooManyMembers},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -17,12 +17,7 @@ var MethodAddMembers = &lexrt.Method{
 	Output:    "application/json",
 	RateClass: "addMembers",
 	Violations: []lexrt.Violation{
-		{
-			Error:   "TooManyMembers",
-			Pointer: "/didList",
-			Rule:    "maxLength",
-			Status:  400,
-		},
+		{Pointer: "/didList", Rule: "maxLength", Error: ErrTooManyMembers},
 	},
 }
 
@@ -30,18 +25,13 @@ var MethodAddMembers = &lexrt.Method{
 //
 // Look up the block records between any two of the given users.
 var MethodCheckBlocks = &lexrt.Method{
-	Errors:    []string{"BlueskyServiceUnavailable", "TooManyDids"},
+	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrTooManyDIDs},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.checkBlocks",
 	Output:    "application/json",
 	RateClass: "default",
 	Violations: []lexrt.Violation{
-		{
-			Error:   "TooManyDids",
-			Pointer: "/dids",
-			Rule:    "maxLength",
-			Status:  400,
-		},
+		{Pointer: "/dids", Rule: "maxLength", Error: ErrTooManyDIDs},
 	},
 }
 
@@ -50,7 +40,7 @@ var MethodCheckBlocks = &lexrt.Method{
 // Tell the service whether the Welcome could be processed. A failure asks the other members to add the
 // device anew.
 var MethodConfirmWelcome = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "NotMember"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16384,
@@ -65,7 +55,7 @@ var MethodConfirmWelcome = &lexrt.Method{
 // Conversation, roster, Welcome routing, consumed key packages and events are written together or not
 // at all.
 var MethodCreateConvo = &lexrt.Method{
-	Errors:    []string{"BlueskyServiceUnavailable", "GroupAlreadyExists", "InvalidCipherSuite", "InvalidGroupId", "KeyPackageNotFound", "MutualBlockDetected", "TooManyMembers"},
+	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrGroupAlreadyExists, ErrInvalidCipherSuite, ErrInvalidGroupID, ErrKeyPackageNotFound, ErrMutualBlockDetected, ErrTooManyMembers},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -73,18 +63,8 @@ var MethodCreateConvo = &lexrt.Method{
 	Output:    "application/json",
 	RateClass: "createConvo",
 	Violations: []lexrt.Violation{
-		{
-			Error:   "InvalidGroupId",
-			Pointer: "/groupId",
-			Rule:    "maxLength",
-			Status:  400,
-		},
-		{
-			Error:   "TooManyMembers",
-			Pointer: "/initialMembers",
-			Rule:    "maxLength",
-			Status:  400,
-		},
+		{Pointer: "/groupId", Rule: "maxLength", Error: ErrInvalidGroupID},
+		{Pointer: "/initialMembers", Rule: "maxLength", Error: ErrTooManyMembers},
 	},
 }
 
@@ -92,7 +72,7 @@ var MethodCreateConvo = &lexrt.Method{
 //
 // Take the admin role from a member, or lay down one's own. The last admin cannot be demoted.
 var MethodDemoteAdmin = &lexrt.Method{
-	Errors:     []string{"ConvoNotFound", "LastAdmin", "NotAdmin", "NotAdminTarget", "NotMember"},
+	Errors:     []*lexrt.Error{ErrConvoNotFound, ErrLastAdmin, ErrNotAdmin, ErrNotAdminTarget, ErrNotMember},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    16384,
@@ -106,7 +86,7 @@ var MethodDemoteAdmin = &lexrt.Method{
 //
 // Count reports and removals, for one conversation or, for operators, for the whole service.
 var MethodGetAdminStats = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "NotAuthorized"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotAuthorized},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getAdminStats",
 	Output:    "application/json",
@@ -117,7 +97,7 @@ var MethodGetAdminStats = &lexrt.Method{
 //
 // Look up the blocks among the present members of a conversation. For admins.
 var MethodGetBlockStatus = &lexrt.Method{
-	Errors:    []string{"BlueskyServiceUnavailable", "ConvoNotFound", "NotAdmin", "NotMember"},
+	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrConvoNotFound, ErrNotAdmin, ErrNotMember},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getBlockStatus",
 	Output:    "application/json",
@@ -129,7 +109,7 @@ var MethodGetBlockStatus = &lexrt.Method{
 // List the commits of a conversation in the order of the epochs in which they were made, from the
 // point where the caller joined.
 var MethodGetCommits = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "InvalidEpochRange", "NotMember"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrInvalidEpochRange, ErrNotMember},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getCommits",
 	Output:    "application/json",
@@ -140,7 +120,7 @@ var MethodGetCommits = &lexrt.Method{
 //
 // List the conversations in which the caller is an active member, latest activity first.
 var MethodGetConvos = &lexrt.Method{
-	Errors:    []string{"InvalidCursor"},
+	Errors:    []*lexrt.Error{ErrInvalidCursor},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getConvos",
 	Output:    "application/json",
@@ -151,7 +131,7 @@ var MethodGetConvos = &lexrt.Method{
 //
 // Read the current epoch of a conversation.
 var MethodGetEpoch = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "NotMember"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotMember},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getEpoch",
 	Output:    "application/json",
@@ -162,18 +142,13 @@ var MethodGetEpoch = &lexrt.Method{
 //
 // Count the caller's own unused key packages and tell whether more should be published.
 var MethodGetKeyPackageStats = &lexrt.Method{
-	Errors:    []string{"InvalidDid"},
+	Errors:    []*lexrt.Error{ErrInvalidDID},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getKeyPackageStats",
 	Output:    "application/json",
 	RateClass: "default",
 	Violations: []lexrt.Violation{
-		{
-			Error:   "InvalidDid",
-			Pointer: "/did",
-			Rule:    "format",
-			Status:  400,
-		},
+		{Pointer: "/did", Rule: "format", Error: ErrInvalidDID},
 	},
 }
 
@@ -182,24 +157,14 @@ var MethodGetKeyPackageStats = &lexrt.Method{
 // Claim one unused key package for each active device of the given users. A package is never handed
 // out twice, except one marked as last resort.
 var MethodGetKeyPackages = &lexrt.Method{
-	Errors:    []string{"InvalidDid", "TooManyDids"},
+	Errors:    []*lexrt.Error{ErrInvalidDID, ErrTooManyDIDs},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getKeyPackages",
 	Output:    "application/json",
 	RateClass: "default",
 	Violations: []lexrt.Violation{
-		{
-			Error:   "TooManyDids",
-			Pointer: "/dids",
-			Rule:    "maxLength",
-			Status:  400,
-		},
-		{
-			Error:   "InvalidDid",
-			Pointer: "/dids/-",
-			Rule:    "format",
-			Status:  400,
-		},
+		{Pointer: "/dids", Rule: "maxLength", Error: ErrTooManyDIDs},
+		{Pointer: "/dids/-", Rule: "format", Error: ErrInvalidDID},
 	},
 }
 
@@ -208,7 +173,7 @@ var MethodGetKeyPackages = &lexrt.Method{
 // List the messages of a conversation by ascending sequence number, from the point where the caller
 // joined.
 var MethodGetMessages = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "InvalidCursor", "NotMember"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrInvalidCursor, ErrNotMember},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getMessages",
 	Output:    "application/json",
@@ -220,7 +185,7 @@ var MethodGetMessages = &lexrt.Method{
 // List the reports of a conversation, newest first. For admins; reports about the calling admin are
 // left out.
 var MethodGetReports = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "NotAdmin"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotAdmin},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getReports",
 	Output:    "application/json",
@@ -231,7 +196,7 @@ var MethodGetReports = &lexrt.Method{
 //
 // Read the newest Welcome that waits for the caller in a conversation. Reading changes nothing.
 var MethodGetWelcome = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "NotMember", "WelcomeNotFound"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotMember, ErrWelcomeNotFound},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getWelcome",
 	Output:    "application/json",
@@ -243,7 +208,7 @@ var MethodGetWelcome = &lexrt.Method{
 // Tell the service that the caller has blocked or unblocked someone, so that admins of shared
 // conversations learn of it. The change is verified against the block record.
 var MethodHandleBlockChange = &lexrt.Method{
-	Errors:    []string{"BlockNotVerified", "BlueskyServiceUnavailable", "NotAuthorized"},
+	Errors:    []*lexrt.Error{ErrBlockNotVerified, ErrBlueskyServiceUnavailable, ErrNotAuthorized},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16384,
@@ -257,7 +222,7 @@ var MethodHandleBlockChange = &lexrt.Method{
 // Leave a conversation with all devices, or, as an admin and with a commit, take another user out of
 // it.
 var MethodLeaveConvo = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "EpochMismatch", "InvalidCommit", "LastMember", "NotAdmin", "NotMember"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrLastMember, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   4194304,
@@ -270,7 +235,7 @@ var MethodLeaveConvo = &lexrt.Method{
 //
 // Make a member an admin of the conversation, with all of its devices.
 var MethodPromoteAdmin = &lexrt.Method{
-	Errors:     []string{"AlreadyAdmin", "ConvoNotFound", "NotAdmin", "NotMember"},
+	Errors:     []*lexrt.Error{ErrAlreadyAdmin, ErrConvoNotFound, ErrNotAdmin, ErrNotMember},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    16384,
@@ -284,7 +249,7 @@ var MethodPromoteAdmin = &lexrt.Method{
 //
 // Publish one key package for one of the caller's devices. It is verified before it is stored.
 var MethodPublishKeyPackage = &lexrt.Method{
-	Errors:    []string{"ExpirationTooFar", "InvalidCipherSuite", "InvalidKeyPackage", "TooManyKeyPackages"},
+	Errors:    []*lexrt.Error{ErrExpirationTooFar, ErrInvalidCipherSuite, ErrInvalidKeyPackage, ErrTooManyKeyPackages},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   131072,
@@ -292,12 +257,7 @@ var MethodPublishKeyPackage = &lexrt.Method{
 	Output:    "application/json",
 	RateClass: "publishKeyPackage",
 	Violations: []lexrt.Violation{
-		{
-			Error:   "InvalidKeyPackage",
-			Pointer: "/keyPackage",
-			Rule:    "maxLength",
-			Status:  400,
-		},
+		{Pointer: "/keyPackage", Rule: "maxLength", Error: ErrInvalidKeyPackage},
 	},
 }
 
@@ -306,7 +266,7 @@ var MethodPublishKeyPackage = &lexrt.Method{
 // Register a device with its signature key and first key packages. The device is put on the list of
 // additions owed to each of the user's conversations.
 var MethodRegisterDevice = &lexrt.Method{
-	Errors:     []string{"DuplicatePublicKey", "InvalidKeyPackage", "TooManyDevices"},
+	Errors:     []*lexrt.Error{ErrDuplicatePublicKey, ErrInvalidKeyPackage, ErrTooManyDevices},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    18874368,
@@ -321,7 +281,7 @@ var MethodRegisterDevice = &lexrt.Method{
 // Remove a user, with all devices, from a conversation. With a commit the removal takes cryptographic
 // effect at once; without one it is owed by the members.
 var MethodRemoveMember = &lexrt.Method{
-	Errors:     []string{"CannotRemoveSelf", "ConvoNotFound", "EpochMismatch", "InvalidCommit", "NotAdmin", "NotMember"},
+	Errors:     []*lexrt.Error{ErrCannotRemoveSelf, ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrNotAdmin, ErrNotMember},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    4194304,
@@ -335,7 +295,7 @@ var MethodRemoveMember = &lexrt.Method{
 //
 // Report a member to the admins of the conversation. The content of the report is encrypted for them.
 var MethodReportMember = &lexrt.Method{
-	Errors:    []string{"CannotReportSelf", "ConvoNotFound", "NotMember", "TargetNotMember"},
+	Errors:    []*lexrt.Error{ErrCannotReportSelf, ErrConvoNotFound, ErrNotMember, ErrTargetNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   262144,
@@ -348,7 +308,7 @@ var MethodReportMember = &lexrt.Method{
 //
 // Ask the members of a conversation to add a device anew after it lost its MLS state.
 var MethodRequestRejoin = &lexrt.Method{
-	Errors:     []string{"AlreadyMember", "ConvoNotFound", "InvalidKeyPackage", "RateLimitExceeded"},
+	Errors:     []*lexrt.Error{ErrAlreadyMember, ErrConvoNotFound, ErrInvalidKeyPackage, ErrRateLimitExceeded},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    131072,
@@ -363,7 +323,7 @@ var MethodRequestRejoin = &lexrt.Method{
 // Close a pending report. Of two admins who resolve it at once, one is told that it is resolved
 // already.
 var MethodResolveReport = &lexrt.Method{
-	Errors:     []string{"AlreadyResolved", "NotAdmin", "ReportNotFound"},
+	Errors:     []*lexrt.Error{ErrAlreadyResolved, ErrNotAdmin, ErrReportNotFound},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    16384,
@@ -378,7 +338,7 @@ var MethodResolveReport = &lexrt.Method{
 // Store an encrypted message for the members of a conversation. The service does not record who sent
 // it. A handshake message (proposal or commit) may be sent the same way.
 var MethodSendMessage = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "EpochMismatch", "InvalidAsset", "InvalidCommit", "MessageIdConflict", "MessageTooLarge", "NotMember"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrInvalidAsset, ErrInvalidCommit, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   14680064,
@@ -386,36 +346,11 @@ var MethodSendMessage = &lexrt.Method{
 	Output:    "application/json",
 	RateClass: "sendMessage",
 	Violations: []lexrt.Violation{
-		{
-			Error:   "MessageTooLarge",
-			Pointer: "/ciphertext",
-			Rule:    "maxLength",
-			Status:  413,
-		},
-		{
-			Error:   "InvalidAsset",
-			Pointer: "/declaredSize",
-			Rule:    "maximum",
-			Status:  400,
-		},
-		{
-			Error:   "InvalidAsset",
-			Pointer: "/declaredSize",
-			Rule:    "minimum",
-			Status:  400,
-		},
-		{
-			Error:   "MessageTooLarge",
-			Pointer: "/paddedSize",
-			Rule:    "maximum",
-			Status:  413,
-		},
-		{
-			Error:   "InvalidAsset",
-			Pointer: "/paddedSize",
-			Rule:    "minimum",
-			Status:  400,
-		},
+		{Pointer: "/ciphertext", Rule: "maxLength", Error: ErrMessageTooLarge},
+		{Pointer: "/declaredSize", Rule: "maximum", Error: ErrInvalidAsset},
+		{Pointer: "/declaredSize", Rule: "minimum", Error: ErrInvalidAsset},
+		{Pointer: "/paddedSize", Rule: "maximum", Error: ErrMessageTooLarge},
+		{Pointer: "/paddedSize", Rule: "minimum", Error: ErrInvalidAsset},
 	},
 }
 
@@ -434,7 +369,7 @@ var MethodStreamConvoEvents = &lexrt.Method{
 //
 // Record how far the caller has read a conversation. The cursor never moves back.
 var MethodUpdateCursor = &lexrt.Method{
-	Errors:    []string{"ConvoNotFound", "InvalidCursor", "NotMember"},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrInvalidCursor, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16384,

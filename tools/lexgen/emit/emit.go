@@ -86,7 +86,7 @@ func Server(m *ir.Model, opt Options) ([]File, error) {
 	if len(m.Methods) > 0 {
 		jobs = append(jobs, e.methodsFile, e.serviceFile, e.mountFile)
 	}
-	if len(m.ErrorNames) > 0 || len(m.Statuses) > 0 {
+	if len(m.ErrorNames) > 0 {
 		jobs = append(jobs, e.errorsFile)
 	}
 	if m.OpenUnions {

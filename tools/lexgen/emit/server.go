@@ -1,8 +1,6 @@
 package emit
 
 import (
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -47,19 +45,16 @@ func (u *unit) methodDict(m *ir.Method) jen.Dict {
 		d[jen.Id("Privileged")] = jen.True()
 	}
 	if len(m.Errors) > 0 {
-		d[jen.Id("Errors")] = jen.Index().String().ValuesFunc(func(g *jen.Group) {
+		d[jen.Id("Errors")] = jen.Index().Op("*").Add(u.rt("Error")).ValuesFunc(func(g *jen.Group) {
 			for _, e := range m.Errors {
-				g.Lit(e.Name)
+				g.Id(e.GoName)
 			}
 		})
 	}
 	if len(m.Violations) > 0 {
 		d[jen.Id("Violations")] = jen.Index().Add(u.rt("Violation")).CustomFunc(jen.Options{Open: "{", Close: "}", Separator: ",", Multi: true}, func(g *jen.Group) {
 			for _, v := range m.Violations {
-				g.Values(jen.Dict{
-					jen.Id("Pointer"): jen.Lit(v.Pointer), jen.Id("Rule"): jen.Lit(v.Rule),
-					jen.Id("Error"): jen.Lit(v.Error), jen.Id("Status"): jen.Lit(v.Status),
-				})
+				g.Values(jen.Id("Pointer").Op(":").Lit(v.Pointer), jen.Id("Rule").Op(":").Lit(v.Rule), jen.Id("Error").Op(":").Id(v.Error.GoName))
 			}
 		})
 	}
@@ -68,40 +63,13 @@ func (u *unit) methodDict(m *ir.Method) jen.Dict {
 
 func (e *emitter) errorsFile() (File, error) {
 	u := e.newUnit("errors.go", nil)
-	u.file.Add(comment("The declared errors, for errors.Is. They are equal to any error of the same name, whatever its message."))
+	u.file.Add(comment("The declared errors. For errors.Is they are equal to any error of the same name, whatever its message. They are shared and must not be changed."))
 	u.file.Var().DefsFunc(func(g *jen.Group) {
 		for _, n := range e.model.ErrorNames {
 			u.planned = append(u.planned, n.GoName)
-			g.Id(n.GoName).Op("=").Op("&").Add(u.rt("Error")).Values(jen.Dict{jen.Id("Name"): jen.Lit(n.Name), jen.Id("Status"): jen.Lit(n.Status)})
+			g.Id(n.GoName).Op("=").Op("&").Add(u.rt("Error")).Values(jen.Id("Name").Op(":").Lit(n.Name), jen.Id("Status").Op(":").Lit(n.Status))
 		}
 	})
-	u.file.Line()
-	byStatus := map[int][]string{}
-	for _, s := range e.model.Statuses {
-		byStatus[s.Status] = append(byStatus[s.Status], s.Name)
-	}
-	u.add("ErrorStatus", doc("ErrorStatus is the HTTP status of an error name, declared by a method or not: 400 for those that the policy does not list."),
-		jen.Func().Id("ErrorStatus").Params(jen.Id("name").String()).Int().Block(
-			jen.Switch(jen.Id("name")).BlockFunc(func(g *jen.Group) {
-				for _, status := range slices.Sorted(maps.Keys(byStatus)) {
-					g.CaseFunc(func(g *jen.Group) {
-						for _, name := range byStatus[status] {
-							g.Lit(name)
-						}
-					}).Block(jen.Return(jen.Lit(status)))
-				}
-			}),
-			jen.Return(jen.Lit(400)),
-		))
-	for _, m := range e.model.Methods {
-		for _, er := range m.Errors {
-			u.add(er.GoName, doc(er.GoName+" is the error "+er.Name+" of "+m.NSID+". The message is shown to the client.", er.Doc),
-				jen.Func().Id(er.GoName).Params(jen.Id("message").String()).Op("*").Add(u.rt("Error")).Block(
-					jen.Return(jen.Op("&").Add(u.rt("Error")).Values(jen.Dict{
-						jen.Id("Name"): jen.Lit(er.Name), jen.Id("Status"): jen.Lit(er.Status), jen.Id("Message"): jen.Id("message"),
-					}))))
-		}
-	}
 	return u.finish()
 }
 

@@ -25,7 +25,7 @@ func Build(set *lexicon.Set, opt Options) (*Model, lexicon.Diags) {
 		b.opt.Policy = &Policy{}
 	}
 	b.names = names{taken: map[string]owner{}, renames: b.opt.Policy.Names, clash: b.clash}
-	for _, fixed := range []string{"Service", "Mount", "Methods", "UnknownVariant", "ErrorStatus"} {
+	for _, fixed := range []string{"Service", "Mount", "Methods", "UnknownVariant"} {
 		b.names.take(fixed, owner{place: "the generated " + fixed})
 	}
 	b.run()

@@ -17,8 +17,6 @@ type Model struct {
 	Methods []*Method
 	// ErrorNames are all declared errors of the set, sorted by name.
 	ErrorNames []*ErrorName
-	// Statuses are all error names with a status of their own, declared or not, sorted by name.
-	Statuses []ErrorName
 	// OpenUnions reports whether any union is open.
 	OpenUnions bool
 }
@@ -241,7 +239,7 @@ func (b *Body) JSON() bool { return b != nil && b.Type != nil && !b.Events }
 
 // MethodError is a declared error of a method.
 type MethodError struct {
-	// GoName is the name of its constructor.
+	// GoName is the name of the set's variable for the error.
 	GoName string
 	Name   string
 	Status int
@@ -257,6 +255,7 @@ type ErrorName struct {
 
 // Violation gives a broken constraint a declared error.
 type Violation struct {
-	Pointer, Rule, Error string
-	Status               int
+	Pointer, Rule string
+	// Error is one of the method's.
+	Error *MethodError
 }

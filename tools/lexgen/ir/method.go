@@ -2,7 +2,6 @@ package ir
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +28,6 @@ func (b *builder) method(d *lexicon.Def, s *lexicon.Method) {
 	for _, e := range s.Errors {
 		m.Errors = append(m.Errors, &MethodError{
 			Name: e.Name, Doc: e.Description, Status: b.opt.Policy.Status(e.Name),
-			GoName: b.names.take(m.GoName+"Err"+GoName(e.Name), owner{place: d.Ref() + " error " + e.Name, long: m.GoName + "_Err_" + GoName(e.Name)}),
 		})
 	}
 	slices.SortFunc(m.Errors, func(x, y *MethodError) int { return cmp.Compare(x.Name, y.Name) })
@@ -124,23 +122,18 @@ func (b *builder) finish() {
 			}
 		}
 	}
-	seen := map[string]bool{}
+	names := map[string]string{}
 	for _, m := range b.model.Methods {
 		b.file, b.cur = m.Lexicon.File, m.Lexicon
 		for _, e := range m.Errors {
-			if !seen[e.Name] {
-				seen[e.Name] = true
-				b.model.ErrorNames = append(b.model.ErrorNames, &ErrorName{
-					Name: e.Name, Status: e.Status,
-					GoName: b.names.take("Err"+GoName(e.Name), owner{place: "the error " + e.Name, long: "Err_" + GoName(e.Name)}),
-				})
+			if names[e.Name] == "" {
+				names[e.Name] = b.names.take("Err"+GoName(e.Name), owner{place: "the error " + e.Name, long: "Err_" + GoName(e.Name)})
+				b.model.ErrorNames = append(b.model.ErrorNames, &ErrorName{Name: e.Name, Status: e.Status, GoName: names[e.Name]})
 			}
+			e.GoName = names[e.Name]
 		}
 		b.applyPolicy(m)
 	}
 	slices.SortFunc(b.model.ErrorNames, func(x, y *ErrorName) int { return cmp.Compare(x.Name, y.Name) })
-	for _, name := range slices.Sorted(maps.Keys(b.opt.Policy.Statuses)) {
-		b.model.Statuses = append(b.model.Statuses, ErrorName{Name: name, Status: b.opt.Policy.Statuses[name]})
-	}
 	b.policyDiags()
 }

@@ -90,7 +90,8 @@ func (b *builder) applyPolicy(m *Method) {
 			b.policyError("the violation %q of %s must be a JSON pointer, a space and a constraint", key, m.NSID)
 			continue
 		}
-		if !slices.ContainsFunc(m.Errors, func(e *MethodError) bool { return e.Name == name }) {
+		declared := slices.IndexFunc(m.Errors, func(e *MethodError) bool { return e.Name == name })
+		if declared < 0 {
 			b.policyError("the violation %q of %s names the error %s, which the method does not declare", key, m.NSID, name)
 			continue
 		}
@@ -98,7 +99,7 @@ func (b *builder) applyPolicy(m *Method) {
 			b.policyError("the violation %q of %s can never happen: %s", key, m.NSID, why)
 			continue
 		}
-		m.Violations = append(m.Violations, Violation{Pointer: pointer, Rule: rule, Error: name, Status: p.Status(name)})
+		m.Violations = append(m.Violations, Violation{Pointer: pointer, Rule: rule, Error: m.Errors[declared]})
 	}
 	if m.Input == nil {
 		if mp.MaxBody != 0 {

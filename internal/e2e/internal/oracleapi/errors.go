@@ -4,31 +4,8 @@ package oracleapi
 
 import "mls-server/lexrt"
 
-// The declared errors, for errors.Is. They are equal to any error of the same name, whatever its
-// message.
+// The declared errors. For errors.Is they are equal to any error of the same name, whatever its
+// message. They are shared and must not be changed.
 var (
-	ErrStaleEpoch = &lexrt.Error{
-		Name:   "StaleEpoch",
-		Status: 409,
-	}
+	ErrStaleEpoch = &lexrt.Error{Name: "StaleEpoch", Status: 409}
 )
-
-// ErrorStatus is the HTTP status of an error name, declared by a method or not: 400 for those that the
-// policy does not list.
-func ErrorStatus(name string) int {
-	switch name {
-	case "StaleEpoch":
-		return 409
-	}
-	return 400
-}
-
-// PutThingErrStaleEpoch is the error StaleEpoch of blue.example.oracle.putThing. The message is shown
-// to the client.
-func PutThingErrStaleEpoch(message string) *lexrt.Error {
-	return &lexrt.Error{
-		Message: message,
-		Name:    "StaleEpoch",
-		Status:  409,
-	}
-}

@@ -66,7 +66,7 @@ var MethodPutBlob = &lexrt.Method{
 
 // MethodPutThing describes blue.example.oracle.putThing.
 var MethodPutThing = &lexrt.Method{
-	Errors:    []string{"StaleEpoch"},
+	Errors:    []*lexrt.Error{ErrStaleEpoch},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   102400,

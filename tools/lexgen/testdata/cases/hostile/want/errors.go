@@ -4,84 +4,10 @@ package hostile
 
 import "mls-server/lexrt"
 
-// The declared errors, for errors.Is. They are equal to any error of the same name, whatever its
-// message.
+// The declared errors. For errors.Is they are equal to any error of the same name, whatever its
+// message. They are shared and must not be changed.
 var (
-	ErrGoX = &lexrt.Error{
-		Name:   "//go:x",
-		Status: 400,
-	}
-	ErrAB = &lexrt.Error{
-		Name:   "A*/B",
-		Status: 400,
-	}
-	ErrX = &lexrt.Error{
-		Name:   "`\"\\",
-		Status: 400,
-	}
+	ErrGoX = &lexrt.Error{Name: "//go:x", Status: 400}
+	ErrAB  = &lexrt.Error{Name: "A*/B", Status: 400}
+	ErrX   = &lexrt.Error{Name: "`\"\\", Status: 400}
 )
-
-// ErrorStatus is the HTTP status of an error name, declared by a method or not: 400 for those that the
-// policy does not list.
-func ErrorStatus(name string) int {
-	switch name {
-	}
-	return 400
-}
-
-// EvilErrGoX is the error //go:x of com.example.evil. The message is shown to the client.
-//
-// line one
-// func init() { panic("x") }
-//
-// */ /* */ // //go:build ignore
-// import "os"
-//
-// `back` "quote" txt.exe //line foo.go:1
-// //go:generate rm
-// //export X
-func EvilErrGoX(message string) *lexrt.Error {
-	return &lexrt.Error{
-		Message: message,
-		Name:    "//go:x",
-		Status:  400,
-	}
-}
-
-// EvilErrAB is the error A*/B of com.example.evil. The message is shown to the client.
-//
-// line one
-// func init() { panic("x") }
-//
-// */ /* */ // //go:build ignore
-// import "os"
-//
-// `back` "quote" txt.exe //line foo.go:1
-// //go:generate rm
-// //export X
-func EvilErrAB(message string) *lexrt.Error {
-	return &lexrt.Error{
-		Message: message,
-		Name:    "A*/B",
-		Status:  400,
-	}
-}
-
-// EvilErrX is the error `"\ of com.example.evil. The message is shown to the client.
-//
-// line one
-// func init() { panic("x") }
-//
-// */ /* */ // //go:build ignore
-// import "os"
-//
-// `back` "quote" txt.exe //line foo.go:1
-// //go:generate rm
-// //export X
-func EvilErrX(message string) *lexrt.Error {
-	return &lexrt.Error{
-		Message: message,
-		Name:    "`\"\\",
-		Status:  400,
-	}
-}

@@ -16,7 +16,7 @@ import "mls-server/lexrt"
 // //go:generate rm
 // //export X
 var MethodEvil = &lexrt.Method{
-	Errors:    []string{"//go:x", "A*/B", "`\"\\"},
+	Errors:    []*lexrt.Error{ErrGoX, ErrAB, ErrX},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   1048576,

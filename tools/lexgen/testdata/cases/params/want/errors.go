@@ -4,30 +4,8 @@ package params
 
 import "mls-server/lexrt"
 
-// The declared errors, for errors.Is. They are equal to any error of the same name, whatever its
-// message.
+// The declared errors. For errors.Is they are equal to any error of the same name, whatever its
+// message. They are shared and must not be changed.
 var (
-	ErrBadQuery = &lexrt.Error{
-		Name:   "BadQuery",
-		Status: 400,
-	}
+	ErrBadQuery = &lexrt.Error{Name: "BadQuery", Status: 400}
 )
-
-// ErrorStatus is the HTTP status of an error name, declared by a method or not: 400 for those that the
-// policy does not list.
-func ErrorStatus(name string) int {
-	switch name {
-	}
-	return 400
-}
-
-// SearchErrBadQuery is the error BadQuery of com.example.search. The message is shown to the client.
-//
-// The query is bad.
-func SearchErrBadQuery(message string) *lexrt.Error {
-	return &lexrt.Error{
-		Message: message,
-		Name:    "BadQuery",
-		Status:  400,
-	}
-}

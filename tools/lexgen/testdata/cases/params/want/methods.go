@@ -16,7 +16,7 @@ var MethodPut = &lexrt.Method{
 
 // MethodSearch describes com.example.search.
 var MethodSearch = &lexrt.Method{
-	Errors:    []string{"BadQuery"},
+	Errors:    []*lexrt.Error{ErrBadQuery},
 	Kind:      lexrt.Query,
 	NSID:      "com.example.search",
 	Output:    "application/json",

@@ -4,29 +4,8 @@ package subscription
 
 import "mls-server/lexrt"
 
-// The declared errors, for errors.Is. They are equal to any error of the same name, whatever its
-// message.
+// The declared errors. For errors.Is they are equal to any error of the same name, whatever its
+// message. They are shared and must not be changed.
 var (
-	ErrFutureCursor = &lexrt.Error{
-		Name:   "FutureCursor",
-		Status: 400,
-	}
+	ErrFutureCursor = &lexrt.Error{Name: "FutureCursor", Status: 400}
 )
-
-// ErrorStatus is the HTTP status of an error name, declared by a method or not: 400 for those that the
-// policy does not list.
-func ErrorStatus(name string) int {
-	switch name {
-	}
-	return 400
-}
-
-// SubscribeErrFutureCursor is the error FutureCursor of com.example.subscribe. The message is shown to
-// the client.
-func SubscribeErrFutureCursor(message string) *lexrt.Error {
-	return &lexrt.Error{
-		Message: message,
-		Name:    "FutureCursor",
-		Status:  400,
-	}
-}

@@ -6,7 +6,7 @@ import "mls-server/lexrt"
 
 // MethodSubscribe describes com.example.subscribe.
 var MethodSubscribe = &lexrt.Method{
-	Errors:    []string{"FutureCursor"},
+	Errors:    []*lexrt.Error{ErrFutureCursor},
 	Kind:      lexrt.Subscription,
 	NSID:      "com.example.subscribe",
 	RateClass: "default",
