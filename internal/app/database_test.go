@@ -134,6 +134,19 @@ func TestDatabaseSilent(t *testing.T) {
 	r.want(t, "/health", "", http.StatusOK, `"ok"`)
 }
 
+// A server whose database lacks migrations is alive and not ready, until they are applied.
+func TestReadyAwaitsMigrations(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewEmpty(t)
+	r := start(t, map[string]string{"DATABASE_URL": url})
+	r.want(t, "/health/ready", "", http.StatusServiceUnavailable, `"reason":"migrations"`)
+	r.want(t, "/health/live", "", http.StatusOK, `"ok"`)
+	if err := Migrate(t.Context(), r.cfg); err != nil {
+		t.Fatal(err)
+	}
+	r.want(t, "/health/ready", "", http.StatusOK, `"ready"`)
+}
+
 // wantConvos calls a method that reads the database.
 func (r *running) wantConvos(t *testing.T, status int, part string) {
 	t.Helper()

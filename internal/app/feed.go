@@ -21,7 +21,7 @@ func (a *App) newFeed(client *egress.Client) *blocks.Feed {
 		return nil
 	}
 	return blocks.NewFeed(blocks.FeedConfig{
-		Client: client, URL: a.cfg.JetstreamURL, Cache: blockCache{a.store}, Known: a.store.ListUsers,
+		Client: client, URL: a.cfg.JetstreamURL, Cache: a.store, Known: a.store.ListUsers,
 		Conflict: a.conflict, Observe: a.metrics.ObserveFeed, Clock: clock.System,
 	})
 }
@@ -31,14 +31,6 @@ func (a *App) runFeed(ctx context.Context) {
 	if a.feed != nil {
 		a.feed.Run(ctx)
 	}
-}
-
-// DropBlock implements blocks.FeedCache.
-func (c blockCache) DropBlock(ctx context.Context, blocker mls.DID, key string) error {
-	return c.store.InTx(ctx, func(tx *store.Tx) error {
-		_, err := tx.DeleteBlockByKey(ctx, blocker, key)
-		return err
-	})
 }
 
 const (
@@ -52,7 +44,7 @@ const (
 // has blocked the other. Every server follows the Jetstream, so all of them come
 // here with each block; the record is claimed like an idempotency key, in the
 // transaction of the events, so one of them tells it and only once.
-func (a *App) conflict(ctx context.Context, b blocks.Block) error {
+func (a *App) conflict(ctx context.Context, b store.Block) error {
 	convos, err := a.store.ListSharedConvos(ctx, b.Blocker, b.Blocked)
 	if err != nil {
 		return err
@@ -61,10 +53,8 @@ func (a *App) conflict(ctx context.Context, b blocks.Block) error {
 		for {
 			err := a.announce(ctx, convo, b)
 			if errors.Is(err, mls.ErrRequestInProgress) {
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case <-time.After(conflictWait):
+				if err := clock.Pause(ctx, conflictWait); err != nil {
+					return err
 				}
 				continue
 			}
@@ -79,7 +69,7 @@ func (a *App) conflict(ctx context.Context, b blocks.Block) error {
 }
 
 // announce writes the event for one conversation, unless a server has written it before.
-func (a *App) announce(ctx context.Context, convo mls.ConvoID, b blocks.Block) error {
+func (a *App) announce(ctx context.Context, convo mls.ConvoID, b store.Block) error {
 	now := clock.System.Now()
 	claim := store.IdempotentRequest{
 		Key:  store.RequestKey(b.Blocker, conflictScope, string(convo)+" "+string(b.URI)),

@@ -25,6 +25,8 @@ const prompt = 3 * time.Second
 // running is a server under test.
 type running struct {
 	public string
+	cfg    *config.Config
+	app    *App
 	dir    *authtest.Directory
 	stop   context.CancelFunc
 	done   chan error
@@ -49,6 +51,7 @@ func start(t *testing.T, env map[string]string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.cfg, r.app = cfg, a
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	t.Cleanup(stop)
 	r.stop = stop
@@ -113,6 +116,33 @@ func (r *running) ended(t *testing.T) {
 	if t.Logf("stopped after %v", took); took > prompt {
 		t.Errorf("the server stopped after %v, want less than %v", took, prompt)
 	}
+}
+
+// A server that was told to stop answers that it is not ready, for as long as it answers.
+func TestDrainingIsNotReady(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	r.want(t, "/health/ready", "", http.StatusOK, `"ready"`)
+	c := r.dial(t)
+	ask := func(want int, part string) {
+		t.Helper()
+		if _, err := io.WriteString(c, "GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != want || !strings.Contains(string(body), part) {
+			t.Errorf("%d %s (%v), want %d with %q", resp.StatusCode, body, err, want, part)
+		}
+	}
+	ask(http.StatusOK, `"ready"`)
+	r.app.health.drain()
+	ask(http.StatusServiceUnavailable, `"reason":"draining"`)
+	r.want(t, "/health", "", http.StatusOK, `"ok"`)
 }
 
 // A server that has nothing to finish stops at once, whoever is connected.

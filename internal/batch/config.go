@@ -9,7 +9,10 @@
 // the calls it carries out.
 package batch
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Config bounds batches. Zeros mean the defaults.
 type Config struct {
@@ -37,14 +40,7 @@ const maxHeldUp = 8
 
 func (c Config) withDefaults() Config {
 	return Config{
-		Workers: orDefault(c.Workers, 2), MaxMessages: orDefault(c.MaxMessages, 128), MaxBytes: orDefault(c.MaxBytes, 1<<20),
-		Timeout: orDefault(c.Timeout, 30*time.Second), Patience: orDefault(c.Patience, 250*time.Millisecond),
+		Workers: cmp.Or(c.Workers, 2), MaxMessages: cmp.Or(c.MaxMessages, 128), MaxBytes: cmp.Or(c.MaxBytes, 1<<20),
+		Timeout: cmp.Or(c.Timeout, 30*time.Second), Patience: cmp.Or(c.Patience, 250*time.Millisecond),
 	}
-}
-
-func orDefault[T int | time.Duration](value, otherwise T) T {
-	if value == 0 {
-		return otherwise
-	}
-	return value
 }

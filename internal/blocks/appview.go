@@ -17,6 +17,7 @@ import (
 	"mls-server/internal/clock"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
@@ -50,8 +51,8 @@ func NewAppView(client *egress.Client, origin string, pds *PDS, c clock.Clock) *
 }
 
 // Lookup implements Source: it asks for each two users once, in calls of 30.
-func (a *AppView) Lookup(ctx context.Context, pairs []Pair) (Found, error) {
-	found := Found{At: a.clock.Now()}
+func (a *AppView) Lookup(ctx context.Context, pairs []store.BlockPair) (store.BlocksFound, error) {
+	found := store.BlocksFound{At: a.clock.Now()}
 	var mu sync.Mutex
 	var failed error
 	var g errgroup.Group
@@ -90,7 +91,7 @@ type question struct {
 
 // questions covers each two users of the pairs once, with few actors: one that
 // stands in many pairs asks for all of them.
-func questions(pairs []Pair) []question {
+func questions(pairs []store.BlockPair) []question {
 	neighbours := map[mls.DID]map[mls.DID]struct{}{}
 	link := func(a, b mls.DID) {
 		if neighbours[a] == nil {
@@ -140,7 +141,7 @@ type relationship struct {
 }
 
 // ask makes one call. With an error, what it returns is what the answer did say.
-func (a *AppView) ask(ctx context.Context, actor mls.DID, others []mls.DID) ([]Pair, []Block, error) {
+func (a *AppView) ask(ctx context.Context, actor mls.DID, others []mls.DID) ([]store.BlockPair, []store.Block, error) {
 	q := url.Values{"actor": {string(actor)}}
 	for _, o := range others {
 		q.Add("others", string(o))
@@ -167,8 +168,8 @@ func (a *AppView) ask(ctx context.Context, actor mls.DID, others []mls.DID) ([]P
 	for _, o := range others {
 		asked[string(o)] = struct{}{}
 	}
-	var checked []Pair
-	var blocks []Block
+	var checked []store.BlockPair
+	var blocks []store.Block
 	for _, r := range answer.Relationships {
 		id := r.DID
 		if strings.HasSuffix(r.Type, "#notFoundActor") {
@@ -197,16 +198,16 @@ func unknownActor(resp *egress.Response) bool {
 	return resp.Status == http.StatusBadRequest && json.Unmarshal(resp.Body, &fault) == nil && fault.Error == "ActorNotFound"
 }
 
-func bothWays(actor mls.DID, others []mls.DID) []Pair {
-	pairs := make([]Pair, 0, 2*len(others))
+func bothWays(actor mls.DID, others []mls.DID) []store.BlockPair {
+	pairs := make([]store.BlockPair, 0, 2*len(others))
 	for _, o := range others {
-		pairs = append(pairs, Pair{actor, o}, Pair{o, actor})
+		pairs = append(pairs, store.BlockPair{Blocker: actor, Blocked: o}, store.BlockPair{Blocker: o, Blocked: actor})
 	}
 	return pairs
 }
 
 // add appends a block if the AppView named one, by a record of its own or of a list.
-func (a *AppView) add(ctx context.Context, to []Block, blocker, blocked mls.DID, direct, byList string) []Block {
+func (a *AppView) add(ctx context.Context, to []store.Block, blocker, blocked mls.DID, direct, byList string) []store.Block {
 	named := direct
 	if named == "" {
 		named = byList
@@ -215,7 +216,7 @@ func (a *AppView) add(ctx context.Context, to []Block, blocker, blocked mls.DID,
 		return to
 	}
 	now := a.clock.Now()
-	b := Block{Blocker: blocker, Blocked: blocked, CreatedAt: now}
+	b := store.Block{BlockPair: store.BlockPair{Blocker: blocker, Blocked: blocked}, CreatedAt: now}
 	if uri, err := syntax.ParseATURI(named); err == nil {
 		b.URI, b.CreatedAt = uri, keyTime(uri, now)
 		if b.URI.Collection() == collection && a.pds != nil {
@@ -226,7 +227,7 @@ func (a *AppView) add(ctx context.Context, to []Block, blocker, blocked mls.DID,
 }
 
 // created asks the record for its time; the time in its key will do instead.
-func (a *AppView) created(ctx context.Context, b Block) time.Time {
+func (a *AppView) created(ctx context.Context, b store.Block) time.Time {
 	r, err := a.pds.read(ctx, b.Blocker, recordKey(b.URI))
 	if err != nil {
 		return b.CreatedAt

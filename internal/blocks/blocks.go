@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
@@ -30,20 +31,10 @@ const (
 	UsableFor = 24 * time.Hour
 )
 
-// Block is one user's block of another.
-type Block struct {
-	Blocker, Blocked mls.DID
-	// CreatedAt is the time the record states, or the time the block was first
-	// seen when the source does not say.
-	CreatedAt time.Time
-	// URI is the record's, "" when the source does not say.
-	URI lexrt.ATURI
-}
-
 // Answer is what is known about a set of users.
 type Answer struct {
 	// Blocks are in the order of the blockers, then of the blocked.
-	Blocks []Block
+	Blocks []store.Block
 	// CheckedAt is the time of the oldest look-up that the answer rests on.
 	CheckedAt time.Time
 }
@@ -57,44 +48,22 @@ type Claim struct {
 	Exists bool
 }
 
-// Pair is a direction between two users: may Blocker block Blocked?
-type Pair struct {
-	Blocker, Blocked mls.DID
-}
-
-// Check says when a pair was looked up. Blocked "" stands for everybody: the
-// whole list of the blocker was read.
-type Check struct {
-	Pair
-	At time.Time
-}
-
 // Cache keeps what sources said. Package store implements it, over the tables
 // bsky_blocks and block_checks.
 type Cache interface {
-	// LoadBlocks returns the kept blocks among dids, and when the pairs among them
+	// ListBlocks returns the known blocks among dids, and when the pairs among them
 	// and the whole lists of each of them were last looked up.
-	LoadBlocks(ctx context.Context, dids []mls.DID) ([]Block, []Check, error)
+	ListBlocks(ctx context.Context, dids []mls.DID) ([]store.Block, []store.BlockCheck, error)
 	// SaveBlocks records in one transaction what a look-up found: it writes the
-	// blocks, drops those kept blocks within the checked pairs and lists that were
-	// not found again, and notes the time of the checks.
-	SaveBlocks(ctx context.Context, found Found) error
-}
-
-// Found is what a source said.
-type Found struct {
-	// At is the time of the look-up.
-	At time.Time
-	// Checked are the pairs that were looked up, or the whole lists (Blocked "").
-	Checked []Pair
-	// Blocks are all blocks within Checked.
-	Blocks []Block
+	// blocks, drops known blocks within the checked pairs and lists that were not
+	// found again, and notes the time of the checks.
+	SaveBlocks(ctx context.Context, found store.BlocksFound) error
 }
 
 // Source finds out who blocks whom.
 type Source interface {
 	// Lookup looks the pairs up. It may look up more than it was asked for. With an
-	// error, Found holds what could be looked up before; what is missing in
-	// Found.Checked is not known.
-	Lookup(ctx context.Context, pairs []Pair) (Found, error)
+	// error, the result holds what could be looked up before; what is missing in its
+	// Checked is not known.
+	Lookup(ctx context.Context, pairs []store.BlockPair) (store.BlocksFound, error)
 }

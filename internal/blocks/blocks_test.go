@@ -18,6 +18,7 @@ import (
 	"mls-server/internal/blocks/blockstest"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 )
 
 // memoryCache keeps the promises of blocks.Cache in memory.
@@ -225,7 +226,7 @@ func TestChainFallsBack(t *testing.T) {
 	if a := between(t, s, u); len(a.Blocks) != 1 {
 		t.Errorf("%+v", a)
 	}
-	if _, err := (blocks.Chain{}).Lookup(t.Context(), []blocks.Pair{{Blocker: u[0], Blocked: u[1]}}); err == nil {
+	if _, err := (blocks.Chain{}).Lookup(t.Context(), []store.BlockPair{{Blocker: u[0], Blocked: u[1]}}); err == nil {
 		t.Error("no source at all answers")
 	}
 }

@@ -3,6 +3,8 @@ package blocks
 import (
 	"context"
 	"errors"
+
+	"mls-server/internal/store"
 )
 
 // Chain asks sources one after the other: each is asked for what those before
@@ -12,8 +14,8 @@ type Chain []Source
 var _ Source = Chain(nil)
 
 // Lookup implements Source.
-func (c Chain) Lookup(ctx context.Context, pairs []Pair) (Found, error) {
-	var all Found
+func (c Chain) Lookup(ctx context.Context, pairs []store.BlockPair) (store.BlocksFound, error) {
+	var all store.BlocksFound
 	var failures []error
 	for _, s := range c {
 		found, err := s.Lookup(ctx, pairs)
@@ -38,17 +40,17 @@ func (c Chain) Lookup(ctx context.Context, pairs []Pair) (Found, error) {
 }
 
 // missing returns the pairs that checked does not cover.
-func missing(pairs, checked []Pair) []Pair {
-	done := make(map[Pair]struct{}, len(checked))
+func missing(pairs, checked []store.BlockPair) []store.BlockPair {
+	done := make(map[store.BlockPair]struct{}, len(checked))
 	for _, p := range checked {
 		done[p] = struct{}{}
 	}
-	var out []Pair
+	var out []store.BlockPair
 	for _, p := range pairs {
 		if _, ok := done[p]; ok {
 			continue
 		}
-		if _, ok := done[Pair{Blocker: p.Blocker}]; ok {
+		if _, ok := done[store.BlockPair{Blocker: p.Blocker}]; ok {
 			continue
 		}
 		out = append(out, p)

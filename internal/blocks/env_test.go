@@ -14,6 +14,7 @@ import (
 	"mls-server/internal/blocks/blockstest"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 )
 
 type testClock struct {
@@ -35,29 +36,29 @@ func (c *testClock) advance(d time.Duration) {
 
 type memoryCache struct {
 	mu     sync.Mutex
-	blocks map[blocks.Pair]savedBlock
-	checks map[blocks.Pair]time.Time
+	blocks map[store.BlockPair]savedBlock
+	checks map[store.BlockPair]time.Time
 	err    error
 }
 
 type savedBlock struct {
-	blocks.Block
+	store.Block
 	seen time.Time
 }
 
 func newMemoryCache() *memoryCache {
-	return &memoryCache{blocks: map[blocks.Pair]savedBlock{}, checks: map[blocks.Pair]time.Time{}}
+	return &memoryCache{blocks: map[store.BlockPair]savedBlock{}, checks: map[store.BlockPair]time.Time{}}
 }
 
-func (m *memoryCache) LoadBlocks(_ context.Context, dids []mls.DID) ([]blocks.Block, []blocks.Check, error) {
+func (m *memoryCache) ListBlocks(_ context.Context, dids []mls.DID) ([]store.Block, []store.BlockCheck, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	in := map[mls.DID]bool{}
 	for _, d := range dids {
 		in[d] = true
 	}
-	var kept []blocks.Block
-	var checks []blocks.Check
+	var kept []store.Block
+	var checks []store.BlockCheck
 	for p, b := range m.blocks {
 		if in[p.Blocker] && in[p.Blocked] {
 			kept = append(kept, b.Block)
@@ -65,17 +66,17 @@ func (m *memoryCache) LoadBlocks(_ context.Context, dids []mls.DID) ([]blocks.Bl
 	}
 	for p, at := range m.checks {
 		if in[p.Blocker] && (p.Blocked == "" || in[p.Blocked]) {
-			checks = append(checks, blocks.Check{Pair: p, At: at})
+			checks = append(checks, store.BlockCheck{BlockPair: p, CheckedAt: at})
 		}
 	}
 	return kept, checks, m.err
 }
 
-func (m *memoryCache) SaveBlocks(_ context.Context, f blocks.Found) error {
+func (m *memoryCache) SaveBlocks(_ context.Context, f store.BlocksFound) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, b := range f.Blocks {
-		m.blocks[blocks.Pair{Blocker: b.Blocker, Blocked: b.Blocked}] = savedBlock{b, f.At}
+		m.blocks[store.BlockPair{Blocker: b.Blocker, Blocked: b.Blocked}] = savedBlock{b, f.At}
 	}
 	for _, c := range f.Checked {
 		for p, b := range m.blocks {

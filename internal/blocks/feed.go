@@ -15,6 +15,7 @@ import (
 	"mls-server/internal/clock"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 // FeedCache is what a Feed writes to.
 type FeedCache interface {
 	// SaveBlocks is that of Cache.
-	SaveBlocks(ctx context.Context, found Found) error
+	SaveBlocks(ctx context.Context, found store.BlocksFound) error
 	// DropBlock removes a block by author and record key, which is all that a
 	// deletion names. It is no error when there is none.
 	DropBlock(ctx context.Context, blocker mls.DID, key string) error
@@ -45,7 +46,7 @@ type FeedConfig struct {
 	Known func(ctx context.Context) ([]mls.DID, error)
 	// Conflict is told of each new block between two known users, once in the life
 	// of the Feed. Where several servers run feeds, each of them is told.
-	Conflict func(ctx context.Context, b Block) error
+	Conflict func(ctx context.Context, b store.Block) error
 	// Observe, when not nil, counts: "connected", "disconnected", "block", "unblock", "failed".
 	Observe func(event string)
 	Clock   clock.Clock
@@ -87,10 +88,8 @@ func (f *Feed) Run(ctx context.Context) {
 		if f.position != before {
 			wait = time.Second
 		}
-		select {
-		case <-ctx.Done():
+		if clock.Pause(ctx, wait/2+rand.N(wait)) != nil { //nolint:gosec // jitter, not a secret
 			return
-		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // jitter, not a secret
 		}
 		wait = min(2*wait, maxBackoff)
 	}
@@ -211,7 +210,7 @@ func (f *Feed) apply(ctx context.Context, e *event) error {
 		return nil
 	}
 	f.cfg.Observe("block")
-	if err := f.cfg.Cache.SaveBlocks(ctx, Found{At: now, Checked: []Pair{{b.Blocker, b.Blocked}}, Blocks: []Block{b}}); err != nil {
+	if err := f.cfg.Cache.SaveBlocks(ctx, store.BlocksFound{At: now, Checked: []store.BlockPair{b.BlockPair}, Blocks: []store.Block{b}}); err != nil {
 		return err
 	}
 	if _, ours := f.known[b.Blocked]; !ours {

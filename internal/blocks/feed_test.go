@@ -17,6 +17,7 @@ import (
 	"mls-server/internal/blocks"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 )
 
 // jetstream is a stand-in that gives each connection the next script: messages
@@ -68,7 +69,7 @@ func (c *feedCache) write(entry string) error {
 	return nil
 }
 
-func (c *feedCache) SaveBlocks(_ context.Context, f blocks.Found) error {
+func (c *feedCache) SaveBlocks(_ context.Context, f store.BlocksFound) error {
 	return c.write(fmt.Sprintf("block %s %s %s", f.Blocks[0].Blocker, f.Blocks[0].Blocked, f.Blocks[0].URI.RecordKey()))
 }
 
@@ -112,14 +113,14 @@ func TestFeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	cache := &feedCache{broken: 1}
-	conflicts := make(chan blocks.Block, 10)
+	conflicts := make(chan store.Block, 10)
 	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	feed := blocks.NewFeed(blocks.FeedConfig{
 		Client: client, URL: "ws://" + hostPort + "/subscribe", Cache: cache,
 		Known: func(context.Context) ([]mls.DID, error) { return []mls.DID{a, b}, nil },
-		Conflict: func(_ context.Context, x blocks.Block) error {
+		Conflict: func(_ context.Context, x store.Block) error {
 			conflicts <- x
 			return nil
 		},

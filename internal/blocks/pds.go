@@ -19,6 +19,7 @@ import (
 	"mls-server/internal/clock"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
@@ -64,8 +65,8 @@ func NewPDS(client *egress.Client, resolver *auth.Resolver, c clock.Clock) *PDS 
 }
 
 // Lookup implements Source: it reads the whole lists of all blockers.
-func (p *PDS) Lookup(ctx context.Context, pairs []Pair) (Found, error) {
-	found := Found{At: p.clock.Now()}
+func (p *PDS) Lookup(ctx context.Context, pairs []store.BlockPair) (store.BlocksFound, error) {
+	found := store.BlocksFound{At: p.clock.Now()}
 	var mu sync.Mutex
 	var failed error
 	var g errgroup.Group
@@ -79,7 +80,7 @@ func (p *PDS) Lookup(ctx context.Context, pairs []Pair) (Found, error) {
 				failed = err
 				return nil
 			}
-			found.Checked = append(found.Checked, Pair{Blocker: blocker})
+			found.Checked = append(found.Checked, store.BlockPair{Blocker: blocker})
 			found.Blocks = append(found.Blocks, list...)
 			return nil
 		})
@@ -88,7 +89,7 @@ func (p *PDS) Lookup(ctx context.Context, pairs []Pair) (Found, error) {
 	return found, failed
 }
 
-func blockersOf(pairs []Pair) []mls.DID {
+func blockersOf(pairs []store.BlockPair) []mls.DID {
 	seen := make(map[mls.DID]struct{}, len(pairs))
 	var out []mls.DID
 	for _, p := range pairs {
@@ -101,13 +102,13 @@ func blockersOf(pairs []Pair) []mls.DID {
 }
 
 // list reads all blocks of an author, once for all who ask at the time.
-func (p *PDS) list(ctx context.Context, author mls.DID) ([]Block, error) {
+func (p *PDS) list(ctx context.Context, author mls.DID) ([]store.Block, error) {
 	detached := context.WithoutCancel(ctx)
 	ch := p.flights.DoChan(string(author), func() (any, error) {
 		ctx, cancel := context.WithTimeout(detached, listTimeout)
 		defer cancel()
-		var all []Block
-		err := p.walk(ctx, author, func(b Block) bool {
+		var all []store.Block
+		err := p.walk(ctx, author, func(b store.Block) bool {
 			all = append(all, b)
 			return true
 		})
@@ -120,7 +121,7 @@ func (p *PDS) list(ctx context.Context, author mls.DID) ([]Block, error) {
 		if res.Err != nil {
 			return nil, res.Err
 		}
-		list, ok := res.Val.([]Block)
+		list, ok := res.Val.([]store.Block)
 		if !ok {
 			return nil, errSource
 		}
@@ -130,7 +131,7 @@ func (p *PDS) list(ctx context.Context, author mls.DID) ([]Block, error) {
 
 // walk gives each block of an author to visit, newest first, until that returns
 // false. An account that is gone, or has no server, has no blocks.
-func (p *PDS) walk(ctx context.Context, author mls.DID, visit func(Block) bool) error {
+func (p *PDS) walk(ctx context.Context, author mls.DID, visit func(store.Block) bool) error {
 	server, err := p.server(ctx, author)
 	if err != nil || server == "" {
 		return err
@@ -171,13 +172,13 @@ func (p *PDS) walk(ctx context.Context, author mls.DID, visit func(Block) bool) 
 }
 
 // read fetches one block record.
-func (p *PDS) read(ctx context.Context, author mls.DID, rkey string) (Block, error) {
+func (p *PDS) read(ctx context.Context, author mls.DID, rkey string) (store.Block, error) {
 	server, err := p.server(ctx, author)
 	if err != nil {
-		return Block{}, err
+		return store.Block{}, err
 	}
 	if server == "" {
-		return Block{}, errNoRecord
+		return store.Block{}, errNoRecord
 	}
 	q := url.Values{"repo": {string(author)}, "collection": {collection}, "rkey": {rkey}}
 	var r record
@@ -185,11 +186,11 @@ func (p *PDS) read(ctx context.Context, author mls.DID, rkey string) (Block, err
 		if errors.Is(err, errNoRepo) {
 			err = errNoRecord
 		}
-		return Block{}, err
+		return store.Block{}, err
 	}
 	b, ok := r.block(author, p.clock.Now())
 	if !ok || b.URI.RecordKey().String() != rkey {
-		return Block{}, errSource
+		return store.Block{}, errSource
 	}
 	return b, nil
 }
@@ -253,20 +254,20 @@ type record struct {
 }
 
 // block reads the record, or says that it is no block of the author's.
-func (r *record) block(author mls.DID, now time.Time) (Block, bool) {
+func (r *record) block(author mls.DID, now time.Time) (store.Block, bool) {
 	uri, err := syntax.ParseATURI(r.URI)
 	if err != nil || uri.Authority().String() != string(author) || uri.Collection() != collection || uri.RecordKey() == "" {
-		return Block{}, false
+		return store.Block{}, false
 	}
 	subject, err := syntax.ParseDID(r.Value.Subject)
 	if err != nil || subject == author {
-		return Block{}, false
+		return store.Block{}, false
 	}
 	created := keyTime(uri, now)
 	if d, err := syntax.ParseDatetimeLenient(r.Value.CreatedAt); err == nil && !d.Time().After(now) {
 		created = d.Time()
 	}
-	return Block{Blocker: author, Blocked: subject, CreatedAt: created.UTC(), URI: uri}, true
+	return store.Block{BlockPair: store.BlockPair{Blocker: author, Blocked: subject}, CreatedAt: created.UTC(), URI: uri}, true
 }
 
 // keyTime is the time in a record's key, which usually is a TID, else now.

@@ -9,6 +9,7 @@ import (
 
 	"mls-server/internal/clock"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 )
 
 const (
@@ -102,10 +103,10 @@ func (s *Service) AnyBetween(ctx context.Context, newcomers, present []mls.DID) 
 // Blocking returns those of dids who block user. What cannot be looked up
 // counts as no block: an addition is checked again by AnyBetween.
 func (s *Service) Blocking(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error) {
-	pairs := make([]Pair, 0, len(dids))
-	for _, d := range unique(dids) {
+	pairs := make([]store.BlockPair, 0, len(dids))
+	for _, d := range mls.UniqueDIDs(dids) {
 		if d != user {
-			pairs = append(pairs, Pair{Blocker: d, Blocked: user})
+			pairs = append(pairs, store.BlockPair{Blocker: d, Blocked: user})
 		}
 	}
 	k, err := s.know(ctx, pairs, func(*knowledge) bool { return false })
@@ -116,29 +117,17 @@ func (s *Service) Blocking(ctx context.Context, user mls.DID, dids []mls.DID) ([
 	for _, b := range k.blocks {
 		out = append(out, b.Blocker)
 	}
-	return unique(out), nil
-}
-
-func unique(dids []mls.DID) []mls.DID {
-	seen := make(map[mls.DID]struct{}, len(dids))
-	out := make([]mls.DID, 0, len(dids))
-	for _, d := range dids {
-		if _, ok := seen[d]; !ok {
-			seen[d] = struct{}{}
-			out = append(out, d)
-		}
-	}
-	return out
+	return mls.UniqueDIDs(out), nil
 }
 
 // everyPair returns both directions between each of a and each of b, once.
-func everyPair(a, b []mls.DID) []Pair {
-	a, b = unique(a), unique(b)
-	seen := make(map[Pair]struct{}, 2*len(a)*len(b))
-	pairs := make([]Pair, 0, 2*len(a)*len(b))
+func everyPair(a, b []mls.DID) []store.BlockPair {
+	a, b = mls.UniqueDIDs(a), mls.UniqueDIDs(b)
+	seen := make(map[store.BlockPair]struct{}, 2*len(a)*len(b))
+	pairs := make([]store.BlockPair, 0, 2*len(a)*len(b))
 	for _, x := range a {
 		for _, y := range b {
-			for _, p := range [2]Pair{{x, y}, {y, x}} {
+			for _, p := range [2]store.BlockPair{{Blocker: x, Blocked: y}, {Blocker: y, Blocked: x}} {
 				if _, ok := seen[p]; !ok && x != y {
 					seen[p] = struct{}{}
 					pairs = append(pairs, p)
@@ -151,15 +140,15 @@ func everyPair(a, b []mls.DID) []Pair {
 
 // knowledge is what is known about some pairs.
 type knowledge struct {
-	blocks map[Pair]Block
+	blocks map[store.BlockPair]store.Block
 	// checked is when each pair was last looked up.
-	checked  map[Pair]time.Time
+	checked  map[store.BlockPair]time.Time
 	complete bool // nothing is unknown or too old
 }
 
 // know finds out about the pairs: out of the cache, and from the source for
 // those that are not fresh, unless enough says that what is fresh will do.
-func (s *Service) know(ctx context.Context, pairs []Pair, enough func(*knowledge) bool) (*knowledge, error) {
+func (s *Service) know(ctx context.Context, pairs []store.BlockPair, enough func(*knowledge) bool) (*knowledge, error) {
 	if len(pairs) == 0 {
 		return &knowledge{complete: true}, nil
 	}
@@ -167,7 +156,7 @@ func (s *Service) know(ctx context.Context, pairs []Pair, enough func(*knowledge
 	for _, p := range pairs {
 		dids = append(dids, p.Blocker, p.Blocked)
 	}
-	kept, checks, err := s.cache.LoadBlocks(ctx, unique(dids))
+	kept, checks, err := s.cache.ListBlocks(ctx, mls.UniqueDIDs(dids))
 	if err != nil {
 		return nil, err
 	}
@@ -198,13 +187,13 @@ func (s *Service) know(ctx context.Context, pairs []Pair, enough func(*knowledge
 
 // ask looks the pairs up and keeps what was found. A source that fails is no
 // error: what is missing stays unknown.
-func (s *Service) ask(ctx context.Context, pairs []Pair) (Found, error) {
+func (s *Service) ask(ctx context.Context, pairs []store.BlockPair) (store.BlocksFound, error) {
 	limited, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	found, err := s.source.Lookup(limited, pairs)
 	if err != nil {
 		if ctx.Err() != nil {
-			return Found{}, ctx.Err()
+			return store.BlocksFound{}, ctx.Err()
 		}
 		s.failed(missing(pairs, found.Checked))
 	}
@@ -215,10 +204,10 @@ func (s *Service) ask(ctx context.Context, pairs []Pair) (Found, error) {
 }
 
 // due returns the pairs whose blocker did not fail just now.
-func (s *Service) due(pairs []Pair, now time.Time) []Pair {
+func (s *Service) due(pairs []store.BlockPair, now time.Time) []store.BlockPair {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]Pair, 0, len(pairs))
+	out := make([]store.BlockPair, 0, len(pairs))
 	for _, p := range pairs {
 		if until, failed := s.failures[p.Blocker]; !failed || !now.Before(until) {
 			out = append(out, p)
@@ -227,7 +216,7 @@ func (s *Service) due(pairs []Pair, now time.Time) []Pair {
 	return out
 }
 
-func (s *Service) failed(pairs []Pair) {
+func (s *Service) failed(pairs []store.BlockPair) {
 	now := s.clock.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,18 +234,18 @@ func (s *Service) failed(pairs []Pair) {
 
 // newKnowledge reduces what is kept to the pairs and to what was checked since
 // the given time, and returns the pairs that were not.
-func newKnowledge(pairs []Pair, kept []Block, checks []Check, since time.Time) (*knowledge, []Pair) {
-	at := make(map[Pair]time.Time, len(checks))
+func newKnowledge(pairs []store.BlockPair, kept []store.Block, checks []store.BlockCheck, since time.Time) (*knowledge, []store.BlockPair) {
+	at := make(map[store.BlockPair]time.Time, len(checks))
 	for _, c := range checks {
-		if c.At.After(at[c.Pair]) {
-			at[c.Pair] = c.At
+		if c.CheckedAt.After(at[c.BlockPair]) {
+			at[c.BlockPair] = c.CheckedAt
 		}
 	}
-	k := &knowledge{blocks: map[Pair]Block{}, checked: make(map[Pair]time.Time, len(pairs))}
-	var old []Pair
+	k := &knowledge{blocks: map[store.BlockPair]store.Block{}, checked: make(map[store.BlockPair]time.Time, len(pairs))}
+	var old []store.BlockPair
 	for _, p := range pairs {
 		t := at[p]
-		if whole := at[Pair{Blocker: p.Blocker}]; whole.After(t) {
+		if whole := at[store.BlockPair{Blocker: p.Blocker}]; whole.After(t) {
 			t = whole
 		}
 		if t.Before(since) {
@@ -266,7 +255,7 @@ func newKnowledge(pairs []Pair, kept []Block, checks []Check, since time.Time) (
 		k.checked[p] = t
 	}
 	for _, b := range kept {
-		p := Pair{b.Blocker, b.Blocked}
+		p := b.BlockPair
 		if _, ok := k.checked[p]; ok {
 			k.blocks[p] = b
 		}
@@ -276,34 +265,34 @@ func newKnowledge(pairs []Pair, kept []Block, checks []Check, since time.Time) (
 }
 
 // merge puts what was found over what was kept.
-func merge(kept []Block, checks []Check, found Found) ([]Block, []Check) {
+func merge(kept []store.Block, checks []store.BlockCheck, found store.BlocksFound) ([]store.Block, []store.BlockCheck) {
 	if len(found.Checked) == 0 {
 		return kept, checks
 	}
-	done := make(map[Pair]struct{}, len(found.Checked))
+	done := make(map[store.BlockPair]struct{}, len(found.Checked))
 	for _, p := range found.Checked {
 		done[p] = struct{}{}
 	}
-	covered := func(b Block) bool {
-		_, pair := done[Pair{b.Blocker, b.Blocked}]
-		_, whole := done[Pair{Blocker: b.Blocker}]
+	covered := func(b store.Block) bool {
+		_, pair := done[b.BlockPair]
+		_, whole := done[store.BlockPair{Blocker: b.Blocker}]
 		return pair || whole
 	}
 	kept = slices.DeleteFunc(slices.Clone(kept), covered)
 	checks = slices.Clone(checks)
 	for _, p := range found.Checked {
-		checks = append(checks, Check{Pair: p, At: found.At})
+		checks = append(checks, store.BlockCheck{BlockPair: p, CheckedAt: found.At})
 	}
 	return append(kept, found.Blocks...), checks
 }
 
 // answer lists the blocks; without any pair, the look-up is as of now.
 func (k *knowledge) answer(now time.Time) Answer {
-	a := Answer{CheckedAt: now, Blocks: make([]Block, 0, len(k.blocks))}
+	a := Answer{CheckedAt: now, Blocks: make([]store.Block, 0, len(k.blocks))}
 	for _, b := range k.blocks {
 		a.Blocks = append(a.Blocks, b)
 	}
-	slices.SortFunc(a.Blocks, func(x, y Block) int {
+	slices.SortFunc(a.Blocks, func(x, y store.Block) int {
 		return cmp.Or(cmp.Compare(x.Blocker, y.Blocker), cmp.Compare(x.Blocked, y.Blocked))
 	})
 	for _, t := range k.checked {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 )
 
 // Verify checks a claim at the author's own server and keeps what it learned. It
@@ -16,15 +17,15 @@ func (s *Service) Verify(ctx context.Context, c Claim) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	found := Found{At: s.clock.Now(), Checked: []Pair{{c.Blocker, c.Blocked}}}
+	found := store.BlocksFound{At: s.clock.Now(), Checked: []store.BlockPair{{Blocker: c.Blocker, Blocked: c.Blocked}}}
 	var err error
 	if c.Exists {
-		var b Block
+		var b store.Block
 		if b, err = s.find(limited, c); err == nil {
-			found.Blocks = []Block{b}
+			found.Blocks = []store.Block{b}
 		}
 	} else {
-		err = s.gone(ctx, limited, c)
+		err = s.gone(limited, c)
 	}
 	switch {
 	case err == nil:
@@ -40,10 +41,10 @@ func (s *Service) Verify(ctx context.Context, c Claim) error {
 }
 
 // find reads the record of a claimed block, by its name or out of the list.
-func (s *Service) find(ctx context.Context, c Claim) (Block, error) {
+func (s *Service) find(ctx context.Context, c Claim) (store.Block, error) {
 	if c.URI != "" {
 		if !named(c) {
-			return Block{}, errNoRecord
+			return store.Block{}, errNoRecord
 		}
 		b, err := s.records.read(ctx, c.Blocker, recordKey(c.URI))
 		if err == nil && b.Blocked != c.Blocked {
@@ -55,12 +56,12 @@ func (s *Service) find(ctx context.Context, c Claim) (Block, error) {
 }
 
 // gone returns nil when no record of the block is left.
-func (s *Service) gone(parent, ctx context.Context, c Claim) error {
+func (s *Service) gone(ctx context.Context, c Claim) error {
 	if c.URI != "" && !named(c) {
 		return errNoRecord
 	}
 	// A block can have been made twice: the record that we know is looked at too.
-	known, err := s.known(parent, c)
+	known, err := s.known(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func ignoreNoRecord(err error) error {
 
 // known returns the key of the record that the cache knows, or "".
 func (s *Service) known(ctx context.Context, c Claim) (string, error) {
-	kept, _, err := s.cache.LoadBlocks(ctx, []mls.DID{c.Blocker, c.Blocked})
+	kept, _, err := s.cache.ListBlocks(ctx, []mls.DID{c.Blocker, c.Blocked})
 	if err != nil {
 		return "", err
 	}
@@ -112,15 +113,15 @@ func (s *Service) known(ctx context.Context, c Claim) (string, error) {
 }
 
 // scan looks for the block in the author's list, newest first.
-func (s *Service) scan(ctx context.Context, c Claim) (Block, error) {
-	hit, err := Block{}, errNoRecord
-	if werr := s.records.walk(ctx, c.Blocker, func(b Block) bool {
+func (s *Service) scan(ctx context.Context, c Claim) (store.Block, error) {
+	hit, err := store.Block{}, errNoRecord
+	if werr := s.records.walk(ctx, c.Blocker, func(b store.Block) bool {
 		if b.Blocked == c.Blocked {
 			hit, err = b, nil
 		}
 		return err != nil
 	}); werr != nil {
-		return Block{}, werr
+		return store.Block{}, werr
 	}
 	return hit, err
 }

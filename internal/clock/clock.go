@@ -2,7 +2,10 @@
 // is handed a Clock, so that tests decide what time it is.
 package clock
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Clock tells the time.
 type Clock interface {
@@ -16,6 +19,18 @@ var System Clock = system{}
 type system struct{}
 
 func (system) Now() time.Time { return time.Now().UTC() }
+
+// Pause waits for d, or for the end of ctx, whose error it then returns.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
 
 // BucketSize is how coarse every time is that belongs to a message (I8).
 const BucketSize = 2 * time.Second

@@ -106,7 +106,7 @@ func (s *Service) seat(ctx context.Context, tx *store.Tx, convo *store.Convo, a 
 	if len(a.Users) == 0 && len(used) == 0 {
 		return nil
 	}
-	registered, err := tx.ListDevices(ctx, Unique(append(ownerUsers(used), a.Users...))...)
+	registered, err := tx.ListDevices(ctx, mls.UniqueDIDs(append(ownerUsers(used), a.Users...))...)
 	if err != nil {
 		return err
 	}

@@ -58,17 +58,7 @@ func Users(roster []store.Member) []mls.DID {
 	for _, m := range roster {
 		users = append(users, m.User)
 	}
-	return Unique(users)
-}
-
-// Unique returns the DIDs without repeats, in their order.
-func Unique(dids []mls.DID) []mls.DID {
-	seen := make(map[mls.DID]struct{}, len(dids))
-	return slices.DeleteFunc(slices.Clone(dids), func(d mls.DID) bool {
-		_, again := seen[d]
-		seen[d] = struct{}{}
-		return again
-	})
+	return mls.UniqueDIDs(users)
 }
 
 // without returns the DIDs of a that are not in b.

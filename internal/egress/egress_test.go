@@ -434,6 +434,30 @@ func TestAllowListIsExact(t *testing.T) {
 	}
 }
 
+// Whoever names the URL would choose what a server is told as credentials; an
+// entry of the allow-list lifts nothing of that.
+func TestUserInfoIsRefused(t *testing.T) {
+	t.Parallel()
+	asked := false
+	_, hostPort := allowServer(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	c := mustNew(t, Config{Allow: []string{hostPort}})
+	c.beforeConnect = func(netip.AddrPort) error {
+		asked = true
+		return errStop
+	}
+	for _, url := range []string{
+		"https://user@93.184.215.14/", "https://user:pass@93.184.215.14/", "https://@93.184.215.14/",
+		"http://user@" + hostPort + "/", "http://user:pass@" + hostPort + "/",
+	} {
+		if err := get(t, c, url); !errors.Is(err, ErrForbidden) {
+			t.Errorf("%s: %v, want ErrForbidden", url, err)
+		}
+	}
+	if asked {
+		t.Error("a URL with user info was followed")
+	}
+}
+
 // A small answer that unpacks to a large one is cut off like a large one.
 func TestGetCapsCompressedBodies(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,7 @@ func (h *Handlers) AddMembers(ctx context.Context, caller lexrt.Caller, in *mlsa
 	for i, e := range in.KeyPackageHashes {
 		hashes[i] = delivery.Hash{User: e.DID, Hash: e.Hash}
 	}
-	addition, err := delivery.ParseAddition(in.WelcomeMessage, hashes, delivery.Unique(in.DIDList), h.now())
+	addition, err := delivery.ParseAddition(in.WelcomeMessage, hashes, mls.UniqueDIDs(in.DIDList), h.now())
 	if err != nil {
 		return nil, err
 	}

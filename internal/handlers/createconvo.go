@@ -16,7 +16,7 @@ func (h *Handlers) CreateConvo(ctx context.Context, caller lexrt.Caller, in *mls
 	if err != nil {
 		return nil, err
 	}
-	users := delivery.Unique(append([]mls.DID{caller.DID}, in.InitialMembers...))
+	users := mls.UniqueDIDs(append([]mls.DID{caller.DID}, in.InitialMembers...))
 	hashes := make([]delivery.Hash, len(in.KeyPackageHashes))
 	for i, e := range in.KeyPackageHashes {
 		hashes[i] = delivery.Hash{User: e.DID, Hash: e.Hash}

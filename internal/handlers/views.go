@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"time"
 
-	"mls-server/internal/blocks"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
@@ -92,7 +91,7 @@ func keyPackageView(k *store.KeyPackage) mlsapi.DefsKeyPackageRef {
 	}
 }
 
-func blockViews(found []blocks.Block) []mlsapi.CheckBlocksBlockRelationship {
+func blockViews(found []store.Block) []mlsapi.CheckBlocksBlockRelationship {
 	views := make([]mlsapi.CheckBlocksBlockRelationship, len(found))
 	for i, b := range found {
 		views[i] = mlsapi.CheckBlocksBlockRelationship{BlockerDID: b.Blocker, BlockedDID: b.Blocked, CreatedAt: datetime(b.CreatedAt)}

@@ -48,10 +48,8 @@ func New(s Store, policy store.Retention, observer Observer, log *slog.Logger, c
 func (r *Runner) Run(ctx context.Context) {
 	wait := time.Duration(rand.Int64N(int64(time.Minute))) //nolint:gosec // jitter, not a secret
 	for {
-		select {
-		case <-ctx.Done():
+		if clock.Pause(ctx, wait) != nil {
 			return
-		case <-time.After(wait):
 		}
 		r.Once(ctx)
 		wait = interval/2 + time.Duration(rand.Int64N(int64(interval))) //nolint:gosec // jitter, not a secret

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,16 @@ const (
 	// which this package, importing nothing of ours, cannot name.
 	idGrain = 2 * time.Second
 )
+
+// UniqueDIDs returns the DIDs without repeats, in their order.
+func UniqueDIDs(dids []DID) []DID {
+	seen := make(map[DID]struct{}, len(dids))
+	return slices.DeleteFunc(slices.Clone(dids), func(d DID) bool {
+		_, again := seen[d]
+		seen[d] = struct{}{}
+		return again
+	})
+}
 
 // NewConvoID returns a new conversation id: a TID whose time is floored to 2
 // seconds, with 31 random bits in place of the finer time and the clock id. The

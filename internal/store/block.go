@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"mls-server/internal/gen/db"
 	"mls-server/internal/mls"
 )
@@ -15,10 +17,12 @@ type BlockPair struct{ Blocker, Blocked mls.DID }
 // Block is a known block record.
 type Block struct {
 	BlockPair
-	// URI and Key of the record are "" where the source does not tell them.
-	URI, Key  string
+	// URI is the record's, "" when the source does not say.
+	URI syntax.ATURI
+	// CreatedAt is the time that the record states, or the time at which the block
+	// was first seen when the source does not say.
 	CreatedAt time.Time
-	// SeenAt is when a source last confirmed it.
+	// SeenAt is when a source last confirmed it. It is set by ListBlocks.
 	SeenAt time.Time
 }
 
@@ -26,6 +30,16 @@ type Block struct {
 type BlockCheck struct {
 	BlockPair
 	CheckedAt time.Time
+}
+
+// BlocksFound is what a source of block records said.
+type BlocksFound struct {
+	// At is the time of the look-up.
+	At time.Time
+	// Checked are the pairs that were looked up, or the whole lists (Blocked "").
+	Checked []BlockPair
+	// Blocks are all blocks within Checked.
+	Blocks []Block
 }
 
 // ListBlocks is the known blocks among users, and the look-ups that say how
@@ -43,39 +57,53 @@ func (r *reader) ListBlocks(ctx context.Context, dids []mls.DID) ([]Block, []Blo
 			checks = append(checks, BlockCheck{pair, row.At})
 			continue
 		}
-		blocks = append(blocks, Block{BlockPair: pair, URI: orEmpty(row.Uri), Key: orEmpty(row.Rkey), CreatedAt: row.At, SeenAt: row.SeenAt})
+		blocks = append(blocks, Block{BlockPair: pair, URI: syntax.ATURI(orEmpty(row.Uri)), CreatedAt: row.At, SeenAt: row.SeenAt})
 	}
 	return blocks, checks, nil
 }
 
-// RecordBlocks writes what a source said at a time about pairs (or whole
-// lists): the blocks that it found are kept, those that it no longer has go.
-func (tx *Tx) RecordBlocks(ctx context.Context, checked []BlockPair, found []Block, at time.Time) error {
+// SaveBlocks is RecordBlocks in a transaction of its own.
+func (s *Store) SaveBlocks(ctx context.Context, found BlocksFound) error {
+	return s.InTx(ctx, func(tx *Tx) error { return tx.RecordBlocks(ctx, found) })
+}
+
+// RecordBlocks writes what a source said about pairs or whole lists: the blocks
+// that it found are kept, those that it no longer has go.
+func (tx *Tx) RecordBlocks(ctx context.Context, found BlocksFound) error {
 	var upsert db.UpsertBlocksParams
-	upsert.SeenAt = at
-	for _, b := range found {
+	upsert.SeenAt = found.At
+	for _, b := range found.Blocks {
 		upsert.BlockerDids = append(upsert.BlockerDids, string(b.Blocker))
 		upsert.BlockedDids = append(upsert.BlockedDids, string(b.Blocked))
-		upsert.Uris = append(upsert.Uris, b.URI)
-		upsert.Rkeys = append(upsert.Rkeys, b.Key)
+		upsert.Uris = append(upsert.Uris, string(b.URI))
+		upsert.Rkeys = append(upsert.Rkeys, string(b.URI.RecordKey()))
 		upsert.CreatedAts = append(upsert.CreatedAts, b.CreatedAt)
 	}
-	if len(found) > 0 {
+	if len(found.Blocks) > 0 {
 		if err := tx.q.UpsertBlocks(ctx, upsert); err != nil {
 			return fail("keep blocks", err)
 		}
 	}
-	if len(checked) == 0 {
+	if len(found.Checked) == 0 {
 		return nil
 	}
-	blockers, blocked := make([]string, len(checked)), make([]string, len(checked))
-	for i, pair := range checked {
+	blockers, blocked := make([]string, len(found.Checked)), make([]string, len(found.Checked))
+	for i, pair := range found.Checked {
 		blockers[i], blocked[i] = string(pair.Blocker), string(pair.Blocked)
 	}
-	if _, err := tx.q.DeleteBlocksUnseen(ctx, db.DeleteBlocksUnseenParams{BlockerDids: blockers, BlockedDids: blocked, CheckedAt: at}); err != nil {
+	if _, err := tx.q.DeleteBlocksUnseen(ctx, db.DeleteBlocksUnseenParams{BlockerDids: blockers, BlockedDids: blocked, CheckedAt: found.At}); err != nil {
 		return fail("drop blocks", err)
 	}
-	return fail("keep block checks", tx.q.UpsertBlockChecks(ctx, db.UpsertBlockChecksParams{BlockerDids: blockers, BlockedDids: blocked, CheckedAt: at}))
+	return fail("keep block checks", tx.q.UpsertBlockChecks(ctx, db.UpsertBlockChecksParams{BlockerDids: blockers, BlockedDids: blocked, CheckedAt: found.At}))
+}
+
+// DropBlock is DeleteBlockByKey in a transaction of its own. It is no error when
+// the record was not known.
+func (s *Store) DropBlock(ctx context.Context, blocker mls.DID, key string) error {
+	return s.InTx(ctx, func(tx *Tx) error {
+		_, err := tx.DeleteBlockByKey(ctx, blocker, key)
+		return err
+	})
 }
 
 // DeleteBlockByKey removes a block by its record's author and key, which is

@@ -87,7 +87,9 @@ func TestBlocks(t *testing.T) {
 	s := open(t, 4)
 	record := func(at time.Time, checked []BlockPair, found ...Block) {
 		t.Helper()
-		inTx(t, s, func(tx *Tx) error { return tx.RecordBlocks(t.Context(), checked, found, at) })
+		inTx(t, s, func(tx *Tx) error {
+			return tx.RecordBlocks(t.Context(), BlocksFound{At: at, Checked: checked, Blocks: found})
+		})
 	}
 	expect := func(want ...BlockPair) {
 		t.Helper()
@@ -103,11 +105,11 @@ func TestBlocks(t *testing.T) {
 		}
 	}
 	ab, ac, cb := BlockPair{alice, bob}, BlockPair{alice, carol}, BlockPair{carol, bob}
-	record(noon, []BlockPair{ab, ac, cb}, Block{BlockPair: ab, URI: "at://alice/app.bsky.graph.block/1", Key: "1", CreatedAt: noon}, Block{BlockPair: cb, CreatedAt: noon})
+	record(noon, []BlockPair{ab, ac, cb}, Block{BlockPair: ab, URI: "at://did:plc:alice/app.bsky.graph.block/1", CreatedAt: noon}, Block{BlockPair: cb, CreatedAt: noon})
 	expect(ab, cb)
 	record(noon.Add(time.Minute), []BlockPair{cb})
 	expect(ab)
-	record(noon.Add(time.Hour), []BlockPair{{alice, ""}}, Block{BlockPair: ac, Key: "2", CreatedAt: noon})
+	record(noon.Add(time.Hour), []BlockPair{{alice, ""}}, Block{BlockPair: ac, URI: "at://did:plc:alice/app.bsky.graph.block/2", CreatedAt: noon})
 	expect(ac)
 	_, checks, err := s.ListBlocks(t.Context(), []mls.DID{alice, bob, carol})
 	if err != nil || len(checks) != 4 {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if s.stored == nil {
 		s.stored = func(MessageKind, int) {}
 	}
-	config.MaxConns = orDefault(cfg.MaxConns, defaultMaxConns)
+	config.MaxConns = cmp.Or(cfg.MaxConns, defaultMaxConns)
 	config.MinConns = cfg.MinConns
 	trace := &tracer{observer: s.observer, clock: s.clock}
 	config.ConnConfig.Tracer = trace
@@ -108,12 +109,12 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	parameters := config.ConnConfig.RuntimeParams
 	parameters["application_name"] = "mls-server"
 	parameters["timezone"] = "UTC"
-	parameters["statement_timeout"] = milliseconds(orDefault(cfg.StatementTimeout, defaultStatementTimeout))
-	parameters["lock_timeout"] = milliseconds(orDefault(cfg.LockTimeout, defaultLockTimeout))
+	parameters["statement_timeout"] = milliseconds(cmp.Or(cfg.StatementTimeout, defaultStatementTimeout))
+	parameters["lock_timeout"] = milliseconds(cmp.Or(cfg.LockTimeout, defaultLockTimeout))
 	// A statement whose arguments may turn a condition off looks cheaper with
 	// known arguments, so that PostgreSQL would plan it anew for every call.
 	parameters["plan_cache_mode"] = "force_generic_plan"
-	parameters["idle_in_transaction_session_timeout"] = milliseconds(orDefault(cfg.IdleInTransactionTimeout, defaultIdleTimeout))
+	parameters["idle_in_transaction_session_timeout"] = milliseconds(cmp.Or(cfg.IdleInTransactionTimeout, defaultIdleTimeout))
 	s.pool, err = pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -229,13 +230,6 @@ func joinLogGeneration(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("store: begin a log generation: %w", err)
 	}
 	return nil
-}
-
-func orDefault[T int32 | time.Duration](value, otherwise T) T {
-	if value == 0 {
-		return otherwise
-	}
-	return value
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

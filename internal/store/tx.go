@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mls-server/internal/clock"
 	"mls-server/internal/gen/db"
 )
 
@@ -40,10 +41,8 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 			return err
 		}
 		s.observer.ObserveRetry()
-		select {
-		case <-ctx.Done():
+		if clock.Pause(ctx, delay+rand.N(delay)) != nil { //nolint:gosec // jitter, not a secret
 			return err
-		case <-time.After(delay + rand.N(delay)): //nolint:gosec // jitter, not a secret
 		}
 		delay *= 2
 	}

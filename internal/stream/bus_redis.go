@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"mls-server/internal/clock"
 )
 
 const (
@@ -63,7 +65,7 @@ func (b *RedisBus) send(ctx context.Context) {
 		case <-b.publish:
 		}
 		if err := b.publishOnce(ctx); err != nil {
-			pause(ctx, hintPause)
+			_ = clock.Pause(ctx, hintPause) // the loop looks at ctx
 		}
 	}
 }
@@ -87,10 +89,10 @@ func (b *RedisBus) receive(ctx context.Context) {
 		switch {
 		case isTimeout(err):
 			if err := sub.Ping(ctx); err != nil {
-				pause(ctx, hintPause)
+				_ = clock.Pause(ctx, hintPause) // the loop looks at ctx
 			}
 		case err != nil:
-			pause(ctx, hintPause)
+			_ = clock.Pause(ctx, hintPause) // the loop looks at ctx
 		default:
 			switch message := message.(type) {
 			case *redis.Message:
@@ -107,14 +109,4 @@ func (b *RedisBus) receive(ctx context.Context) {
 func isTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// pause waits for d or for the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

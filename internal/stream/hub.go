@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -104,13 +105,13 @@ type stream struct {
 
 // NewHub returns a hub that serves nobody until Run has read the log's end.
 func NewHub(opt Options) *Hub {
-	setDefault(&opt.Buffer, 5000)
-	setDefault(&opt.PerUser, 5)
-	setDefault(&opt.Poll, 250*time.Millisecond)
-	setDefault(&opt.Heartbeat, 15*time.Second)
-	setDefault(&opt.Lifetime, time.Hour)
-	setDefault(&opt.FrameCache, 32<<20)
-	setDefault(&opt.ReadTimeout, 30*time.Second)
+	opt.Buffer = cmp.Or(opt.Buffer, 5000)
+	opt.PerUser = cmp.Or(opt.PerUser, 5)
+	opt.Poll = cmp.Or(opt.Poll, 250*time.Millisecond)
+	opt.Heartbeat = cmp.Or(opt.Heartbeat, 15*time.Second)
+	opt.Lifetime = cmp.Or(opt.Lifetime, time.Hour)
+	opt.FrameCache = cmp.Or(opt.FrameCache, 32<<20)
+	opt.ReadTimeout = cmp.Or(opt.ReadTimeout, 30*time.Second)
 	opt.Log = patient{opt.Log, opt.ReadTimeout}
 	return &Hub{
 		opt:          opt,
@@ -122,13 +123,6 @@ func NewHub(opt Options) *Hub {
 		ready:        make(chan struct{}),
 		users:        map[mls.DID][]*stream{},
 		routes:       map[mls.ConvoID]map[*stream]struct{}{},
-	}
-}
-
-func setDefault[T comparable](v *T, otherwise T) {
-	var zero T
-	if *v == zero {
-		*v = otherwise
 	}
 }
 

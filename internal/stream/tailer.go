@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"mls-server/internal/clock"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
@@ -60,7 +61,7 @@ func (h *Hub) start(ctx context.Context) bool {
 			return false
 		}
 		h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log cannot be read", slog.Any("fault", err))
-		pause(ctx, wait)
+		_ = clock.Pause(ctx, wait) // the loop looks at ctx
 	}
 }
 

@@ -101,3 +101,12 @@ func pointerMatches(pattern, pointer string) bool {
 	}
 	return true
 }
+
+// appendError appends the body of an error answer.
+func appendError(dst []byte, e *lexrt.Error) []byte {
+	dst = append(dst, `{"error":`...)
+	dst = lexrt.AppendString(dst, &e.Name)
+	dst = append(dst, `,"message":`...)
+	dst = lexrt.AppendString(dst, &e.Message)
+	return append(dst, '}')
+}

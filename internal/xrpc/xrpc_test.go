@@ -105,9 +105,16 @@ func (f *fixture) Take(_ context.Context, class, _ string) xrpc.Limit {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{ipTokens: 1000, endpoint: func(context.Context, *lexrt.Request) (lexrt.Response, error) { return text("ok"), nil }}
+	f.Server = httptest.NewServer(f.handler(clock.System, 0))
+	t.Cleanup(f.Close)
+	return f
+}
+
+// handler mounts the methods on a server of their own.
+func (f *fixture) handler(c clock.Clock, budget int64) http.Handler {
 	schema := redact.BaseSchema().With("method", methodGet.NSID, methodPut.NSID, methodStream.NSID).With("error_name", generalNames()...)
 	s := xrpc.New(xrpc.Options{
-		Authenticator: f, Limiter: f, Observer: f, Clock: clock.System,
+		Authenticator: f, Limiter: f, Observer: f, Clock: c, BodyBudget: budget,
 		MapError: func(err error) *lexrt.Error {
 			if errors.Is(err, io.ErrUnexpectedEOF) {
 				return &lexrt.Error{Name: "Declared", Status: http.StatusConflict, Message: "mapped"}
@@ -123,9 +130,7 @@ func newFixture(t *testing.T) *fixture {
 	s.HandleStream(methodStream, func(ctx context.Context, req *lexrt.Request, out lexrt.EventStream) error {
 		return f.stream(ctx, req, out)
 	})
-	f.Server = httptest.NewServer(s)
-	t.Cleanup(f.Close)
-	return f
+	return s
 }
 
 type answer struct {
