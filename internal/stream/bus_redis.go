@@ -94,15 +94,20 @@ func (b *RedisBus) receive(ctx context.Context) {
 		case err != nil:
 			_ = clock.Pause(ctx, hintPause) // the loop looks at ctx
 		default:
-			switch message := message.(type) {
-			case *redis.Message:
-				if message.Payload != b.name {
-					b.LocalBus.Hint()
-				}
-			case *redis.Subscription:
-				b.LocalBus.Hint() // hints before it were missed
-			}
+			b.received(message)
 		}
+	}
+}
+
+// received passes on hints of other processes. A process has its own already.
+func (b *RedisBus) received(message any) {
+	switch message := message.(type) {
+	case *redis.Message:
+		if message.Payload != b.name {
+			b.LocalBus.Hint()
+		}
+	case *redis.Subscription:
+		b.LocalBus.Hint() // hints before it were missed
 	}
 }
 

@@ -52,7 +52,7 @@ func (c *cursors) decode(s string) (store.LogCursor, error) {
 	if len(s) != cursorEncoding.EncodedLen(len(b)) {
 		return store.LogCursor{}, ErrBadCursor
 	}
-	// Package base64 skips line breaks even when strict, so their bytes are missing.
+	// Package base64 skips line breaks even when strict; the length shows them.
 	if n, err := cursorEncoding.Decode(b[:], []byte(s)); err != nil || n != len(b) {
 		return store.LogCursor{}, ErrBadCursor
 	}

@@ -77,7 +77,7 @@ type Hub struct {
 	mu sync.Mutex
 	// at is the last event that was dispatched.
 	at store.LogCursor
-	// users holds all streams, routes the live ones by what their users are members of.
+	// users holds all streams; routes holds the live ones by the conversations of their users.
 	users  map[mls.DID][]*stream
 	routes map[mls.ConvoID]map[*stream]struct{}
 }
@@ -102,6 +102,9 @@ type stream struct {
 	queue ring[*entry]
 	over  bool
 }
+
+// follows reports whether events of a conversation are for the stream.
+func (s *stream) follows(convo mls.ConvoID) bool { return s.filter == "" || s.filter == convo }
 
 // NewHub returns a hub that serves nobody until Run has read the log's end.
 func NewHub(opt Options) *Hub {
@@ -141,7 +144,7 @@ func (h *Hub) Streams() int {
 	return n
 }
 
-// position returns the last event that was dispatched.
+// position returns the position of the last event that was dispatched.
 func (h *Hub) position() store.LogCursor {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -171,74 +174,4 @@ func (h *Hub) unregister(s *stream) {
 		return
 	}
 	h.users[s.user] = rest
-}
-
-// watch begins to note the moves of the stream's user, and returns from which
-// event on. The stream gets no events until it goes live.
-func (h *Hub) watch(s *stream) store.LogCursor {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.mute(s)
-	s.reset()
-	s.moves = map[mls.ConvoID]bool{}
-	return h.at
-}
-
-// golive routes a watching stream by the memberships that its user had when
-// the watch began, corrected by the moves since. The stream gets every event
-// after the place that is returned, and none before. member says whether the
-// user is then in the conversation that the stream is restricted to.
-func (h *Hub) golive(s *stream, convos []store.StreamConvo) (live store.LogCursor, member bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, c := range convos {
-		if _, moved := s.moves[c.ConvoID]; !moved {
-			s.moves[c.ConvoID] = c.Then
-		}
-	}
-	s.live, s.convos = true, make(map[mls.ConvoID]struct{}, len(convos))
-	for convo, member := range s.moves {
-		if member {
-			h.route(s, convo)
-		}
-	}
-	s.moves = nil
-	_, member = s.convos[s.filter]
-	return h.at, member
-}
-
-// route, unroute and mute are called with mu held.
-func (h *Hub) route(s *stream, convo mls.ConvoID) {
-	if s.filter != "" && s.filter != convo {
-		return
-	}
-	s.convos[convo] = struct{}{}
-	streams := h.routes[convo]
-	if streams == nil {
-		streams = map[*stream]struct{}{}
-		h.routes[convo] = streams
-	}
-	streams[s] = struct{}{}
-}
-
-func (h *Hub) unroute(s *stream, convo mls.ConvoID) {
-	delete(s.convos, convo)
-	delete(h.routes[convo], s)
-	if len(h.routes[convo]) == 0 {
-		delete(h.routes, convo)
-	}
-}
-
-func (h *Hub) mute(s *stream) {
-	for convo := range s.convos {
-		h.unroute(s, convo)
-	}
-	s.live, s.moves, s.convos = false, nil, nil
-}
-
-// deliver hands an event to a stream; one that is too slow for it gets no more.
-func (h *Hub) deliver(s *stream, e *entry) {
-	if !s.offer(e) {
-		h.mute(s)
-	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// largeFrame is from which size on a frame is written in pieces and accounted for.
+	// largeFrame is the size from which a frame is written in pieces and counted.
 	largeFrame = 256 << 10
 	// pieceBytes is how much of a large frame has to pass within the time that one
 	// write may take: a client that is slow but alive gets the whole.
@@ -16,7 +16,7 @@ const (
 	largeBudget = 256 << 20
 )
 
-// largeWrites keeps clients that take for ever from holding all memory.
+// largeWrites keeps clients that never finish reading from holding all memory.
 type largeWrites struct {
 	mu    sync.Mutex
 	bytes int64

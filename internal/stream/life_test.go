@@ -311,10 +311,12 @@ func TestSlowConsumer(t *testing.T) {
 	})
 }
 
-// Messages that left the cache before a slow stream came to them are read again.
+// However far a stream is behind, what is kept for it encoded is bounded; the
+// messages that left the cache before it came to them are read again.
 func TestFrameCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	inBubble(t, stream.Options{FrameCache: 10_000}, func(b bubble) {
+	const limit = 20_000
+	inBubble(t, stream.Options{FrameCache: limit}, func(b bubble) {
 		t, l, h := b.T, b.log, b.hub
 		gate := make(chan struct{})
 		c := connect(t, h, "bob").live()
@@ -326,6 +328,10 @@ func TestFrameCacheIsBounded(t *testing.T) {
 			l.send(4096)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
+		if held, counted := h.CachedFrames(); held > limit || counted > limit || counted < limit/2 {
+			t.Errorf("%d bytes of frames are in memory, %d are counted, %d are allowed", held, counted, limit)
+		}
 		close(gate)
 		synctest.Wait()
 		if len(c.got()) != 100 {

@@ -8,9 +8,8 @@ import (
 	"mls-server/internal/store"
 )
 
-// patient is a Log each of whose reads has a deadline. The tailer and streams
-// live for long, and a database that says nothing any more ends no read by
-// itself.
+// patient is a Log each of whose reads has a deadline: the tailer and the
+// streams live long, and a read of a hung database would never end.
 type patient struct {
 	log     Log
 	timeout time.Duration

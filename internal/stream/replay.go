@@ -21,8 +21,8 @@ type replay struct {
 	w *writer
 	// from is exclusive, until inclusive.
 	from, until store.LogCursor
-	// convos are those that the user was in at any time between the two, member
-	// those that it is in at the event that is looked at.
+	// convos are those that the user was in at any time between the two; member
+	// holds those that the user is in at the event being looked at.
 	convos []mls.ConvoID
 	member map[mls.ConvoID]bool
 	buf    []byte
@@ -39,7 +39,7 @@ func (r *replay) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, c := range convos {
-		if r.s.filter == "" || r.s.filter == c.ConvoID {
+		if r.s.follows(c.ConvoID) {
 			r.convos = append(r.convos, c.ConvoID)
 			r.member[c.ConvoID] = c.Then
 		}
@@ -95,10 +95,10 @@ func (r *replay) visible(ctx context.Context, page []store.LogEntry) ([]store.Lo
 	return kept, nil
 }
 
-func (r *replay) sees(e *store.LogEntry, admins map[mls.ConvoID]map[mls.DID]bool) bool {
+func (r *replay) sees(e *store.LogEntry, admins adminsByConvo) bool {
 	switch e.Audience {
 	case store.ToUser:
-		return e.AudienceDID == r.s.user && (r.s.filter == "" || r.s.filter == e.ConvoID)
+		return r.s.follows(e.ConvoID) // the log gave out nobody else's
 	case store.ToAdmins:
 		return r.member[e.ConvoID] && e.AudienceDID != r.s.user && admins[e.ConvoID][r.s.user]
 	case store.ToMembers:

@@ -159,10 +159,9 @@ func (h *Hub) resume(ctx context.Context, cursor string) (from store.LogCursor, 
 	if err != nil {
 		return from, false, err
 	}
-	if from.Generation > state.Generation || (from.Generation == state.Generation && from.Xid >= state.NextXid) {
-		return from, false, errNoCursor
-	}
-	return from, from.Compare(state.Compacted) < 0, nil
+	// A position ahead of the log was given out before the log went back.
+	ahead := from.Generation > state.Generation || (from.Generation == state.Generation && from.Xid >= state.NextXid)
+	return from, ahead || from.Compare(state.Compacted) < 0, nil
 }
 
 var errNoCursor = mls.InvalidInput("/cursor", "must be one that this service gave out")

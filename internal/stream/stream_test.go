@@ -187,6 +187,34 @@ func TestCursorsAreChecked(t *testing.T) {
 	}
 }
 
+// A cursor that this service gave out before its log went back is ahead of the
+// log: the client is told that events are missing, and goes on from now.
+func TestCursorAheadOfTheLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hub(t, stream.Options{PerUser: 10})
+	convo := w.convo(t, "alice", "bob")
+	w.caughtUp(t, h)
+	end, err := w.store.StreamLog(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ahead := range []store.LogCursor{
+		{Generation: end.Generation, Xid: end.NextXid, Position: 1},
+		{Generation: end.Generation, Xid: end.NextXid + 1_000_000, Position: 1},
+		{Generation: end.Generation + 1, Xid: 1, Position: 1},
+	} {
+		c := connect(t, h, "bob", at(h.Cursor(ahead)))
+		c.want("compacted")
+		w.send(t, convo, "alice")
+		c.await("the next message", func() bool { return len(c.frames) == 2 })
+		if got := c.got(); got[1].Name != "messageEvent" {
+			t.Errorf("%v: got %v", ahead, got)
+		}
+		connect(t, h, "bob", at(c.got()[0].Cursor)).want(c.got()[1].String())
+	}
+}
+
 func TestStreamsPerUser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -16,7 +16,7 @@ const (
 	// pageBytes is how much ciphertext is read at once, unless a single message is larger.
 	pageBytes = 4 << 20
 	// minRetry and maxRetry bound the pauses while committed events wait for an
-	// open transaction that may put something before them.
+	// open transaction that may yet write an event before them.
 	minRetry = time.Millisecond
 	maxRetry = 32 * time.Millisecond
 	// maxFailPause bounds the pauses while the database is away.
@@ -88,13 +88,15 @@ type tail struct {
 	h *Hub
 	// failing is the pause after the last failure, 0 when there was none.
 	failing time.Duration
-	// waiting is the pause while events are unsettled, since is when that began.
-	waiting time.Duration
-	since   time.Duration
+	// pause is the current one while events are unsettled, waited the sum of those
+	// since they became so.
+	pause  time.Duration
+	waited time.Duration
 	warned  bool
 }
 
-// step reads what the log has and returns when to read again without a hint.
+// step reads what the log has, and returns how long to wait for a hint before
+// it is read again.
 func (t *tail) step(ctx context.Context) time.Duration {
 	for ctx.Err() == nil {
 		page, err := t.h.opt.Log.ReadLog(ctx, t.h.position(), pageEvents)
@@ -111,7 +113,7 @@ func (t *tail) step(ctx context.Context) time.Duration {
 		case page.Unsettled:
 			return t.unsettled(ctx)
 		}
-		t.waiting, t.since, t.warned = 0, 0, false
+		t.pause, t.waited, t.warned = 0, 0, false
 		break
 	}
 	return t.h.opt.Poll
@@ -125,19 +127,19 @@ func (t *tail) failed(ctx context.Context, err error) time.Duration {
 	return t.failing
 }
 
-// unsettled waits for an open transaction. Whoever commits it gives a hint; one
-// that is rolled back, or that wrote no event, ends in silence.
+// unsettled waits for an open transaction. Its commit gives a hint; one that is
+// rolled back, or that wrote no event, gives none.
 func (t *tail) unsettled(ctx context.Context) time.Duration {
-	t.waiting = min(max(minRetry, 2*t.waiting), maxRetry, t.h.opt.Poll)
-	if t.since += t.waiting; t.since > unsettledWarning && !t.warned {
+	t.pause = min(max(minRetry, 2*t.pause), maxRetry, t.h.opt.Poll)
+	if t.waited += t.pause; t.waited > unsettledWarning && !t.warned {
 		t.warned = true
 		t.h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log waits for an open transaction")
 	}
-	return t.waiting
+	return t.pause
 }
 
 // feed hands events to the streams they are for. It stops at the first event
-// that cannot be read, and what was dispatched before stays so.
+// that cannot be read; those before it stay dispatched.
 func (h *Hub) feed(ctx context.Context, events []store.LogEntry) error {
 	admins, err := h.adminsFor(ctx, events)
 	if err != nil {
@@ -155,7 +157,7 @@ func (h *Hub) feed(ctx context.Context, events []store.LogEntry) error {
 }
 
 // adminsFor looks up who may see the events that are for admins.
-func (h *Hub) adminsFor(ctx context.Context, events []store.LogEntry) (map[mls.ConvoID]map[mls.DID]bool, error) {
+func (h *Hub) adminsFor(ctx context.Context, events []store.LogEntry) (adminsByConvo, error) {
 	var convos []mls.ConvoID
 	for i := range events {
 		if events[i].Audience == store.ToAdmins {
@@ -169,8 +171,8 @@ func (h *Hub) adminsFor(ctx context.Context, events []store.LogEntry) (map[mls.C
 }
 
 // prefetch reads the messages that streams of this process wait for, and
-// returns for how many of the events that suffices. A message without a
-// listener is not read.
+// returns how many of the events it covers. A message that nobody here waits
+// for is not read.
 func (h *Hub) prefetch(ctx context.Context, events []store.LogEntry) (n int, messages map[int]*store.Message, err error) {
 	var refs []store.MessageRef
 	var places []int
@@ -197,73 +199,4 @@ func (h *Hub) prefetch(ctx context.Context, events []store.LogEntry) (n int, mes
 		return places[len(read)], messages, nil
 	}
 	return len(events), messages, nil
-}
-
-// dispatch puts events into the queues of streams, in order, and moves the
-// hub's place behind them. Who is a member changes here, exactly where the log
-// says so (I10).
-func (h *Hub) dispatch(events []store.LogEntry, messages map[int]*store.Message, admins map[mls.ConvoID]map[mls.DID]bool) {
-	entries := make([]*entry, len(events))
-	for i, m := range messages {
-		e := &entry{LogEntry: events[i]}
-		h.cache.put(e, h.messageFrame(make([]byte, 0, frameSize(m)), e.Cursor, m))
-		entries[i] = e
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i := range events {
-		h.dispatchOne(&events[i], entries[i], admins)
-		h.at = events[i].Cursor
-	}
-}
-
-func (h *Hub) dispatchOne(event *store.LogEntry, e *entry, admins map[mls.ConvoID]map[mls.DID]bool) {
-	shared := func() *entry {
-		if e == nil {
-			e = &entry{LogEntry: *event}
-			if event.Kind != store.EventMessage {
-				frame := h.infoFrame(event)
-				e.frame.Store(&frame)
-			}
-		}
-		return e
-	}
-	switch event.Audience {
-	case store.ToUser:
-		for _, s := range h.users[event.AudienceDID] {
-			if s.live && (s.filter == "" || s.filter == event.ConvoID) {
-				h.deliver(s, shared())
-			}
-		}
-	case store.ToAdmins:
-		for s := range h.routes[event.ConvoID] {
-			if s.user != event.AudienceDID && admins[event.ConvoID][s.user] {
-				h.deliver(s, shared())
-			}
-		}
-	case store.ToMembers:
-		if event.Kind == store.EventMemberJoined {
-			h.moved(event, true)
-		}
-		for s := range h.routes[event.ConvoID] {
-			h.deliver(s, shared())
-		}
-		if event.Kind == store.EventMemberLeft {
-			h.moved(event, false)
-		}
-	}
-}
-
-// moved lets the streams of a user into a conversation, or out of it.
-func (h *Hub) moved(event *store.LogEntry, in bool) {
-	for _, s := range h.users[event.User] {
-		switch {
-		case s.moves != nil:
-			s.moves[event.ConvoID] = in
-		case s.live && in:
-			h.route(s, event.ConvoID)
-		case s.live:
-			h.unroute(s, event.ConvoID)
-		}
-	}
 }

@@ -30,7 +30,7 @@ type writer struct {
 	sent int64
 	// at is the last event that was sent or left out on purpose.
 	at store.LogCursor
-	// skip is the last event that a client had already from another server.
+	// skip is the last event that the client already has, from a server that is ahead.
 	skip store.LogCursor
 	// told is the position that the client was last given.
 	told    store.LogCursor
@@ -39,7 +39,7 @@ type writer struct {
 	events  int
 }
 
-// event sends the frame of the event at a place; an empty one is left out.
+// event sends the frame of an event; an empty frame is left out.
 func (w *writer) event(e *store.LogEntry, frame []byte) error {
 	if len(frame) == 0 {
 		w.at = e.Cursor
@@ -152,7 +152,7 @@ func (w *writer) entries(ctx context.Context, s *stream, entries []*entry) error
 	return w.flush()
 }
 
-// finish ends a stream that has nothing more to tell, ever.
+// finish ends a stream that will never have anything to tell again.
 func (w *writer) finish() error {
 	if err := w.flush(); err != nil {
 		return err

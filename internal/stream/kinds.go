@@ -1,0 +1,92 @@
+package stream
+
+import (
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+	"mls-server/lexrt"
+)
+
+// InfoKind is the kind of an infoEvent, as the lexicon spells it.
+type InfoKind string
+
+// The kinds that come from the log.
+const (
+	InfoMembershipChanged InfoKind = "membership-changed"
+	InfoAdminChanged      InfoKind = "admin-changed"
+	InfoEpochAdvanced     InfoKind = "epoch-advanced"
+	InfoWelcomeAvailable  InfoKind = "welcome-available"
+	InfoDevicePending     InfoKind = "device-pending"
+	InfoRejoinRequested   InfoKind = "rejoin-requested"
+	InfoRemovalPending    InfoKind = "removal-pending"
+	InfoKeyPackagesLow    InfoKind = "key-packages-low"
+	InfoReportReceived    InfoKind = "report-received"
+	InfoReportResolved    InfoKind = "report-resolved"
+	InfoBlockConflict     InfoKind = "block-conflict"
+)
+
+// The kinds that are about the stream itself.
+const (
+	// InfoCompacted: events are missing here, and the client must fetch what they
+	// told. With a conversation, only one large message of that is missing.
+	InfoCompacted      InfoKind = "compacted"
+	InfoSlowConsumer   InfoKind = "slow-consumer"
+	InfoReauthenticate InfoKind = "reauthenticate"
+	InfoRollover       InfoKind = "rollover"
+	InfoServerRestart  InfoKind = "server-restart"
+)
+
+// texts are what infoEvents say to people.
+var texts = map[InfoKind]string{
+	InfoMembershipChanged: "The members of a conversation have changed.",
+	InfoAdminChanged:      "The admins of a conversation have changed.",
+	InfoEpochAdvanced:     "A commit has begun a new epoch.",
+	InfoWelcomeAvailable:  "A Welcome is waiting; fetch it with getWelcome.",
+	InfoDevicePending:     "A member's device waits to be added; commit it with addMembers.",
+	InfoRejoinRequested:   "A member asks to be added again; commit it with addMembers.",
+	InfoRemovalPending:    "A user has left and waits to be removed from the group by a commit.",
+	InfoKeyPackagesLow:    "Key packages are running out; publish more.",
+	InfoReportReceived:    "A member was reported.",
+	InfoReportResolved:    "A report was resolved.",
+	InfoBlockConflict:     "Two members of a conversation block each other.",
+	InfoCompacted:         "Events are missing here; fetch what changed with getConvos and getMessages.",
+	InfoSlowConsumer:      "The stream was not read fast enough; resume with the last cursor.",
+	InfoReauthenticate:    "The stream has reached its time; resume with a new token and the last cursor.",
+	InfoRollover:          "The stream has reached its size; resume with a new token and the last cursor.",
+	InfoServerRestart:     "The server is restarting; resume with the last cursor.",
+}
+
+// infoKinds names the kinds of the log's events; a message has none.
+var infoKinds = map[store.EventKind]InfoKind{
+	store.EventMemberJoined:    InfoMembershipChanged,
+	store.EventMemberLeft:      InfoMembershipChanged,
+	store.EventAdminChanged:    InfoAdminChanged,
+	store.EventEpochAdvanced:   InfoEpochAdvanced,
+	store.EventWelcome:         InfoWelcomeAvailable,
+	store.EventDevicePending:   InfoDevicePending,
+	store.EventRejoinRequested: InfoRejoinRequested,
+	store.EventRemovalPending:  InfoRemovalPending,
+	store.EventKeyPackagesLow:  InfoKeyPackagesLow,
+	store.EventReportReceived:  InfoReportReceived,
+	store.EventReportResolved:  InfoReportResolved,
+	store.EventBlockConflict:   InfoBlockConflict,
+}
+
+// Info is what an infoEvent tells.
+type Info struct {
+	Kind InfoKind
+	// Text is for people.
+	Text string
+	// What it is about; "" and nil for nothing.
+	ConvoID mls.ConvoID
+	User    mls.DID
+	Device  mls.DeviceID
+	Request store.RequestID
+	Epoch   *mls.Epoch
+}
+
+// Encoder turns events into those of the lexicon, which this package does not
+// know. The name is that of the event's definition.
+type Encoder interface {
+	Message(cursor string, m *store.Message) (name string, data lexrt.Response)
+	Info(cursor string, i *Info) (name string, data lexrt.Response)
+}
