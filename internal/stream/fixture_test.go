@@ -359,7 +359,8 @@ func (c *client) close() {
 	<-c.done
 }
 
-const patience = 20 * time.Second
+// patience is when a test gives up: long, since machines may be busy.
+const patience = 2 * time.Minute
 
 // await waits until ok holds of what has come so far.
 func (c *client) await(what string, ok func() bool) {
@@ -379,11 +380,11 @@ func (c *client) await(what string, ok func() bool) {
 			done := ok()
 			c.mu.Unlock()
 			if !done {
-				c.t.Fatalf("the stream ended (%v) before %s; got %v", c.err, what, c.frames)
+				c.t.Fatalf("the stream ended (%v) before %s; got %.500s", c.err, what, fmt.Sprint(c.frames))
 			}
 			return
 		case <-deadline:
-			c.t.Fatalf("no %s in time; got %v", what, c.frames)
+			c.t.Fatalf("no %s in time; got %.500s", what, fmt.Sprint(c.frames))
 		}
 	}
 }

@@ -92,7 +92,7 @@ type tail struct {
 	// since they became so.
 	pause  time.Duration
 	waited time.Duration
-	warned  bool
+	warned bool
 }
 
 // step reads what the log has, and returns how long to wait for a hint before
