@@ -1,12 +1,16 @@
 # syntax=docker/dockerfile:1
-# docker build -t mls-server:latest .
+# make image, or: docker build --build-arg VERSION=v1.2.3 -t mls-server:v1.2.3 .
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
+# The build context has no .git, so the version comes from outside.
+ARG VERSION=devel
+ARG REVISION=unknown
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /out/mls-server ./cmd/mls-server
+    CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.version=${VERSION} -X main.revision=${REVISION}" \
+      -o /out/mls-server ./cmd/mls-server
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /out/mls-server /mls-server

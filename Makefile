@@ -8,6 +8,10 @@ BIN     := bin
 DATA    ?= .data/postgres
 TOOL    := $(GO) tool -modfile=tools/go.mod
 LEXGEN  := $(BIN)/lexgen
+# What the server says about itself: the release tag, and the commit.
+VERSION  ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo devel)
+REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+STAMP    := -X main.version=$(VERSION) -X main.revision=$(REVISION)
 DEVDB   := $(BIN)/devdb
 SERVER  := $(BIN)/mls-server
 GENARGS := --in lexicons --policy lexicons/policy.json --out internal/gen/mlsapi --package mlsapi \
@@ -31,26 +35,26 @@ build: $(SERVER) ## Build bin/mls-server
 
 .PHONY: test
 test: build $(DEVDB) $(LEXGEN) deps ## Run all tests: Go, generator, real clients
-	@.ci/test
+	@GO='$(GO)' .ci/test
 
 .PHONY: e2e
 e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from npm
 	@.ci/e2e
 
 .PHONY: gen
-gen: $(LEXGEN) ## Generate code from lexicons/ and queries/
+gen: $(LEXGEN) ## Generate code from lexicons/ and queries/ (sqlc is compiled once)
 	@$(LEXGEN) gen $(GENARGS)
 	@$(LEXGEN) gen $(ORACLEARGS)
-	@$(TOOL) sqlc generate
+	@GO='$(GO)' .ci/sqlc generate
 
 .PHONY: gen-check
 gen-check: $(LEXGEN) ## Fail and name the file when generated code is out of date
 	@$(LEXGEN) check $(GENARGS)
 	@$(LEXGEN) check $(ORACLEARGS)
-	@$(TOOL) sqlc diff
+	@GO='$(GO)' .ci/sqlc diff
 
 .PHONY: breaking
-breaking: $(LEXGEN) ## Compare the lexicons with the last release, or with main where there is none
+breaking: $(LEXGEN) ## Compare the lexicons with the last release (before the first: with a fixed commit)
 	@.ci/breaking
 
 .PHONY: check
@@ -58,16 +62,21 @@ check: gen-check ## What each commit must pass: generated code, vet, build and q
 	@$(GO) vet ./...
 	@cd tools/lexgen && $(GO) vet ./...
 	@cd tools/devdb && $(GO) vet ./...
-	@$(GO) test -short ./lexrt/... ./internal/mls/... ./internal/xrpc/... ./internal/config/... ./internal/handlers/...
+	@$(GO) test -short ./lexrt/... ./internal/mls/... ./internal/xrpc/... ./internal/config/... ./internal/handlers/... ./internal/repo/...
 
 .PHONY: lint
-lint: $(LEXGEN) vuln ## Run golangci-lint (gosec among it), govulncheck and the style rules of lexicons
+lint: $(LEXGEN) vuln ## Run golangci-lint (with gosec), govulncheck, deadcode and the style rules of lexicons
 	@$(LEXGEN) lint --in lexicons --quiet
+	@GO='$(GO)' .ci/deadcode
 	@$(TOOL) golangci-lint run --allow-parallel-runners ./...
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities in what the code calls (says so when the database cannot be reached)
 	@GO='$(GO)' .ci/vuln
+
+.PHONY: image
+image: ## Build the container image mls-server:$(VERSION)
+	@docker build --build-arg VERSION='$(VERSION)' --build-arg REVISION='$(REVISION)' -t mls-server:'$(VERSION)' .
 
 .PHONY: licences
 licences: ## Write docs/licences.md from the modules in the server's build
@@ -87,7 +96,7 @@ migrate: build ## Apply the migrations to DATABASE_URL
 
 .PHONY: bench
 bench: deps ## Load the released binary on a private, durable PostgreSQL, beside pgbench; writes bench/REPORT.md
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/mls-server-release ./cmd/mls-server
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w $(STAMP)' -o $(BIN)/mls-server-release ./cmd/mls-server
 	@cd bench/load && $(GO) build -o ../../$(BIN)/load .
 	@$(BIN)/load -server $(BIN)/mls-server-release -out bench $(BENCHARGS)
 
@@ -109,7 +118,7 @@ deps: ## Install what the tests need beside Go: PostgreSQL, Redis, Node.js, libs
 
 GO_FILES := $(shell find cmd internal lexrt migrations -name '*.go' -not -name '*_test.go' 2>/dev/null) $(wildcard migrations/*.sql)
 $(SERVER): $(GO_FILES) go.mod go.sum
-	@$(GO) build -o $@ ./cmd/mls-server
+	@$(GO) build -ldflags='$(STAMP)' -o $@ ./cmd/mls-server
 $(LEXGEN): $(shell find tools/lexgen lexrt \( -name '*.go' -o -name page.html \) -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod
 	@cd tools/lexgen && $(GO) build -o ../../$@ .
 $(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) tools/devdb/go.mod

@@ -10,7 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"runtime"
 	"syscall"
 
 	"mls-server/internal/app"
@@ -105,12 +105,11 @@ func withConfig(do func(*config.Config) error) error {
 	return do(c)
 }
 
+// The linker sets both (see the Makefile): the release tag and the commit.
+var version, revision = "devel", "unknown"
+
 func printVersion(w io.Writer) error {
-	version := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version + " " + info.GoVersion
-	}
-	_, err := fmt.Fprintln(w, "mls-server", version)
+	_, err := fmt.Fprintf(w, "mls-server %s, revision %s, %s\n", version, revision, runtime.Version())
 	return err
 }
 

@@ -52,11 +52,6 @@ type FeedConfig struct {
 	Clock   clock.Clock
 }
 
-// FeedEvents lists what FeedConfig.Observe may be told.
-func FeedEvents() []string {
-	return []string{"connected", "disconnected", "block", "unblock", "failed"}
-}
-
 // Feed follows a Jetstream and keeps the cache live: a block or unblock of a
 // user of this server is known within seconds. What it misses while it is not
 // connected for longer than the Jetstream remembers, look-ups find.

@@ -38,9 +38,6 @@ type Config struct {
 	Clock   clock.Clock
 }
 
-// Outcomes lists what Config.Observe may be told.
-func Outcomes() []string { return []string{"fresh", "fetched", "stale", "unavailable"} }
-
 // Service answers questions about blocks. It is safe for concurrent use.
 type Service struct {
 	cache      Cache

@@ -40,13 +40,6 @@ func (v *AppView) Block(blocker, blocked mls.DID) {
 	v.blocks[[2]mls.DID{blocker, blocked}] = "at://" + string(blocker) + "/app.bsky.graph.block/3kblock222222"
 }
 
-// Unblock takes a block back.
-func (v *AppView) Unblock(blocker, blocked mls.DID) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.blocks, [2]mls.DID{blocker, blocked})
-}
-
 // SetDown makes every request fail, or work again.
 func (v *AppView) SetDown(down bool) {
 	v.mu.Lock()

@@ -31,7 +31,6 @@ type Event struct {
 type Stream struct {
 	mu     sync.Mutex
 	events []Event
-	ended  bool
 }
 
 // Follow opens a stream that lasts as long as the test. query is the query
@@ -106,9 +105,6 @@ func (s *Stream) read(lines *bufio.Scanner) {
 		s.events = append(s.events, e)
 		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
 }
 
 // Events is what has come so far.
@@ -116,13 +112,6 @@ func (s *Stream) Events() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Event(nil), s.events...)
-}
-
-// Ended says whether the server has closed the stream.
-func (s *Stream) Ended() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ended
 }
 
 // Kinds is the kinds of the events that have come so far.

@@ -10,7 +10,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -176,6 +175,3 @@ func (s *Server) Users(n int) []*User {
 	}
 	return users
 }
-
-// String keeps test output short.
-func (s *Server) String() string { return fmt.Sprintf("server at %s", s.URL) }

@@ -97,15 +97,11 @@ type Config struct {
 	// Resolver replaces the system's resolver, when not nil.
 	Resolver *net.Resolver
 	// Observe, when not nil, is told of each finished request: its purpose, an
-	// outcome out of a closed set (see Outcomes) and how long it took.
+	// outcome out of a closed set (2xx, 3xx, 4xx, 5xx, forbidden, redirect,
+	// too_large, timeout, canceled, unknown_host, unreachable) and how long it took.
 	Observe func(p Purpose, outcome string, elapsed time.Duration)
 	// Clock measures for Observe; nil means clock.System.
 	Clock clock.Clock
-}
-
-// Outcomes lists every value that Config.Observe may see as an outcome.
-func Outcomes() []string {
-	return []string{"2xx", "3xx", "4xx", "5xx", "forbidden", "redirect", "too_large", "timeout", "canceled", "unknown_host", "unreachable"}
 }
 
 // Client sends GET requests to hosts that a stranger may have named. It is safe

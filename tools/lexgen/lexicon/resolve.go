@@ -45,19 +45,6 @@ type Set struct {
 // File returns the lexicon of the id or nil.
 func (s *Set) File(id string) *File { return s.byID[id] }
 
-// Lookup returns the definition of a full reference ("nsid" or "nsid#name") or nil.
-func (s *Set) Lookup(ref string) *Def {
-	id, frag, has := strings.Cut(ref, "#")
-	if !has {
-		frag = "main"
-	}
-	f := s.byID[id]
-	if f == nil {
-		return nil
-	}
-	return f.Def(frag)
-}
-
 func (s *Set) add(files []*File, diags *Diags) {
 	slices.SortFunc(files, func(a, b *File) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Path, b.Path)) })
 	for _, f := range files {

@@ -4,7 +4,6 @@
 package prose
 
 import (
-	"html"
 	"strconv"
 	"strings"
 
@@ -18,9 +17,6 @@ import (
 func Clean(text string) string {
 	return lexicon.Printable(strings.Join(strings.Fields(text), " "))
 }
-
-// HTML escapes text for HTML, in element content and in quoted attributes.
-func HTML(text string) string { return html.EscapeString(Clean(text)) }
 
 // Markdown escapes text for one line of Markdown: no character of it is markup,
 // also inside a table.

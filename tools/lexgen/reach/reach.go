@@ -6,8 +6,6 @@
 package reach
 
 import (
-	"strings"
-
 	"mls-server/tools/lexgen/lexicon"
 )
 
@@ -21,23 +19,6 @@ const (
 	Response
 	Record
 )
-
-// String lists the places.
-func (u Use) String() string {
-	var parts []string
-	for _, p := range []struct {
-		use  Use
-		name string
-	}{{Request, "requests"}, {Response, "responses"}, {Record, "records"}} {
-		if u&p.use != 0 {
-			parts = append(parts, p.name)
-		}
-	}
-	if parts == nil {
-		return "nothing in this set"
-	}
-	return strings.Join(parts, " and ")
-}
 
 // Map tells the use of each definition that is reached.
 type Map map[*lexicon.Def]Use
