@@ -19,6 +19,7 @@ import (
 	"mls-server/client"
 	"mls-server/internal/clock"
 	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/ratelimit"
 	"mls-server/internal/xrpc"
 	"mls-server/lexrt"
 )
@@ -91,8 +92,10 @@ func (edge) Authenticate(_ context.Context, m *lexrt.Method, header string) (lex
 	return lexrt.Caller{DID: "did:web:alice.example"}, nil
 }
 
-func (edge) Take(context.Context, string, string) xrpc.Limit {
-	return xrpc.Limit{Allowed: true, Limit: 10, Remaining: 9, Window: time.Minute}
+func (edge) Peek(string, string) ratelimit.Result { return ratelimit.Result{Allowed: true} }
+
+func (edge) Take(context.Context, string, string, int) ratelimit.Result {
+	return ratelimit.Result{Allowed: true, Limit: 10, Remaining: 9, Window: time.Minute}
 }
 
 func (edge) ObserveRequest(xrpc.Event) {}

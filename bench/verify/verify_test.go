@@ -12,6 +12,7 @@ import (
 
 	"mls-server/internal/auth"
 	"mls-server/internal/authtest"
+	"mls-server/internal/clock"
 	"mls-server/internal/egress"
 )
 
@@ -71,7 +72,7 @@ func server(tb testing.TB, i *authtest.Identity, d *authtest.Directory) func(mes
 		tb.Fatal(err)
 	}
 	tb.Cleanup(client.CloseIdle)
-	id, err := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: d.URL()}).Resolve(tb.Context(), i.DID)
+	id, err := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: d.URL(), Clock: clock.System}).Resolve(tb.Context(), i.DID)
 	if err != nil {
 		tb.Fatal(err)
 	}

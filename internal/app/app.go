@@ -31,6 +31,7 @@ import (
 	"mls-server/internal/obs"
 	"mls-server/internal/ratelimit"
 	"mls-server/internal/redact"
+	"mls-server/internal/shared"
 	"mls-server/internal/store"
 	"mls-server/internal/stream"
 	"mls-server/internal/xrpc"
@@ -63,7 +64,11 @@ func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error)
 			return nil, err
 		}
 	}
-	a := &App{cfg: cfg, metrics: obs.New(), log: newLogger(cfg, secret, out)}
+	hasher, err := shared.NewHasher(secret)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{cfg: cfg, metrics: obs.New(), log: newLogger(cfg, hasher, out)}
 	if cfg.RedisURL != "" {
 		client, err := openRedis(string(cfg.RedisURL))
 		if err != nil {
@@ -72,7 +77,6 @@ func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error)
 		a.redis = client
 	}
 	a.openBus()
-	var err error
 	a.store, err = store.New(ctx, store.Config{
 		URL: string(cfg.DatabaseURL), MaxConns: int32(cfg.DatabaseMaxConns), Observer: a.metrics, //nolint:gosec // at most 1000
 		Committed: a.hint, Stored: a.stored,
@@ -80,28 +84,28 @@ func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.assemble(secret); err != nil {
+	if err := a.assemble(hasher); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
 // assemble makes the parts that need the store, from the outside in.
-func (a *App) assemble(secret []byte) error {
+func (a *App) assemble(hasher *shared.Hasher) error {
 	cfg := a.cfg
 	client, err := egress.New(egress.Config{Allow: cfg.EgressAllow, UserAgent: "mls-server", Observe: a.metrics.ObserveEgress})
 	if err != nil {
 		return err
 	}
-	resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: cfg.PLCURL})
+	resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: cfg.PLCURL, Clock: clock.System})
 	authenticator, err := auth.New(auth.Config{
 		ServiceDID: cfg.ServiceDID, ServiceID: cfg.ServiceID, EnforceLXM: cfg.EnforceLXM, EnforceJTI: cfg.EnforceJTI,
-		JTITTL: cfg.JTITTL, Resolver: resolver, Replays: a.replays(), HashSecret: secret,
+		JTITTL: cfg.JTITTL, Resolver: resolver, Replays: a.replays(), Hasher: hasher, Clock: clock.System,
 	})
 	if err != nil {
 		return err
 	}
-	limiter, err := a.limiter(secret)
+	limiter, err := a.limiter(hasher)
 	if err != nil {
 		return err
 	}
@@ -115,14 +119,14 @@ func (a *App) assemble(secret []byte) error {
 	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys
 	h := &handlers.Handlers{
 		Store: a.store, Delivery: delivery.New(a.store, checker, cfg.MaxMembers), Sender: a.sender(), Claimer: a.claimer(),
-		Blocks: checker, Limits: domainLimits{limiter}, Streams: a.hub, Clock: clock.System,
+		Blocks: checker, Limits: limiter, Streams: a.hub, Clock: clock.System,
 		Config: handlers.Config{
 			RequireIdempotency: cfg.RequireIdempotency, EpochGrace: mls.Epoch(cfg.EpochGrace), MaxDevices: cfg.MaxDevices,
 			MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow, KeyPackagePolicy: policy, SuperadminDIDs: cfg.SuperadminDIDs,
 		},
 	}
 	a.api = xrpc.New(xrpc.Options{
-		Authenticator: a.devTokens(authenticator), Limiter: requestLimits{limiter}, MapError: handlers.PublicError, Observer: a.metrics,
+		Authenticator: a.devTokens(authenticator), Limiter: limiter, MapError: handlers.PublicError, Observer: a.metrics,
 		Logger: a.log, Clock: clock.System, ClientIP: ratelimit.RequestSubject(cfg.TrustedProxies), BodyBudget: cfg.BodyBudget,
 	})
 	mlsapi.Mount(a.api, h)
@@ -150,7 +154,7 @@ func (a *App) claimer() delivery.Claimer {
 	return a.store
 }
 
-func newLogger(cfg *config.Config, secret []byte, out io.Writer) *slog.Logger {
+func newLogger(cfg *config.Config, hasher *shared.Hasher, out io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // config admits nothing else
 	inner := slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})
@@ -163,7 +167,7 @@ func newLogger(cfg *config.Config, secret []byte, out io.Writer) *slog.Logger {
 	}
 	names = append(names, xrpc.OutcomeNames()...)
 	schema := redact.BaseSchema().With("method", methods...).With("error_name", names...)
-	return slog.New(redact.NewHandler(inner, schema, redact.NewHasher(secret)))
+	return slog.New(redact.NewHandler(inner, schema, hasher))
 }
 
 // drainTime is how long streams and requests have to end when the server stops.

@@ -1,40 +1,23 @@
 package app
 
 import (
-	"context"
-	"time"
-
 	"mls-server/internal/auth"
 	"mls-server/internal/clock"
-	"mls-server/internal/mls"
 	"mls-server/internal/ratelimit"
-	"mls-server/internal/xrpc"
+	"mls-server/internal/shared"
 )
 
-const (
-	// maxBuckets bounds the memory of limits in the process: some 100 bytes each.
-	maxBuckets = 200_000
-	// maxTokens bounds the tokens that one process remembers.
-	maxTokens = 1_000_000
-	// redisTimeout is how long a decision waits for Redis before it is taken without.
-	redisTimeout = 250 * time.Millisecond
-)
+// maxTokens bounds the tokens that one process remembers.
+const maxTokens = 1_000_000
 
 // limiter counts in Redis where there is one, else in the process.
-func (a *App) limiter(secret []byte) (ratelimit.Limiter, error) {
-	rates := make(map[string]ratelimit.Rate, len(a.cfg.Rates))
-	for class, r := range a.cfg.Rates {
-		rates[class] = ratelimit.Rate{PerMinute: r.PerMinute, Burst: r.Burst}
-	}
-	local, err := ratelimit.NewMemory(rates, maxBuckets, clock.System)
+func (a *App) limiter(hasher *shared.Hasher) (ratelimit.Limiter, error) {
+	own, err := ratelimit.NewMemory(a.cfg.Rates, clock.System)
 	if err != nil || a.redis == nil {
-		return local, err
+		return own, err
 	}
-	shared, err := ratelimit.NewRedis(a.redis, rates, secret, clock.System)
-	if err != nil {
-		return nil, err
-	}
-	return ratelimit.NewFallback(local, shared, clock.System, a.metrics.ObserveRedisFallback), nil
+	r := shared.NewRedis(a.redis, shared.RedisTimeout)
+	return ratelimit.NewShared(own, r, hasher, clock.System, a.metrics.ObserveRedisFallback), nil
 }
 
 // replays remembers used tokens: in Redis, else in PostgreSQL while Redis is
@@ -43,35 +26,6 @@ func (a *App) replays() auth.ReplayStore {
 	if a.redis == nil {
 		return auth.NewMemoryReplays(maxTokens, clock.System)
 	}
-	return auth.NewReplayChain(auth.NewRedisReplays(a.redis, redisTimeout), a.store.Replays(), clock.System, a.metrics.ObserveRedisFallback)
-}
-
-// requestLimits gives the runtime the limits of requests.
-type requestLimits struct{ ratelimit.Limiter }
-
-// Take implements xrpc.Limiter.
-func (l requestLimits) Take(ctx context.Context, class, subject string) xrpc.Limit {
-	r, err := l.Limiter.Take(ctx, class, subject)
-	if err != nil {
-		// Neither limiter that is used here fails; should one, nothing opens.
-		return xrpc.Limit{RetryAfter: time.Second, Window: time.Minute}
-	}
-	return xrpc.Limit{
-		Allowed: r.Allowed, Limit: r.Limit, Remaining: r.Remaining, Window: r.Window, Reset: r.Reset, RetryAfter: r.RetryAfter,
-	}
-}
-
-// domainLimits gives handlers the limits of what has more than one subject.
-type domainLimits struct{ ratelimit.Limiter }
-
-// Check implements handlers.Limits.
-func (l domainLimits) Check(ctx context.Context, class, subject string) error {
-	r, err := l.Limiter.Take(ctx, class, subject)
-	switch {
-	case err != nil:
-		return err
-	case !r.Allowed:
-		return mls.RateLimited(r.RetryAfter)
-	}
-	return nil
+	fast := auth.NewRedisReplays(shared.NewRedis(a.redis, shared.RedisTimeout))
+	return auth.NewReplayChain(fast, a.store.Replays(), clock.System, a.metrics.ObserveRedisFallback)
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mls-server/internal/redistest"
+	"mls-server/internal/shared"
 )
 
 // A Redis that hangs is waited for no longer than the caller says.
@@ -25,7 +26,7 @@ func TestRedisThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = client.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), redisTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), shared.RedisTimeout)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- client.Ping(ctx).Err() }()
@@ -34,7 +35,7 @@ func TestRedisThatHangs(t *testing.T) {
 		if err == nil {
 			t.Error("a Redis that says nothing has answered")
 		}
-	case <-time.After(10 * redisTimeout):
+	case <-time.After(10 * shared.RedisTimeout):
 		t.Error("the call outlives its deadline")
 	}
 }

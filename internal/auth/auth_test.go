@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,7 +15,10 @@ import (
 
 	"mls-server/internal/auth"
 	"mls-server/internal/authtest"
+	"mls-server/internal/clock"
+	"mls-server/internal/clock/clocktest"
 	"mls-server/internal/egress"
+	"mls-server/internal/shared"
 	"mls-server/lexrt"
 )
 
@@ -30,28 +32,17 @@ var (
 	privileged = &lexrt.Method{NSID: "blue.catbird.mls.removeMember", Kind: lexrt.Procedure, Privileged: true}
 )
 
-// testClock starts at the machine's time, so that tokens of foreign signers fit.
-type testClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newTestClock() *testClock { return &testClock{now: time.Now().UTC().Truncate(time.Second)} }
-
-func (c *testClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *testClock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
+func newHasher(tb testing.TB) *shared.Hasher {
+	tb.Helper()
+	h, err := shared.NewHasher([]byte("0123456789abcdef"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return h
 }
 
 type env struct {
-	clock    *testClock
+	clock    *clocktest.Manual
 	dir      *authtest.Directory
 	resolver *auth.Resolver
 	replays  *auth.MemoryReplays
@@ -60,7 +51,7 @@ type env struct {
 
 func newEnv(t *testing.T, change ...func(*auth.Config)) *env {
 	t.Helper()
-	clk := newTestClock()
+	clk := clocktest.New()
 	dir := authtest.NewDirectory(t, clk)
 	client, err := egress.New(egress.Config{Allow: dir.HostPorts()})
 	if err != nil {
@@ -75,7 +66,7 @@ func newEnv(t *testing.T, change ...func(*auth.Config)) *env {
 	}
 	cfg := auth.Config{
 		ServiceDID: serviceDID, ServiceID: serviceID, EnforceLXM: true, EnforceJTI: true, JTITTL: 5 * time.Minute,
-		Resolver: e.resolver, Replays: e.replays, HashSecret: []byte("0123456789abcdef"), Clock: clk,
+		Resolver: e.resolver, Replays: e.replays, Hasher: newHasher(t), Clock: clk,
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -419,12 +410,13 @@ func TestCanceledCaller(t *testing.T) {
 func TestNewRefusesUnsafeConfigurations(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	good := auth.Config{ServiceDID: serviceDID, Resolver: e.resolver, Replays: e.replays, HashSecret: make([]byte, 16)}
+	good := auth.Config{ServiceDID: serviceDID, Resolver: e.resolver, Replays: e.replays, Hasher: newHasher(t), Clock: clock.System}
 	for name, change := range map[string]func(*auth.Config){
-		"no DID":       func(c *auth.Config) { c.ServiceDID = "" },
-		"no resolver":  func(c *auth.Config) { c.Resolver = nil },
-		"no store":     func(c *auth.Config) { c.Replays = nil },
-		"short secret": func(c *auth.Config) { c.HashSecret = make([]byte, 15) },
+		"no DID":      func(c *auth.Config) { c.ServiceDID = "" },
+		"no resolver": func(c *auth.Config) { c.Resolver = nil },
+		"no store":    func(c *auth.Config) { c.Replays = nil },
+		"no hasher":   func(c *auth.Config) { c.Hasher = nil },
+		"no clock":    func(c *auth.Config) { c.Clock = nil },
 	} {
 		cfg := good
 		change(&cfg)

@@ -1,17 +1,12 @@
 package auth
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
-	"hash"
-	"sync"
 	"time"
 
 	"mls-server/internal/clock"
+	"mls-server/internal/shared"
 	"mls-server/lexrt"
 )
 
@@ -20,19 +15,9 @@ const (
 	Leeway = 30 * time.Second
 	// MaxLifetime is how far ahead a token's exp may lie; a PDS signs for no longer.
 	MaxLifetime = time.Hour
-
-	minSecret = 16
 )
 
-// Authenticator says who is calling.
-type Authenticator interface {
-	// Authenticate checks the value of an Authorization header for a call of m.
-	// Every error that is not the context's is a *lexrt.Error whose name is one
-	// of ErrorNames.
-	Authenticate(ctx context.Context, m *lexrt.Method, authorization string) (lexrt.Caller, error)
-}
-
-// Config configures a ServiceAuth. All fields but Clock are required.
+// Config configures a ServiceAuth. All fields are required.
 type Config struct {
 	// ServiceDID is this server's DID: the aud that tokens must carry, with or
 	// without "#" and ServiceID.
@@ -48,12 +33,11 @@ type Config struct {
 	Resolver *Resolver
 	// Replays remembers used tokens.
 	Replays ReplayStore
-	// HashSecret keys the hashes under which used tokens are remembered: at least
-	// 16 bytes, the same for all servers of a deployment, and unknown to whoever
-	// may read the stores.
-	HashSecret []byte
-	// Clock is clock.System when nil.
-	Clock clock.Clock
+	// Hasher makes the hashes under which used tokens are remembered. Its secret is
+	// the same on all servers of a deployment, and unknown to whoever may read the
+	// stores.
+	Hasher *shared.Hasher
+	Clock  clock.Clock
 }
 
 // ServiceAuth authenticates atproto service tokens. It is safe for concurrent use.
@@ -65,26 +49,18 @@ type ServiceAuth struct {
 	jtiTTL   time.Duration
 	resolver *Resolver
 	replays  ReplayStore
-	macs     sync.Pool // of hash.Hash: HMAC-SHA256 with the hash secret
+	hasher   *shared.Hasher
 	clock    clock.Clock
 }
-
-var _ Authenticator = (*ServiceAuth)(nil)
 
 // New returns an authenticator, or an error when the configuration cannot be safe.
 func New(cfg Config) (*ServiceAuth, error) {
 	switch {
 	case cfg.ServiceDID == "":
 		return nil, errors.New("auth: no service DID")
-	case cfg.Resolver == nil || cfg.Replays == nil:
-		return nil, errors.New("auth: no resolver or no store of used tokens")
-	case len(cfg.HashSecret) < minSecret:
-		return nil, errors.New("auth: the hash secret is shorter than 16 bytes")
+	case cfg.Resolver == nil || cfg.Replays == nil || cfg.Hasher == nil || cfg.Clock == nil:
+		return nil, errors.New("auth: no resolver, store of used tokens, hasher or clock")
 	}
-	if cfg.Clock == nil {
-		cfg.Clock = clock.System
-	}
-	secret := bytes.Clone(cfg.HashSecret)
 	return &ServiceAuth{
 		audience:       string(cfg.ServiceDID),
 		audienceWithID: string(cfg.ServiceDID) + "#" + cfg.ServiceID,
@@ -93,14 +69,16 @@ func New(cfg Config) (*ServiceAuth, error) {
 		jtiTTL:         cfg.JTITTL,
 		resolver:       cfg.Resolver,
 		replays:        cfg.Replays,
-		macs:           sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }},
+		hasher:         cfg.Hasher,
 		clock:          cfg.Clock,
 	}, nil
 }
 
-// Authenticate implements Authenticator. The order of checks is that of
-// atproto's own server: shape, type, times, audience, method, issuer,
-// signature; then, only for a token that is genuine, whether it was used.
+// Authenticate checks the value of an Authorization header for a call of m. The
+// order of checks is that of atproto's own server: shape, type, times, audience,
+// method, issuer, signature; then, only for a token that is genuine, whether it
+// was used. Every error that is not the context's is a *lexrt.Error whose name is
+// one of ErrorNames.
 func (a *ServiceAuth) Authenticate(ctx context.Context, m *lexrt.Method, authorization string) (lexrt.Caller, error) {
 	raw, lerr := parseHeader(authorization)
 	if lerr != nil {
@@ -227,16 +205,7 @@ func (a *ServiceAuth) use(ctx context.Context, iss lexrt.DID, jti string, expire
 // hash is what a store learns of a token: a keyed hash of issuer and jti. The
 // method is left out, so that no row says which account called what (I7).
 func (a *ServiceAuth) hash(iss lexrt.DID, jti string) [32]byte {
-	text := make([]byte, 0, 128)
-	text = append(text, "jti"...)
-	text = binary.BigEndian.AppendUint64(text, uint64(len(iss)))
-	text = append(text, iss...)
-	text = append(text, jti...)
-	mac, _ := a.macs.Get().(hash.Hash)
-	defer a.macs.Put(mac)
-	mac.Reset()
-	mac.Write(text)
-	return [32]byte(mac.Sum(text[:0]))
+	return a.hasher.Sum(shared.PurposeToken, string(iss), jti)
 }
 
 func later(a, b time.Time) time.Time {

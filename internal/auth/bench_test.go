@@ -8,6 +8,7 @@ import (
 
 	"mls-server/internal/auth"
 	"mls-server/internal/authtest"
+	"mls-server/internal/clock"
 	"mls-server/internal/egress"
 )
 
@@ -23,8 +24,8 @@ func BenchmarkAuthenticate(b *testing.B) {
 			}
 			a, err := auth.New(auth.Config{
 				ServiceDID: serviceDID, ServiceID: serviceID, EnforceLXM: true, EnforceJTI: false, JTITTL: time.Minute,
-				Resolver: auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL()}),
-				Replays:  auth.NewMemoryReplays(1000, nil), HashSecret: make([]byte, 32),
+				Resolver: auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL(), Clock: clock.System}),
+				Replays:  auth.NewMemoryReplays(1000, clock.System), Hasher: newHasher(b), Clock: clock.System,
 			})
 			if err != nil {
 				b.Fatal(err)
@@ -43,7 +44,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 
 // BenchmarkMemoryReplays measures a store with a million live tokens.
 func BenchmarkMemoryReplays(b *testing.B) {
-	s := auth.NewMemoryReplays(1<<30, nil)
+	s := auth.NewMemoryReplays(1<<30, clock.System)
 	until := time.Now().Add(time.Hour)
 	var k [32]byte
 	n := uint64(0)

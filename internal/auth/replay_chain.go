@@ -3,22 +3,19 @@ package auth
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"mls-server/internal/clock"
+	"mls-server/internal/shared"
 )
 
 const (
 	// chainMemory is how many of its own tokens a process remembers in front of
 	// the shared stores: 20 MB at most.
 	chainMemory = 1 << 17
-	// chainRetry is how long the first store is left alone after it failed, so
-	// that requests do not all wait for its timeout.
-	chainRetry = time.Second
 	// chainWary is how long after its last failure the first store is not
 	// believed alone: no token outlives its use by more.
-	chainWary = MaxLifetime + 2*Leeway
+	chainWary = MaxLifetime + 2*Leeway + shared.RetryInterval
 )
 
 // ReplayChain makes one store of used tokens out of a fast one that may fail or
@@ -37,28 +34,17 @@ const (
 type ReplayChain struct {
 	memory     *MemoryReplays
 	fast, slow ReplayStore
-	clock      clock.Clock
-	onFallback func()
-
-	mu         sync.Mutex
-	retryAt    time.Time // the fast store is not asked before
-	suspicious time.Time // the slow store is asked too until then
+	prefer     *shared.Prefer
 }
 
 var _ ReplayStore = (*ReplayChain)(nil)
 
-// NewReplayChain returns a chain. fast may be nil. onFallback, when not nil, is
-// called each time the fast store could not decide.
-func NewReplayChain(fast, slow ReplayStore, c clock.Clock, onFallback func()) *ReplayChain {
-	if c == nil {
-		c = clock.System
-	}
-	if onFallback == nil {
-		onFallback = func() {}
-	}
-	memory := NewMemoryReplays(chainMemory, c)
-	memory.evict = true // it is a second guard here, so it may forget the oldest
-	return &ReplayChain{memory: memory, fast: fast, slow: slow, clock: c, onFallback: onFallback}
+// NewReplayChain returns a chain. onAway is called each time that the fast store
+// could not decide.
+func NewReplayChain(fast, slow ReplayStore, c clock.Clock, onAway func()) *ReplayChain {
+	// The memory is a second guard here, so it may forget.
+	memory := &MemoryReplays{until: shared.NewBounded(chainMemory, shared.Forget, c)}
+	return &ReplayChain{memory: memory, fast: fast, slow: slow, prefer: shared.NewPrefer(c, onAway)}
 }
 
 // Use implements ReplayStore.
@@ -73,44 +59,17 @@ func (r *ReplayChain) Use(ctx context.Context, key [32]byte, expires time.Time) 
 	return fresh, err
 }
 
-func (r *ReplayChain) ask(ctx context.Context, key [32]byte, expires time.Time) (bool, error) {
-	if r.fast == nil {
-		return r.slow.Use(ctx, key, expires)
-	}
-	askFast, askSlow := r.plan()
-	if askFast {
-		fresh, err := r.fast.Use(ctx, key, expires)
-		switch {
-		case err == nil && !fresh:
-			return false, nil
-		case err == nil && !askSlow:
-			return true, nil
-		case err != nil && errors.Is(ctx.Err(), context.Canceled):
-			return false, ctx.Err() // the caller left; that says nothing about the store
-		case err != nil:
-			r.failed()
-		}
+func (r *ReplayChain) ask(ctx context.Context, key [32]byte, expires time.Time) (fresh bool, err error) {
+	wary := r.prefer.FailedWithin(chainWary)
+	err = r.prefer.Ask(ctx, func() (err error) {
+		fresh, err = r.fast.Use(ctx, key, expires)
+		return err
+	})
+	switch {
+	case err == nil && (!fresh || !wary):
+		return fresh, nil
+	case err != nil && !errors.Is(err, shared.ErrAway):
+		return false, err // the caller left
 	}
 	return r.slow.Use(ctx, key, expires)
-}
-
-// plan says which stores to ask now. If the fast one is not asked, the slow one is.
-func (r *ReplayChain) plan() (askFast, askSlow bool) {
-	now := r.clock.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now.Before(r.retryAt) {
-		r.onFallback()
-		return false, true
-	}
-	return true, now.Before(r.suspicious)
-}
-
-func (r *ReplayChain) failed() {
-	now := r.clock.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.retryAt = now.Add(chainRetry)
-	r.suspicious = now.Add(chainWary)
-	r.onFallback()
 }

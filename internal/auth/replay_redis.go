@@ -3,45 +3,24 @@ package auth
 import (
 	"context"
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"mls-server/internal/shared"
 )
 
 // RedisReplays remembers used tokens in Redis, shared by all servers of a
 // deployment. Each token is one key, so it needs no hash tag in a cluster.
-type RedisReplays struct {
-	client  redis.UniversalClient
-	timeout time.Duration
-}
+type RedisReplays struct{ redis *shared.Redis }
 
-var _ ReplayStore = (*RedisReplays)(nil)
+var _ ReplayStore = RedisReplays{}
 
 // replayPrefix starts the keys of used tokens.
 const replayPrefix = "mls:jti:"
 
-// NewRedisReplays returns a store that gives Redis at most timeout to answer, 0
-// means 250 ms.
-func NewRedisReplays(client redis.UniversalClient, timeout time.Duration) *RedisReplays {
-	if timeout <= 0 {
-		timeout = 250 * time.Millisecond
-	}
-	return &RedisReplays{client: client, timeout: timeout}
-}
+// NewRedisReplays returns a store of used tokens in Redis.
+func NewRedisReplays(r *shared.Redis) RedisReplays { return RedisReplays{r} }
 
 // Use implements ReplayStore.
-func (r *RedisReplays) Use(ctx context.Context, key [32]byte, expires time.Time) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	name := replayPrefix + base64.RawURLEncoding.EncodeToString(key[:])
-	err := r.client.Do(ctx, "SET", name, "", "NX", "PXAT", expires.UnixMilli()).Err()
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, redis.Nil):
-		return false, nil
-	}
-	return false, fmt.Errorf("auth: redis: %w", err)
+func (r RedisReplays) Use(ctx context.Context, key [32]byte, expires time.Time) (bool, error) {
+	return r.redis.SetNew(ctx, replayPrefix+base64.RawURLEncoding.EncodeToString(key[:]), expires)
 }

@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"mls-server/internal/auth"
+	"mls-server/internal/clock"
+	"mls-server/internal/clock/clocktest"
 	"mls-server/internal/redistest"
+	"mls-server/internal/shared"
 )
 
 func key(n int) (k [32]byte) {
@@ -30,18 +33,15 @@ func use(t *testing.T, s auth.ReplayStore, k [32]byte, expires time.Time) bool {
 func TestReplayStores(t *testing.T) {
 	t.Parallel()
 	stores := map[string]func(t *testing.T) auth.ReplayStore{
-		"memory": func(*testing.T) auth.ReplayStore { return auth.NewMemoryReplays(1000, nil) },
+		"memory": func(*testing.T) auth.ReplayStore { return auth.NewMemoryReplays(1000, clock.System) },
 		"redis": func(t *testing.T) auth.ReplayStore {
 			t.Helper()
-			return auth.NewRedisReplays(redistest.Start(t).Client(t), 5*time.Second)
+			return auth.NewRedisReplays(shared.NewRedis(redistest.Start(t).Client(t), 10*time.Second))
 		},
 		"chain": func(t *testing.T) auth.ReplayStore {
 			t.Helper()
-			fast := auth.NewRedisReplays(redistest.Start(t).Client(t), 5*time.Second)
-			return auth.NewReplayChain(fast, auth.NewMemoryReplays(1000, nil), nil, nil)
-		},
-		"chain without a fast store": func(*testing.T) auth.ReplayStore {
-			return auth.NewReplayChain(nil, auth.NewMemoryReplays(1000, nil), nil, nil)
+			fast := auth.NewRedisReplays(shared.NewRedis(redistest.Start(t).Client(t), 10*time.Second))
+			return auth.NewReplayChain(fast, auth.NewMemoryReplays(1000, clock.System), clock.System, func() {})
 		},
 	}
 	for name, open := range stores {
@@ -74,7 +74,7 @@ func TestReplayStores(t *testing.T) {
 
 func TestMemoryReplaysExpiresAndIsBounded(t *testing.T) {
 	t.Parallel()
-	clk := newTestClock()
+	clk := clocktest.New()
 	s := auth.NewMemoryReplays(3, clk)
 	at := func(d time.Duration) time.Time { return clk.Now().Add(d) }
 	for i := range 3 {
@@ -88,14 +88,14 @@ func TestMemoryReplaysExpiresAndIsBounded(t *testing.T) {
 	if use(t, s, key(0), at(time.Hour)) {
 		t.Error("a full store forgot a token")
 	}
-	clk.advance(time.Minute) // key 2 expires, which makes room for one
+	clk.Advance(time.Minute) // key 2 expires, which makes room for one
 	if !use(t, s, key(9), at(time.Hour)) {
 		t.Error("no room after a token expired")
 	}
 	if _, err := s.Use(t.Context(), key(2), at(time.Hour)); !errors.Is(err, auth.ErrReplayStoreFull) {
 		t.Errorf("room for one more: %v", err)
 	}
-	clk.advance(24 * time.Hour)
+	clk.Advance(24 * time.Hour)
 	if n := s.Len(); n != 0 {
 		t.Errorf("%d tokens remembered after all expired", n)
 	}
@@ -104,7 +104,7 @@ func TestMemoryReplaysExpiresAndIsBounded(t *testing.T) {
 func TestRedisReplaysExpire(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client(t)
-	s := auth.NewRedisReplays(client, 5*time.Second)
+	s := auth.NewRedisReplays(shared.NewRedis(client, 10*time.Second))
 	expires := time.Now().Add(time.Hour)
 	use(t, s, key(1), expires)
 	keys, err := client.Keys(t.Context(), "*").Result()
@@ -150,12 +150,12 @@ func (f *flaky) count() int {
 
 func TestReplayChainFallsBackAndStaysWary(t *testing.T) {
 	t.Parallel()
-	clk := newTestClock()
+	clk := clocktest.New()
 	memory := func() auth.ReplayStore { return auth.NewMemoryReplays(1000, clk) }
 	fast, slow := &flaky{inner: memory()}, &flaky{inner: memory()}
 	fallbacks := 0
 	chain := auth.NewReplayChain(fast, slow, clk, func() { fallbacks++ })
-	other := auth.NewReplayChain(fast, slow, clk, nil) // a second process on the same stores
+	other := auth.NewReplayChain(fast, slow, clk, func() {}) // a second process on the same stores
 	until := clk.Now().Add(time.Hour)
 
 	if !use(t, chain, key(1), until) || slow.count() != 0 {
@@ -181,7 +181,7 @@ func TestReplayChainFallsBackAndStaysWary(t *testing.T) {
 	fast.mu.Lock()
 	fast.broken, fast.inner = false, memory()
 	fast.mu.Unlock()
-	clk.advance(2 * time.Second)
+	clk.Advance(2 * time.Second)
 	for i := 1; i <= 3; i++ {
 		if use(t, chain, key(i), until) {
 			t.Errorf("token %d is accepted again", i)
@@ -195,7 +195,7 @@ func TestReplayChainFallsBackAndStaysWary(t *testing.T) {
 	}
 
 	// Once no token of that time can come back, the slow store is left alone.
-	clk.advance(auth.MaxLifetime + 3*auth.Leeway)
+	clk.Advance(auth.MaxLifetime + 3*auth.Leeway)
 	calls = slow.count()
 	if !use(t, chain, key(5), clk.Now().Add(time.Minute)) || slow.count() != calls {
 		t.Error("the slow store is still asked")
@@ -204,10 +204,10 @@ func TestReplayChainFallsBackAndStaysWary(t *testing.T) {
 
 func TestReplayChainNeverOpens(t *testing.T) {
 	t.Parallel()
-	clk := newTestClock()
+	clk := clocktest.New()
 	fast := &flaky{inner: auth.NewMemoryReplays(10, clk), broken: true}
 	slow := &flaky{inner: auth.NewMemoryReplays(10, clk), broken: true}
-	chain := auth.NewReplayChain(fast, slow, clk, nil)
+	chain := auth.NewReplayChain(fast, slow, clk, func() {})
 	until := clk.Now().Add(time.Minute)
 	if fresh, err := chain.Use(t.Context(), key(1), until); err == nil || fresh {
 		t.Errorf("both stores are off: %v, %v", fresh, err)
@@ -221,10 +221,10 @@ func TestReplayChainNeverOpens(t *testing.T) {
 func TestReplayChainOverARestartedRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	fast := auth.NewRedisReplays(server.Client(t), time.Second)
-	slow := auth.NewMemoryReplays(1000, nil)
-	clk := newTestClock()
-	chain := auth.NewReplayChain(fast, slow, clk, nil)
+	fast := auth.NewRedisReplays(shared.NewRedis(server.Client(t), time.Second))
+	slow := auth.NewMemoryReplays(1000, clock.System)
+	clk := clocktest.New()
+	chain := auth.NewReplayChain(fast, slow, clk, func() {})
 	until := time.Now().Add(time.Hour)
 	step := func(what string, from, to int) {
 		t.Helper()
@@ -233,7 +233,7 @@ func TestReplayChainOverARestartedRedis(t *testing.T) {
 				t.Errorf("%s: token %d fresh %v", what, i, fresh)
 			}
 		}
-		clk.advance(2 * time.Second)
+		clk.Advance(2 * time.Second)
 	}
 	step("up", 0, 10)
 	server.Kill()

@@ -62,7 +62,7 @@ type ResolverConfig struct {
 	// CacheSize bounds the documents in memory, 0 means 32768; as many failures
 	// are remembered apart from them, so that made-up DIDs cannot push real ones out.
 	CacheSize int
-	// Clock is clock.System when nil.
+	// Clock is required.
 	Clock clock.Clock
 }
 
@@ -96,9 +96,6 @@ type failure struct {
 func NewResolver(cfg ResolverConfig) *Resolver {
 	if cfg.CacheSize <= 0 {
 		cfg.CacheSize = defaultCacheSize
-	}
-	if cfg.Clock == nil {
-		cfg.Clock = clock.System
 	}
 	return &Resolver{
 		client:   cfg.Client,

@@ -11,6 +11,7 @@ import (
 
 	"mls-server/internal/auth"
 	"mls-server/internal/authtest"
+	"mls-server/internal/clock"
 	"mls-server/internal/egress"
 	"mls-server/lexrt"
 )
@@ -173,11 +174,11 @@ func TestKeyRotation(t *testing.T) {
 	}
 	id.Rotate(authtest.K256)
 	e.want(t, "second rotation, too soon", auth.NameBadJwtSignature, standard, token())
-	e.clock.advance(auth.RefetchInterval)
+	e.clock.Advance(auth.RefetchInterval)
 	e.want(t, "second rotation, later", "", standard, token())
 
 	// While the directory is down, a cached key goes on working and the refetch changes nothing.
-	e.clock.advance(auth.RefetchInterval)
+	e.clock.Advance(auth.RefetchInterval)
 	e.dir.SetDown(true)
 	e.want(t, "forged while down", auth.NameBadJwtSignature, standard, token(authtest.SignedBy(old)))
 	e.want(t, "genuine while down", "", standard, token())
@@ -198,20 +199,20 @@ func TestDocumentCache(t *testing.T) {
 		e.want(t, "fresh", "", standard, token())
 	}
 	fetches("five calls", 1)
-	e.clock.advance(auth.PositiveTTL - time.Second)
+	e.clock.Advance(auth.PositiveTTL - time.Second)
 	e.want(t, "nearly stale", "", standard, token())
 	fetches("nearly stale", 1)
-	e.clock.advance(time.Second)
+	e.clock.Advance(time.Second)
 	e.want(t, "stale", "", standard, token())
 	fetches("stale", 2)
 
 	e.dir.Remove(id)
-	e.clock.advance(auth.PositiveTTL)
+	e.clock.Advance(auth.PositiveTTL)
 	for range 5 {
 		e.want(t, "gone", auth.NameUnresolvedDid, standard, token())
 	}
 	fetches("gone", 3)
-	e.clock.advance(auth.NegativeTTL)
+	e.clock.Advance(auth.NegativeTTL)
 	e.want(t, "gone, later", auth.NameUnresolvedDid, standard, token())
 	fetches("gone, later", 4)
 }
@@ -229,7 +230,7 @@ func TestUnreachableIsRememberedBriefly(t *testing.T) {
 	}
 	e.dir.SetDown(false)
 	e.want(t, "too soon", auth.NameUnresolvedDid, standard, id.Bearer(serviceDID, standard.NSID))
-	e.clock.advance(auth.UnreachableTTL)
+	e.clock.Advance(auth.UnreachableTTL)
 	e.want(t, "up again", "", standard, id.Bearer(serviceDID, standard.NSID))
 }
 
@@ -280,7 +281,7 @@ func TestDIDWebDoesNotFollowRedirects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL()})
+	r := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL(), Clock: clock.System})
 	if _, err := r.Resolve(t.Context(), lexrt.DID("did:web:"+strings.Replace(moved, ":", "%3A", 1))); !errors.Is(err, auth.ErrBadDocument) {
 		t.Errorf("redirect: %v", err)
 	}
@@ -325,7 +326,7 @@ func TestCachesAreBoundedAndApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL(), CacheSize: 4})
+	r := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL(), CacheSize: 4, Clock: clock.System})
 	id := dir.NewIdentity(authtest.K256)
 	for i := range 50 {
 		did := lexrt.DID("did:plc:" + strings.Repeat("a", 22) + string(rune('a'+i/26)) + string(rune('a'+i%26)))

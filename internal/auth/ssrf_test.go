@@ -9,6 +9,7 @@ import (
 
 	"mls-server/internal/auth"
 	"mls-server/internal/authtest"
+	"mls-server/internal/clock"
 	"mls-server/internal/egress"
 	"mls-server/lexrt"
 )
@@ -80,7 +81,7 @@ func TestPLCRedirectsAreNotFollowedElsewhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: "http://" + plc})
+		r := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: "http://" + plc, Clock: clock.System})
 		if _, err := r.Resolve(t.Context(), lexrt.DID("did:plc:"+strings.Repeat("a", 24))); err == nil {
 			t.Errorf("redirect to %s gave an identity", to)
 		}

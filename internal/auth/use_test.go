@@ -50,13 +50,13 @@ func TestReplayMemoryLastsAsLongAsTheToken(t *testing.T) {
 	e.want(t, "long", "", standard, long)
 	e.want(t, "short", "", standard, id.Bearer(serviceDID, standard.NSID, short))
 
-	e.clock.advance(4*time.Minute + 59*time.Second)
+	e.clock.Advance(4*time.Minute + 59*time.Second)
 	e.want(t, "short, before JTI_TTL", auth.NameReplayedToken, standard, id.Bearer(serviceDID, standard.NSID, short))
-	e.clock.advance(2 * time.Second)
+	e.clock.Advance(2 * time.Second)
 	e.want(t, "short, after JTI_TTL", "", standard, id.Bearer(serviceDID, standard.NSID, short))
-	e.clock.advance(55*time.Minute + 20*time.Second) // the long one is past exp, within the leeway
+	e.clock.Advance(55*time.Minute + 20*time.Second) // the long one is past exp, within the leeway
 	e.want(t, "long, within the leeway", auth.NameReplayedToken, standard, long)
-	e.clock.advance(time.Minute)
+	e.clock.Advance(time.Minute)
 	e.want(t, "long, over", auth.NameJwtExpired, standard, long)
 	if n := e.replays.Len(); n != 0 {
 		t.Errorf("%d tokens are still remembered", n)

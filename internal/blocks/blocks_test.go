@@ -40,7 +40,7 @@ func TestSources(t *testing.T) {
 			made := e.clock.Now()
 			e.network.Block(u[3], u[0])
 			e.network.Block(u[4], e.users(1)[0]) // outside
-			e.clock.advance(time.Second)
+			e.clock.Advance(time.Second)
 
 			a := between(t, s, append([]mls.DID{u[1]}, u...))
 			if len(a.Blocks) != 2 || !a.CheckedAt.Equal(e.clock.Now()) {
@@ -77,12 +77,12 @@ func TestAnswersAreCached(t *testing.T) {
 	first := between(t, s, u)
 	n := e.network.Requests()
 	e.network.Unblock(uri)
-	e.clock.advance(blocks.FreshFor)
+	e.clock.Advance(blocks.FreshFor)
 	a := between(t, s, u)
 	if e.network.Requests() != n || pairsOf(a) != pairsOf(first) || !a.CheckedAt.Equal(first.CheckedAt) {
 		t.Errorf("a fresh answer was asked for again: %d requests", e.network.Requests()-n)
 	}
-	e.clock.advance(time.Millisecond)
+	e.clock.Advance(time.Millisecond)
 	if a := between(t, s, u); len(a.Blocks) != 0 || !a.CheckedAt.Equal(e.clock.Now()) {
 		t.Errorf("after its time: %+v", a)
 	}
@@ -104,11 +104,11 @@ func TestStaleAnswers(t *testing.T) {
 		first := between(t, s, u)
 		e.network.SetDown(true)
 
-		e.clock.advance(blocks.UsableFor)
+		e.clock.Advance(blocks.UsableFor)
 		if a := between(t, s, u); pairsOf(a) != pairsOf(first) || !a.CheckedAt.Equal(first.CheckedAt) {
 			t.Errorf("stale: %+v", a)
 		}
-		e.clock.advance(time.Millisecond)
+		e.clock.Advance(time.Millisecond)
 		if _, err := s.Between(t.Context(), u); !errors.Is(err, mls.ErrBlockSourceUnavailable) {
 			t.Errorf("too old: %v", err)
 		}
@@ -127,7 +127,7 @@ func TestStaleAnswers(t *testing.T) {
 			t.Errorf("%d requests to a source that just failed", got)
 		}
 		e.network.SetDown(false)
-		e.clock.advance(time.Minute)
+		e.clock.Advance(time.Minute)
 		if a := between(t, s, u); pairsOf(a) != pairsOf(first) {
 			t.Errorf("up again: %+v", a)
 		}
@@ -148,7 +148,7 @@ func TestKnownBlocksCountWhileTheSourceIsDown(t *testing.T) {
 	}
 	// Present members are not checked among each other.
 	e.network.SetDown(false)
-	e.clock.advance(time.Hour)
+	e.clock.Advance(time.Hour)
 	if got, err := s.AnyBetween(t.Context(), u[2:], u[:2]); err != nil || got {
 		t.Errorf("blocks among the present: %v, %v", got, err)
 	}
@@ -278,7 +278,7 @@ func TestHostileServers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: e.dir.URL()})
+			resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: e.dir.URL(), Clock: e.clock})
 			pds := blocks.NewPDS(client, resolver, nil)
 			s := blocks.New(blocks.Config{Cache: newMemoryCache(), Source: pds, Records: pds})
 			id := e.dir.NewIdentity(authtest.K256)
@@ -372,10 +372,10 @@ func TestOutcomes(t *testing.T) {
 	u := e.users(2)
 	between(t, s, u)
 	between(t, s, u)
-	e.clock.advance(time.Hour)
+	e.clock.Advance(time.Hour)
 	e.network.SetDown(true)
 	between(t, s, u)
-	e.clock.advance(48 * time.Hour)
+	e.clock.Advance(48 * time.Hour)
 	_, _ = s.Between(t.Context(), u)
 	if fmt.Sprint(got) != "[fetched fresh stale unavailable]" {
 		t.Errorf("%v", got)

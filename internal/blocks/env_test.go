@@ -12,27 +12,11 @@ import (
 	"mls-server/internal/authtest"
 	"mls-server/internal/blocks"
 	"mls-server/internal/blocks/blockstest"
+	"mls-server/internal/clock/clocktest"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
-
-type testClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *testClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *testClock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 type memoryCache struct {
 	mu     sync.Mutex
@@ -92,7 +76,7 @@ func (m *memoryCache) SaveBlocks(_ context.Context, f store.BlocksFound) error {
 }
 
 type env struct {
-	clock   *testClock
+	clock   *clocktest.Manual
 	dir     *authtest.Directory
 	network *blockstest.Server
 	client  *egress.Client
@@ -103,7 +87,7 @@ type env struct {
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	clk := &testClock{now: time.Now().UTC().Truncate(time.Millisecond)}
+	clk := clocktest.New()
 	dir, network := authtest.NewDirectory(t, clk), blockstest.New(t, clk)
 	client, err := egress.New(egress.Config{Allow: append(dir.HostPorts(), network.HostPort())})
 	if err != nil {

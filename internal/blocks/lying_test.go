@@ -119,7 +119,7 @@ func TestEndlessListsAreGivenUp(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"cursor":"%d","records":[{"uri":"at://%s/app.bsky.graph.block/%d","value":{"subject":"did:plc:%024d"}}]}`, n, id.DID, n, n)
 	})
 	id.SetPDS(origin)
-	pds := blocks.NewPDS(client, auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: e.dir.URL()}), e.clock)
+	pds := blocks.NewPDS(client, auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: e.dir.URL(), Clock: e.clock}), e.clock)
 	found, err := pds.Lookup(t.Context(), []store.BlockPair{{Blocker: id.DID, Blocked: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}})
 	if n := pages.Load(); err == nil || n != 200 || len(found.Checked) != 0 {
 		t.Errorf("%d pages, %+v, %v", n, found.Checked, err)

@@ -71,12 +71,12 @@ func TestVerifyUpdatesTheCache(t *testing.T) {
 		t.Error("a block before there was one")
 	}
 	uri := e.network.Block(u[0], u[1])
-	e.clock.advance(time.Second)
+	e.clock.Advance(time.Second)
 	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1], URI: uri, Exists: true}); err != nil || !blocked() {
 		t.Errorf("created: %v", err)
 	}
 	e.network.Unblock(uri)
-	e.clock.advance(time.Second)
+	e.clock.Advance(time.Second)
 	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1], URI: uri}); err != nil || blocked() {
 		t.Errorf("removed: %v", err)
 	}

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"mls-server/internal/ratelimit"
+	"mls-server/internal/shared"
 )
 
 // Mode says which promises the server has to keep.
@@ -24,12 +27,6 @@ const (
 	Production  Mode = "production"
 	Development Mode = "development"
 )
-
-// Rate is a token bucket: PerMinute tokens flow in, at most Burst are kept.
-type Rate struct {
-	PerMinute int
-	Burst     int
-}
 
 // Config is everything that the environment decides. The zero value is not usable; see Load.
 type Config struct {
@@ -77,7 +74,7 @@ type Config struct {
 	StreamsPerUser int
 	ActorSystem    bool
 	BodyBudget     int64
-	Rates          map[string]Rate
+	Rates          map[string]ratelimit.Rate
 
 	DirectProxy bool
 	JWTSecret   Secret
@@ -101,7 +98,7 @@ func (s Secret) GoString() string { return s.String() }
 // tests. The error lists every fault, one a line.
 func Load(lookup func(string) (string, bool)) (*Config, error) {
 	r := &reader{lookup: lookup}
-	c := &Config{Rates: map[string]Rate{}}
+	c := &Config{Rates: map[string]ratelimit.Rate{}}
 	for _, v := range variables {
 		v.read(r, c)
 	}
@@ -114,9 +111,6 @@ func Load(lookup func(string) (string, bool)) (*Config, error) {
 	}
 	return c, nil
 }
-
-// minHashKey is the shortest key of the hashes in logs and stores, in bytes.
-const minHashKey = 16
 
 // check applies the rules that span several variables.
 func (c *Config) check(r *reader) {
@@ -133,7 +127,7 @@ func (c *Config) check(r *reader) {
 	if c.Mode == Production && len(c.EgressAllow) > 0 {
 		r.fault("EGRESS_ALLOW", "is not allowed in production: it opens private addresses to outbound requests")
 	}
-	if n := len(c.HashKey); n > 0 && n < minHashKey {
+	if n := len(c.HashKey); n > 0 && n < shared.MinSecret {
 		r.fault("HASH_KEY", "must be at least 16 bytes, such as 32 random ones in hex")
 	}
 	if c.Mode == Production {

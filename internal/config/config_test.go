@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"mls-server/internal/clock"
 	"mls-server/internal/config"
+	"mls-server/internal/ratelimit"
 )
 
 func lookup(env map[string]string) func(string) (string, bool) {
@@ -55,7 +57,7 @@ func TestDevelopmentDefaults(t *testing.T) {
 	if c.ServiceDID != "did:web:localhost%3A3000" || c.PublicURL != "http://localhost:3000" || c.LogLevel != "info" {
 		t.Errorf("got %s %s %s", c.ServiceDID, c.PublicURL, c.LogLevel)
 	}
-	if !c.RequireIdempotency || !c.EnforceJTI || !c.EnforceLXM || c.Rates["createConvo"] != (config.Rate{PerMinute: 5, Burst: 20}) {
+	if !c.RequireIdempotency || !c.EnforceJTI || !c.EnforceLXM || c.Rates["createConvo"] != (ratelimit.Rate{PerMinute: 5, Burst: 20}) {
 		t.Errorf("defaults: %+v", c)
 	}
 }
@@ -90,5 +92,33 @@ func TestProductionIsQuietAndClosed(t *testing.T) {
 	env["EGRESS_ALLOW"], env["RUST_LOG"] = "", "debug"
 	if c, err = config.Load(lookup(env)); err != nil || c.LogLevel != "debug" {
 		t.Errorf("RUST_LOG is not read: %v", err)
+	}
+}
+
+// What config accepts, a limiter accepts: both know one bound.
+func TestRates(t *testing.T) {
+	t.Parallel()
+	load := func(value string) (*config.Config, error) {
+		return config.Load(lookup(map[string]string{
+			"MLS_ENV": "development", "DATABASE_URL": "postgresql://x/y", "RATE_LIMIT_IP": value,
+		}))
+	}
+	for value, want := range map[string]ratelimit.Rate{
+		"60/30": {PerMinute: 60, Burst: 30}, "7": {PerMinute: 7, Burst: 7}, "1000000/1000000": {PerMinute: ratelimit.MaxRate, Burst: ratelimit.MaxRate},
+	} {
+		c, err := load(value)
+		if err != nil || c.Rates[ratelimit.ClassIP] != want {
+			t.Errorf("%s: %v, %v", value, c, err)
+			continue
+		}
+		if _, err := ratelimit.NewMemory(c.Rates, clock.System); err != nil {
+			t.Errorf("%s: accepted here and not by the limiter: %v", value, err)
+		}
+	}
+	for _, value := range []string{"0", "1/0", "0/1", "1000001", "1/1000001", "2000000/1", "x", "1/x", "1/", "/1", "1/2/3", "-1", "1.5"} {
+		_, err := load(value)
+		if err == nil || strings.Count(err.Error(), "RATE_LIMIT_IP") != 1 || !strings.Contains(err.Error(), "60/30") {
+			t.Errorf("%s: %v", value, err)
+		}
 	}
 }

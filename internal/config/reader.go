@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"mls-server/internal/ratelimit"
 )
 
 type (
@@ -246,7 +248,7 @@ func didValue(name, help string, field func(*Config) *did) Variable {
 }
 
 // rate reads "N" or "N/burst": N requests a minute, burst at once (N when left out).
-func rate(name, class string, def Rate) Variable {
+func rate(name, class string, def ratelimit.Rate) Variable {
 	return Variable{
 		Name: name, Default: fmt.Sprintf("%d/%d", def.PerMinute, def.Burst),
 		Help: "Requests a minute of the class " + class + ", and after a slash how many at once.",
@@ -255,8 +257,15 @@ func rate(name, class string, def Rate) Variable {
 			if !found {
 				burst = n
 			}
-			lim := limits{1, 10_000_000}
-			c.Rates[class] = Rate{PerMinute: r.integer(name, n, lim), Burst: r.integer(name, burst, lim)}
+			perMinute, err := strconv.Atoi(n)
+			atOnce, burstErr := strconv.Atoi(burst)
+			read := ratelimit.Rate{PerMinute: perMinute, Burst: atOnce}
+			if err != nil || burstErr != nil || !read.Valid() {
+				r.fault(name, fmt.Sprintf(
+					"must be requests a minute, and after a slash how many at once, such as 60/30: numbers from 1 to %d", ratelimit.MaxRate))
+				return
+			}
+			c.Rates[class] = read
 		},
 		get: func(c *Config) any { return fmt.Sprintf("%d/%d", c.Rates[class].PerMinute, c.Rates[class].Burst) },
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"mls-server/internal/ratelimit"
 )
 
 // Variable is one environment variable that the server reads.
@@ -99,13 +101,13 @@ var variables = []Variable{
 	megabytes("BODY_MEMORY_MB", 256, limits{16, 65536}, "Memory that bodies over 64 KiB may take, of requests and answers, in MiB; a request's counts six times while it is handled. More waits, then gets 503.", func(c *Config) *int64 { return &c.BodyBudget }),
 	boolean("ENABLE_DIRECT_XRPC_PROXY", false, "Development builds only.", func(c *Config) *bool { return &c.DirectProxy }),
 	secret("JWT_SECRET", "Development builds only.", func(c *Config) *Secret { return &c.JWTSecret }),
-	rate("RATE_LIMIT_SEND_MESSAGE", "sendMessage", Rate{100, 100}),
-	rate("RATE_LIMIT_PUBLISH_KEY_PACKAGE", "publishKeyPackage", Rate{20, 20}),
-	rate("RATE_LIMIT_ADD_MEMBERS", "addMembers", Rate{10, 10}),
-	rate("RATE_LIMIT_REMOVE_MEMBER", "removeMember", Rate{10, 10}),
-	rate("RATE_LIMIT_CREATE_CONVO", "createConvo", Rate{5, 20}),
-	rate("RATE_LIMIT_REPORT_MEMBER", "reportMember", Rate{5, 5}),
-	rate("RATE_LIMIT_DEFAULT", "default", Rate{200, 200}),
-	rate("RATE_LIMIT_CLAIM", "claim", Rate{30, 30}),
-	rate("RATE_LIMIT_IP", "ip", Rate{60, 30}),
+	rate("RATE_LIMIT_SEND_MESSAGE", "sendMessage", ratelimit.Rate{PerMinute: 100, Burst: 100}),
+	rate("RATE_LIMIT_PUBLISH_KEY_PACKAGE", "publishKeyPackage", ratelimit.Rate{PerMinute: 20, Burst: 20}),
+	rate("RATE_LIMIT_ADD_MEMBERS", "addMembers", ratelimit.Rate{PerMinute: 10, Burst: 10}),
+	rate("RATE_LIMIT_REMOVE_MEMBER", "removeMember", ratelimit.Rate{PerMinute: 10, Burst: 10}),
+	rate("RATE_LIMIT_CREATE_CONVO", "createConvo", ratelimit.Rate{PerMinute: 5, Burst: 20}),
+	rate("RATE_LIMIT_REPORT_MEMBER", "reportMember", ratelimit.Rate{PerMinute: 5, Burst: 5}),
+	rate("RATE_LIMIT_DEFAULT", ratelimit.ClassDefault, ratelimit.Rate{PerMinute: 200, Burst: 200}),
+	rate("RATE_LIMIT_CLAIM", "claim", ratelimit.Rate{PerMinute: 30, Burst: 30}),
+	rate("RATE_LIMIT_IP", ratelimit.ClassIP, ratelimit.Rate{PerMinute: 60, Burst: 30}),
 }

@@ -23,6 +23,7 @@ import (
 	"mls-server/internal/e2e/internal/oracleapi"
 	"mls-server/internal/egress"
 	"mls-server/internal/ratelimit"
+	"mls-server/internal/shared"
 	"mls-server/internal/xrpc"
 	"mls-server/lexrt"
 )
@@ -60,24 +61,13 @@ type oracleServer struct {
 const oracleDID = "did:web:ds.example.com"
 
 // onlyAuthed asks for a token where the recorded server did, and lets everybody in elsewhere.
-type onlyAuthed struct{ auth.Authenticator }
+type onlyAuthed struct{ xrpc.Authenticator }
 
 func (a onlyAuthed) Authenticate(ctx context.Context, m *lexrt.Method, header string) (lexrt.Caller, error) {
 	if m != oracleapi.MethodAuthed {
 		return lexrt.Caller{DID: "did:plc:anyoneanyoneanyoneanyone"}, nil
 	}
 	return a.Authenticator.Authenticate(ctx, m, header)
-}
-
-// oracleLimits adapts the limiter as the application does.
-type oracleLimits struct{ *ratelimit.Memory }
-
-func (l oracleLimits) Take(ctx context.Context, class, subject string) xrpc.Limit {
-	r, err := l.Memory.Take(ctx, class, subject)
-	if err != nil {
-		return xrpc.Limit{}
-	}
-	return xrpc.Limit{Allowed: r.Allowed, Limit: r.Limit, Remaining: r.Remaining, Window: r.Window, Reset: r.Reset, RetryAfter: r.RetryAfter}
 }
 
 type noObserver struct{}
@@ -153,10 +143,14 @@ func newOracleServer(t *testing.T) *oracleServer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hasher, err := shared.NewHasher(bytes.Repeat([]byte("k"), 32))
+	if err != nil {
+		t.Fatal(err)
+	}
 	authenticator, err := auth.New(auth.Config{
 		ServiceDID: oracleDID, ServiceID: "atproto_mls", EnforceLXM: true, EnforceJTI: true, JTITTL: time.Minute,
-		Resolver: auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL()}),
-		Replays:  auth.NewMemoryReplays(1000, clock.System), HashSecret: bytes.Repeat([]byte("k"), 32),
+		Resolver: auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL(), Clock: clock.System}),
+		Replays:  auth.NewMemoryReplays(1000, clock.System), Hasher: hasher, Clock: clock.System,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -164,12 +158,12 @@ func newOracleServer(t *testing.T) *oracleServer {
 	wide := ratelimit.Rate{PerMinute: 10000, Burst: 10000}
 	limiter, err := ratelimit.NewMemory(map[string]ratelimit.Rate{
 		"default": wide, "ip": wide, "limited": {PerMinute: 2, Burst: 2},
-	}, 1000, clock.System)
+	}, clock.System)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := xrpc.New(xrpc.Options{
-		Authenticator: onlyAuthed{authenticator}, Limiter: oracleLimits{limiter}, Observer: noObserver{},
+		Authenticator: onlyAuthed{authenticator}, Limiter: limiter, Observer: noObserver{},
 		MapError: func(error) *lexrt.Error { return nil }, Logger: slog.New(slog.DiscardHandler), Clock: clock.System,
 		ClientIP: func(*http.Request) string { return "192.0.2.1" },
 	})

@@ -66,7 +66,7 @@ func (h *Handlers) claim(ctx context.Context, caller mls.DID, params *mlsapi.Get
 		claim.CipherSuite = suite
 	}
 	for _, did := range params.DIDs {
-		if err := h.Limits.Check(ctx, "claim", string(caller)+" "+string(did)); err != nil {
+		if err := h.take(ctx, "claim", string(caller)+" "+string(did), 1); err != nil {
 			return nil, err
 		}
 	}

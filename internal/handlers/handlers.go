@@ -15,6 +15,7 @@ import (
 	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
+	"mls-server/internal/ratelimit"
 	"mls-server/internal/store"
 	"mls-server/internal/stream"
 )
@@ -28,12 +29,6 @@ type Blocks interface {
 	Blocking(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error)
 	// Verify checks that a block record was made or is gone, or returns mls.ErrBlockNotVerified.
 	Verify(ctx context.Context, claim blocks.Claim) error
-}
-
-// Limits counts what is limited by more than the caller alone.
-type Limits interface {
-	// Check counts one use by subject of a class and returns mls.ErrRateLimitExceeded when it is used up.
-	Check(ctx context.Context, class, subject string) error
 }
 
 // Config is what the operator decides about the rules.
@@ -56,7 +51,8 @@ type Handlers struct {
 	// Claimer hands out key packages: Store itself, or batch.Claims over it.
 	Claimer delivery.Claimer
 	Blocks  Blocks
-	Limits  Limits
+	// Limits counts what is limited by more than the caller alone.
+	Limits  ratelimit.Limiter
 	Streams *stream.Hub
 	Clock   clock.Clock
 	Config  Config
@@ -66,3 +62,12 @@ var _ mlsapi.Service = (*Handlers)(nil)
 
 // now returns the time that everything of this request is stamped with (I8).
 func (h *Handlers) now() time.Time { return clock.Bucket(h.Clock.Now()) }
+
+// take draws from the bucket of subject in a class, or returns an error that
+// says when to try again.
+func (h *Handlers) take(ctx context.Context, class, subject string, cost int) error {
+	if r := h.Limits.Take(ctx, class, subject, cost); !r.Allowed {
+		return mls.RateLimited(r.RetryAfter)
+	}
+	return nil
+}

@@ -29,25 +29,19 @@ const (
 	ClassIP = "ip"
 )
 
-// Rate is a token bucket: PerMinute tokens flow in evenly, at most Burst are kept.
-// Both are at least 1 and at most a million.
+// MaxRate is the largest number that a Rate may hold.
+const MaxRate = 1_000_000
+
+// Rate is a token bucket: PerMinute tokens flow in evenly, at most Burst are
+// kept. Where both are equal, a caller who was silent may send a minute's worth
+// at once.
 type Rate struct {
 	PerMinute, Burst int
 }
 
-// DefaultRates returns the rates of a server that was not told otherwise. Where
-// the burst equals the rate, a caller who was silent may send a minute's worth at once.
-func DefaultRates() map[string]Rate {
-	return map[string]Rate{
-		"sendMessage":       {100, 100},
-		"publishKeyPackage": {20, 20},
-		"addMembers":        {10, 10},
-		"removeMember":      {10, 10},
-		"createConvo":       {5, 20},
-		"reportMember":      {5, 5},
-		ClassDefault:        {200, 200},
-		ClassIP:             {60, 30},
-	}
+// Valid reports whether both numbers are between 1 and MaxRate.
+func (r Rate) Valid() bool {
+	return r.PerMinute >= 1 && r.PerMinute <= MaxRate && r.Burst >= 1 && r.Burst <= MaxRate
 }
 
 // Result is the state of a bucket after a request was counted, or refused. A
@@ -66,12 +60,16 @@ type Result struct {
 	RetryAfter time.Duration
 }
 
-// Limiter counts requests.
+// Limiter counts what callers do. It never fails: one that loses its shared
+// store counts by itself.
 type Limiter interface {
-	// Take counts one request of subject in the class. An unknown class draws
-	// from the default rate, in a bucket of its own. An error means that nothing
-	// was counted.
-	Take(ctx context.Context, class, subject string) (Result, error)
+	// Take takes cost tokens, at least one, from the bucket of subject in the
+	// class. An unknown class draws from the default rate, in a bucket of its own.
+	// A cost above the burst is never allowed.
+	Take(ctx context.Context, class, subject string, cost int) Result
+	// Peek is the state of a bucket as this process knows it: Allowed says whether
+	// a token is left. It takes nothing and asks nobody.
+	Peek(class, subject string) Result
 }
 
 // bucket is a Rate in the terms of the algorithm.
@@ -81,8 +79,6 @@ type bucket struct {
 	capacity time.Duration // between empty and full
 }
 
-const maxRate = 1_000_000
-
 // buckets checks rates and prepares them.
 func buckets(rates map[string]Rate) (map[string]bucket, error) {
 	if _, ok := rates[ClassDefault]; !ok {
@@ -90,8 +86,8 @@ func buckets(rates map[string]Rate) (map[string]bucket, error) {
 	}
 	out := make(map[string]bucket, len(rates))
 	for class, r := range rates {
-		if r.PerMinute < 1 || r.PerMinute > maxRate || r.Burst < 1 || r.Burst > maxRate {
-			return nil, fmt.Errorf("ratelimit: class %q: rate and burst must be between 1 and %d", class, maxRate)
+		if !r.Valid() {
+			return nil, fmt.Errorf("ratelimit: class %q: rate and burst must be between 1 and %d", class, MaxRate)
 		}
 		// Whole microseconds: what Redis counts in.
 		interval := (time.Minute / time.Duration(r.PerMinute)).Truncate(time.Microsecond)
@@ -107,24 +103,31 @@ func pick(m map[string]bucket, class string) bucket {
 	return m[ClassDefault]
 }
 
-// result describes a bucket that will be full in fill.
-func (b bucket) result(allowed bool, now time.Time, fill time.Duration) Result {
+// result describes a bucket that will be full in fill, after cost tokens were
+// taken from it or asked for in vain.
+func (b bucket) result(allowed bool, now time.Time, fill time.Duration, cost int) Result {
 	r := Result{Allowed: allowed, Limit: b.burst, Window: b.capacity, Reset: now.Add(fill)}
 	if allowed {
 		r.Remaining = int((b.capacity - fill) / b.interval)
 		return r
 	}
-	wait := fill + b.interval - b.capacity
+	wait := fill + b.price(cost) - b.capacity
 	r.RetryAfter = max((wait + time.Second - 1).Truncate(time.Second), time.Second)
 	return r
 }
 
 // take decides for a bucket that would be full in fill. It returns the new
 // value, unchanged when the request is refused.
-func (b bucket) take(fill time.Duration) (time.Duration, bool) {
+func (b bucket) take(fill time.Duration, cost int) (time.Duration, bool) {
 	fill = min(max(fill, 0), b.capacity)
-	if fill+b.interval > b.capacity {
-		return fill, false
+	if price := b.price(cost); fill+price <= b.capacity {
+		return fill + price, true
 	}
-	return fill + b.interval, true
+	return fill, false
+}
+
+// price is the time that cost tokens take to flow in, at most a token more than
+// the whole bucket.
+func (b bucket) price(cost int) time.Duration {
+	return b.interval * time.Duration(min(max(cost, 1), b.burst+1))
 }

@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,27 +12,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"mls-server/internal/clock"
+	"mls-server/internal/clock/clocktest"
 	"mls-server/internal/redistest"
+	"mls-server/internal/shared"
 )
-
-type testClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newTestClock() *testClock { return &testClock{now: time.Now().UTC()} }
-
-func (c *testClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *testClock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 var testRates = map[string]Rate{
 	"sendMessage": {100, 100},
@@ -49,49 +32,64 @@ type harness struct {
 	advance func(d time.Duration)
 }
 
-var secret = []byte("0123456789abcdef")
-
 func harnesses() map[string]func(t *testing.T) harness {
-	memory := func(t *testing.T) (*Memory, *testClock) {
+	memory := func(t *testing.T) (*Memory, *clocktest.Manual) {
 		t.Helper()
-		clk := newTestClock()
-		m, err := NewMemory(testRates, 0, clk)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m, clk
-	}
-	shared := func(t *testing.T) (*Redis, *redis.Client) {
-		t.Helper()
-		client := redistest.Start(t).Client(t)
-		r, err := NewRedis(client, testRates, secret, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.timeout = 10 * time.Second
-		return r, client
+		clk := clocktest.New()
+		return newMemory(t, clk), clk
 	}
 	return map[string]func(t *testing.T) harness{
 		"memory": func(t *testing.T) harness {
 			t.Helper()
 			m, clk := memory(t)
-			return harness{m, clk.advance}
+			return harness{m, clk.Advance}
+		},
+		// With a process of its own for each request only Redis knows what was counted.
+		"redis alone": func(t *testing.T) harness {
+			t.Helper()
+			client := redistest.Start(t).Client(t)
+			fresh := func() Limiter {
+				return newShared(t, newMemory(t, clock.System), client, clock.System, func() { t.Error("Redis did not count") })
+			}
+			return harness{forgetful{fresh}, func(d time.Duration) { age(t, client, d) }}
 		},
 		"redis": func(t *testing.T) harness {
 			t.Helper()
-			r, client := shared(t)
-			return harness{r, func(d time.Duration) { age(t, client, d) }}
-		},
-		"fallback": func(t *testing.T) harness {
-			t.Helper()
 			m, clk := memory(t)
-			r, client := shared(t)
-			return harness{NewFallback(m, r, clk, nil), func(d time.Duration) {
-				clk.advance(d)
+			client := redistest.Start(t).Client(t)
+			return harness{newShared(t, m, client, clk, func() { t.Error("Redis did not count") }), func(d time.Duration) {
+				clk.Advance(d)
 				age(t, client, d)
 			}}
 		},
 	}
+}
+
+// forgetful asks a new limiter each time.
+type forgetful struct{ fresh func() Limiter }
+
+func (f forgetful) Take(ctx context.Context, class, subject string, cost int) Result {
+	return f.fresh().Take(ctx, class, subject, cost)
+}
+
+func (f forgetful) Peek(class, subject string) Result { return f.fresh().Peek(class, subject) }
+
+func newMemory(tb testing.TB, c clock.Clock) *Memory {
+	tb.Helper()
+	m, err := NewMemory(testRates, c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
+func newShared(tb testing.TB, own *Memory, client redis.UniversalClient, c clock.Clock, onAway func()) *Shared {
+	tb.Helper()
+	hasher, err := shared.NewHasher([]byte("0123456789abcdef"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return NewShared(own, shared.NewRedis(client, 10*time.Second), hasher, c, onAway)
 }
 
 // age makes every bucket in Redis older by d: its only state is the time at
@@ -111,11 +109,7 @@ func age(t *testing.T, client *redis.Client, d time.Duration) {
 
 func take(t *testing.T, l Limiter, class, subject string) Result {
 	t.Helper()
-	r, err := l.Take(t.Context(), class, subject)
-	if err != nil {
-		t.Fatalf("take: %v", err)
-	}
-	return r
+	return l.Take(t.Context(), class, subject, 1)
 }
 
 // drain takes until it is refused and returns how often it was not. Real time
@@ -142,6 +136,7 @@ func TestLimiters(t *testing.T) {
 				"refills":  testRefills,
 				"subjects": testSubjects,
 				"races":    testRaces,
+				"cost":     testCost,
 			} {
 				t.Run(test, func(t *testing.T) {
 					t.Parallel()
@@ -241,7 +236,7 @@ func testRaces(t *testing.T, h harness) {
 	var wg sync.WaitGroup
 	for range 40 {
 		wg.Go(func() {
-			if r, err := h.Take(t.Context(), "createConvo", "racer"); err == nil && r.Allowed {
+			if h.Take(t.Context(), "createConvo", "racer", 1).Allowed {
 				allowed.Add(1)
 			}
 		})
@@ -255,11 +250,8 @@ func testRaces(t *testing.T, h harness) {
 // 500 callers do not disturb each other, wherever they come from.
 func TestManyCallers(t *testing.T) {
 	t.Parallel()
-	clk := newTestClock()
-	m, err := NewMemory(testRates, 0, clk)
-	if err != nil {
-		t.Fatal(err)
-	}
+	clk := clocktest.New()
+	m := newMemory(t, clk)
 	for i := range 500 {
 		if n := drain(t, m, "sendMessage", fmt.Sprint("did:plc:", i)); n != 100 {
 			t.Fatalf("caller %d got %d", i, n)
@@ -269,15 +261,13 @@ func TestManyCallers(t *testing.T) {
 
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
-	clk := newTestClock()
-	m, err := NewMemory(testRates, 640, clk)
-	if err != nil {
-		t.Fatal(err)
-	}
+	clk := clocktest.New()
+	m := newMemory(t, clk)
+	m.full = shared.NewBounded(640, shared.Forget, clk)
 	for i := range 20000 {
 		take(t, m, ClassIP, strconv.Itoa(i))
 		if i == 10000 {
-			clk.advance(time.Hour)
+			clk.Advance(time.Hour)
 		}
 	}
 	if n := m.Len(); n > 640 {
@@ -289,11 +279,9 @@ func TestMemoryIsBounded(t *testing.T) {
 // that is being held back.
 func TestEvictionSparesTheLimited(t *testing.T) {
 	t.Parallel()
-	clk := newTestClock()
-	m, err := NewMemory(testRates, 64*64, clk)
-	if err != nil {
-		t.Fatal(err)
-	}
+	clk := clocktest.New()
+	m := newMemory(t, clk)
+	m.full = shared.NewBounded(4096, shared.Forget, clk)
 	drain(t, m, ClassIP, "abuser")
 	for i := range 20000 {
 		take(t, m, ClassIP, strconv.Itoa(i))
@@ -303,14 +291,58 @@ func TestEvictionSparesTheLimited(t *testing.T) {
 	}
 }
 
+// Cost is taken whole or not at all.
+func testCost(t *testing.T, h harness) {
+	t.Helper()
+	take := func(cost int) Result { return h.Take(t.Context(), "createConvo", "a", cost) }
+	if r := take(15); !r.Allowed || r.Remaining != 5 {
+		t.Errorf("15 of 20: %+v", r)
+	}
+	if r := take(6); r.Allowed || r.RetryAfter < 10*time.Second || r.RetryAfter > 12*time.Second {
+		t.Errorf("6 of 5: %+v", r)
+	}
+	if r := take(5); !r.Allowed || r.Remaining != 0 {
+		t.Errorf("5 of 5: %+v", r)
+	}
+	h.advance(24 * time.Hour)
+	for _, cost := range []int{21, 1 << 40} {
+		if r := take(cost); r.Allowed || r.RetryAfter < time.Second {
+			t.Errorf("%d of 20: %+v", cost, r)
+		}
+	}
+	if r := take(-1); !r.Allowed || r.Remaining != 19 {
+		t.Errorf("nothing costs less than one: %+v", r)
+	}
+}
+
+// A peek tells the state and takes nothing.
+func TestPeek(t *testing.T) {
+	t.Parallel()
+	clk := clocktest.New()
+	client := redistest.Start(t).Client(t)
+	for name, l := range map[string]Limiter{
+		"memory": newMemory(t, clk),
+		"redis":  newShared(t, newMemory(t, clk), client, clk, func() {}),
+	} {
+		for range 50 {
+			if r := l.Peek(ClassIP, "a"); !r.Allowed || r.Remaining != 30 || r.Limit != 30 {
+				t.Fatalf("%s: %+v", name, r)
+			}
+		}
+		drain(t, l, ClassIP, "a")
+		if r := l.Peek(ClassIP, "a"); r.Allowed || r.RetryAfter != time.Second {
+			t.Errorf("%s, empty: %+v", name, r)
+		}
+		if !l.Peek(ClassIP, "b").Allowed {
+			t.Errorf("%s: another subject is refused", name)
+		}
+	}
+}
+
 func TestRedisKeysHoldNoSubject(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client(t)
-	r, err := NewRedis(client, testRates, secret, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	take(t, r, "createConvo", "did:plc:subject")
+	take(t, newShared(t, newMemory(t, clock.System), client, clock.System, func() {}), "createConvo", "did:plc:subject")
 	keys, err := client.Keys(t.Context(), "*").Result()
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("%v, %v", keys, err)
@@ -324,20 +356,12 @@ func TestRedisKeysHoldNoSubject(t *testing.T) {
 	}
 }
 
-func TestFallbackOverARestartedRedis(t *testing.T) {
+func TestSharedOverARestartedRedis(t *testing.T) {
 	t.Parallel()
-	clk := newTestClock()
+	clk := clocktest.New()
 	server := redistest.Start(t)
-	local, err := NewMemory(testRates, 0, clk)
-	if err != nil {
-		t.Fatal(err)
-	}
-	shared, err := NewRedis(server.Client(t), testRates, secret, clk)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var fallbacks int
-	f := NewFallback(local, shared, clk, func() { fallbacks++ })
+	f := newShared(t, newMemory(t, clk), server.Client(t), clk, func() { fallbacks++ })
 
 	if n := drain(t, f, "createConvo", "a"); n != 20 {
 		t.Errorf("%d before", n)
@@ -350,7 +374,7 @@ func TestFallbackOverARestartedRedis(t *testing.T) {
 		t.Errorf("%d during the outage, %d fallbacks", n, fallbacks)
 	}
 	server.Restart(t)
-	clk.advance(2 * time.Second)
+	clk.Advance(2 * time.Second)
 	if take(t, f, "createConvo", "a").Allowed || take(t, f, "createConvo", "b").Allowed {
 		t.Error("an empty Redis opened the limit")
 	}
@@ -360,48 +384,46 @@ func TestFallbackOverARestartedRedis(t *testing.T) {
 	}
 }
 
-// countingLimiter stands for a Redis that other servers use too.
-type countingLimiter struct {
-	result Result
-	err    error
-	calls  int
-}
-
-func (c *countingLimiter) Take(context.Context, string, string) (Result, error) {
-	c.calls++
-	return c.result, c.err
-}
-
-func TestFallbackObeysTheSharedCount(t *testing.T) {
+// What the other servers used up is refused here, and does not cost this
+// process' own allowance.
+func TestSharedObeysTheSharedCount(t *testing.T) {
 	t.Parallel()
-	clk := newTestClock()
-	local, err := NewMemory(testRates, 0, clk)
-	if err != nil {
-		t.Fatal(err)
+	clk := clocktest.New()
+	client := redistest.Start(t).Client(t)
+	others := newShared(t, newMemory(t, clk), client, clk, func() {})
+	own := newMemory(t, clk)
+	l := newShared(t, own, client, clk, func() {})
+	for range 17 {
+		take(t, others, "createConvo", "a")
 	}
-	shared := &countingLimiter{result: Result{Allowed: false, Limit: 20, RetryAfter: 7 * time.Second}}
-	f := NewFallback(local, shared, clk, nil)
+	if r := take(t, l, "createConvo", "a"); !r.Allowed || r.Remaining != 2 {
+		t.Errorf("after 17 elsewhere: %+v", r)
+	}
+	drain(t, others, "createConvo", "a")
 	for range 100 {
-		if r := take(t, f, "createConvo", "a"); r.Allowed || r.RetryAfter != 7*time.Second {
+		if r := take(t, l, "createConvo", "a"); r.Allowed || r.RetryAfter < 10*time.Second {
 			t.Fatalf("%+v", r)
 		}
 	}
-	// What the others used up did not cost this process' own allowance.
-	shared.result = Result{Allowed: true, Limit: 20, Remaining: 3}
-	if r := take(t, f, "createConvo", "a"); !r.Allowed || r.Remaining != 3 {
-		t.Errorf("%+v", r)
+	if r := own.Peek("createConvo", "a"); r.Remaining != 19 {
+		t.Errorf("refused requests left %d of this process' own 19", r.Remaining)
 	}
-	shared.err = errors.New("down")
-	take(t, f, "createConvo", "a")
-	calls := shared.calls
-	take(t, f, "createConvo", "a")
-	if shared.calls != calls {
-		t.Error("a limiter that just failed is asked again at once")
-	}
-	clk.advance(retryInterval)
-	take(t, f, "createConvo", "a")
-	if shared.calls != calls+1 {
-		t.Error("a limiter that failed is not asked again")
+}
+
+// A caller who leaves says nothing about Redis: the next one is counted there.
+func TestCallerWhoLeftIsNoOutage(t *testing.T) {
+	t.Parallel()
+	clk := clocktest.New()
+	client := redistest.Start(t).Client(t)
+	others := newShared(t, newMemory(t, clk), client, clk, func() {})
+	drain(t, others, "createConvo", "a")
+	away := 0
+	l := newShared(t, newMemory(t, clk), client, clk, func() { away++ })
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	l.Take(gone, "createConvo", "b", 1)
+	if take(t, l, "createConvo", "a").Allowed || away != 0 {
+		t.Errorf("Redis is left alone after a caller left (%d fallbacks)", away)
 	}
 }
 
@@ -413,29 +435,22 @@ func TestRatesAreChecked(t *testing.T) {
 		{ClassDefault: {0, 1}},
 		{ClassDefault: {1, 0}},
 		{ClassDefault: {1, 1}, "x": {-1, 1}},
-		{ClassDefault: {1, 1}, "x": {maxRate + 1, 1}},
+		{ClassDefault: {1, 1}, "x": {MaxRate + 1, 1}},
+		{ClassDefault: {1, 1}, "x": {1, MaxRate + 1}},
 	} {
-		if _, err := NewMemory(bad, 0, nil); err == nil {
+		if _, err := NewMemory(bad, clock.System); err == nil {
 			t.Errorf("%v is accepted", bad)
 		}
 	}
-	if _, err := NewMemory(DefaultRates(), 0, nil); err != nil {
+	if _, err := NewMemory(map[string]Rate{ClassDefault: {MaxRate, MaxRate}}, clock.System); err != nil {
 		t.Error(err)
-	}
-	if _, err := NewRedis(nil, DefaultRates(), make([]byte, 15), nil); err == nil {
-		t.Error("a short secret is accepted")
 	}
 }
 
 func BenchmarkMemory(b *testing.B) {
-	m, err := NewMemory(DefaultRates(), 0, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
+	m := newMemory(b, clock.System)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := m.Take(b.Context(), "sendMessage", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"); err != nil {
-			b.Fatal(err)
-		}
+		m.Take(b.Context(), "sendMessage", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", 1)
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"regexp"
 	"strings"
 	"syscall"
 
 	"mls-server/internal/clock"
+	"mls-server/internal/shared"
 )
 
 // Handler is a slog.Handler that writes to another one what its schema allows.
@@ -17,7 +17,7 @@ import (
 type Handler struct {
 	next   slog.Handler
 	rules  *rules
-	hasher *Hasher
+	hasher *shared.Hasher
 	// withheld counts what WithAttrs dropped.
 	withheld int
 }
@@ -25,27 +25,17 @@ type Handler struct {
 var _ slog.Handler = (*Handler)(nil)
 
 type rules struct {
-	numbers, identities, errs map[string]struct{}
-	words                     map[string]map[string]struct{}
-	patterns                  map[string]*regexp.Regexp
-	sentinels                 []error // pointers, so they can be compared
+	numbers, errs map[string]struct{}
+	words         map[string]map[string]struct{}
+	patterns      map[string]*regexp.Regexp
 }
 
-// NewHandler returns a handler in front of next. A nil hasher means the process' own.
-func NewHandler(next slog.Handler, schema Schema, hasher *Hasher) *Handler {
-	if hasher == nil {
-		hasher = processHasher()
-	}
+// NewHandler returns a handler in front of next. The hasher stands in for
+// strings that are not written.
+func NewHandler(next slog.Handler, schema Schema, hasher *shared.Hasher) *Handler {
 	r := &rules{
-		numbers: set(schema.Numbers), identities: set(schema.Identities), errs: set(schema.Errors),
+		numbers: set(schema.Numbers), errs: set(schema.Errors),
 		words: make(map[string]map[string]struct{}, len(schema.Words)), patterns: schema.Patterns,
-		sentinels: []error{context.Canceled, context.DeadlineExceeded},
-	}
-	for _, s := range schema.Sentinels {
-		// Errors that are not pointers might panic when they are compared.
-		if t := reflect.TypeOf(s); t != nil && t.Kind() == reflect.Pointer {
-			r.sentinels = append(r.sentinels, s)
-		}
 	}
 	for key, words := range schema.Words {
 		r.words[key] = set(words)
@@ -140,7 +130,7 @@ func (h *Handler) value(key string, v slog.Value) (slog.Value, bool) {
 		if _, ok := h.rules.errs[key]; !ok || !isErr {
 			return slog.Value{}, false
 		}
-		return slog.StringValue(h.rules.describe(err)), true
+		return slog.StringValue(describe(err)), true
 	default: // times, and whatever slog learns to hold
 		return slog.Value{}, false
 	}
@@ -152,13 +142,10 @@ func (h *Handler) text(key, s string) (slog.Value, bool) {
 			return slog.StringValue(s), true
 		}
 		// A word outside of its set is a mistake worth finding, not worth reading.
-		return slog.StringValue(h.hasher.HashForLog(s)), true
+		return slog.StringValue(h.hash(s)), true
 	}
 	if p, ok := h.rules.patterns[key]; ok && (s == "" || len(s) <= 512 && p.MatchString(s)) {
 		return slog.StringValue(s), true
-	}
-	if _, ok := h.rules.identities[key]; ok {
-		return slog.StringValue(h.hasher.HashForLog(s)), true
 	}
 	return slog.Value{}, false
 }
@@ -172,11 +159,11 @@ const maxWord = 18
 
 func (h *Handler) message(m string) string {
 	if !plainMessage.MatchString(m) || strings.Contains(m, "did:") || strings.Contains(m, "at:/") {
-		return "message withheld " + h.hasher.HashForLog(m)
+		return "message withheld " + h.hash(m)
 	}
 	for _, w := range strings.FieldsFunc(m, func(r rune) bool { return r == ' ' || r == '/' || r == '-' || r == '_' }) {
 		if len(w) > maxWord {
-			return "message withheld " + h.hasher.HashForLog(m)
+			return "message withheld " + h.hash(m)
 		}
 	}
 	return m
@@ -186,8 +173,8 @@ func (h *Handler) message(m string) string {
 const maxChain = 8
 
 // describe names an error by the types in its chain, outermost first, with what
-// is constant about them: SQLSTATE, errno, the texts of known sentinels.
-func (r *rules) describe(err error) (text string) {
+// is constant about them: SQLSTATE, errno, whether a context was cancelled.
+func describe(err error) (text string) {
 	var b strings.Builder
 	defer func() {
 		if recover() != nil { // a method of a foreign error, called on nil perhaps
@@ -205,7 +192,7 @@ func (r *rules) describe(err error) (text string) {
 		}
 		n++
 		fmt.Fprintf(&b, "%T", err)
-		b.WriteString(r.constant(err))
+		b.WriteString(constant(err))
 		//nolint:errorlint // the walk visits each error itself
 		switch x := err.(type) {
 		case interface{ Unwrap() error }:
@@ -222,11 +209,9 @@ func (r *rules) describe(err error) (text string) {
 
 var sqlState = regexp.MustCompile(`^[0-9A-Z]{5}$`)
 
-func (r *rules) constant(err error) string {
-	for _, s := range r.sentinels {
-		if err == s { //nolint:errorlint // each error of the chain is looked at by itself
-			return "(" + s.Error() + ")"
-		}
+func constant(err error) string {
+	if err == context.Canceled { //nolint:errorlint // as below
+		return "(context canceled)"
 	}
 	//nolint:errorlint // each error of the chain is looked at by itself
 	switch x := err.(type) {

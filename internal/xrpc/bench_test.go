@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mls-server/internal/clock"
+	"mls-server/internal/ratelimit"
 	"mls-server/internal/redact"
 	"mls-server/internal/xrpc"
 	"mls-server/lexrt"
@@ -20,10 +21,13 @@ type silent struct{}
 func (silent) Authenticate(context.Context, *lexrt.Method, string) (lexrt.Caller, error) {
 	return lexrt.Caller{DID: "did:plc:testtesttesttesttesttest"}, nil
 }
-func (silent) Take(context.Context, string, string) xrpc.Limit { return xrpc.Limit{Allowed: true} }
-func (silent) ObserveRequest(xrpc.Event)                       {}
-func (silent) ObserveUndeclared(*lexrt.Method, string)         {}
-func (silent) Write(p []byte) (int, error)                     { return len(p), nil }
+func (silent) Take(context.Context, string, string, int) ratelimit.Result {
+	return ratelimit.Result{Allowed: true}
+}
+func (silent) Peek(string, string) ratelimit.Result    { return ratelimit.Result{Allowed: true} }
+func (silent) ObserveRequest(xrpc.Event)               {}
+func (silent) ObserveUndeclared(*lexrt.Method, string) {}
+func (silent) Write(p []byte) (int, error)             { return len(p), nil }
 
 // dropped is an answer that nobody reads.
 type dropped struct{ header http.Header }
@@ -41,7 +45,7 @@ func BenchmarkRequest(b *testing.B) {
 			s := xrpc.New(xrpc.Options{
 				Authenticator: silent{}, Limiter: silent{}, Observer: silent{}, Clock: clock.System,
 				MapError: func(error) *lexrt.Error { return nil },
-				Logger:   slog.New(redact.NewHandler(slog.NewJSONHandler(silent{}, &slog.HandlerOptions{Level: level}), schema, nil)),
+				Logger:   slog.New(redact.NewHandler(slog.NewJSONHandler(silent{}, &slog.HandlerOptions{Level: level}), schema, newHasher(b))),
 				ClientIP: func(*http.Request) string { return "192.0.2.1" },
 			})
 			s.Handle(methodPut, func(context.Context, *lexrt.Request) (lexrt.Response, error) { return text("ok"), nil })

@@ -26,7 +26,7 @@ func (p past) Now() time.Time { return time.Now().Add(-time.Duration(p)) }
 func TestLingeringHasAnEnd(t *testing.T) {
 	t.Parallel()
 	const lingerWait = 10 * time.Second
-	server := httptest.NewServer(newFixture(t).handler(past(lingerWait), 0))
+	server := httptest.NewServer(newFixture(t).handler(t, past(lingerWait), 0))
 	t.Cleanup(server.Close)
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 	if err != nil {
@@ -100,7 +100,7 @@ func TestLargeAnswersCountAsMemory(t *testing.T) {
 		f := &fixture{ipTokens: 1000, endpoint: func(context.Context, *lexrt.Request) (lexrt.Response, error) {
 			return text(strings.Repeat("x", size)), nil
 		}}
-		h := f.handler(clock.System, size+size/2)
+		h := f.handler(t, clock.System, size+size/2)
 		ask := func(w http.ResponseWriter) {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, getPath, http.NoBody)
 			r.Header.Set("Authorization", "Bearer good")

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"mls-server/internal/ratelimit"
 	"mls-server/lexrt"
 )
 
@@ -79,7 +80,7 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 	if err != nil {
 		return x.unauthenticated(ctx, err)
 	}
-	lim := x.s.opt.Limiter.Take(ctx, x.m.RateClass, caller.DID.String())
+	lim := x.s.opt.Limiter.Take(ctx, x.m.RateClass, caller.DID.String(), 1)
 	x.limitHeaders(lim)
 	if !lim.Allowed {
 		return rateLimited(lim)
@@ -137,7 +138,7 @@ func (x *exchange) checkVerb() error {
 // address. Only failures are counted: callers behind one address whose tokens
 // are good never meet this limit.
 func (x *exchange) unauthenticated(ctx context.Context, err error) error {
-	lim := x.s.opt.Limiter.Take(ctx, ClassIP, x.s.opt.ClientIP(x.r))
+	lim := x.s.opt.Limiter.Take(ctx, ratelimit.ClassIP, x.s.opt.ClientIP(x.r), 1)
 	if !lim.Allowed {
 		x.abrupt = true
 		x.limitHeaders(lim)
@@ -148,7 +149,7 @@ func (x *exchange) unauthenticated(ctx context.Context, err error) error {
 
 // takeIP counts the request against the client's address and answers 429 when that is used up.
 func (x *exchange) takeIP(ctx context.Context) bool {
-	lim := x.s.opt.Limiter.Take(ctx, ClassIP, x.s.opt.ClientIP(x.r))
+	lim := x.s.opt.Limiter.Take(ctx, ratelimit.ClassIP, x.s.opt.ClientIP(x.r), 1)
 	if !lim.Allowed {
 		x.limitHeaders(lim)
 		x.fail(rateLimited(lim))
@@ -156,14 +157,14 @@ func (x *exchange) takeIP(ctx context.Context) bool {
 	return lim.Allowed
 }
 
-func rateLimited(lim Limit) error {
+func rateLimited(lim ratelimit.Result) error {
 	wait := max(lim.RetryAfter, time.Second)
 	return retryLater(lexrt.ErrRateLimitExceeded.WithMessage(fmt.Sprintf("Rate Limit Exceeded; try again in %d seconds", ceilSeconds(wait))), wait)
 }
 
 // limitHeaders sets the headers of draft-ietf-httpapi-ratelimit-headers, under
 // the names that net/http would give them, without a copy of each.
-func (x *exchange) limitHeaders(lim Limit) {
+func (x *exchange) limitHeaders(lim ratelimit.Result) {
 	limit := strconv.Itoa(lim.Limit)
 	values := []string{
 		limit, strconv.Itoa(max(lim.Remaining, 0)), strconv.FormatInt(lim.Reset.Unix(), 10),

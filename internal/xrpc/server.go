@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"mls-server/internal/clock"
+	"mls-server/internal/ratelimit"
 	"mls-server/lexrt"
 )
 
@@ -18,29 +19,6 @@ import (
 type Authenticator interface {
 	Authenticate(ctx context.Context, m *lexrt.Method, authorization string) (lexrt.Caller, error)
 }
-
-// Limit is the state of a rate limit after a request was counted.
-type Limit struct {
-	Allowed bool
-	// Limit and Remaining are requests in the current window of Window length.
-	Limit, Remaining int
-	Window           time.Duration
-	// Reset is when the whole limit is available again.
-	Reset time.Time
-	// RetryAfter is how long a refused caller should wait, at least a second.
-	RetryAfter time.Duration
-}
-
-// Limiter counts requests. It never fails: an implementation that loses its
-// backend falls back to one that works.
-type Limiter interface {
-	// Take counts one request of subject in the class.
-	Take(ctx context.Context, class, subject string) Limit
-}
-
-// ClassIP is the rate class of requests that have no authenticated caller; its
-// subjects are client addresses.
-const ClassIP = "ip"
 
 // Event describes one finished request. It holds no identity.
 type Event struct {
@@ -67,7 +45,7 @@ type Observer interface {
 // Options configure a Server. All fields are required unless they say otherwise.
 type Options struct {
 	Authenticator Authenticator
-	Limiter       Limiter
+	Limiter       ratelimit.Limiter
 	// MapError turns an error of a handler into an XRPC error, or returns nil for one that must stay inside.
 	MapError func(err error) *lexrt.Error
 	Observer Observer

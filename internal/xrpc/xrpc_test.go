@@ -21,7 +21,9 @@ import (
 	"time"
 
 	"mls-server/internal/clock"
+	"mls-server/internal/ratelimit"
 	"mls-server/internal/redact"
+	"mls-server/internal/shared"
 	"mls-server/internal/xrpc"
 	"mls-server/lexrt"
 )
@@ -91,27 +93,30 @@ func (f *fixture) Authenticate(ctx context.Context, _ *lexrt.Method, header stri
 	return lexrt.Caller{DID: "did:plc:testtesttesttesttesttest"}, nil
 }
 
-func (f *fixture) Take(_ context.Context, class, _ string) xrpc.Limit {
+func (f *fixture) Take(_ context.Context, class, _ string, _ int) ratelimit.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	lim := xrpc.Limit{Allowed: true, Limit: 200, Remaining: 199, Window: time.Minute, Reset: time.Unix(1_800_000_000, 0)}
-	if class == xrpc.ClassIP {
+	lim := ratelimit.Result{Allowed: true, Limit: 200, Remaining: 199, Window: time.Minute, Reset: time.Unix(1_800_000_000, 0)}
+	if class == ratelimit.ClassIP {
 		f.ipTokens--
 		lim.Allowed, lim.RetryAfter = f.ipTokens >= 0, 1500*time.Millisecond
 	}
 	return lim
 }
 
+func (f *fixture) Peek(string, string) ratelimit.Result { return ratelimit.Result{Allowed: true} }
+
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{ipTokens: 1000, endpoint: func(context.Context, *lexrt.Request) (lexrt.Response, error) { return text("ok"), nil }}
-	f.Server = httptest.NewServer(f.handler(clock.System, 0))
+	f.Server = httptest.NewServer(f.handler(t, clock.System, 0))
 	t.Cleanup(f.Close)
 	return f
 }
 
 // handler mounts the methods on a server of their own.
-func (f *fixture) handler(c clock.Clock, budget int64) http.Handler {
+func (f *fixture) handler(tb testing.TB, c clock.Clock, budget int64) http.Handler {
+	tb.Helper()
 	schema := redact.BaseSchema().With("method", methodGet.NSID, methodPut.NSID, methodStream.NSID).With("error_name", generalNames()...)
 	s := xrpc.New(xrpc.Options{
 		Authenticator: f, Limiter: f, Observer: f, Clock: c, BodyBudget: budget,
@@ -121,7 +126,7 @@ func (f *fixture) handler(c clock.Clock, budget int64) http.Handler {
 			}
 			return nil
 		},
-		Logger:   slog.New(redact.NewHandler(slog.NewJSONHandler(&f.logs, nil), schema, nil)),
+		Logger:   slog.New(redact.NewHandler(slog.NewJSONHandler(&f.logs, nil), schema, newHasher(tb))),
 		ClientIP: func(*http.Request) string { return "192.0.2.1" },
 	})
 	e := func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) { return f.endpoint(ctx, req) }
@@ -131,6 +136,15 @@ func (f *fixture) handler(c clock.Clock, budget int64) http.Handler {
 		return f.stream(ctx, req, out)
 	})
 	return s
+}
+
+func newHasher(tb testing.TB) *shared.Hasher {
+	tb.Helper()
+	h, err := shared.NewHasher(make([]byte, shared.MinSecret))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return h
 }
 
 type answer struct {
