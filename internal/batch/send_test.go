@@ -386,6 +386,8 @@ func TestOneStatementAConversation(t *testing.T) {
 	f := &fake{entered: make(chan int), release: make(chan struct{})}
 	b := batch.NewSends(f, batch.Config{Workers: 2, Patience: time.Minute})
 	var callers sync.WaitGroup
+	defer callers.Wait()
+	defer close(f.release)
 	send := func(convo mls.ConvoID) {
 		callers.Go(func() {
 			p := store.SendParams{Key: mls.ConvoKey{ConvoID: convo}, Epoch: 1, Ciphertext: make([]byte, 10)}
@@ -400,15 +402,13 @@ func TestOneStatementAConversation(t *testing.T) {
 	queued(t, b, 1)
 	send("second")
 	if n := <-f.entered; n != 1 {
-		t.Errorf("%d messages in the second statement, want only that of the other conversation", n)
+		t.Fatalf("%d messages in the second statement, want only that of the other conversation", n)
 	}
 	f.release <- struct{}{}
 	f.release <- struct{}{}
 	if n := <-f.entered; n != 1 {
-		t.Errorf("%d messages in the third statement", n)
+		t.Fatalf("%d messages in the third statement", n)
 	}
-	f.release <- struct{}{}
-	callers.Wait()
 }
 
 // queued waits until n calls are in a queue.

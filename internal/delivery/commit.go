@@ -111,7 +111,8 @@ func (s *Service) SendHandshake(ctx context.Context, p store.SendParams) (store.
 			result = *repeat
 			return nil
 		}
-		seen, err := mls.ReadSend(p.Ciphertext, p.Epoch, p.Grace, GroupState(convo))
+		submission := mls.ParseSend(p.Ciphertext)
+		seen, err := submission.Judge(p.Epoch, p.Grace, GroupState(convo))
 		switch {
 		case err != nil:
 			return err

@@ -53,11 +53,7 @@ func (a *Addition) wanted() ([]wanted, error) {
 	var list []wanted
 	if a.view != nil {
 		for _, ref := range a.view.Refs {
-			name, err := hex.DecodeString(string(ref))
-			if err != nil {
-				return nil, mls.ErrKeyPackageNotFound
-			}
-			list = append(list, wanted{name: name})
+			list = append(list, wanted{name: []byte(ref)})
 		}
 	}
 	for _, h := range a.hashes {

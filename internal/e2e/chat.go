@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/hex"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -82,7 +83,11 @@ type Chat struct {
 func refs(packages []mlsapi.DefsKeyPackageRef) []mls.KeyPackageRef {
 	out := make([]mls.KeyPackageRef, len(packages))
 	for i, p := range packages {
-		out[i] = mls.KeyPackageRef(*p.KeyPackageHash)
+		ref, err := hex.DecodeString(*p.KeyPackageHash)
+		if err != nil {
+			panic(err)
+		}
+		out[i] = mls.KeyPackageRef(ref)
 	}
 	return out
 }

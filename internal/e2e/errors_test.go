@@ -142,7 +142,7 @@ func refuseAddition(t *testing.T) {
 		carol.RegisterAgain(t, 1)
 	}
 	in := alice.Addition(t, chat, carol.User)
-	in.WelcomeMessage = new(mls.EncodeText(chat.Group.At(chat.Group.Epoch + 1).Welcome(mls.KeyPackageRef(hexOf(32)))))
+	in.WelcomeMessage = new(mls.EncodeText(chat.Group.At(chat.Group.Epoch + 1).Welcome(mls.KeyPackageRef(mlstest.Random(32)))))
 	alice.Post(t, m, in, nil).Want(t, conflict, "KeyPackageNotFound")
 	if got := bob.Epoch(t, chat); got != int64(chat.Group.Epoch) {
 		t.Errorf("what was refused has moved the epoch to %d", got)

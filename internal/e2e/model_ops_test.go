@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -149,7 +150,7 @@ func (w *world) requestRejoin(c *modelConvo, u *modelUser) {
 	}
 	r.id = out.RequestID
 	if r.kind == "rejoin" {
-		r.ref = string(k.Ref)
+		r.ref = hex.EncodeToString([]byte(k.Ref))
 		w.reserved[r.ref] = true
 	}
 }

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/hex"
 	"flag"
 	"math/rand/v2"
 	"slices"
@@ -256,7 +257,7 @@ func (w *world) publishFor(d *modelDevice) {
 		KeyPackage: k.Text(), IdempotencyKey: e2e.Key(), CipherSuite: mlsapi.PublishKeyPackageInputCipherSuite(mls.SuiteX25519AES128.String()),
 	}, nil)
 	if w.expect(a, "") {
-		d.live = append(d.live, string(k.Ref))
+		d.live = append(d.live, hex.EncodeToString([]byte(k.Ref)))
 	}
 }
 

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -26,10 +25,7 @@ func (h *Handlers) PublishKeyPackage(ctx context.Context, caller lexrt.Caller, i
 	if err != nil {
 		return nil, err
 	}
-	row, err := newKeyPackage(kp, now)
-	if err != nil {
-		return nil, err
-	}
+	row := newKeyPackage(kp, now)
 	if in.Expires != nil {
 		expires := in.Expires.Time()
 		switch {
@@ -74,18 +70,14 @@ func deviceOf(ctx context.Context, tx *store.Tx, did mls.DID, kp *mls.PublishedK
 }
 
 // newKeyPackage is the row of a verified key package.
-func newKeyPackage(kp *mls.PublishedKeyPackage, now time.Time) (store.NewKeyPackage, error) {
-	ref, err := hex.DecodeString(string(kp.Ref))
-	if err != nil {
-		return store.NewKeyPackage{}, err
-	}
+func newKeyPackage(kp *mls.PublishedKeyPackage, now time.Time) store.NewKeyPackage {
 	row := store.NewKeyPackage{
-		Ref: ref, InitKey: kp.KeyPackage.InitKey, CipherSuite: kp.Suite, Bytes: kp.Bytes, ExpiresAt: kp.NotAfter, LastResort: kp.LastResort,
+		Ref: []byte(kp.Ref), InitKey: kp.KeyPackage.InitKey, CipherSuite: kp.Suite, Bytes: kp.Bytes, ExpiresAt: kp.NotAfter, LastResort: kp.LastResort,
 	}
 	if limit := now.Add(maxExpiry); row.ExpiresAt.After(limit) {
 		row.ExpiresAt = limit
 	}
-	return row, nil
+	return row
 }
 
 // single takes the index out of an error about the only key package of a request.

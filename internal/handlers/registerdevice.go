@@ -76,11 +76,7 @@ func (h *Handlers) registration(did mls.DID, in *mlsapi.RegisterDeviceInput) (st
 		if err != nil {
 			return r, nil, err
 		}
-		row, err := newKeyPackage(kp, now)
-		if err != nil {
-			return r, nil, err
-		}
-		r.Packages, named = append(r.Packages, row), append(named, kp.Device)
+		r.Packages, named = append(r.Packages, newKeyPackage(kp, now)), append(named, kp.Device)
 	}
 	return r, named, nil
 }

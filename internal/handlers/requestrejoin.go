@@ -111,9 +111,5 @@ func (h *Handlers) openRejoin(ctx context.Context, tx *store.Tx, convo mls.Convo
 }
 
 func reserve(ctx context.Context, tx *store.Tx, device store.Device, kp *mls.PublishedKeyPackage, id store.RequestID, now time.Time) error {
-	row, err := newKeyPackage(kp, now)
-	if err != nil {
-		return err
-	}
-	return single(tx.ReplaceReserved(ctx, device, row, id, now))
+	return single(tx.ReplaceReserved(ctx, device, newKeyPackage(kp, now), id, now))
 }

@@ -56,7 +56,7 @@ type checkView struct {
 }
 
 type keyPackageView struct {
-	Ref        mls.KeyPackageRef `json:"key_package_ref,omitempty"`
+	Ref        string    `json:"key_package_ref,omitempty"`
 	Suite      suiteView         `json:"cipher_suite"`
 	InitKey    string            `json:"init_key"`
 	LastResort bool              `json:"last_resort"`
@@ -178,7 +178,7 @@ func viewSuite(s mls.CipherSuite) suiteView { return suiteView{s, s.String()} }
 
 func viewKeyPackage(k *mls.KeyPackage) *keyPackageView {
 	return &keyPackageView{
-		Ref: k.Ref(), Suite: viewSuite(k.Suite), InitKey: hex.EncodeToString(k.InitKey), LastResort: k.LastResort(),
+		Ref: hex.EncodeToString([]byte(k.Ref())), Suite: viewSuite(k.Suite), InitKey: hex.EncodeToString(k.InitKey), LastResort: k.LastResort(),
 		Leaf: viewLeaf(&k.Leaf), Extensions: viewExtensions(k.Extensions), Signature: hex.EncodeToString(k.Signature),
 	}
 }

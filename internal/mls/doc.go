@@ -18,14 +18,14 @@
 //	           ParseMessageID ParseGroupID ParseConvoKey GroupIDFromBytes
 //	rules      CheckSizes PaddedSizeOK CheckEpoch CheckEpochRange BaseEpoch
 //	text       DecodeText EncodeText CipherSuite ParseCipherSuite
-//	errors     ErrX (one for each name of the contract) EpochMismatchError InvalidKeyPackageError
-//	           InvalidCommitError InvalidWelcomeError InvalidAssetError RateLimitError
+//	errors     Kind (ErrX, one for each name of the contract) Error and its constructors AsError
 //	           Code WireError CodeOf
 //	parsing    ParseMessage ParseKeyPackage ParseWelcome ParseRatchetTree ParseGroupContext UnwrapPadding
 //	checking   KeyPackagePolicy.Validate KeyPackage.Verify LeafNode.Verify RatchetTree.Verify GroupInfo.Verify
 //	           PublicMessage.Verify KeyPackage.Ref PublicMessage.ProposalRef SplitIdentity
 //	workflows  KeyPackagePolicy.Read and ReadText (PublishedKeyPackage), ReadWelcome (WelcomeView),
-//	           ReadCommit and ReadProposal (GroupState, Handshake, Handshake.CheckWelcome), ReadSend (Sent)
+//	           ParseCommit and ParseProposal (Candidate.Examine, Candidate.Judge: GroupState, Handshake,
+//	           Handshake.CheckWelcome), ParseSend (Submission, Sent)
 //
 // The functions that read for a workflow return domain errors; parsers and checks return a *WireError.
 package mls

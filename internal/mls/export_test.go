@@ -54,3 +54,9 @@ func AuthenticatedContentForTest(b []byte) (content, signature, tag []byte, err 
 	r.finish()
 	return b[:2+len(m.content)], m.Signature, tag, r.err()
 }
+
+// ReadSendForTest parses a ciphertext and judges it at once.
+func ReadSendForTest(ciphertext []byte, declared, grace Epoch, g GroupState) (*Sent, error) {
+	s := ParseSend(ciphertext)
+	return s.Judge(declared, grace, g)
+}

@@ -42,64 +42,9 @@ type Handshake struct {
 // External reports whether the handshake is a commit by which its sender joins from outside.
 func (h *Handshake) External() bool { return h.SenderType == SenderNewMemberCommit }
 
-// ReadCommit reads an MLSMessage that must be a commit made for the group and its
-// epoch, and applies the rules of RFC 9420 12.2 and 12.4 that are visible. A commit for another epoch is an
-// *EpochMismatchError; all else is an *InvalidCommitError.
-func ReadCommit(b []byte, g GroupState) (*Handshake, error) {
-	return readHandshake(b, g, ContentCommit)
-}
-
-// ReadProposal is ReadCommit for a proposal (RFC 9420 12.1).
-func ReadProposal(b []byte, g GroupState) (*Handshake, error) {
-	return readHandshake(b, g, ContentProposal)
-}
-
-func readHandshake(b []byte, g GroupState, want ContentType) (*Handshake, error) {
-	m, err := ParseMessage(b)
-	if err != nil {
-		return nil, InvalidCommit(CodeOf(err))
-	}
-	f := m.Framing()
-	switch {
-	case f == nil:
-		return nil, InvalidCommit(CodeWireFormatMismatch)
-	case f.ContentType != want:
-		return nil, InvalidCommit(CodeWrongContentType)
-	case !g.GroupID.Is(f.GroupID):
-		return nil, InvalidCommit(CodeWrongGroup)
-	}
-	return judgeHandshake(m, g)
-}
-
-// judgeHandshake judges a commit or proposal whose group is known to be the right one.
-func judgeHandshake(m *Message, g GroupState) (*Handshake, error) {
-	f := m.Framing()
-	if err := CheckEpoch(f.Epoch, g.Epoch, 0); err != nil {
-		return nil, err
-	}
-	h := &Handshake{Message: m, Content: f.ContentType, Epoch: f.Epoch}
-	p := m.Public
-	if p == nil || p.Opaque {
-		return h, nil
-	}
-	h.Visible, h.SenderType = true, p.SenderType
-	if p.SenderType == SenderMember {
-		h.Sender = p.Sender
-	}
-	j := judge{g: &g, m: p, h: h}
-	code := j.proposal(p.Proposal)
-	if f.ContentType == ContentCommit {
-		code = j.commit(p.Commit)
-	}
-	if code != 0 {
-		return nil, InvalidCommit(code)
-	}
-	return h, nil
-}
-
 // CheckWelcome checks that a Welcome is for exactly the clients whom the commit
 // adds, and of the group's suite (RFC 9420 12.4.3.1). A commit that shows only part of its Adds is not compared. The error is an
-// *InvalidWelcomeError.
+// ErrInvalidWelcome.
 func (h *Handshake) CheckWelcome(w *WelcomeView, suite CipherSuite) error {
 	if suite != 0 && w.Suite != suite {
 		return InvalidWelcome(CodeWrongSuite)

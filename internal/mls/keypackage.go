@@ -1,10 +1,5 @@
 package mls
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-)
-
 // KeyPackage is what a client publishes so that others can add it to groups
 // (RFC 9420 10).
 type KeyPackage struct {
@@ -21,7 +16,8 @@ type KeyPackage struct {
 	at  int
 }
 
-// KeyPackageRef is the RFC 9420 5.2 reference of a key package, in lower-case hex.
+// KeyPackageRef is the RFC 9420 5.2 reference of a key package: its raw bytes. Clients see it in
+// lower-case hex.
 type KeyPackageRef string
 
 func readKeyPackage(r *reader) (k KeyPackage) {
@@ -50,9 +46,5 @@ func (k *KeyPackage) Ref() KeyPackageRef {
 	if !k.Suite.Known() {
 		return ""
 	}
-	return KeyPackageRef(hex.EncodeToString(refHash(k.Suite, "MLS 1.0 KeyPackage Reference", k.Raw)))
+	return KeyPackageRef(refHash(k.Suite, "MLS 1.0 KeyPackage Reference", k.Raw))
 }
-
-// InitKeyHash returns the SHA-256 of the init key, by which repeats are found
-// without keeping the key.
-func (k *KeyPackage) InitKeyHash() [sha256.Size]byte { return sha256.Sum256(k.InitKey) }

@@ -1,10 +1,6 @@
 package mls
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-	"time"
-)
+import "time"
 
 // PublishedKeyPackage is a key package that passed the policy, with what the
 // server stores beside its bytes.
@@ -13,11 +9,7 @@ type PublishedKeyPackage struct {
 	Bytes      []byte
 	KeyPackage *KeyPackage
 	Ref        KeyPackageRef
-	// SHA256 is the hash of Bytes, in lower-case hex; clients may name the package by it.
-	SHA256 string
-	// InitKeyHash is the SHA-256 of the init key, which must never be seen again.
-	InitKeyHash [sha256.Size]byte
-	Suite       CipherSuite
+	Suite      CipherSuite
 	// DID and Device are the two parts of the credential's identity; Device is "" for a bare DID.
 	DID    DID
 	Device string
@@ -36,10 +28,9 @@ func (p *KeyPackagePolicy) Read(b []byte, owner KeyPackageOwner, at time.Time) (
 	if err := p.Validate(k, owner, at); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(b)
 	did, device, _ := SplitIdentity(k.Leaf.Credential.Identity)
 	return &PublishedKeyPackage{
-		Bytes: b, KeyPackage: k, Ref: k.Ref(), SHA256: hex.EncodeToString(sum[:]), InitKeyHash: k.InitKeyHash(),
+		Bytes: b, KeyPackage: k, Ref: k.Ref(),
 		Suite: k.Suite, DID: did, Device: device, NotAfter: k.Leaf.NotAfterTime(), LastResort: k.LastResort(),
 	}, nil
 }
@@ -69,7 +60,7 @@ type WelcomeView struct {
 }
 
 // ReadWelcome reads a Welcome, wrapped or bare, that must be for at least one new
-// member and for each only once. The error is an *InvalidWelcomeError.
+// member and for each only once. The error is ErrInvalidWelcome.
 func ReadWelcome(b []byte) (*WelcomeView, error) {
 	w, err := ParseWelcome(b)
 	if err != nil {
@@ -84,7 +75,7 @@ func ReadWelcome(b []byte) (*WelcomeView, error) {
 	view := &WelcomeView{Bytes: b, Suite: w.Suite, Refs: make([]KeyPackageRef, 0, len(w.Secrets))}
 	seen := make(map[KeyPackageRef]bool, len(w.Secrets))
 	for i := range w.Secrets {
-		ref := KeyPackageRef(hex.EncodeToString(w.Secrets[i].NewMember))
+		ref := KeyPackageRef(w.Secrets[i].NewMember)
 		if seen[ref] {
 			return nil, InvalidWelcome(CodeDuplicateWelcomeRef)
 		}
@@ -104,18 +95,56 @@ type Sent struct {
 	Handshake *Handshake
 }
 
-// ReadSend looks into the ciphertext of a message that declares an epoch. What is
-// not an MLSMessage is an opaque application message, held to the declared epoch. grace says how many epochs
-// back an application message may be. Errors: *EpochMismatchError when the declared or the framing
-// epoch is not acceptable or they differ; *InvalidAssetError for another group or a kind of message that cannot be
-// sent; *InvalidCommitError when a commit or proposal breaks a rule.
-func ReadSend(ciphertext []byte, declared, grace Epoch, g GroupState) (*Sent, error) {
+// Submission is the ciphertext of a message that was read and is not yet held against the group it
+// is for. The zero value is not usable; see ParseSend.
+type Submission struct {
+	message *Message // nil when the ciphertext is opaque
+	padding Padding
+	// handshake is the message as a commit or proposal; unused when it is neither.
+	handshake Candidate
+}
+
+// ParseSend looks for an MLSMessage in the ciphertext of a message. It judges nothing: what does
+// not parse is an opaque application message.
+func ParseSend(ciphertext []byte) Submission {
 	m, padding := UnwrapPadding(ciphertext)
+	return Submission{message: m, padding: padding, handshake: Candidate{Bytes: ciphertext, message: m}}
+}
+
+// IsApplicationOf reports whether the message is opaque, or an encrypted application message framed
+// in the epoch; and the group that it is framed for, "" when it is opaque. Whatever else it is has
+// to be judged.
+func (s *Submission) IsApplicationOf(epoch Epoch) (bool, GroupID) {
+	if s.message == nil {
+		return true, ""
+	}
+	p := s.message.Private
+	if p == nil || p.ContentType != ContentApplication || p.Epoch != epoch {
+		return false, ""
+	}
+	return true, GroupIDFromBytes(p.GroupID)
+}
+
+// Examine does in advance what Judge need not do while a conversation is locked; see
+// Candidate.Examine.
+func (s *Submission) Examine(suite CipherSuite) {
+	if s.message != nil {
+		s.handshake.Examine(suite)
+	}
+}
+
+// Judge holds the message against the group and the epoch that was declared for it. What is opaque
+// is held to the declared epoch. grace says how many epochs back an application message may be.
+// Errors: ErrEpochMismatch when the declared or the framing epoch is not acceptable or they
+// differ; ErrInvalidAsset for another group or a kind of message that cannot be sent;
+// ErrInvalidCommit when a commit or proposal breaks a rule.
+func (s *Submission) Judge(declared, grace Epoch, g GroupState) (*Sent, error) {
+	m := s.message
 	if m == nil {
 		if err := CheckEpoch(declared, g.Epoch, grace); err != nil {
 			return nil, err
 		}
-		return &Sent{Padding: padding, Content: ContentApplication}, nil
+		return &Sent{Padding: s.padding, Content: ContentApplication}, nil
 	}
 	f := m.Framing()
 	switch {
@@ -131,9 +160,9 @@ func ReadSend(ciphertext []byte, declared, grace Epoch, g GroupState) (*Sent, er
 		}
 		return nil, EpochMismatch(have, g.Epoch)
 	}
-	sent := &Sent{Padding: padding, Content: f.ContentType}
+	sent := &Sent{Padding: s.padding, Content: f.ContentType}
 	if f.ContentType != ContentApplication {
-		h, err := judgeHandshake(m, g)
+		h, err := s.handshake.judge(g)
 		if err != nil {
 			return nil, err
 		}

@@ -14,7 +14,7 @@ const (
 // CheckSizes applies the rules for the sizes of a message, in this order: a
 // ciphertext or padded size above 10 MiB is ErrMessageTooLarge; the ciphertext is as long as paddedSize says;
 // paddedSize is 512, 1024, 2048, 4096, 8192 or a multiple of 8192; declaredSize,
-// when given, is at most paddedSize. The last three are *InvalidAssetError.
+// when given, is at most paddedSize. The last three are ErrInvalidAsset.
 func CheckSizes(ciphertextLen int, paddedSize int64, declaredSize *int64) error {
 	switch {
 	case ciphertextLen > MaxPaddedSize || paddedSize > MaxPaddedSize:
@@ -41,7 +41,7 @@ func PaddedSizeOK(n int64) bool {
 	return n&(n-1) == 0
 }
 
-// CheckEpoch reports an *EpochMismatchError unless an object made for epoch have may
+// CheckEpoch reports ErrEpochMismatch unless an object made for epoch have may
 // be accepted at epoch want. grace, 0 to MaxEpochGrace, is how many epochs back it may
 // be: 0 for commits and proposals. An epoch ahead is never accepted.
 func CheckEpoch(have, want, grace Epoch) error {

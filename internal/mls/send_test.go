@@ -85,7 +85,7 @@ func TestReadSend(t *testing.T) {
 		"commit without a path":  {pad(g.Commit(mlstest.Commit{From: me, NoPath: true})), 5, 0, 0, mls.CodeMissingUpdatePath},
 	}
 	for name, c := range cases {
-		s, err := mls.ReadSend(c.in, c.declared, c.grace, g.State())
+		s, err := mls.ReadSendForTest(c.in, c.declared, c.grace, g.State())
 		if c.want != nil {
 			require.ErrorIs(t, err, c.want, name)
 			continue
@@ -95,7 +95,7 @@ func TestReadSend(t *testing.T) {
 		assert.Equal(t, c.content != mls.ContentApplication, s.Handshake != nil, name)
 	}
 	var mismatch *mls.Error
-	_, err := mls.ReadSend(pad(g.Application(10)), 4, 3, g.State())
+	_, err := mls.ReadSendForTest(pad(g.Application(10)), 4, 3, g.State())
 	require.ErrorAs(t, err, &mismatch)
 	assert.Equal(t, mls.EpochMismatch(4, 5), error(mismatch))
 }

@@ -146,7 +146,7 @@ func (c *Client) makeKeyPackage(s *KeyPackageSpec) *KeyPackage {
 	label.vec([]byte("MLS 1.0 KeyPackage Reference"))
 	label.vec(e)
 	ref, sum := sha256.Sum256(label), sha256.Sum256(k.Bytes)
-	k.Ref, k.Hash = mls.KeyPackageRef(hex.EncodeToString(ref[:])), hex.EncodeToString(sum[:])
+	k.Ref, k.Hash = mls.KeyPackageRef(ref[:]), hex.EncodeToString(sum[:])
 	return k
 }
 

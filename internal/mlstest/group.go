@@ -216,11 +216,7 @@ func (g Group) Welcome(refs ...mls.KeyPackageRef) []byte {
 	e.u16(uint16(g.Suite))
 	e.list(func(e *encoder) {
 		for _, ref := range refs {
-			raw, err := hex.DecodeString(string(ref))
-			if err != nil {
-				panic(err)
-			}
-			e.vec(raw)
+			e.vec([]byte(ref))
 			e.vec(Random(32))
 			e.vec(Random(84))
 		}
