@@ -44,8 +44,10 @@ func newBlocks(s *set) Blocks {
 	}
 }
 
-// ObserveBlocks counts one question about blocks; outcome is one of blocks.Outcomes.
+// ObserveBlocks counts one question about blocks; outcome is what blocks.Config.Observe is
+// told.
 func (b *Blocks) ObserveBlocks(outcome string) { b.lookups.WithLabelValues(outcome).Inc() }
 
-// ObserveFeed counts what the Jetstream subscription met; event is one of blocks.FeedEvents.
+// ObserveFeed counts what the Jetstream subscription met; event is what
+// blocks.FeedConfig.Observe is told.
 func (b *Blocks) ObserveFeed(event string) { b.feed.WithLabelValues(event).Inc() }
