@@ -95,8 +95,8 @@ var badTokens = []struct {
 	}, "UnresolvedDid"},
 }
 
-// A token that is not exactly for the call is refused on every method, before
-// anything of the request is looked at.
+// TestSweepTokens: every method of the table is mounted and bound to its NSID (I11). A token
+// that is not exactly for the call is refused before anything else of the request is looked at.
 func TestSweepTokens(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
