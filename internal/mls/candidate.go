@@ -118,7 +118,7 @@ func examine(m *Message, g *GroupState) (*Handshake, Code) {
 	if p.SenderType == SenderMember {
 		h.Sender = p.Sender
 	}
-	j := judge{g: g, m: p, h: h}
+	j := judge{g: g, m: p, h: h, count: make(map[ProposalType]int)}
 	code := j.proposal(p.Proposal)
 	if f.ContentType == ContentCommit {
 		code = j.commit(p.Commit)

@@ -118,6 +118,25 @@ const (
 	CodeDuplicateKey
 	// CodeBadExternalCommit: an external commit breaks RFC 9420 12.4.3.2.
 	CodeBadExternalCommit
+	// CodePublicMessageRequired: a handshake of a verified conversation is encrypted.
+	CodePublicMessageRequired
+	// CodeUnknownProposal: a proposal of a verified conversation is of a type that the server does not know.
+	CodeUnknownProposal
+	// CodeUnknownLeaf: a proposal or a sender names a leaf that is not there.
+	CodeUnknownLeaf
+	// CodeBadPSK: a pre-shared key's nonce does not have the size of the suite's hash.
+	CodeBadPSK
+	// CodeBadParentHash: parent hashes or unmerged leaves of a tree do not fit each other (RFC 9420 7.9).
+	CodeBadParentHash
+	// CodeBadUpdatePath: an UpdatePath has not one node for each ancestor that needs one, or not
+	// one secret for each member below it (RFC 9420 7.5, 7.6).
+	CodeBadUpdatePath
+	// CodeTreeHashMismatch: a GroupInfo's tree is not the one that the commit leads to.
+	CodeTreeHashMismatch
+	// CodeTranscriptMismatch: a GroupInfo's confirmed transcript hash is not the one that the commit leads to.
+	CodeTranscriptMismatch
+	// CodeGroupInfoMismatch: a GroupInfo's extensions or confirmation tag are not those of the commit.
+	CodeGroupInfoMismatch
 	codeEnd
 )
 
@@ -173,6 +192,15 @@ var codeNames = [codeEnd]string{
 	CodeDuplicateRemoval:           "DuplicateRemoval",
 	CodeDuplicateKey:               "DuplicateKey",
 	CodeBadExternalCommit:          "BadExternalCommit",
+	CodePublicMessageRequired:      "PublicMessageRequired",
+	CodeUnknownProposal:            "UnknownProposal",
+	CodeUnknownLeaf:                "UnknownLeaf",
+	CodeBadPSK:                     "BadPSK",
+	CodeBadParentHash:              "BadParentHash",
+	CodeBadUpdatePath:              "BadUpdatePath",
+	CodeTreeHashMismatch:           "TreeHashMismatch",
+	CodeTranscriptMismatch:         "TranscriptMismatch",
+	CodeGroupInfoMismatch:          "GroupInfoMismatch",
 }
 
 // Codes lists all codes, for documentation, metrics and tests.

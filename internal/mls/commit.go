@@ -3,7 +3,7 @@ package mls
 // ProposalType is the type of a proposal (RFC 9420 17.4).
 type ProposalType uint16
 
-// The proposal types of RFC 9420.
+// The proposal types of RFC 9420, and those beyond it that are understood.
 const (
 	ProposalAdd                    ProposalType = 1
 	ProposalUpdate                 ProposalType = 2
@@ -12,6 +12,10 @@ const (
 	ProposalReInit                 ProposalType = 5
 	ProposalExternalInit           ProposalType = 6
 	ProposalGroupContextExtensions ProposalType = 7
+	// ProposalSelfRemove asks to remove its sender (MLS extensions).
+	ProposalSelfRemove ProposalType = 0x000a
+	// ProposalSelfRemovePrivate is ProposalSelfRemove under the private-use number by which mls-rs knows it.
+	ProposalSelfRemovePrivate ProposalType = 0xf003
 )
 
 // String returns the name of RFC 9420.
@@ -31,8 +35,15 @@ func (t ProposalType) String() string {
 		return "external_init"
 	case ProposalGroupContextExtensions:
 		return "group_context_extensions"
+	case ProposalSelfRemove, ProposalSelfRemovePrivate:
+		return "self_remove"
 	}
 	return "unknown"
+}
+
+// SelfRemove reports whether the proposal asks to remove its sender.
+func (t ProposalType) SelfRemove() bool {
+	return t == ProposalSelfRemove || t == ProposalSelfRemovePrivate
 }
 
 // NeedsPath reports whether a commit that covers such a proposal must carry an
@@ -61,6 +72,8 @@ type Proposal struct {
 	ReInit     *ReInit
 	KEMOutput  []byte
 	Extensions Extensions // of ProposalGroupContextExtensions
+
+	pskNonce []byte
 }
 
 // ProposalOrRef is an entry of a commit: Ref is nil when the proposal is there by value.
@@ -103,7 +116,7 @@ func readProposal(r *reader) (p Proposal) {
 	case ProposalRemove:
 		p.Removed = r.u32()
 	case ProposalPSK:
-		p.PSK = readPSK(r)
+		p.PSK, p.pskNonce = readPSK(r)
 	case ProposalReInit:
 		// The new group may be of a version and suite that this server does not know.
 		p.ReInit = &ReInit{GroupID: r.opaque(maxGroupID), Version: r.u16(), Suite: CipherSuite(r.u16()), Extensions: readExtensions(r)}
@@ -111,6 +124,7 @@ func readProposal(r *reader) (p Proposal) {
 		p.KEMOutput = r.opaque(0)
 	case ProposalGroupContextExtensions:
 		p.Extensions = readExtensions(r)
+	case ProposalSelfRemove, ProposalSelfRemovePrivate: // nothing follows
 	default:
 		r.refuse(CodeUnsupportedProposal, start)
 	}
@@ -118,7 +132,7 @@ func readProposal(r *reader) (p Proposal) {
 	return p
 }
 
-func readPSK(r *reader) []byte {
+func readPSK(r *reader) (id, nonce []byte) {
 	start := r.at()
 	switch r.u8() {
 	case 1: // external
@@ -130,8 +144,8 @@ func readPSK(r *reader) []byte {
 	default:
 		r.refuse(CodeUnsupportedContent, start)
 	}
-	r.opaque(255) // the nonce
-	return r.since(start)
+	nonce = r.opaque(255)
+	return r.since(start), nonce
 }
 
 func readCommit(r *reader) (c Commit) {

@@ -1,7 +1,5 @@
 package mls
 
-import "encoding/hex"
-
 // GroupState is what the server knows of a conversation's group when it judges a
 // message for it.
 type GroupState struct {
@@ -80,10 +78,11 @@ type judge struct {
 	touched     map[uint32]bool // leaves removed or updated
 	keys        map[string]bool // keys of added clients
 	psks        map[string]bool
-	count       [ProposalGroupContextExtensions + 1]int
+	count       map[ProposalType]int
 	total       int
 	needsPath   bool
-	byReference int
+	foreign     int // references to anything but a SelfRemove
+	selfRemoves int
 }
 
 // proposal judges a proposal message by who sent it (RFC 9420 12.1).
@@ -97,7 +96,7 @@ func (j *judge) proposal(p *Proposal) Code {
 		allowed = p.Type != ProposalExternalInit
 	case SenderExternal:
 		// RFC 9420 12.1.8: what an external sender may ask for.
-		allowed = p.Type != ProposalUpdate && p.Type != ProposalExternalInit
+		allowed = p.Type != ProposalUpdate && p.Type != ProposalExternalInit && !p.Type.SelfRemove()
 	case SenderNewMemberProposal:
 		allowed = p.Type == ProposalAdd
 	case SenderNewMemberCommit:
@@ -136,11 +135,16 @@ func (j *judge) commit(c *Commit) Code {
 
 func (j *judge) entry(e *ProposalOrRef) Code {
 	if e.Proposal != nil {
+		if e.Proposal.Type.SelfRemove() {
+			return CodeForbiddenProposal // it is its sender's own word, so it comes by reference
+		}
 		return j.count1(e.Proposal, j.m.SenderType, j.m.Sender, true)
 	}
-	j.byReference++
-	ref := ProposalRef(hex.EncodeToString(e.Ref))
+	ref := refOf(e.Ref)
 	known := j.g.Pending[ref]
+	if known == nil || known.Proposal == nil || !known.Proposal.Type.SelfRemove() {
+		j.foreign++
+	}
 	switch {
 	case known != nil && known.Proposal != nil:
 		return j.count1(known.Proposal, known.SenderType, known.Sender, true)
@@ -183,6 +187,13 @@ func (j *judge) count1(p *Proposal, from SenderType, leaf uint32, committed bool
 			return CodeForbiddenProposal
 		}
 		mark(&j.psks, string(p.PSK))
+	case ProposalSelfRemove, ProposalSelfRemovePrivate:
+		j.selfRemoves++
+		j.h.Removed = append(j.h.Removed, leaf)
+		if committed && j.m.SenderType == SenderMember && leaf == j.m.Sender {
+			return CodeSelfRemoval
+		}
+		return j.touch(leaf)
 	case ProposalReInit, ProposalExternalInit, ProposalGroupContextExtensions:
 	}
 	return 0
@@ -248,8 +259,8 @@ func (j *judge) externalCommit(c *Commit) Code {
 	switch {
 	case c.Path == nil:
 		return CodeMissingUpdatePath
-	case j.byReference > 0, external != 1, removed > 1,
-		external+removed+j.count[ProposalPSK] != j.total:
+	case j.foreign > 0, external != 1, removed > 1,
+		external+removed+j.selfRemoves+j.count[ProposalPSK] != j.total:
 		return CodeBadExternalCommit
 	}
 	j.h.Joiner = &c.Path.Leaf

@@ -68,6 +68,9 @@ func (g *GroupInfo) VerifySignature(key []byte) bool {
 // ProposalRef is the RFC 9420 5.2 reference of a proposal, in lower-case hex.
 type ProposalRef string
 
+// refOf is the reference as it stands in a commit.
+func refOf(raw []byte) ProposalRef { return ProposalRef(hex.EncodeToString(raw)) }
+
 // ProposalRef returns the reference by which a commit names this message's
 // proposal; "" when it holds none or the suite is unknown.
 func (m *PublicMessage) ProposalRef(suite CipherSuite) ProposalRef {
@@ -78,7 +81,7 @@ func (m *PublicMessage) ProposalRef(suite CipherSuite) ProposalRef {
 	authenticated = append(authenticated, m.content...)
 	authenticated = appendLength(authenticated, len(m.Signature))
 	authenticated = append(authenticated, m.Signature...)
-	return ProposalRef(hex.EncodeToString(refHash(suite, "MLS 1.0 Proposal Reference", authenticated)))
+	return refOf(refHash(suite, "MLS 1.0 Proposal Reference", authenticated))
 }
 
 // Verify checks the signature of a message that is not Opaque against the context
