@@ -27,6 +27,7 @@ const (
 const maxInput = 16 << 20
 
 const usage = `usage: mls-server inspect [--at TIME] [--did DID] [--json] [FILE]
+       mls-server inspect --group DIR [--json]
 
 Shows what a delivery service sees in an MLS object (RFC 9420): an MLSMessage of any
 kind, a bare KeyPackage or Welcome, or a padded ciphertext. FILE or standard input
@@ -35,6 +36,9 @@ holds it as it is, or as base64 (standard or URL alphabet, padded or not).
   --at TIME   judge lifetimes at this time (RFC 3339) instead of now
   --did DID   the object's credential must be of this DID, or of this DID and a device
   --json      print JSON; the default unless the output is a terminal
+  --group DIR replay a group: the files of DIR in the order of their names, the first a
+              GroupInfo with its tree, then proposals, commits, Welcomes and GroupInfos.
+              Prints the group's state after each file, or the first fault.
 
 Exit code 0: valid as far as can be seen. 1: malformed or invalid, with the error's
 name. 2: wrong usage, or nothing to read.
@@ -46,6 +50,8 @@ type options struct {
 	did  mls.DID
 	json bool
 	file string
+	// group is a folder to replay instead of a file.
+	group string
 }
 
 // Run runs the command with the arguments behind its name. isTerminal says that
@@ -62,6 +68,9 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer, isTerminal bo
 	}
 	if opts.at.IsZero() {
 		opts.at = clk.Now()
+	}
+	if opts.group != "" {
+		return runGroup(opts.group, stdout, stderr, opts.json || !isTerminal)
 	}
 	input, err := read(opts.file, stdin)
 	if err != nil {
@@ -89,6 +98,7 @@ func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("inspect", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.BoolVar(&o.json, "json", false, "")
+	flags.StringVar(&o.group, "group", "", "")
 	flags.Func("at", "", func(s string) (err error) {
 		if o.at, err = time.Parse(time.RFC3339, s); err != nil {
 			return errors.New("not an RFC 3339 time")
