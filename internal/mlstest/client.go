@@ -20,6 +20,8 @@ type Client struct {
 	Suite mls.CipherSuite
 	// SignatureKey is the public key, 32 bytes for suites 1 and 3, 65 for suite 2.
 	SignatureKey []byte
+	// Proposals are proposal types beyond RFC 9420 that the client lists among its capabilities.
+	Proposals []uint16
 
 	key crypto.Signer
 }
@@ -117,7 +119,7 @@ func (c *Client) KeyPackage(now time.Time, changes ...Change) *KeyPackage {
 		Version: 1, Suite: c.Suite, InitKey: newKEMKey(c.Suite), Identity: []byte(c.Identity()),
 		EncryptionKey: newKEMKey(c.Suite), SignatureKey: c.SignatureKey,
 		Versions: []uint16{1}, Suites: []uint16{uint16(c.Suite)}, ExtensionTypes: []uint16{uint16(mls.ExtensionLastResort)},
-		Credentials: []uint16{1}, CredentialType: mls.CredentialBasic, Source: mls.LeafKeyPackage,
+		Credentials: []uint16{1}, CredentialType: mls.CredentialBasic, Source: mls.LeafKeyPackage, Proposals: c.Proposals,
 	}
 	Lifetime(now.Add(-time.Hour), now.Add(30*24*time.Hour))(&s)
 	for _, change := range changes {
@@ -184,11 +186,20 @@ func (c *Client) leaf(s *KeyPackageSpec, groupID []byte, index uint32, parentHas
 	return e
 }
 
+// pathLeaf encodes the leaf of an UpdatePath.
+func (c *Client) pathLeaf(g Group, index uint32, parentHash []byte) []byte {
+	return c.leaf(&KeyPackageSpec{
+		Identity: []byte(c.Identity()), EncryptionKey: newKEMKey(c.Suite), SignatureKey: c.SignatureKey,
+		Versions: []uint16{1}, Suites: []uint16{uint16(c.Suite)}, Credentials: []uint16{1}, Proposals: c.Proposals,
+		ExtensionTypes: []uint16{uint16(mls.ExtensionLastResort)}, CredentialType: mls.CredentialBasic, Source: mls.LeafCommit,
+	}, g.ID, index, parentHash)
+}
+
 // groupLeaf encodes a leaf that the client makes for itself within a group.
 func (c *Client) groupLeaf(source mls.LeafSource, g Group, index uint32, broken bool) []byte {
 	return c.leaf(&KeyPackageSpec{
 		Identity: []byte(c.Identity()), EncryptionKey: newKEMKey(c.Suite), SignatureKey: c.SignatureKey,
-		Versions: []uint16{1}, Suites: []uint16{uint16(c.Suite)}, Credentials: []uint16{1},
+		Versions: []uint16{1}, Suites: []uint16{uint16(c.Suite)}, Credentials: []uint16{1}, Proposals: c.Proposals,
 		CredentialType: mls.CredentialBasic, Source: source, BreakLeafSignature: broken,
 	}, g.ID, index, Random(32))
 }

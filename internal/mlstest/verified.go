@@ -1,0 +1,317 @@
+package mlstest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"time"
+
+	"mls-server/internal/mls"
+)
+
+// VerifiedGroup is a group in which everything is true that a delivery service can check:
+// signed leaves, a tree with parent hashes, a transcript, GroupInfos that agree. It holds no secrets: the
+// keys of its nodes are random. Suites 1, 2 and 3.
+type VerifiedGroup struct {
+	Group
+	// Members are the clients by leaf index.
+	Members map[uint32]*Client
+
+	tree       *rangeTree
+	extensions []Extension
+	confirmed  []byte // confirmed transcript hash
+	tag        []byte // confirmation tag
+}
+
+// NewVerifiedGroup makes a group of one, at epoch 0.
+func NewVerifiedGroup(founder *Client) *VerifiedGroup {
+	v := &VerifiedGroup{
+		Group: NewGroup(founder.Suite), Members: map[uint32]*Client{0: founder},
+		tree: &rangeTree{parents: map[block]*inner{}}, tag: Random(32),
+	}
+	v.tree.place(mustKeyPackage(founder.KeyPackage(leafTime)).Leaf.Raw)
+	return v
+}
+
+// Addition is a client that a commit adds by a key package.
+type Addition struct {
+	Client  *Client
+	Package *KeyPackage
+}
+
+// Draft says what a commit of a VerifiedGroup does, and what is false about it.
+type Draft struct {
+	Add    []Addition
+	Remove []uint32
+	// Refs are proposals that were sent before, with what they do.
+	Refs []Sent
+	// Extensions, when not nil, replace the group's extensions.
+	Extensions []Extension
+	// NoPath leaves the UpdatePath away. Without it and with Adds only the commit is right.
+	NoPath bool
+	// External makes the committer a new member; Remove may name its old leaf.
+	External bool
+	// The rest makes the commit or the GroupInfo false; everything is signed after that.
+	BadParentHash, BadSecrets, BadSignature bool
+	// Path is who the path's leaf names instead of the committer.
+	Path *Client
+	// AuthenticatedData goes into the commit's framing.
+	AuthenticatedData []byte
+}
+
+// Sent is a proposal message with the references that commits name it by.
+type Sent struct {
+	Message []byte
+	Ref     mls.ProposalRef
+	// Removes and Updates are the leaf that it removes or renews.
+	Removes *uint32
+	Update  []byte
+	Leaf    uint32
+}
+
+// ProposeRemove makes a member's proposal to remove a leaf.
+func (v *VerifiedGroup) ProposeRemove(from, leaf uint32) Sent {
+	return v.sent(Sent{Message: v.message(v.Members[from], mls.SenderMember, from, mls.ContentProposal, nil, func(e *encoder) { e.u16(3); e.u32(leaf) }), Removes: &leaf, Leaf: from})
+}
+
+// ProposeSelfRemove makes a member's SelfRemove.
+func (v *VerifiedGroup) ProposeSelfRemove(from uint32, typ mls.ProposalType) Sent {
+	return v.sent(Sent{Message: v.message(v.Members[from], mls.SenderMember, from, mls.ContentProposal, nil, func(e *encoder) { e.u16(uint16(typ)) }), Removes: &from, Leaf: from})
+}
+
+// ProposeUpdate makes a member's proposal to renew its leaf.
+func (v *VerifiedGroup) ProposeUpdate(from uint32) Sent {
+	c := v.Members[from]
+	leaf := c.groupLeaf(mls.LeafUpdate, v.Group, from, false)
+	return v.sent(Sent{Message: v.message(c, mls.SenderMember, from, mls.ContentProposal, nil, func(e *encoder) { e.u16(2); e.raw(leaf) }), Update: leaf, Leaf: from})
+}
+
+func (v *VerifiedGroup) sent(s Sent) Sent {
+	m, err := mls.ParseMessage(s.Message)
+	if err != nil {
+		panic(err)
+	}
+	s.Ref = m.Public.ProposalRef(v.Suite)
+	return s
+}
+
+// Commit makes a commit of the member at a leaf, or of c when it is External, and the
+// group that it leads to.
+func (v *VerifiedGroup) Commit(leaf uint32, c *Client, d Draft) (commit []byte, next *VerifiedGroup) {
+	if !d.External {
+		c = v.Members[leaf]
+	}
+	next = v.clone()
+	next.Epoch++
+	if d.Extensions != nil {
+		next.extensions = d.Extensions
+	}
+	added := next.apply(d)
+	next.tree.shrink()
+	sender := mls.SenderMember
+	if d.External {
+		sender = mls.SenderNewMemberCommit
+		leaf = next.tree.place([]byte{})
+		next.Members[leaf] = c
+	}
+	path := next.path(leaf, c, d, added)
+	commit = v.message(c, sender, leaf, mls.ContentCommit, d.AuthenticatedData, func(e *encoder) {
+		e.list(func(e *encoder) { d.proposals(e) })
+		if d.NoPath {
+			e.u8(0)
+			return
+		}
+		e.u8(1)
+		e.raw(path)
+	})
+	return next.finish(v, commit, d), next
+}
+
+// leafTime is when the leaves of founders are made.
+var leafTime = time.Now()
+
+func mustKeyPackage(k *KeyPackage) *mls.KeyPackage {
+	parsed, err := mls.ParseKeyPackage(k.Bytes)
+	if err != nil {
+		panic(err)
+	}
+	return parsed
+}
+
+func rawRef(ref mls.ProposalRef) []byte {
+	raw, err := hex.DecodeString(string(ref))
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+// clone copies the group.
+func (v *VerifiedGroup) clone() *VerifiedGroup {
+	next := *v
+	next.tree, next.Members = v.tree.clone(), maps.Clone(v.Members)
+	return &next
+}
+
+// apply does the proposals to the tree and returns the leaves that were added.
+func (v *VerifiedGroup) apply(d Draft) (added []uint32) {
+	for _, s := range d.Refs {
+		if s.Update != nil {
+			v.tree.blankAbove(s.Leaf)
+			v.tree.leaves[s.Leaf] = s.Update
+		}
+	}
+	remove := slices.Clone(d.Remove)
+	for _, s := range d.Refs {
+		if s.Removes != nil {
+			remove = append(remove, *s.Removes)
+		}
+	}
+	for _, l := range remove {
+		if int(l) < len(v.tree.leaves) {
+			v.tree.remove(l)
+		}
+		delete(v.Members, l)
+	}
+	for _, a := range d.Add {
+		at := v.tree.add(mustKeyPackage(a.Package).Leaf.Raw)
+		v.Members[at] = a.Client
+		added = append(added, at)
+	}
+	return added
+}
+
+// path renews the tree over the committer's leaf and encodes the UpdatePath.
+func (v *VerifiedGroup) path(leaf uint32, c *Client, d Draft, added []uint32) []byte {
+	if d.NoPath {
+		return nil
+	}
+	blocks, parentHash := v.tree.renew(leaf, v.Suite)
+	if d.BadParentHash {
+		parentHash = Random(32)
+	}
+	if d.Path != nil {
+		c = d.Path
+	}
+	v.tree.leaves[leaf] = c.pathLeaf(v.Group, leaf, parentHash)
+	var e encoder
+	e.raw(v.tree.leaves[leaf])
+	e.list(func(e *encoder) {
+		for _, b := range blocks {
+			e.vec(v.tree.parents[b].key)
+			n := v.tree.cover(b.other(leaf), added)
+			if d.BadSecrets {
+				n++
+			}
+			e.list(func(e *encoder) {
+				for range n {
+					e.vec(Random(32))
+					e.vec(Random(48))
+				}
+			})
+		}
+	})
+	return e
+}
+
+// finish takes the commit into the transcript and makes its tag. It returns the commit.
+func (v *VerifiedGroup) finish(before *VerifiedGroup, commit []byte, d Draft) []byte {
+	m, err := mls.ParseMessage(commit)
+	if err != nil {
+		panic(err)
+	}
+	// Behind the signature stand the confirmation tag (1+32 bytes) and a member's tag (1+32).
+	tail := 33
+	if !d.External {
+		tail = 66
+	}
+	interim := sha256.New()
+	interim.Write(before.confirmed)
+	var tag encoder
+	tag.vec(before.tag)
+	interim.Write(tag)
+	confirmed := sha256.New()
+	confirmed.Write(interim.Sum(nil))
+	confirmed.Write(commit[2 : len(commit)-tail])
+	v.confirmed, v.tag = confirmed.Sum(nil), m.Public.ConfirmationTag
+	if d.BadSignature {
+		commit = slices.Clone(commit)
+		commit[len(commit)-tail-1] ^= 1
+	}
+	return commit
+}
+
+func (d *Draft) proposals(e *encoder) {
+	if d.External {
+		e.u8(1)
+		e.u16(6)
+		e.vec(Random(32))
+	}
+	if d.Extensions != nil {
+		e.u8(1)
+		e.u16(7)
+		e.extensions(d.Extensions)
+	}
+	for _, l := range d.Remove {
+		e.u8(1)
+		e.u16(3)
+		e.u32(l)
+	}
+	for _, a := range d.Add {
+		e.u8(1)
+		e.u16(1)
+		e.raw(a.Package.body)
+	}
+	for _, s := range d.Refs {
+		e.u8(2)
+		e.vec(rawRef(s.Ref))
+	}
+}
+
+// Context encodes the GroupContext of the group's epoch.
+func (v *VerifiedGroup) Context() []byte {
+	e := encoder{0, 1}
+	e.u16(uint16(v.Suite))
+	e.vec(v.ID)
+	e.u64(uint64(v.Epoch)) //nolint:gosec // not negative
+	e.vec(v.tree.hash(v.tree.root(), nil))
+	e.vec(v.confirmed)
+	e.extensions(v.extensions)
+	return e
+}
+
+// GroupInfo makes the GroupInfo of the epoch, with tree and external_pub, signed by the
+// member at a leaf.
+func (v *VerifiedGroup) GroupInfo(signer uint32) []byte {
+	var pub encoder
+	pub.vec(newKEMKey(v.Suite))
+	e := encoder(v.Context())
+	e.extensions([]Extension{{Type: mls.ExtensionExternalPub, Data: pub}, {Type: mls.ExtensionRatchetTree, Data: v.tree.encode()}})
+	e.vec(v.tag)
+	e.u32(signer)
+	e.vec(sign(v.Members[signer].key, "GroupInfoTBS", e))
+	return wrap(mls.FormatGroupInfo, e)
+}
+
+// message makes a signed PublicMessage with random tags.
+func (v *VerifiedGroup) message(from *Client, sender mls.SenderType, index uint32, content mls.ContentType, aad []byte, body func(*encoder)) []byte {
+	var e encoder
+	e.vec(v.ID)
+	e.u64(uint64(v.Epoch)) //nolint:gosec // not negative
+	e.u8(uint8(sender))
+	if sender == mls.SenderMember || sender == mls.SenderExternal {
+		e.u32(index)
+	}
+	e.vec(aad)
+	e.u8(uint8(content))
+	body(&e)
+	e.vec(sign(from.key, "FramedContentTBS", append(wrap(mls.FormatPublicMessage, e), v.Context()...)))
+	if content == mls.ContentCommit {
+		e.vec(Random(32))
+	}
+	if sender == mls.SenderMember {
+		e.vec(Random(32))
+	}
+	return wrap(mls.FormatPublicMessage, e)
+}
