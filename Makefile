@@ -41,6 +41,10 @@ test: build $(DEVDB) $(LEXGEN) deps ## Run all tests: Go, generator, real client
 e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from npm
 	@.ci/e2e
 
+.PHONY: interop
+interop: build deps ## Follow random groups of OpenMLS, mls-rs and ts-mls (HISTORIES=n, FULL=1)
+	@.ci/interop
+
 .PHONY: gen
 gen: $(LEXGEN) ## Generate code from lexicons/ and queries/ (sqlc is compiled once)
 	@$(LEXGEN) gen $(GENARGS)

@@ -222,8 +222,9 @@ impl Agent for OpenMls {
             .with_config(self.join_config())
             .build_group(&self.provider, info, self.credential.clone())?
             .leaf_node_parameters(leaf)
-            .create_group_info(true)
             .load_psks(self.provider.storage())?
+            .create_group_info(true)
+            .use_ratchet_tree_extension(true)
             .build(self.provider.rand(), self.provider.crypto(), &self.signer, |_| true)?
             .finalize(&self.provider)?;
         self.group = Some(group);
