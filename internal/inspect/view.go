@@ -56,13 +56,13 @@ type checkView struct {
 }
 
 type keyPackageView struct {
-	Ref        string    `json:"key_package_ref,omitempty"`
-	Suite      suiteView         `json:"cipher_suite"`
-	InitKey    string            `json:"init_key"`
-	LastResort bool              `json:"last_resort"`
-	Leaf       leafView          `json:"leaf_node"`
-	Extensions []extensionView   `json:"extensions"`
-	Signature  string            `json:"signature"`
+	Ref        string          `json:"key_package_ref,omitempty"`
+	Suite      suiteView       `json:"cipher_suite"`
+	InitKey    string          `json:"init_key"`
+	LastResort bool            `json:"last_resort"`
+	Leaf       leafView        `json:"leaf_node"`
+	Extensions []extensionView `json:"extensions"`
+	Signature  string          `json:"signature"`
 }
 
 type suiteView struct {

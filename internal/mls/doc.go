@@ -23,6 +23,8 @@
 //	parsing    ParseMessage ParseKeyPackage ParseWelcome ParseRatchetTree ParseGroupContext UnwrapPadding
 //	checking   KeyPackagePolicy.Validate KeyPackage.Verify LeafNode.Verify RatchetTree.Verify GroupInfo.Verify
 //	           PublicMessage.Verify KeyPackage.Ref PublicMessage.ProposalRef SplitIdentity
+//	groups     OpenGroup ResumeGroup Group.Apply (Transition) Group.CheckProposal Group.Agrees: the public state of a
+//	           group, followed from commit to commit as a member without keys does (RFC 9420 12.4.2)
 //	workflows  KeyPackagePolicy.Read and ReadText (PublishedKeyPackage), ReadWelcome (WelcomeView),
 //	           ParseCommit and ParseProposal (Candidate.Examine, Candidate.Judge: GroupState, Handshake,
 //	           Handshake.CheckWelcome), ParseSend (Submission, Sent)

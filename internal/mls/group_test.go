@@ -113,7 +113,11 @@ func (f *follower) grow(n int) {
 // definitions, over random lives of groups.
 func TestGroupHistories(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a reproducible history
