@@ -118,11 +118,14 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	policy := mls.DefaultKeyPackagePolicy()
 	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys
 	h := &handlers.Handlers{
-		Store: a.store, Delivery: delivery.New(a.store, checker, cfg.MaxMembers), Sender: a.sender(), Claimer: a.claimer(),
-		Blocks: checker, Limits: limiter, Streams: a.hub, Clock: clock.System,
+		Store: a.store, Blocks: checker, Streams: a.hub, Clock: clock.System,
+		Delivery: delivery.New(delivery.Config{
+			Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter,
+			MaxMembers: cfg.MaxMembers, MaxDevices: cfg.MaxDevices, MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow,
+			EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy,
+		}),
 		Config: handlers.Config{
-			RequireIdempotency: cfg.RequireIdempotency, EpochGrace: mls.Epoch(cfg.EpochGrace), MaxDevices: cfg.MaxDevices,
-			MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow, KeyPackagePolicy: policy, SuperadminDIDs: cfg.SuperadminDIDs,
+			RequireIdempotency: cfg.RequireIdempotency, KeyPackageLow: cfg.KeyPackageLow, SuperadminDIDs: cfg.SuperadminDIDs,
 		},
 	}
 	a.api = xrpc.New(xrpc.Options{

@@ -83,7 +83,7 @@ func stock(t *testing.T, s *store.Store, of store.Device, n int) {
 	packages := make([]store.NewKeyPackage, n+1)
 	for i := range packages {
 		packages[i] = store.NewKeyPackage{
-			Ref: []byte(rand.Text()), InitKey: []byte(rand.Text()), CipherSuite: 1, Bytes: []byte(rand.Text()),
+			Ref: mls.KeyPackageRef(rand.Text()), InitKey: []byte(rand.Text()), CipherSuite: 1, Bytes: []byte(rand.Text()),
 			ExpiresAt: noon.Add(time.Hour), LastResort: i == n,
 		}
 	}

@@ -3,20 +3,35 @@ package delivery
 import (
 	"context"
 	"slices"
+	"time"
 
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
 
+// NewConvo is a conversation around the group that a client names in hex, with the name of its
+// cipher suite. Errors: mls.ErrInvalidGroupID, mls.ErrInvalidCipherSuite.
+func NewConvo(creator mls.DID, groupID, suite string, at time.Time) (store.NewConvo, error) {
+	group, err := mls.ParseGroupID(groupID)
+	if err != nil {
+		return store.NewConvo{}, err
+	}
+	known, err := mls.ParseCipherSuite(suite)
+	if err != nil {
+		return store.NewConvo{}, mls.ErrInvalidCipherSuite
+	}
+	return store.NewConvo{ID: mls.NewConvoID(at), GroupID: group, Creator: creator, CipherSuite: known, At: at}, nil
+}
+
 // VetNew checks for blocks among the first users of a conversation.
 func (s *Service) VetNew(ctx context.Context, users []mls.DID) error {
-	if len(users) > s.maxMembers {
+	if len(users) > s.MaxMembers {
 		return mls.ErrTooManyMembers
 	}
 	if len(users) < 2 {
 		return nil
 	}
-	blocked, err := s.blocks.AnyBetween(ctx, users, nil)
+	blocked, err := s.Blocks.AnyBetween(ctx, users, nil)
 	switch {
 	case err != nil:
 		return err
@@ -26,13 +41,13 @@ func (s *Service) VetNew(ctx context.Context, users []mls.DID) error {
 	return nil
 }
 
-// Create writes a conversation with its creator as admin, the initial members
-// and their Welcome.
+// Create writes a conversation with its creator as admin, the initial members and their Welcome.
+// Errors: mls.ErrGroupAlreadyExists, mls.ErrInvalidWelcome, mls.ErrKeyPackageNotFound.
 func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, a Addition) error {
 	if err := tx.CreateConvo(ctx, c); err != nil {
 		return err
 	}
-	if a.view != nil && a.view.Suite != c.CipherSuite {
+	if a.welcome != nil && a.welcome.Suite != c.CipherSuite {
 		return mls.InvalidWelcome(mls.CodeWrongSuite)
 	}
 	convo := &store.Convo{ID: c.ID, GroupID: c.GroupID, CipherSuite: c.CipherSuite, Epoch: c.Epoch}
@@ -57,16 +72,16 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, a 
 	if err := tx.Promote(ctx, c.ID, c.Creator, c.Creator, c.At); err != nil {
 		return err
 	}
-	if err := s.seat(ctx, tx, convo, a, used, 0); err != nil || !known {
+	if err := enter(ctx, tx, entry{convo: convo, Addition: a, used: used}); err != nil || !known {
 		return err
 	}
-	return s.requestMissing(ctx, tx, c.ID, Addition{Users: []mls.DID{c.Creator}, at: c.At}, devices)
+	own := Addition{Users: []mls.DID{c.Creator}, at: c.At}
+	return own.requestMissing(ctx, tx, c.ID, devices)
 }
 
-// creatingDevice tells which device made the group: the only one of the
-// creator's that the Welcome does not address. A token does not say it. When it
-// cannot be told, the creator's row names no device, and no requests are opened
-// for devices of which one is in the group already.
+// creatingDevice tells which device made the group: the only one of the creator's that the Welcome
+// does not address. A token does not say it. When it cannot be told, the creator's row names no
+// device, and no requests are opened for devices of which one is in the group already.
 func creatingDevice(creator mls.DID, devices []store.UserDevice, used []store.KeyPackage) (store.Device, bool) {
 	var rest []store.Device
 	for _, d := range devices {

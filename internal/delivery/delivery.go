@@ -1,12 +1,13 @@
-// Package delivery holds the workflows that two or more endpoints share: the
-// path of a commit, additions and their Welcomes, removals and the debts they
-// leave.
+// Package delivery holds the workflows: the path of a message and of a commit, additions and their
+// Welcomes, removals and the debts they leave, rejoins, roles, devices and their key packages,
+// reports, block conflicts.
 //
-// It keeps I2 (an epoch advances by compare-and-set on the commit's own framing
-// epoch, in one transaction with all that follows from it) and I5 (each change
-// is written with its events). Functions that take a *store.Tx expect the
-// conversation's row to be locked. The package must not know HTTP, lexicons, or
-// who is allowed to do what: handlers decide that.
+// It keeps I2 (an epoch advances by compare-and-set on the commit's own framing epoch, in one
+// transaction with all that follows from it) and I5 (each change is written with its events).
+// Commits are read, and their signatures verified, before a conversation is locked, and judged
+// under the lock. Verbs that take a *store.Tx are those that a handler repeats under an idempotency
+// key; all others are one transaction each. Functions in lower case that take a *store.Tx expect
+// the conversation's row to be locked. The package must not know HTTP or lexicons.
 package delivery
 
 import (
@@ -14,20 +15,23 @@ import (
 	"slices"
 
 	"mls-server/internal/mls"
+	"mls-server/internal/ratelimit"
 	"mls-server/internal/store"
 )
 
-// BlockChecker finds blocks before users are put together.
-type BlockChecker interface {
-	// AnyBetween reports whether a block stands between any of the newcomers and
-	// any other newcomer or present user, in either direction. Whether an
-	// unreachable source counts as a block is the implementation's policy; if so,
-	// it returns mls.ErrBlockSourceUnavailable.
+// Blocks finds blocks between users.
+type Blocks interface {
+	// AnyBetween reports whether a block stands between any of the newcomers and any other newcomer or
+	// present user, in either direction. Whether an unreachable source counts as a block is the
+	// implementation's policy; if so, it returns mls.ErrBlockSourceUnavailable.
 	AnyBetween(ctx context.Context, newcomers, present []mls.DID) (bool, error)
+	// Blocking returns those of the users who block the user, or mls.ErrBlockSourceUnavailable with
+	// those that are known.
+	Blocking(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error)
 }
 
-// Sender stores application messages: *store.Store each by itself, *batch.Sends
-// those that arrive at the same time together. The answers are the same.
+// Sender stores application messages: *store.Store each by itself, *batch.Sends those that arrive at
+// the same time together. The answers are the same.
 type Sender interface {
 	// SendMessage stores a message and its event. Errors as store.Store.SendMessage.
 	SendMessage(ctx context.Context, p store.SendParams) (store.SendResult, error)
@@ -35,21 +39,46 @@ type Sender interface {
 
 // Claimer hands out key packages: *store.Store and *batch.Claims.
 type Claimer interface {
-	// ClaimKeyPackages hands out one package for each device of the owners. Errors
-	// as store.Store.ClaimKeyPackages.
+	// ClaimKeyPackages hands out one package for each device of the owners. Errors as
+	// store.Store.ClaimKeyPackages.
 	ClaimKeyPackages(ctx context.Context, p store.ClaimParams) ([]store.KeyPackage, error)
+}
+
+// Config is what a Service is made of. All fields are required.
+type Config struct {
+	Store   *store.Store
+	Sender  Sender
+	Claimer Claimer
+	Blocks  Blocks
+	// Limits counts what is limited by more than the caller alone.
+	Limits ratelimit.Limiter
+	// MaxMembers counts users, not devices.
+	MaxMembers int
+	// MaxDevices is how many devices a user may have, MaxKeyPackages how many live packages a device.
+	MaxDevices, MaxKeyPackages int
+	// KeyPackageLow is how many packages a device should have left; below it its owner is told.
+	KeyPackageLow int
+	// EpochGrace is how many epochs back an application message may be.
+	EpochGrace       mls.Epoch
+	KeyPackagePolicy mls.KeyPackagePolicy
 }
 
 // Service runs the workflows.
 type Service struct {
-	store      *store.Store
-	blocks     BlockChecker
-	maxMembers int
+	Config
+	store *store.Store
 }
 
-// New returns a service. maxMembers counts users, not devices.
-func New(s *store.Store, blocks BlockChecker, maxMembers int) *Service {
-	return &Service{store: s, blocks: blocks, maxMembers: maxMembers}
+// New returns a service.
+func New(cfg Config) *Service { return &Service{Config: cfg, store: cfg.Store} }
+
+// take draws from the bucket of subject in a class. The error is mls.ErrRateLimitExceeded and says when
+// to try again.
+func (s *Service) take(ctx context.Context, class, subject string, cost int) error {
+	if r := s.Limits.Take(ctx, class, subject, cost); !r.Allowed {
+		return mls.RateLimited(r.RetryAfter)
+	}
+	return nil
 }
 
 // Users returns the users of a roster, each once, in the roster's order.
@@ -64,4 +93,13 @@ func Users(roster []store.Member) []mls.DID {
 // without returns the DIDs of a that are not in b.
 func without(a, b []mls.DID) []mls.DID {
 	return slices.DeleteFunc(slices.Clone(a), func(d mls.DID) bool { return slices.Contains(b, d) })
+}
+
+// requireActive returns mls.ErrNotMember unless the user is in the conversation.
+func requireActive(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID) error {
+	active, err := tx.FindActive(ctx, convo, user)
+	if err == nil && len(active) == 0 {
+		return mls.ErrNotMember
+	}
+	return err
 }

@@ -3,81 +3,233 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
 
-// Removal takes a user with all devices off the roster.
+// Removal is one user's request to take another off the roster, with all devices.
 type Removal struct {
+	Key           mls.ConvoKey
 	Actor, Target mls.DID
-	// Kicked is false for users who leave.
-	Kicked bool
 	// Reason is for the audit, "" for none.
 	Reason string
-	// Commit, when not nil, is the checked commit that removes the leaves at once.
-	Commit *Handshake
-	// Proposed is true when the target's own proposal stands in this epoch, which the next commit has to contain.
-	Proposed bool
-	At       time.Time
+	// Commit removes the leaves at once. Remove takes nil for none.
+	Commit *mls.Candidate
+	At     time.Time
 }
 
-// Remove ends a membership. Its place in the order of events is the place
-// where the user's streams end (I10). Without a commit a debt stays on record.
-func (s *Service) Remove(ctx context.Context, tx *store.Tx, convo *store.Convo, r Removal) error {
+// Remove takes a user off the roster for an admin, and returns the epoch. Without a commit a debt
+// stays on record. Errors: those of LockAsAdmin, mls.ErrCannotRemoveSelf, mls.ErrNotMember for a
+// target who is none, those of mls.Candidate.
+func (s *Service) Remove(ctx context.Context, tx *store.Tx, r Removal) (mls.Epoch, error) {
+	standing, err := tx.LockAsAdmin(ctx, r.Key, r.Actor)
+	switch {
+	case err != nil:
+		return 0, err
+	case r.Target == r.Actor:
+		return 0, mls.ErrCannotRemoveSelf
+	}
+	convo := &standing.Convo
+	end := ending{Removal: r, kicked: true}
 	if r.Commit != nil {
-		if _, err := s.Commit(ctx, tx, convo, r.Actor, *r.Commit, r.At); err != nil {
+		h, err := judge(convo, r.Commit, r.Actor, r.At)
+		if err != nil {
+			return 0, err
+		}
+		end.commit = &h
+	}
+	if err := requireActive(ctx, tx, convo.ID, r.Target); err != nil {
+		return 0, err
+	}
+	err = endMembership(ctx, tx, convo, end)
+	return convo.Epoch, err
+}
+
+// ExamineRemoval verifies the signatures of a removal's commit before Remove locks the conversation.
+func (s *Service) ExamineRemoval(ctx context.Context, r Removal) error {
+	if r.Commit != nil {
+		s.examine(ctx, r.Key, r.Actor, r.Commit)
+	}
+	return nil
+}
+
+// RemoveByCommit removes another user by a commit, and returns the new epoch. An admin may do so with
+// anyone; any member may commit the removal of a user who is off the roster and still owes its
+// leaves (ADR 5). Errors as Remove, and mls.ErrNotAdmin.
+func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (mls.Epoch, error) {
+	s.examine(ctx, r.Key, r.Actor, r.Commit)
+	var epoch mls.Epoch
+	err := s.store.InTx(ctx, func(tx *store.Tx) error {
+		standing, err := tx.LockAsMember(ctx, r.Key, r.Actor)
+		if err != nil {
+			return err
+		}
+		convo := &standing.Convo
+		settles, err := owesOnly(ctx, tx, convo.ID, r.Target)
+		switch {
+		case err != nil:
+			return err
+		case !standing.Admin && !settles:
+			return mls.ErrNotAdmin
+		}
+		h, err := judge(convo, r.Commit, r.Actor, r.At)
+		if err != nil {
+			return err
+		}
+		if settles {
+			err = settle(ctx, tx, convo, r.Target, h)
+		} else {
+			err = endMembership(ctx, tx, convo, ending{Removal: r, kicked: true, commit: &h})
+		}
+		epoch = convo.Epoch
+		return err
+	})
+	return epoch, err
+}
+
+// owesOnly reports whether a user is off the roster and its leaves are still to be removed.
+func owesOnly(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID) (bool, error) {
+	debts, err := tx.ListDebts(ctx, convo)
+	if err != nil || !slices.ContainsFunc(debts, func(d store.Debt) bool { return d.Device.User == user }) {
+		return false, err
+	}
+	active, err := tx.FindActive(ctx, convo, user)
+	return len(active) == 0, err
+}
+
+// settle accepts a commit whose sender says that it removes the leaves of a user who is off the
+// roster already.
+func settle(ctx context.Context, tx *store.Tx, convo *store.Convo, target mls.DID, h handshake) error {
+	if _, err := commit(ctx, tx, convo, h); err != nil {
+		return err
+	}
+	_, err := tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, convo.Epoch, h.at)
+	return err
+}
+
+// ending is the end of a membership.
+type ending struct {
+	Removal
+	// kicked is false for users who leave.
+	kicked bool
+	// commit, when not nil, is the judged commit that removes the leaves at once.
+	commit *handshake
+	// proposed is true when the target's own proposal stands in this epoch: the next commit has to contain it.
+	proposed bool
+}
+
+// endMembership takes a user off the roster. Its place in the order of events is the place where the
+// user's streams end (I10).
+func endMembership(ctx context.Context, tx *store.Tx, convo *store.Convo, e ending) error {
+	if e.commit != nil {
+		if _, err := commit(ctx, tx, convo, *e.commit); err != nil {
 			return err
 		}
 	}
 	reason := store.LeaveSelf
-	if r.Kicked {
+	if e.kicked {
 		reason = store.LeaveRemoved
 	}
-	gone, err := tx.RemoveUser(ctx, convo.ID, r.Target, reason, r.At)
+	left, err := tx.RemoveUser(ctx, convo.ID, e.Target, reason, e.At)
 	switch {
 	case err != nil:
 		return err
-	case len(gone) == 0:
+	case len(left) == 0:
 		return mls.ErrNotMember
 	}
-	if r.Kicked {
+	if e.kicked {
 		if err := tx.Audit(ctx, store.AdminAction{
-			ConvoID: convo.ID, Actor: r.Actor, Kind: store.ActionRemove, Target: r.Target, Reason: r.Reason, At: r.At,
+			ConvoID: convo.ID, Actor: e.Actor, Kind: store.ActionRemove, Target: e.Target, Reason: e.Reason, At: e.At,
 		}); err != nil {
 			return err
 		}
 	}
-	if r.Commit != nil {
+	if e.commit != nil {
 		return nil
 	}
-	ids, err := tx.OweRemovals(ctx, convo.ID, r.Target, gone, store.Owing{Epoch: convo.Epoch, Proposed: r.Proposed, At: r.At})
+	return e.owe(ctx, tx, convo, left)
+}
+
+// owe records the leaves that stay in the group, and asks the members to remove them.
+func (e *ending) owe(ctx context.Context, tx *store.Tx, convo *store.Convo, left []store.GoneDevice) error {
+	ids, err := tx.OweRemovals(ctx, convo.ID, e.Target, left, store.Owing{Epoch: convo.Epoch, Proposed: e.proposed, At: e.At})
 	if err != nil {
 		return err
 	}
-	events := make([]store.NewEvent, len(gone))
-	for i, d := range gone {
+	events := make([]store.NewEvent, len(left))
+	for i, d := range left {
 		events[i] = store.NewEvent{
-			Kind: store.EventRemovalPending, Audience: store.ToMembers, User: r.Target, Device: d.Device, Request: ids[i],
+			Kind: store.EventRemovalPending, Audience: store.ToMembers, User: e.Target, Device: d.Device, Request: ids[i],
 		}
 	}
-	return tx.AppendEvents(ctx, convo.ID, r.At, events...)
+	return tx.AppendEvents(ctx, convo.ID, e.At, events...)
 }
 
-// Settle accepts a commit whose sender says that it removes the leaves of a
-// user who is off the roster already.
-func (s *Service) Settle(ctx context.Context, tx *store.Tx, convo *store.Convo, target mls.DID, r Removal) error {
-	if _, err := s.Commit(ctx, tx, convo, r.Actor, *r.Commit, r.At); err != nil {
+// Departure is a user's request to leave.
+type Departure struct {
+	Key  mls.ConvoKey
+	User mls.DID
+	// Proposal is the user's proposal to remove its own leaf, nil for none. Nobody can commit its own
+	// removal (RFC 9420 12.2).
+	Proposal *mls.Candidate
+	At       time.Time
+}
+
+// Leave takes a user off the roster at its own wish, and returns the epoch. A repeat succeeds and
+// changes nothing. Errors: mls.ErrConvoNotFound, mls.ErrNotMember for who was removed,
+// mls.ErrLastMember, those of mls.Candidate.
+func (s *Service) Leave(ctx context.Context, d Departure) (mls.Epoch, error) {
+	if d.Proposal != nil {
+		s.examine(ctx, d.Key, d.User, d.Proposal)
+	}
+	var epoch mls.Epoch
+	err := s.store.InTx(ctx, func(tx *store.Tx) error {
+		standing, err := tx.LockStanding(ctx, d.Key, d.User)
+		if err != nil {
+			return err
+		}
+		epoch = standing.Epoch
+		switch {
+		case standing.Member:
+			return leave(ctx, tx, &standing.Convo, d)
+		case standing.LeftReason == store.LeaveSelf:
+			return nil
+		}
+		return mls.ErrNotMember
+	})
+	return epoch, err
+}
+
+func leave(ctx context.Context, tx *store.Tx, convo *store.Convo, d Departure) error {
+	users, err := tx.CountUsers(ctx, convo.ID)
+	switch {
+	case err != nil:
+		return err
+	case users <= 1:
+		return mls.ErrLastMember
+	}
+	if d.Proposal != nil {
+		h, err := judge(convo, d.Proposal, d.User, d.At)
+		if err != nil {
+			return err
+		}
+		if _, err := propose(ctx, tx, convo, h); err != nil {
+			return err
+		}
+	}
+	end := ending{Removal: Removal{Actor: d.User, Target: d.User, At: d.At}, proposed: d.Proposal != nil}
+	if err := endMembership(ctx, tx, convo, end); err != nil {
 		return err
 	}
-	_, err := tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, convo.Epoch, r.At)
-	return err
+	return succeed(ctx, tx, convo.ID, d.User, d.At)
 }
 
-// Succeed keeps a conversation from being left without an admin: the
-// longest-standing member takes the role.
-func (s *Service) Succeed(ctx context.Context, tx *store.Tx, convo mls.ConvoID, leaver mls.DID, at time.Time) error {
+// succeed keeps a conversation from being left without an admin: the longest-standing member takes
+// the role.
+func succeed(ctx context.Context, tx *store.Tx, convo mls.ConvoID, leaver mls.DID, at time.Time) error {
 	admins, err := tx.ListAdmins(ctx, convo)
 	if err != nil || len(admins) > 0 {
 		return err
@@ -92,8 +244,5 @@ func (s *Service) Succeed(ctx context.Context, tx *store.Tx, convo mls.ConvoID, 
 	if err := tx.Promote(ctx, convo, successor, leaver, at); err != nil {
 		return err
 	}
-	if err := tx.Audit(ctx, store.AdminAction{ConvoID: convo, Actor: leaver, Kind: store.ActionSucceed, Target: successor, At: at}); err != nil {
-		return err
-	}
-	return tx.AppendEvents(ctx, convo, at, store.NewEvent{Kind: store.EventAdminChanged, Audience: store.ToMembers, User: successor})
+	return adminChanged(ctx, tx, store.AdminAction{ConvoID: convo, Actor: leaver, Kind: store.ActionSucceed, Target: successor, At: at})
 }

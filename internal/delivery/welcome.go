@@ -10,27 +10,29 @@ import (
 	"mls-server/internal/store"
 )
 
-// Hash names a key package of a user: by KeyPackageRef or by SHA-256 of its bytes, hex.
-type Hash struct {
+// PackageName names a key package of a user, in hex: by its KeyPackageRef or by the SHA-256 of its
+// bytes.
+type PackageName struct {
 	User mls.DID
-	Hash string
+	Name string
 }
 
 // Addition is what a request wants to bring into a group: users, a Welcome for
 // their devices, and the key packages that the client says it used.
 type Addition struct {
-	Users  []mls.DID
-	view   *mls.WelcomeView // nil when there is no Welcome
-	hashes []Hash
-	at     time.Time
+	Users   []mls.DID
+	welcome *mls.WelcomeView // nil when there is none
+	names   []PackageName
+	at      time.Time
 }
 
 // HasWelcome reports whether the request came with a Welcome.
-func (a *Addition) HasWelcome() bool { return a.view != nil }
+func (a *Addition) HasWelcome() bool { return a.welcome != nil }
 
-// ParseAddition reads the Welcome, which may be missing, and keeps the hashes for later.
-func ParseAddition(welcome *string, hashes []Hash, users []mls.DID, at time.Time) (Addition, error) {
-	a := Addition{hashes: hashes, Users: users, at: at}
+// ParseAddition reads the Welcome, which may be missing, and keeps the names for later. The error is
+// mls.ErrInvalidWelcome.
+func ParseAddition(welcome *string, names []PackageName, users []mls.DID, at time.Time) (Addition, error) {
+	a := Addition{names: names, Users: users, at: at}
 	if welcome == nil || *welcome == "" {
 		return a, nil
 	}
@@ -38,7 +40,7 @@ func ParseAddition(welcome *string, hashes []Hash, users []mls.DID, at time.Time
 	if err != nil {
 		return a, mls.InvalidWelcome(mls.CodeBadEncoding)
 	}
-	a.view, err = mls.ReadWelcome(raw)
+	a.welcome, err = mls.ReadWelcome(raw)
 	return a, err
 }
 
@@ -51,17 +53,17 @@ type wanted struct {
 
 func (a *Addition) wanted() ([]wanted, error) {
 	var list []wanted
-	if a.view != nil {
-		for _, ref := range a.view.Refs {
+	if a.welcome != nil {
+		for _, ref := range a.welcome.Refs {
 			list = append(list, wanted{name: []byte(ref)})
 		}
 	}
-	for _, h := range a.hashes {
-		name, err := hex.DecodeString(h.Hash)
+	for _, n := range a.names {
+		name, err := hex.DecodeString(n.Name)
 		if err != nil {
-			return nil, mls.ErrKeyPackageNotFound
+			return nil, mls.ErrKeyPackageNotFound // what is no hex names nothing
 		}
-		list = append(list, wanted{name: name, owner: h.User})
+		list = append(list, wanted{name: name, owner: n.User})
 	}
 	return list, nil
 }
@@ -100,7 +102,7 @@ func (a *Addition) resolve(ctx context.Context, tx *store.Tx, convo mls.ConvoID,
 		}
 		addressed[owner] = true
 	}
-	if a.view != nil && slices.ContainsFunc(a.Users, func(u mls.DID) bool { return !addressed[u] }) {
+	if a.welcome != nil && slices.ContainsFunc(a.Users, func(u mls.DID) bool { return !addressed[u] }) {
 		return nil, mls.ErrKeyPackageNotFound
 	}
 	return found, nil
@@ -135,10 +137,10 @@ func (a *Addition) deliver(ctx context.Context, tx *store.Tx, convo *store.Convo
 	if _, err := tx.FulfilRequests(ctx, convo.ID, owners(used), convo.Epoch, a.at); err != nil {
 		return err
 	}
-	if a.view == nil {
+	if a.welcome == nil {
 		return nil
 	}
-	w := store.NewWelcome{ConvoID: convo.ID, Epoch: convo.Epoch, Bytes: a.view.Bytes, At: a.at}
+	w := store.NewWelcome{ConvoID: convo.ID, Epoch: convo.Epoch, Bytes: a.welcome.Bytes, At: a.at}
 	events := make([]store.NewEvent, len(used))
 	for i, k := range used {
 		w.Routes = append(w.Routes, store.WelcomeRoute{Device: k.Owner, KeyPackageRef: k.Ref})

@@ -16,34 +16,25 @@ func (h *Handlers) AddMembers(ctx context.Context, caller lexrt.Caller, in *mlsa
 	if err != nil {
 		return nil, err
 	}
-	hashes := make([]delivery.Hash, len(in.KeyPackageHashes))
+	names := make([]delivery.PackageName, len(in.KeyPackageHashes))
 	for i, e := range in.KeyPackageHashes {
-		hashes[i] = delivery.Hash{User: e.DID, Hash: e.Hash}
+		names[i] = delivery.PackageName{User: e.DID, Name: e.Hash}
 	}
-	addition, err := delivery.ParseAddition(in.WelcomeMessage, hashes, mls.UniqueDIDs(in.DIDList), h.now())
+	addition, err := delivery.ParseAddition(in.WelcomeMessage, names, mls.UniqueDIDs(in.DIDList), h.now())
 	if err != nil {
 		return nil, err
 	}
+	add := delivery.AddRequest{Key: key, Sender: caller.DID, Commit: mls.ParseCommit(in.Commit), Addition: addition}
 	var vetted delivery.Vetted
 	r := request{
 		method: mlsapi.MethodAddMembers, caller: caller.DID, key: in.IdempotencyKey, input: in,
 		prepare: func(ctx context.Context) (err error) {
-			vetted, err = h.Delivery.Vet(ctx, key, caller.DID, addition.Users)
+			vetted, err = h.Delivery.Vet(ctx, add)
 			return err
 		},
 	}
 	return once(ctx, h, r, func(tx *store.Tx) (*mlsapi.AddMembersOutput, error) {
-		convo, err := tx.LockAsMember(ctx, key, caller.DID)
-		if err != nil {
-			return nil, err
-		}
-		commit, err := delivery.ParseCommit(in.Commit, &convo.Convo)
-		if err != nil {
-			return nil, err
-		}
-		if err := h.Delivery.Add(ctx, tx, &convo.Convo, caller.DID, commit, addition, vetted); err != nil {
-			return nil, err
-		}
-		return &mlsapi.AddMembersOutput{Success: true, NewEpoch: int64(convo.Epoch)}, nil
+		epoch, err := h.Delivery.Add(ctx, tx, add, vetted)
+		return &mlsapi.AddMembersOutput{Success: true, NewEpoch: int64(epoch)}, err
 	})
 }

@@ -12,16 +12,19 @@ import (
 
 // CreateConvo makes a conversation around an MLS group.
 func (h *Handlers) CreateConvo(ctx context.Context, caller lexrt.Caller, in *mlsapi.CreateConvoInput) (*mlsapi.CreateConvoOutput, error) {
-	convo, err := h.newConvo(caller.DID, in)
+	convo, err := delivery.NewConvo(caller.DID, in.GroupID, string(in.CipherSuite), h.now())
 	if err != nil {
 		return nil, err
 	}
-	users := mls.UniqueDIDs(append([]mls.DID{caller.DID}, in.InitialMembers...))
-	hashes := make([]delivery.Hash, len(in.KeyPackageHashes))
-	for i, e := range in.KeyPackageHashes {
-		hashes[i] = delivery.Hash{User: e.DID, Hash: e.Hash}
+	if in.Metadata != nil {
+		convo.Name, convo.Description = in.Metadata.Name, in.Metadata.Description
 	}
-	addition, err := delivery.ParseAddition(in.WelcomeMessage, hashes, users[1:], convo.At)
+	users := mls.UniqueDIDs(append([]mls.DID{caller.DID}, in.InitialMembers...))
+	names := make([]delivery.PackageName, len(in.KeyPackageHashes))
+	for i, e := range in.KeyPackageHashes {
+		names[i] = delivery.PackageName{User: e.DID, Name: e.Hash}
+	}
+	addition, err := delivery.ParseAddition(in.WelcomeMessage, names, users[1:], convo.At)
 	if err != nil {
 		return nil, err
 	}
@@ -41,22 +44,4 @@ func (h *Handlers) CreateConvo(ctx context.Context, caller lexrt.Caller, in *mls
 		view := convoView(&entry)
 		return &view, nil
 	})
-}
-
-// newConvo checks what the input says of the group itself.
-func (h *Handlers) newConvo(creator mls.DID, in *mlsapi.CreateConvoInput) (store.NewConvo, error) {
-	group, err := mls.ParseGroupID(in.GroupID)
-	if err != nil {
-		return store.NewConvo{}, err
-	}
-	suite, err := mls.ParseCipherSuite(string(in.CipherSuite))
-	if err != nil {
-		return store.NewConvo{}, mls.ErrInvalidCipherSuite
-	}
-	now := h.now()
-	convo := store.NewConvo{ID: mls.NewConvoID(now), GroupID: group, Creator: creator, CipherSuite: suite, At: now}
-	if in.Metadata != nil {
-		convo.Name, convo.Description = in.Metadata.Name, in.Metadata.Description
-	}
-	return convo, nil
 }

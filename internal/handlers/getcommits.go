@@ -6,6 +6,7 @@ import (
 
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
@@ -19,7 +20,9 @@ func (h *Handlers) GetCommits(ctx context.Context, caller lexrt.Caller, params *
 	if err != nil {
 		return nil, err
 	}
-	page, err := h.Store.ListCommits(ctx, key, caller.DID, mls.Epoch(params.FromEpoch), (*mls.Epoch)(params.ToEpoch), commitPage)
+	page, err := h.Store.ListCommits(ctx, key, caller.DID, store.CommitRange{
+		From: mls.Epoch(params.FromEpoch), To: (*mls.Epoch)(params.ToEpoch), Limit: commitPage,
+	})
 	if err != nil {
 		return nil, err
 	}

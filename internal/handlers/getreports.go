@@ -23,29 +23,24 @@ func (h *Handlers) GetReports(ctx context.Context, caller lexrt.Caller, params *
 	case err != nil:
 		return nil, err
 	}
-	var status store.ReportStatus
+	query := store.ReportQuery{Reader: caller.DID, Limit: int(params.Limit)}
 	if params.Status != nil {
-		status = store.ReportStatus(*params.Status)
+		query.Status = store.ReportStatus(*params.Status)
 	}
-	var after store.ReportCursor
 	if params.Cursor != nil {
 		at, id, err := parseListCursor(reportCursorPrefix, *params.Cursor)
 		if err != nil {
 			return nil, mls.InvalidInput("/cursor", "must be a cursor from a previous answer")
 		}
-		after = store.ReportCursor{CreatedAt: at, ID: store.ReportID(id)}
+		query.After = store.ReportCursor{CreatedAt: at, ID: store.ReportID(id)}
 	}
-	page, err := h.Store.ListReports(ctx, convo.ID, caller.DID, status, after, int(params.Limit))
+	page, err := h.Store.ListReports(ctx, convo.ID, query)
 	if err != nil {
 		return nil, err
 	}
 	out := &mlsapi.GetReportsOutput{Reports: make([]mlsapi.GetReportsReportView, len(page.Reports))}
-	for i, r := range page.Reports {
-		out.Reports[i] = mlsapi.GetReportsReportView{
-			ID: string(r.ID), ReporterDID: r.Reporter, ReportedDID: r.Reported, EncryptedContent: r.Content, CreatedAt: datetime(r.CreatedAt),
-			Status: mlsapi.GetReportsReportViewStatus(r.Status), ResolvedBy: r.ResolvedBy, ResolvedAt: datetimePtr(r.ResolvedAt),
-			Category: optional(r.Category),
-		}
+	for i := range page.Reports {
+		out.Reports[i] = reportView(&page.Reports[i])
 	}
 	if page.Next != nil {
 		cursor := listCursor(reportCursorPrefix, page.Next.CreatedAt, string(page.Next.ID))

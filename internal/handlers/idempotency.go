@@ -67,7 +67,7 @@ func attempt[T any, P output[T]](ctx context.Context, h *Handlers, r request, ru
 	if r.key != nil {
 		keyed = store.IdempotentRequest{
 			Key:  store.RequestKey(r.caller, r.method.NSID, *r.key),
-			Body: sha256.Sum256(r.input.AppendJSON(nil)), At: h.Clock.Now(),
+			Body: sha256.Sum256(r.input.AppendJSON(nil)), At: h.now(),
 		}
 		if answer, err := h.Store.FindRequest(ctx, keyed); err != nil || answer != nil {
 			return repeated[T, P](answer, err)
@@ -79,39 +79,43 @@ func attempt[T any, P output[T]](ctx context.Context, h *Handlers, r request, ru
 		}
 	}
 	var kept error // a domain error that is the answer from now on
-	err = h.Store.InTx(ctx, func(tx *store.Tx) error {
-		kept = nil
+	err = h.Store.InTx(ctx, func(tx *store.Tx) (err error) {
 		if r.key == nil {
 			out, err = run(tx)
 			return err
 		}
-		if answer, err := tx.BeginRequest(ctx, keyed); err != nil || answer != nil {
-			out, err = repeated[T, P](answer, err)
-			return err
-		}
-		err := tx.Savepoint(ctx, func() (err error) {
-			out, err = run(tx)
-			return err
-		})
-		switch {
-		case err == nil:
-			return tx.FinishRequest(ctx, keyed, store.Answer{Status: statusOK, Body: out.AppendJSON(nil)})
-		case slices.ContainsFunc(deterministic, func(d error) bool { return errors.Is(err, d) }):
-			// The savepoint undid the request; only its answer stays.
-			kept = err
-			public := PublicError(err)
-			return tx.FinishRequest(ctx, keyed, store.Answer{Status: public.Status, Body: []byte(public.Name + "\n" + public.Message)})
-		}
+		out, kept, err = keep(ctx, tx, keyed, run)
 		return err
 	})
 	if err == nil {
-		// Only now is it known to be kept.
-		err = kept
+		err = kept // only now is it known to be kept
 	}
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// keep runs a write and keeps its answer in the same transaction; kept is a domain error that is the
+// answer. It returns the answer of the first request where there was one.
+func keep[T any, P output[T]](ctx context.Context, tx *store.Tx, keyed store.IdempotentRequest, run func(tx *store.Tx) (P, error)) (out P, kept, err error) {
+	if answer, err := tx.BeginRequest(ctx, keyed); err != nil || answer != nil {
+		out, err := repeated[T, P](answer, err)
+		return out, nil, err
+	}
+	err = tx.Savepoint(ctx, func() (err error) {
+		out, err = run(tx)
+		return err
+	})
+	switch {
+	case err == nil:
+		return out, nil, tx.FinishRequest(ctx, keyed, store.Answer{Status: statusOK, Body: out.AppendJSON(nil)})
+	case slices.ContainsFunc(deterministic, func(d error) bool { return errors.Is(err, d) }):
+		// The savepoint undid the request; only its answer stays.
+		public := PublicError(err)
+		return nil, err, tx.FinishRequest(ctx, keyed, store.Answer{Status: public.Status, Body: []byte(public.Name + "\n" + public.Message)})
+	}
+	return nil, nil, err
 }
 
 // repeated turns a stored answer into what the first request got.

@@ -3,9 +3,9 @@ package handlers
 import (
 	"context"
 
+	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
-	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
@@ -15,24 +15,9 @@ func (h *Handlers) PromoteAdmin(ctx context.Context, caller lexrt.Caller, in *ml
 	if err != nil {
 		return nil, err
 	}
-	now := h.now()
-	err = h.Store.InTx(ctx, func(tx *store.Tx) error {
-		convo, err := tx.LockAsAdmin(ctx, key, caller.DID)
-		if err != nil {
-			return err
-		}
-		if err := requireActive(ctx, tx, convo.ID, in.TargetDID); err != nil {
-			return err
-		}
-		if err := tx.Promote(ctx, convo.ID, in.TargetDID, caller.DID, now); err != nil {
-			return err
-		}
-		return adminChanged(ctx, tx, store.AdminAction{
-			ConvoID: convo.ID, Actor: caller.DID, Kind: store.ActionPromote, Target: in.TargetDID, At: now,
-		})
-	})
-	if err != nil {
+	change := delivery.RoleChange{Key: key, Actor: caller.DID, Target: in.TargetDID, At: h.now()}
+	if err := h.Delivery.Promote(ctx, change); err != nil {
 		return nil, err
 	}
-	return &mlsapi.PromoteAdminOutput{OK: true, PromotedAt: datetime(now)}, nil
+	return &mlsapi.PromoteAdminOutput{OK: true, PromotedAt: datetime(change.At)}, nil
 }

@@ -16,32 +16,16 @@ func (h *Handlers) RemoveMember(ctx context.Context, caller lexrt.Caller, in *ml
 	if err != nil {
 		return nil, err
 	}
-	r := request{method: mlsapi.MethodRemoveMember, caller: caller.DID, key: &in.IdempotencyKey, input: in}
+	removal := delivery.Removal{Key: key, Actor: caller.DID, Target: in.TargetDID, Reason: orEmpty(in.Reason), At: h.now()}
+	if in.Commit != nil {
+		removal.Commit = mls.ParseCommit(in.Commit)
+	}
+	r := request{
+		method: mlsapi.MethodRemoveMember, caller: caller.DID, key: &in.IdempotencyKey, input: in,
+		prepare: func(ctx context.Context) error { return h.Delivery.ExamineRemoval(ctx, removal) },
+	}
 	return once(ctx, h, r, func(tx *store.Tx) (*mlsapi.RemoveMemberOutput, error) {
-		convo, err := tx.LockAsAdmin(ctx, key, caller.DID)
-		switch {
-		case err != nil:
-			return nil, err
-		case in.TargetDID == caller.DID:
-			return nil, mls.ErrCannotRemoveSelf
-		}
-		removal := delivery.Removal{Actor: caller.DID, Target: in.TargetDID, Kicked: true, At: h.now()}
-		if in.Reason != nil {
-			removal.Reason = *in.Reason
-		}
-		if in.Commit != nil {
-			commit, err := delivery.ParseCommit(in.Commit, &convo.Convo)
-			if err != nil {
-				return nil, err
-			}
-			removal.Commit = &commit
-		}
-		if err := requireActive(ctx, tx, convo.ID, in.TargetDID); err != nil {
-			return nil, err
-		}
-		if err := h.Delivery.Remove(ctx, tx, &convo.Convo, removal); err != nil {
-			return nil, err
-		}
-		return &mlsapi.RemoveMemberOutput{OK: true, EpochHint: int64(convo.Epoch)}, nil
+		epoch, err := h.Delivery.Remove(ctx, tx, removal)
+		return &mlsapi.RemoveMemberOutput{OK: true, EpochHint: int64(epoch)}, err
 	})
 }

@@ -34,6 +34,14 @@ func optional[S ~string](s S) *string {
 	return &t
 }
 
+// orEmpty is the inverse of optional.
+func orEmpty(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
 func convoView(c *store.ConvoEntry) mlsapi.DefsConvoView {
 	view := mlsapi.DefsConvoView{
 		ID: string(c.ID), GroupID: string(c.GroupID), Creator: c.Creator, Epoch: int64(c.Epoch),
@@ -84,7 +92,7 @@ func messageType(k store.MessageKind) mlsapi.DefsMessageViewMessageType {
 }
 
 func keyPackageView(k *store.KeyPackage) mlsapi.DefsKeyPackageRef {
-	ref := hex.EncodeToString(k.Ref)
+	ref := hex.EncodeToString([]byte(k.Ref))
 	return mlsapi.DefsKeyPackageRef{
 		DID: k.Owner.User, KeyPackage: mls.EncodeText(k.Bytes), CipherSuite: mlsapi.DefsKeyPackageRefCipherSuite(k.CipherSuite.String()),
 		KeyPackageHash: &ref, DeviceID: optional(k.Owner.ID),
@@ -100,6 +108,14 @@ func blockViews(found []store.Block) []mlsapi.CheckBlocksBlockRelationship {
 		}
 	}
 	return views
+}
+
+func reportView(r *store.Report) mlsapi.GetReportsReportView {
+	return mlsapi.GetReportsReportView{
+		ID: string(r.ID), ReporterDID: r.Reporter, ReportedDID: r.Reported, EncryptedContent: r.Content, CreatedAt: datetime(r.CreatedAt),
+		Status: mlsapi.GetReportsReportViewStatus(r.Status), ResolvedBy: r.ResolvedBy, ResolvedAt: datetimePtr(r.ResolvedAt),
+		Category: optional(r.Category),
+	}
 }
 
 func statsView(s store.ModerationStats) mlsapi.GetAdminStatsModerationStats {

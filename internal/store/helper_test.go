@@ -107,7 +107,7 @@ func packageFor(suite mls.CipherSuite) NewKeyPackage {
 	secret := rand.Text()
 	ref := sha256.Sum256([]byte("ref" + secret))
 	return NewKeyPackage{
-		Ref: ref[:], InitKey: []byte("init" + secret), CipherSuite: suite, Bytes: []byte("package" + secret),
+		Ref: mls.KeyPackageRef(ref[:]), InitKey: []byte("init" + secret), CipherSuite: suite, Bytes: []byte("package" + secret),
 		ExpiresAt: noon.Add(24 * time.Hour),
 	}
 }

@@ -12,8 +12,7 @@ import (
 
 // NewKeyPackage is a verified key package to keep.
 type NewKeyPackage struct {
-	// Ref is the KeyPackageRef of RFC 9420, section 5.2.
-	Ref []byte
+	Ref mls.KeyPackageRef
 	// InitKey is its init_key; a hash of it is kept for ever.
 	InitKey     []byte
 	CipherSuite mls.CipherSuite
@@ -28,7 +27,7 @@ type KeyPackage struct {
 	// RowID identifies it within this database; clients never see it.
 	RowID       int64
 	Owner       Device
-	Ref         []byte
+	Ref         mls.KeyPackageRef
 	CipherSuite mls.CipherSuite
 	// Bytes are empty where a package is looked up and not handed out.
 	Bytes      []byte
@@ -134,7 +133,7 @@ func (tx *Tx) insertKeyPackages(ctx context.Context, owner Device, packages []in
 	for i, p := range packages {
 		initHash, byteHash := sha256.Sum256(p.InitKey), sha256.Sum256(p.Bytes)
 		initKeys[i] = initHash[:]
-		arg.Refs = append(arg.Refs, p.Ref)
+		arg.Refs = append(arg.Refs, []byte(p.Ref))
 		arg.Sha256s = append(arg.Sha256s, byteHash[:])
 		arg.CipherSuites = append(arg.CipherSuites, int32(p.CipherSuite))
 		arg.KeyPackages = append(arg.KeyPackages, p.Bytes)
@@ -200,7 +199,7 @@ func (s *Store) ClaimKeyPackages(ctx context.Context, p ClaimParams) ([]KeyPacka
 	packages := make([]KeyPackage, len(rows))
 	for i, row := range rows {
 		packages[i] = KeyPackage{
-			RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: row.Ref, CipherSuite: row.CipherSuite,
+			RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: mls.KeyPackageRef(row.Ref), CipherSuite: row.CipherSuite,
 			Bytes: row.KeyPackage, ExpiresAt: row.ExpiresAt, LastResort: row.LastResort,
 		}
 	}
@@ -234,7 +233,7 @@ func (r *reader) FindReservedKeyPackage(ctx context.Context, request RequestID, 
 		return KeyPackage{}, fail("find reserved key package", err)
 	}
 	return KeyPackage{
-		RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: row.Ref, CipherSuite: row.CipherSuite,
+		RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: mls.KeyPackageRef(row.Ref), CipherSuite: row.CipherSuite,
 		Bytes: row.KeyPackage, ExpiresAt: row.ExpiresAt, LastResort: row.LastResort, Request: request,
 	}, nil
 }
@@ -250,7 +249,7 @@ func (tx *Tx) ResolveKeyPackages(ctx context.Context, hashes [][]byte) ([]KeyPac
 	packages := make([]KeyPackage, len(rows))
 	for i, row := range rows {
 		packages[i] = KeyPackage{
-			RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: row.Ref, SHA256: row.Sha256, CipherSuite: row.CipherSuite,
+			RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: mls.KeyPackageRef(row.Ref), SHA256: row.Sha256, CipherSuite: row.CipherSuite,
 			ExpiresAt: row.ExpiresAt, LastResort: row.LastResort, Request: RequestID(orEmpty(row.ReservedRequestID)),
 		}
 	}
@@ -259,7 +258,7 @@ func (tx *Tx) ResolveKeyPackages(ctx context.Context, hashes [][]byte) ([]KeyPac
 
 // Named says whether hash is the package's reference or the SHA-256 of its bytes.
 func (p KeyPackage) Named(hash []byte) bool {
-	return bytes.Equal(p.Ref, hash) || bytes.Equal(p.SHA256, hash)
+	return string(p.Ref) == string(hash) || bytes.Equal(p.SHA256, hash)
 }
 
 // ConsumeKeyPackages marks resolved packages as used by a Welcome. The error

@@ -152,7 +152,7 @@ func TestResolveAndConsume(t *testing.T) {
 	publish(t, s, Device{User: alice}, p, resort)
 	consume := func() error {
 		return s.InTx(t.Context(), func(tx *Tx) error {
-			found, err := tx.ResolveKeyPackages(t.Context(), [][]byte{p.Ref, resort.Ref, []byte("nothing")})
+			found, err := tx.ResolveKeyPackages(t.Context(), [][]byte{[]byte(p.Ref), []byte(resort.Ref), []byte("nothing")})
 			if err != nil {
 				return err
 			}
@@ -175,8 +175,8 @@ func TestResolveAndConsume(t *testing.T) {
 		t.Errorf("%d Welcomes used the package", won)
 	}
 	inTx(t, s, func(tx *Tx) error {
-		found, err := tx.ResolveKeyPackages(t.Context(), [][]byte{resort.Ref})
-		if len(found) != 1 || !found[0].Named(resort.Ref) {
+		found, err := tx.ResolveKeyPackages(t.Context(), [][]byte{[]byte(resort.Ref)})
+		if len(found) != 1 || !found[0].Named([]byte(resort.Ref)) {
 			t.Errorf("a last-resort package was used up")
 		}
 		return err

@@ -319,20 +319,27 @@ type CommitPage struct {
 	Next *mls.Epoch
 }
 
-// ListCommits reads the commits made in epochs from to to (nil: the current
-// one), from the reader's join on. Errors as RequireMember, and
-// mls.ErrInvalidEpochRange.
-func (r *reader) ListCommits(ctx context.Context, key mls.ConvoKey, did mls.DID, from mls.Epoch, to *mls.Epoch, limit int) (CommitPage, error) {
+// CommitRange says which commits to read: those made in the epochs From to To.
+type CommitRange struct {
+	From mls.Epoch
+	// To is nil for the current epoch.
+	To    *mls.Epoch
+	Limit int
+}
+
+// ListCommits reads commits, from the reader's join on. Errors as RequireMember,
+// and mls.ErrInvalidEpochRange.
+func (r *reader) ListCommits(ctx context.Context, key mls.ConvoKey, did mls.DID, in CommitRange) (CommitPage, error) {
 	standing, err := r.RequireMember(ctx, key, did)
 	if err != nil {
 		return CommitPage{}, err
 	}
-	end, err := mls.CheckEpochRange(from, to, standing.Epoch)
+	end, err := mls.CheckEpochRange(in.From, in.To, standing.Epoch)
 	if err != nil {
 		return CommitPage{}, err
 	}
 	rows, err := r.q.ListCommits(ctx, db.ListCommitsParams{
-		ConvoID: standing.ID, FromEpoch: max(from, standing.JoinEpoch), ToEpoch: int64(end), MaxRows: rowLimit(limit), MaxBytes: defaultPageBytes,
+		ConvoID: standing.ID, FromEpoch: max(in.From, standing.JoinEpoch), ToEpoch: int64(end), MaxRows: rowLimit(in.Limit), MaxBytes: defaultPageBytes,
 	})
 	if err != nil {
 		return CommitPage{}, fail("list commits", err)

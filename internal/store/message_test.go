@@ -335,18 +335,18 @@ func TestListCommits(t *testing.T) {
 			return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, MLSDID: string(bob)}}, Joining{Epoch: 4, Seq: seq, At: noon})
 		})
 	}
-	page, err := s.ListCommits(t.Context(), key(convo), alice, 2, nil, 2)
+	page, err := s.ListCommits(t.Context(), key(convo), alice, CommitRange{From: 2, Limit: 2})
 	must(t, err)
 	if len(page.Commits) != 2 || page.Commits[0].Epoch != 2 || page.Next == nil || *page.Next != 4 {
 		t.Errorf("a page of two: %d commits, next %v", len(page.Commits), page.Next)
 	}
-	page, err = s.ListCommits(t.Context(), key(convo), bob, 1, nil, 500)
+	page, err = s.ListCommits(t.Context(), key(convo), bob, CommitRange{From: 1, Limit: 500})
 	must(t, err)
 	if len(page.Commits) != 2 || page.Commits[0].Epoch != 4 || page.Next != nil {
 		t.Errorf("from the join on: %d commits, next %v", len(page.Commits), page.Next)
 	}
 	current := mls.Epoch(7)
-	_, err = s.ListCommits(t.Context(), key(convo), alice, 1, &current, 500)
+	_, err = s.ListCommits(t.Context(), key(convo), alice, CommitRange{From: 1, To: &current, Limit: 500})
 	wantErr(t, err, mls.ErrInvalidEpochRange)
 }
 

@@ -109,23 +109,32 @@ type ReportPage struct {
 	Next *ReportCursor
 }
 
-// ListReports is a page of a conversation's reports, but for those about the
-// reader. status "" is every status.
-func (r *reader) ListReports(ctx context.Context, convo mls.ConvoID, reader mls.DID, status ReportStatus, after ReportCursor, limit int) (ReportPage, error) {
-	if after == (ReportCursor{}) {
-		after.CreatedAt = farFuture
+// ReportQuery says which reports to list.
+type ReportQuery struct {
+	// Reader is who reads: reports about the reader are left out.
+	Reader mls.DID
+	// Status is the one asked for, "" for every status.
+	Status ReportStatus
+	After  ReportCursor
+	Limit  int
+}
+
+// ListReports is a page of a conversation's reports.
+func (r *reader) ListReports(ctx context.Context, convo mls.ConvoID, q ReportQuery) (ReportPage, error) {
+	if q.After == (ReportCursor{}) {
+		q.After.CreatedAt = farFuture
 	}
 	rows, err := r.q.ListReports(ctx, db.ListReportsParams{
-		ConvoID: convo, ReaderDID: string(reader), Status: string(status),
-		BeforeAt: after.CreatedAt, BeforeID: string(after.ID), MaxRows: rowLimit(limit + 1),
+		ConvoID: convo, ReaderDID: string(q.Reader), Status: string(q.Status),
+		BeforeAt: q.After.CreatedAt, BeforeID: string(q.After.ID), MaxRows: rowLimit(q.Limit + 1),
 	})
 	if err != nil {
 		return ReportPage{}, fail("list reports", err)
 	}
 	var page ReportPage
-	if len(rows) > limit {
-		rows = rows[:limit]
-		page.Next = &ReportCursor{CreatedAt: rows[limit-1].CreatedAt, ID: ReportID(rows[limit-1].ID)}
+	if len(rows) > q.Limit {
+		rows = rows[:q.Limit]
+		page.Next = &ReportCursor{CreatedAt: rows[q.Limit-1].CreatedAt, ID: ReportID(rows[q.Limit-1].ID)}
 	}
 	page.Reports = make([]Report, len(rows))
 	for i, row := range rows {

@@ -25,12 +25,12 @@ func TestReports(t *testing.T) {
 		return tx.FileReport(t.Context(), Report{ID: NewReportID(), ConvoID: convo, Reporter: bob, Reported: bob, Category: "spam", Content: []byte("x"), CreatedAt: noon})
 	})
 	wantErr(t, err, mls.ErrCannotReportSelf)
-	page, err := s.ListReports(t.Context(), convo, alice, "", ReportCursor{}, 3)
+	page, err := s.ListReports(t.Context(), convo, ReportQuery{Reader: alice, Limit: 3})
 	must(t, err)
 	if len(page.Reports) != 3 || page.Next == nil || page.Reports[0].ID != ids[4] || page.Reports[2].ID != ids[2] {
 		t.Fatalf("first page %+v", page)
 	}
-	page, err = s.ListReports(t.Context(), convo, alice, ReportPending, *page.Next, 3)
+	page, err = s.ListReports(t.Context(), convo, ReportQuery{Reader: alice, Status: ReportPending, After: *page.Next, Limit: 3})
 	must(t, err)
 	if len(page.Reports) != 1 || page.Next != nil || page.Reports[0].ID != ids[0] {
 		t.Errorf("second page %+v: the one about the reader is not shown", page)

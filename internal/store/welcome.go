@@ -15,7 +15,7 @@ const WelcomeLifetime = 30 * 24 * time.Hour
 // WelcomeRoute leads a Welcome to a device, by a reference inside of it.
 type WelcomeRoute struct {
 	Device        Device
-	KeyPackageRef []byte
+	KeyPackageRef mls.KeyPackageRef
 }
 
 // NewWelcome is a Welcome to keep and route.
@@ -40,7 +40,7 @@ func (tx *Tx) RouteWelcome(ctx context.Context, w NewWelcome) error {
 	for _, route := range w.Routes {
 		arg.UserDids = append(arg.UserDids, string(route.Device.User))
 		arg.DeviceIds = append(arg.DeviceIds, string(route.Device.ID))
-		arg.KeyPackageRefs = append(arg.KeyPackageRefs, route.KeyPackageRef)
+		arg.KeyPackageRefs = append(arg.KeyPackageRefs, []byte(route.KeyPackageRef))
 	}
 	return fail("route Welcome", tx.q.RouteWelcome(ctx, arg))
 }
@@ -162,18 +162,28 @@ type Request struct {
 	ApprovedAt *time.Time
 }
 
+// NewRequest is what a device asks the members for.
+type NewRequest struct {
+	Device Device
+	Kind   RequestKind
+	// Reason is nil for none.
+	Reason *string
+	// At is floored to 2 seconds.
+	At time.Time
+}
+
 // OpenRequest asks the members to add a device, and returns what is open: the
 // new request, or with existing true the one that was there.
-func (tx *Tx) OpenRequest(ctx context.Context, convo mls.ConvoID, device Device, kind RequestKind, reason *string, at time.Time) (q Request, existing bool, err error) {
+func (tx *Tx) OpenRequest(ctx context.Context, convo mls.ConvoID, n NewRequest) (q Request, existing bool, err error) {
 	id := NewRequestID()
-	n, err := tx.q.OpenRequest(ctx, db.OpenRequestParams{
-		ID: string(id), ConvoID: convo, UserDID: device.User, DeviceID: device.ID, Kind: string(kind), Reason: reason, CreatedAt: bucket(at),
+	opened, err := tx.q.OpenRequest(ctx, db.OpenRequestParams{
+		ID: string(id), ConvoID: convo, UserDID: n.Device.User, DeviceID: n.Device.ID, Kind: string(n.Kind), Reason: n.Reason, CreatedAt: bucket(n.At),
 	})
 	if err != nil {
 		return Request{}, false, fail("open request", err)
 	}
-	if n == 0 {
-		found, err := tx.FindOpenRequest(ctx, convo, device)
+	if opened == 0 {
+		found, err := tx.FindOpenRequest(ctx, convo, n.Device)
 		if err != nil {
 			return Request{}, false, err
 		}
@@ -182,7 +192,7 @@ func (tx *Tx) OpenRequest(ctx context.Context, convo mls.ConvoID, device Device,
 		}
 		return *found, true, nil
 	}
-	return Request{ID: id, ConvoID: convo, Device: device, Kind: kind, CreatedAt: bucket(at)}, false, nil
+	return Request{ID: id, ConvoID: convo, Device: n.Device, Kind: n.Kind, CreatedAt: bucket(n.At)}, false, nil
 }
 
 // FindOpenRequest is the open request of a device, nil for none.

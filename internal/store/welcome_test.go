@@ -17,7 +17,7 @@ func TestWelcomes(t *testing.T) {
 		inTx(t, s, func(tx *Tx) error {
 			w := NewWelcome{ConvoID: convo, Epoch: epoch, Bytes: []byte(bytes), At: noon}
 			for _, d := range devices {
-				w.Routes = append(w.Routes, WelcomeRoute{d, []byte(bytes + string(d.ID))})
+				w.Routes = append(w.Routes, WelcomeRoute{d, mls.KeyPackageRef(bytes + string(d.ID))})
 			}
 			return tx.RouteWelcome(t.Context(), w)
 		})
@@ -96,7 +96,7 @@ func TestRequests(t *testing.T) {
 	request := func() (q Request, existing bool) {
 		t.Helper()
 		inTx(t, s, func(tx *Tx) (err error) {
-			q, existing, err = tx.OpenRequest(t.Context(), convo, phone, RequestRejoin, nil, noon)
+			q, existing, err = tx.OpenRequest(t.Context(), convo, NewRequest{Device: phone, Kind: RequestRejoin, At: noon})
 			return err
 		})
 		return q, existing

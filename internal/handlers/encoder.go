@@ -1,0 +1,33 @@
+package handlers
+
+import (
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/store"
+	"mls-server/internal/stream"
+	"mls-server/lexrt"
+)
+
+// StreamEncoder turns events of the log into those of the lexicon.
+type StreamEncoder struct{}
+
+var _ stream.Encoder = StreamEncoder{}
+
+// Message implements stream.Encoder.
+func (StreamEncoder) Message(cursor string, m *store.Message) (name string, data lexrt.Response) {
+	return "messageEvent", &mlsapi.StreamConvoEventsEventWrapper{Event: &mlsapi.StreamConvoEventsMessageEvent{
+		Cursor: cursor, Message: messageView(m),
+	}}
+}
+
+// Info implements stream.Encoder.
+func (StreamEncoder) Info(cursor string, i *stream.Info) (name string, data lexrt.Response) {
+	kind := mlsapi.StreamConvoEventsInfoEventKind(i.Kind)
+	event := &mlsapi.StreamConvoEventsInfoEvent{
+		Cursor: cursor, Info: i.Text, Kind: &kind,
+		ConvoID: optional(i.ConvoID), DeviceID: optional(i.Device), RequestID: optional(i.Request), Epoch: (*int64)(i.Epoch),
+	}
+	if i.User != "" {
+		event.UserDID = &i.User
+	}
+	return "infoEvent", &mlsapi.StreamConvoEventsEventWrapper{Event: event}
+}
