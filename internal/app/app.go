@@ -49,7 +49,7 @@ type App struct {
 	hub     *stream.Hub
 	jobs    *jobs.Runner
 	api     *xrpc.Server
-	methods http.Handler // api, behind what development adds
+	methods http.Handler // api, behind what development adds: what the public port serves
 	health  *health
 	feed    *blocks.Feed // nil without JETSTREAM_URL
 }
@@ -137,7 +137,8 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	keep := store.DefaultRetention()
 	keep.Messages, keep.Events, keep.Commits = cfg.MessageTTL, cfg.EventStreamTTL, max(cfg.MessageTTL, keep.Commits)
 	a.jobs = jobs.New(a.store, keep, a.metrics, a.log, clock.System)
-	a.health = &health{store: a.store}
+	a.health = &health{store: a.store, clock: clock.System}
+	a.pages()
 	return nil
 }
 
@@ -193,7 +194,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		return err
 	}
 	servers := []*server{
-		newServer(a.handler(), a.log),
+		newServer(a.methods, a.log),
 		newServer(a.metrics.AdminHandler(), a.log),
 	}
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))

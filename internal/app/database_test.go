@@ -10,8 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"mls-server/internal/authtest"
+	"mls-server/internal/clock/clocktest"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/pgtest"
 )
@@ -130,6 +132,7 @@ func TestDatabaseSilent(t *testing.T) {
 	r := start(t, map[string]string{"DATABASE_URL": through})
 	r.want(t, "/health/ready", "", http.StatusOK, `"ready"`)
 	g.silence()
+	r.forgetReadiness()
 	r.want(t, "/health/ready", "", http.StatusServiceUnavailable, `"reason":"database"`)
 	r.want(t, "/health", "", http.StatusOK, `"ok"`)
 }
@@ -144,7 +147,37 @@ func TestReadyAwaitsMigrations(t *testing.T) {
 	if err := Migrate(t.Context(), r.cfg); err != nil {
 		t.Fatal(err)
 	}
+	r.forgetReadiness()
 	r.want(t, "/health/ready", "", http.StatusOK, `"ready"`)
+}
+
+// Whoever asks for readiness, and how often: the database is asked once a second.
+func TestReadinessIsAskedOnceASecond(t *testing.T) {
+	t.Parallel()
+	g, through := newGate(t, pgtest.New(t))
+	r := start(t, map[string]string{"DATABASE_URL": through})
+	r.want(t, "/health/ready", "", http.StatusOK, `"ready"`)
+	h := r.app.health
+	clk := clocktest.New()
+	h.mu.Lock()
+	h.clock, h.checked = clk, clk.Now()
+	h.mu.Unlock()
+	g.shut()
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() { r.want(t, "/health/ready", "", http.StatusOK, `"ready"`) })
+	}
+	wg.Wait()
+	clk.Advance(readyFor)
+	r.want(t, "/health/ready", "", http.StatusServiceUnavailable, `"reason":"database"`)
+}
+
+// forgetReadiness makes the next check ask.
+func (r *running) forgetReadiness() {
+	h := r.app.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checked = time.Time{}
 }
 
 // wantConvos calls a method that reads the database.

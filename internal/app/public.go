@@ -2,30 +2,26 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"mls-server/internal/clock"
 	"mls-server/internal/config"
 	"mls-server/internal/store"
 )
 
-// handler serves the public port.
-func (a *App) handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", a.methods)
-	mux.HandleFunc("GET /health", a.health.live)
-	mux.HandleFunc("GET /health/live", a.health.live)
-	mux.HandleFunc("GET /health/ready", a.health.ready)
-	mux.HandleFunc("GET /xrpc/_health", a.health.live)
+// pages mounts what the public port answers beside the methods.
+func (a *App) pages() {
+	live := func(context.Context) (int, any) { return http.StatusOK, map[string]string{"status": "ok"} }
+	a.api.HandlePage("/health", live)
+	a.api.HandlePage("/health/live", live)
+	a.api.HandlePage("/xrpc/_health", live)
+	a.api.HandlePage("/health/ready", a.health.ready)
 	if doc := didDocument(a.cfg); doc != nil {
-		mux.HandleFunc("GET /.well-known/did.json", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Access-Control-Allow-Origin", "*")
-			writeJSON(w, http.StatusOK, doc)
-		})
+		a.api.HandlePage("/.well-known/did.json", func(context.Context) (int, any) { return http.StatusOK, doc })
 	}
-	return mux
 }
 
 // didDocument publishes the server's own did:web, nil for other methods, whose
@@ -46,36 +42,54 @@ func didDocument(cfg *config.Config) map[string]any {
 // health answers load balancers and orchestrators.
 type health struct {
 	store    *store.Store
+	clock    clock.Clock
 	draining atomic.Bool
-	migrated atomic.Bool
+
+	mu       sync.Mutex
+	migrated bool
+	// reason is what was found at checked, "" when the server was ready.
+	reason  string
+	checked time.Time
 }
+
+const (
+	// readyTimeout bounds how long a readiness check waits for the database.
+	readyTimeout = 3 * time.Second
+	// readyFor is how long its outcome is told, to everybody who asks.
+	readyFor = time.Second
+)
 
 // drain makes the server not ready, so that nothing new is sent to it.
 func (h *health) drain() { h.draining.Store(true) }
 
-func (h *health) live(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+// ready is the page of readiness.
+func (h *health) ready(ctx context.Context) (int, any) {
+	reason := "draining"
+	if !h.draining.Load() {
+		reason = h.check(ctx)
+	}
+	if reason != "" {
+		return http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": reason}
+	}
+	return http.StatusOK, map[string]string{"status": "ready"}
 }
 
-// readyTimeout bounds how long a readiness check waits for the database.
-const readyTimeout = 3 * time.Second
-
-func (h *health) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-	defer cancel()
-	if reason := h.reason(ctx); reason != "" {
-		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"status": "not ready", "reason": reason})
-		return
+// check says why the server is not ready, "" when it is. The database is asked
+// once in readyFor at most: whoever comes meanwhile waits for that answer.
+func (h *health) check(ctx context.Context) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now := h.clock.Now(); now.Sub(h.checked) >= readyFor {
+		// The answer is for others too, who stay when the first one leaves.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
+		defer cancel()
+		h.reason, h.checked = h.ask(ctx), h.clock.Now()
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	return h.reason
 }
 
-// reason says why the server is not ready, "" when it is.
-func (h *health) reason(ctx context.Context) string {
-	if h.draining.Load() {
-		return "draining"
-	}
-	if !h.migrated.Load() {
+func (h *health) ask(ctx context.Context) string {
+	if !h.migrated {
 		status, err := h.store.MigrationStatus(ctx)
 		if err != nil {
 			return "database"
@@ -83,17 +97,10 @@ func (h *health) reason(ctx context.Context) string {
 		if !status.Ready() {
 			return "migrations"
 		}
-		h.migrated.Store(true)
+		h.migrated = true
 	}
 	if err := h.store.Ping(ctx); err != nil {
 		return "database"
 	}
 	return ""
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client may be gone
 }

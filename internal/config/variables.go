@@ -98,7 +98,7 @@ var variables = []Variable{
 	number("SSE_BUFFER_SIZE", 5000, limits{1, 100000}, "Events that wait for a slow stream before it is closed.", func(c *Config) *int { return &c.SSEBuffer }),
 	number("STREAMS_PER_USER", 5, limits{1, 100}, "Event streams of a user at most.", func(c *Config) *int { return &c.StreamsPerUser }),
 	boolean("ENABLE_ACTOR_SYSTEM", true, "Batch concurrent sends and key package claims of a process; results are the same without.", func(c *Config) *bool { return &c.ActorSystem }),
-	megabytes("BODY_MEMORY_MB", 256, limits{16, 65536}, "Memory that bodies over 64 KiB may take, of requests and answers, in MiB; a request's counts six times while it is handled. More waits, then gets 503.", func(c *Config) *int64 { return &c.BodyBudget }),
+	megabytes("BODY_MEMORY_MB", 256, limits{16, 65536}, "Memory that request bodies over 64 KiB may take, in MiB, each counted six times while it is handled; answers over 64 KiB may take a quarter as much besides. One account has a quarter of each. More waits, then gets 503.", func(c *Config) *int64 { return &c.BodyBudget }),
 	boolean("ENABLE_DIRECT_XRPC_PROXY", false, "Development builds only.", func(c *Config) *bool { return &c.DirectProxy }),
 	secret("JWT_SECRET", "Development builds only.", func(c *Config) *Secret { return &c.JWTSecret }),
 	rate("RATE_LIMIT_SEND_MESSAGE", "sendMessage", ratelimit.Rate{PerMinute: 100, Burst: 100}),

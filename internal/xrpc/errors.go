@@ -26,6 +26,9 @@ var (
 	errTimeout              = lexrt.ErrRequestTimeout.WithMessage("The request body did not arrive in time")
 )
 
+// errNoAnswer says that an endpoint returned without an error and without an answer.
+var errNoAnswer = errors.New("xrpc: the endpoint gave no answer")
+
 func retryLater(e *lexrt.Error, after time.Duration) *lexrt.Error {
 	e.RetryAfter = after
 	return e

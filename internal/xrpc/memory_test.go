@@ -100,7 +100,7 @@ func TestLargeAnswersCountAsMemory(t *testing.T) {
 		f := &fixture{ipTokens: 1000, endpoint: func(context.Context, *lexrt.Request) (lexrt.Response, error) {
 			return text(strings.Repeat("x", size)), nil
 		}}
-		h := f.handler(t, clock.System, size+size/2)
+		h := f.handler(t, clock.System, 4*(size+size/2)) // answers have a quarter
 		ask := func(w http.ResponseWriter) {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, getPath, http.NoBody)
 			r.Header.Set("Authorization", "Bearer good")

@@ -4,15 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/bits"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
 	"mls-server/internal/ratelimit"
@@ -28,7 +25,10 @@ type exchange struct {
 	name  string // see id
 	start time.Time
 	event Event
-	began bool // the status line is written
+	body  *pace // nil until somebody reads the request's body
+	// account is the caller's DID, "" before it is known.
+	account string
+	began   bool // the status line is written
 	// abrupt: too many failures came from the client's address to read what is left of this request.
 	abrupt bool
 	fault  error
@@ -44,6 +44,7 @@ func (s *Server) begin(m *lexrt.Method, w http.ResponseWriter, r *http.Request) 
 	h["Access-Control-Expose-Headers"] = exposedHeaders
 	h["X-Content-Type-Options"] = noSniff
 	h["Cache-Control"] = noStore
+	h["X-Request-Id"] = []string{x.id()}
 	return x
 }
 
@@ -51,9 +52,10 @@ func (s *Server) begin(m *lexrt.Method, w http.ResponseWriter, r *http.Request) 
 // and never changed in place.
 var (
 	anyOrigin      = []string{"*"}
-	exposedHeaders = []string{"RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After"}
+	exposedHeaders = []string{"RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After, X-Request-Id"}
 	noSniff        = []string{"nosniff"}
 	noStore        = []string{"no-store"}
+	noStoreStream  = []string{"no-store, no-transform"} // a proxy that compresses would hold events back
 	jsonType       = []string{"application/json; charset=utf-8"}
 )
 
@@ -62,17 +64,24 @@ func (s *Server) serve(m *lexrt.Method, run func(*exchange, *lexrt.Request) erro
 	x := s.begin(m, w, r)
 	defer x.finish(r.Context())
 	if r.Method == http.MethodOptions {
-		x.options(r.Context())
+		x.options(r.Context(), verbs(m))
 		return
 	}
-	if err := x.pipeline(r.Context(), run); err != nil {
+	err := x.pipeline(r.Context(), run)
+	if err == nil && !x.began {
+		err = errNoAnswer // net/http would make an empty success of it
+	}
+	if err != nil {
 		x.fail(err)
 	}
 }
 
-// pipeline authenticates, counts, reads and decodes, in this order, so that an
-// unknown caller costs no more than its token.
+// pipeline looks at the address' limit, authenticates, counts, reads and decodes,
+// in this order: work comes after the limit that it counts against.
 func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Request) error) error {
+	if lim := x.s.opt.Limiter.Peek(ratelimit.ClassIP, x.s.opt.ClientIP(x.r)); !lim.Allowed {
+		return x.closed(lim)
+	}
 	if err := x.checkVerb(); err != nil {
 		return x.unauthenticated(ctx, err)
 	}
@@ -85,36 +94,45 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 	if !lim.Allowed {
 		return rateLimited(lim)
 	}
+	x.account = string(caller.DID)
 	req := lexrt.Request{Caller: caller}
+	release, err := x.read(&req)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return run(x, &req)
+}
+
+// read takes what the method takes from the request: its query, and its body,
+// whose memory the returned function gives back.
+func (x *exchange) read(req *lexrt.Request) (release func(), err error) {
+	release = func() {}
 	if x.r.URL.RawQuery != "" {
 		if req.Query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
-			return errBadQuery
+			return release, errBadQuery
 		}
 	}
-	switch x.m.Input {
-	case "":
+	if x.m.Input == "" {
 		if hasBody(x.r) {
-			return errUnexpectedBody
+			return release, errUnexpectedBody
 		}
-	default:
-		if req.ContentType, err = checkContentType(x.m, x.r); err != nil {
-			return err
-		}
-		if x.m.Input != "application/json" {
-			if req.Stream, err = streamBody(x.w, x.r, x.m.MaxBody); err != nil {
-				return err
-			}
-			break
-		}
-		b, err := x.s.readBody(x.r, x.m.MaxBody)
-		if err != nil {
-			return err
-		}
-		defer b.release()
-		req.Body, req.BodyOwned = b.data, b.owned
-		x.event.BytesIn = int64(len(b.data))
+		return release, nil
 	}
-	return run(x, &req)
+	if req.ContentType, err = checkContentType(x.m, x.r); err != nil {
+		return release, err
+	}
+	if x.m.Input != "application/json" {
+		req.Stream, err = x.streamBody()
+		return release, err
+	}
+	b, err := x.readBody()
+	if err != nil {
+		return release, err
+	}
+	req.Body, req.BodyOwned = b.data, b.owned
+	x.event.BytesIn = int64(len(b.data))
+	return b.release, nil
 }
 
 func (x *exchange) authenticate(ctx context.Context) (lexrt.Caller, error) {
@@ -135,26 +153,31 @@ func (x *exchange) checkVerb() error {
 }
 
 // unauthenticated counts a failure that has no caller against the client's
-// address. Only failures are counted: callers behind one address whose tokens
-// are good never meet this limit.
+// address, and only failures: the first of them that finds the address' bucket
+// empty, and all requests from there until it fills again, are refused unread.
 func (x *exchange) unauthenticated(ctx context.Context, err error) error {
-	lim := x.s.opt.Limiter.Take(ctx, ratelimit.ClassIP, x.s.opt.ClientIP(x.r), 1)
-	if !lim.Allowed {
-		x.abrupt = true
-		x.limitHeaders(lim)
-		return rateLimited(lim)
+	if limited := x.takeAddress(ctx); limited != nil {
+		return limited
 	}
 	return err
 }
 
-// takeIP counts the request against the client's address and answers 429 when that is used up.
-func (x *exchange) takeIP(ctx context.Context) bool {
+// takeAddress counts the request against the client's address, and returns an
+// error when that is used up.
+func (x *exchange) takeAddress(ctx context.Context) error {
 	lim := x.s.opt.Limiter.Take(ctx, ratelimit.ClassIP, x.s.opt.ClientIP(x.r), 1)
-	if !lim.Allowed {
-		x.limitHeaders(lim)
-		x.fail(rateLimited(lim))
+	if lim.Allowed {
+		return nil
 	}
-	return lim.Allowed
+	return x.closed(lim)
+}
+
+// closed refuses a request from an address whose bucket is empty: nothing more of
+// it is read.
+func (x *exchange) closed(lim ratelimit.Result) error {
+	x.abrupt = true
+	x.limitHeaders(lim)
+	return rateLimited(lim)
 }
 
 func rateLimited(lim ratelimit.Result) error {
@@ -176,130 +199,6 @@ func (x *exchange) limitHeaders(lim ratelimit.Result) {
 	}
 }
 
-// options answers CORS preflights and plain OPTIONS requests.
-func (x *exchange) options(ctx context.Context) {
-	if !x.takeIP(ctx) {
-		return
-	}
-	allow := "GET,HEAD"
-	if x.m.Kind == lexrt.Procedure {
-		allow = "POST"
-	}
-	h := x.w.Header()
-	h.Set("Allow", allow)
-	h.Set("Access-Control-Allow-Methods", allow)
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Content-Encoding, Last-Event-ID, Atproto-Accept-Labelers")
-	h.Set("Access-Control-Max-Age", "86400")
-	x.begin(http.StatusOK)
-}
-
-func (x *exchange) begin(status int) {
-	x.began = true
-	x.event.Status = status
-	x.w.WriteHeader(status)
-}
-
-// encodeBuffers hold encoded answers. Larger ones than 1 MiB are left to the collector.
-var encodeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
-
-func (x *exchange) writeJSON(resp lexrt.Response) error {
-	if resp == nil {
-		x.w.Header().Set("Content-Length", "0")
-		x.begin(http.StatusOK)
-		return nil
-	}
-	buf, _ := encodeBuffers.Get().(*[]byte)
-	*buf = resp.AppendJSON((*buf)[:0])
-	if err := x.writeAnswer(*buf); err != nil {
-		return err
-	}
-	if cap(*buf) <= 1<<20 {
-		clear(*buf)
-		encodeBuffers.Put(buf)
-	}
-	return nil
-}
-
-// writeAnswer writes a successful answer. A large one counts as memory until
-// the client has read it, and each piece of it has its time: who stops reading
-// is cut off.
-func (x *exchange) writeAnswer(data []byte) error {
-	if len(data) <= smallBody {
-		x.writeBody(http.StatusOK, data)
-		return nil
-	}
-	size := min(int64(len(data)), x.s.bodies.size)
-	if err := x.s.bodies.acquire(x.r.Context(), size); err != nil {
-		return err
-	}
-	defer x.s.bodies.sem.Release(size)
-	x.writeBody(http.StatusOK, data)
-	return nil
-}
-
-// writePieces writes data piece by piece, with a deadline for each. What is one
-// piece has the time that the HTTP server gives to any answer.
-func (x *exchange) writePieces(data []byte) (written int, err error) {
-	if len(data) <= smallBody {
-		return x.w.Write(data) //nolint:gosec // as below
-	}
-	rc := http.NewResponseController(x.w)
-	for len(data) > 0 && err == nil {
-		if err := rc.SetWriteDeadline(x.s.opt.Clock.Now().Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return written, err
-		}
-		var n int
-		n, err = x.w.Write(data[:min(len(data), smallBody)]) //nolint:gosec // JSON by a generated codec, sent as application/json with nosniff
-		written, data = written+n, data[n:]
-	}
-	return written, err
-}
-
-func (x *exchange) writeBody(status int, data []byte) {
-	h := x.w.Header()
-	h["Content-Type"] = jsonType
-	h["Content-Length"] = []string{strconv.Itoa(len(data))}
-	x.begin(status)
-	if x.r.Method == http.MethodHead {
-		return
-	}
-	n, err := x.writePieces(data)
-	x.event.BytesOut = int64(n)
-	if err != nil {
-		x.event.Error = "ClientGone"
-	}
-}
-
-// fail answers with an error. After the answer has begun it can only cut the connection.
-func (x *exchange) fail(err error) {
-	if ctxErr := x.r.Context().Err(); ctxErr != nil && !x.began {
-		// The client is gone or the server stops; whatever failed followed from that.
-		x.event.Status, x.event.Error = statusClientClosed, "ClientGone"
-		return
-	}
-	pub, fault := x.publicError(err)
-	if fault {
-		x.fault = err
-	}
-	x.event.Error = pub.Name
-	if x.began {
-		x.event.Status = pub.Status
-		panic(http.ErrAbortHandler)
-	}
-	if pub.RetryAfter > 0 {
-		x.w.Header().Set("Retry-After", strconv.Itoa(ceilSeconds(pub.RetryAfter)))
-	}
-	if pub.Status == http.StatusUnauthorized {
-		x.w.Header().Set("WWW-Authenticate", `Bearer realm="atproto"`)
-	}
-	x.linger()
-	x.writeBody(pub.Status, appendError(make([]byte, 0, 128), pub))
-	x.event.Error = pub.Name
-}
-
-// statusClientClosed is logged when the client went away before an answer.
-const statusClientClosed = 499
-
 // finish recovers from panics of handlers and reports the request once.
 func (x *exchange) finish(ctx context.Context) {
 	if p := recover(); p != nil {
@@ -309,11 +208,15 @@ func (x *exchange) finish(ctx context.Context) {
 			panic(p)
 		}
 		x.fault = panicError{p}
-		if !x.began {
-			pub := x.internal()
-			x.writeBody(pub.Status, appendError(nil, pub))
+		cut := x.began
+		if !cut {
+			x.writeError(x.internal())
 		}
 		x.event.Status, x.event.Error = http.StatusInternalServerError, "InternalServerError"
+		if cut {
+			x.report(ctx)
+			panic(http.ErrAbortHandler) // else what is written so far would pass for the whole answer
+		}
 	}
 	x.report(ctx)
 }
@@ -376,17 +279,3 @@ func (x *exchange) id() string {
 }
 
 func ceilSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
-
-// countingWriter counts what a raw endpoint writes and notes that the answer has begun.
-type countingWriter struct {
-	w     io.Writer
-	n     *int64
-	began *bool
-}
-
-func (c *countingWriter) Write(p []byte) (int, error) {
-	*c.began = true
-	n, err := c.w.Write(p)
-	*c.n += int64(n)
-	return n, err
-}

@@ -2,8 +2,11 @@ package xrpc
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -53,8 +56,8 @@ type Options struct {
 	Clock    clock.Clock
 	// ClientIP derives the address that unauthenticated requests are counted under.
 	ClientIP func(r *http.Request) string
-	// BodyBudget is how many bytes bodies over 64 KiB may take together, a request's counted six times for what is
-	// made of it. 0 means 256 MiB.
+	// BodyBudget is how many bytes the bodies of requests over 64 KiB may take together, each counted six times for
+	// what is made of it. Answers over 64 KiB may take a quarter as much besides. 0 means 256 MiB.
 	BodyBudget int64
 }
 
@@ -62,7 +65,8 @@ type Options struct {
 type Server struct {
 	opt    Options
 	router chi.Router
-	bodies *bodyBudget
+	// bodies and answers bound the memory of large ones.
+	bodies, answers *budget
 }
 
 var _ lexrt.Registrar = (*Server)(nil)
@@ -72,17 +76,59 @@ func New(opt Options) *Server {
 	if opt.BodyBudget <= 0 {
 		opt.BodyBudget = 256 << 20
 	}
-	s := &Server{opt: opt, router: chi.NewRouter(), bodies: newBodyBudget(opt.BodyBudget)}
+	s := &Server{opt: opt, router: chi.NewRouter(), bodies: newBudget(opt.BodyBudget), answers: newBudget(opt.BodyBudget / 4)}
 	s.router.NotFound(s.unmatched)
 	return s
 }
 
 // ServeHTTP implements http.Handler for the paths under /xrpc/ and for unknown paths.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.router.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.router.ServeHTTP(w, singleSlashes(r))
+}
+
+// singleSlashes makes the path that was meant of one with doubled slashes, which
+// clients send whose base URL ends in one. A redirect would fail their preflights.
+func singleSlashes(r *http.Request) *http.Request {
+	if !strings.Contains(r.URL.Path, "//") {
+		return r
+	}
+	single := func(path string) string {
+		return string(slices.CompactFunc([]byte(path), func(a, b byte) bool { return a == '/' && b == '/' }))
+	}
+	meant := *r
+	link := *r.URL
+	link.Path, link.RawPath = single(link.Path), "" // no name of ours has anything to escape
+	meant.URL = &link
+	return &meant
+}
+
+// Page is what a path outside of the methods answers with, as JSON.
+type Page func(ctx context.Context) (status int, answer any)
+
+// HandlePage mounts a page. It is open to everybody, is not counted against
+// anybody's limit and not reported: it must cost next to nothing.
+func (s *Server) HandlePage(path string, page Page) {
+	s.router.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		x := s.begin(nil, w, r)
+		switch r.Method {
+		case http.MethodOptions:
+			x.options(r.Context(), "GET,HEAD")
+		case http.MethodGet, http.MethodHead:
+			status, answer := page(r.Context())
+			data, err := json.Marshal(answer)
+			if err != nil {
+				x.fail(err)
+				return
+			}
+			x.writeBody(status, data)
+		default:
+			s.unmatched(w, r)
+		}
+	})
+}
 
 // workWait is how long the check of a token may take, and the work of an
-// endpoint after its request has arrived. A database that says nothing any more
-// ends neither by itself.
+// endpoint after its request has arrived. A hung database would end neither.
 const workWait = 30 * time.Second
 
 // Handle mounts an endpoint that answers with JSON. It has workWait to do so.
@@ -134,7 +180,8 @@ func (s *Server) mount(m *lexrt.Method, run func(*exchange, *lexrt.Request) erro
 func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
 	x := s.begin(nil, w, r)
 	defer x.finish(r.Context())
-	if !x.takeIP(r.Context()) {
+	if err := x.takeAddress(r.Context()); err != nil {
+		x.fail(err)
 		return
 	}
 	nsid, ok := xrpcPath(r.URL.Path)

@@ -22,13 +22,7 @@ var errLineBreak = errors.New("xrpc: event id or name with a line break")
 // stream answers with Server-Sent Events. Headers are flushed before the
 // endpoint runs, since proxies give up on a stream without them.
 func (x *exchange) stream(req *lexrt.Request, e lexrt.StreamEndpoint) error {
-	out := &eventStream{x: x, rc: http.NewResponseController(x.w), lastEventID: x.r.Header.Get("Last-Event-ID")}
-	// The time that a request may take to arrive would end the stream: the
-	// server keeps reading, to see the client go.
-	if err := out.rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	return e(x.r.Context(), req, out)
+	return e(x.r.Context(), req, &eventStream{x: x, rc: http.NewResponseController(x.w), lastEventID: x.r.Header.Get("Last-Event-ID")})
 }
 
 type eventStream struct {
@@ -87,6 +81,7 @@ func (s *eventStream) Frames(frames ...[]byte) error {
 	if !s.x.began {
 		h := s.x.w.Header()
 		h.Set("Content-Type", "text/event-stream")
+		h["Cache-Control"] = noStoreStream
 		h.Set("X-Accel-Buffering", "no")
 		s.x.begin(http.StatusOK)
 	}

@@ -63,6 +63,7 @@ type fixture struct {
 	events     []xrpc.Event
 	undeclared []string
 	ipTokens   int
+	tokens     int // that were looked at
 	deadlines  int // checks of tokens that had one
 	endpoint   lexrt.Endpoint
 	stream     lexrt.StreamEndpoint
@@ -81,7 +82,17 @@ func (f *fixture) ObserveUndeclared(_ *lexrt.Method, name string) {
 	f.undeclared = append(f.undeclared, name)
 }
 
+// authenticated is how many tokens were looked at.
+func (f *fixture) authenticated() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tokens
+}
+
 func (f *fixture) Authenticate(ctx context.Context, _ *lexrt.Method, header string) (lexrt.Caller, error) {
+	f.mu.Lock()
+	f.tokens++
+	f.mu.Unlock()
 	if _, ok := ctx.Deadline(); ok {
 		f.mu.Lock()
 		f.deadlines++
@@ -104,7 +115,11 @@ func (f *fixture) Take(_ context.Context, class, _ string, _ int) ratelimit.Resu
 	return lim
 }
 
-func (f *fixture) Peek(string, string) ratelimit.Result { return ratelimit.Result{Allowed: true} }
+func (f *fixture) Peek(string, string) ratelimit.Result {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return ratelimit.Result{Allowed: f.ipTokens > 0, Limit: 30, RetryAfter: 1500 * time.Millisecond}
+}
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
@@ -132,6 +147,7 @@ func (f *fixture) handler(tb testing.TB, c clock.Clock, budget int64) http.Handl
 	e := func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) { return f.endpoint(ctx, req) }
 	s.Handle(methodGet, e)
 	s.Handle(methodPut, e)
+	s.HandlePage("/page", func(context.Context) (int, any) { return http.StatusOK, map[string]string{"status": "ok"} })
 	s.HandleStream(methodStream, func(ctx context.Context, req *lexrt.Request, out lexrt.EventStream) error {
 		return f.stream(ctx, req, out)
 	})
@@ -388,23 +404,114 @@ func TestPanicIsOneFailedRequest(t *testing.T) {
 	}
 }
 
+// Only failures count against an address. Once its bucket is empty, nothing more
+// is looked at: no verb, no token, no body.
 func TestOnlyFailuresCountAgainstTheAddress(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.ipTokens = 2
+	f.ipTokens = 3
 	for range 50 {
 		f.do(t, "GET", getPath, nil).want(t, 200, "ok")
 	}
 	f.do(t, "GET", getPath, nil, "Authorization", "Bearer bad").want(t, 401, "AuthMissing")
+	f.do(t, "PUT", getPath, nil).want(t, 400, "InvalidRequest")
 	f.do(t, "OPTIONS", getPath, nil).want(t, 200, "")
-	for _, c := range [][2]string{{"GET", getPath}, {"OPTIONS", getPath}, {"GET", "/nope"}} {
-		a := f.do(t, c[0], c[1], nil, "Authorization", "Bearer bad")
+	asked := f.authenticated()
+	for _, c := range [][3]string{
+		{"GET", getPath, "good"}, {"GET", getPath, "bad"}, {"PUT", getPath, "good"}, {"OPTIONS", getPath, "good"}, {"GET", "/nope", "good"},
+		{"POST", putPath, "good"},
+	} {
+		var body io.Reader
+		if c[0] == "POST" {
+			body = strings.NewReader("{}")
+		}
+		a := f.do(t, c[0], c[1], body, "Authorization", "Bearer "+c[2])
 		a.want(t, 429, "RateLimitExceeded")
-		if a.header.Get("Retry-After") != "2" {
-			t.Errorf("Retry-After %q, want 2", a.header.Get("Retry-After"))
+		if a.header.Get("Retry-After") != "2" || a.header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%v: %v", c, a.header)
 		}
 	}
-	f.do(t, "GET", getPath, nil).want(t, 200, "ok")
+	if f.authenticated() != asked {
+		t.Error("tokens were looked at for an address whose bucket is empty")
+	}
+}
+
+// Preflights of methods are answered whatever the address' bucket holds, and
+// allow the headers that the page asks for; other OPTIONS requests count.
+func TestPreflights(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.ipTokens = 0
+	ask := func(path, headers string) answer {
+		t.Helper()
+		h := []string{"Origin", "https://app.example", "Access-Control-Request-Method", "POST"}
+		if headers != "" {
+			h = append(h, "Access-Control-Request-Headers", headers)
+		}
+		return f.do(t, "OPTIONS", path, nil, h...)
+	}
+	for _, headers := range []string{
+		"", "authorization,content-type", "authorization, sentry-trace, baggage", "traceparent,cache-control,atproto-proxy",
+		strings.Repeat("x", 4<<10),
+	} {
+		a := ask(putPath, headers)
+		a.want(t, 200, "")
+		if got := a.header.Get("Access-Control-Allow-Headers"); headers != "" && got != headers || got == "" {
+			t.Errorf("asked for %.100q, allowed %.100q", headers, got)
+		}
+		for name, want := range map[string]string{
+			"Access-Control-Allow-Methods": "POST", "Access-Control-Allow-Origin": "*", "Vary": "Access-Control-Request-Headers",
+		} {
+			if got := a.header.Get(name); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+	}
+	ask("//xrpc/"+methodPut.NSID, "authorization").want(t, 200, "")
+	ask("/page", "").want(t, 200, "")
+	for path, headers := range map[string]string{
+		putPath: strings.Repeat("x", 4<<10+1), putPath + "/": "authorization, <script>", "/xrpc/test.example.unknown": "authorization",
+	} {
+		a := ask(path, headers)
+		a.want(t, 429, "RateLimitExceeded")
+		if got := a.header.Get("Access-Control-Allow-Headers"); strings.Contains(got, "script") || len(got) > 200 {
+			t.Errorf("allowed %.100q", got)
+		}
+	}
+}
+
+// A doubled slash is answered as the path that was meant, and every answer, on
+// every path, can be read by a page of another origin and named by its request.
+func TestPathsThatAreNotClean(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for path, want := range map[string]int{
+		"/" + getPath: 200, "//" + getPath: 200, "/xrpc//" + methodGet.NSID: 200, "/xrpc/./" + methodGet.NSID: 400, "/../xrpc/x": 404,
+		"//page": 200, "/page/": 404, "//": 404, "/": 404, "/xrpc": 400, "/xrpc/%2e%2e/page": 400, "/%2fxrpc/" + methodGet.NSID: 200,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.URL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.URL.Opaque = "//" + r.URL.Host + path // as it stands
+		r.Header.Set("Authorization", "Bearer good")
+		resp, err := f.Client().Transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != want {
+			t.Errorf("%s: %d %s, %v; want %d", path, resp.StatusCode, body, err, want)
+		}
+		for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "X-Request-Id", "Content-Type"} {
+			if resp.Header.Get(name) == "" {
+				t.Errorf("%s: no %s", path, name)
+			}
+		}
+	}
+	f.do(t, "POST", "/page", strings.NewReader("{}")).want(t, 404, "NotFound")
+	f.do(t, "HEAD", "/page", nil).want(t, 200, "")
 }
 
 func TestLimitHeadersStandOnEveryAnswer(t *testing.T) {
@@ -434,7 +541,8 @@ func TestStreamFrames(t *testing.T) {
 	}
 	a := f.do(t, "GET", "/xrpc/test.example.stream", nil, "Last-Event-ID", "6")
 	want := ": hello there\n\nid: 7\nevent: messageEvent\ndata: \"6\"\n\n"
-	if a.status != 200 || a.body != want || a.header.Get("Content-Type") != "text/event-stream" {
+	if a.status != 200 || a.body != want || a.header.Get("Content-Type") != "text/event-stream" ||
+		a.header.Get("Cache-Control") != "no-store, no-transform" {
 		t.Errorf("got %d %q %q, want %q", a.status, a.header.Get("Content-Type"), a.body, want)
 	}
 }
