@@ -137,6 +137,11 @@ const (
 	CodeTranscriptMismatch
 	// CodeGroupInfoMismatch: a GroupInfo's extensions or confirmation tag are not those of the commit.
 	CodeGroupInfoMismatch
+	// CodeSmallOrderKey: a public key is a point of small order.
+	CodeSmallOrderKey
+	// CodeMisplacedExtension: an extension stands where RFC 9420 17.3 does not put its type, or a
+	// last_resort extension is not empty.
+	CodeMisplacedExtension
 	codeEnd
 )
 
@@ -201,6 +206,8 @@ var codeNames = [codeEnd]string{
 	CodeTreeHashMismatch:           "TreeHashMismatch",
 	CodeTranscriptMismatch:         "TranscriptMismatch",
 	CodeGroupInfoMismatch:          "GroupInfoMismatch",
+	CodeSmallOrderKey:              "SmallOrderKey",
+	CodeMisplacedExtension:         "MisplacedExtension",
 }
 
 // Codes lists all codes, for documentation, metrics and tests.

@@ -182,13 +182,13 @@ func TestEpochRules(t *testing.T) {
 
 func TestCipherSuiteNames(t *testing.T) {
 	t.Parallel()
-	assert.Len(t, mls.CipherSuites(), 6)
+	assert.Len(t, mls.CipherSuites(), 8)
 	for _, s := range mls.CipherSuites() {
 		got, err := mls.ParseCipherSuite(s.String())
 		require.NoError(t, err)
 		assert.Equal(t, s, got)
 	}
-	for _, bad := range []string{"", "MLS", mls.SuiteP384AES256.String(), "0xa0a"} {
+	for _, bad := range []string{"", "MLS", "0xa0a", "MLS_256_XWING_CHACHA20POLY1305_SHA256"} {
 		_, err := mls.ParseCipherSuite(bad)
 		require.ErrorIs(t, err, mls.ErrInvalidCipherSuite)
 	}

@@ -126,22 +126,49 @@ func (p *KeyPackagePolicy) checkLifetime(l *LeafNode, at time.Time) Code {
 	return 0
 }
 
-// checkCapabilities checks that the leaf's own capabilities cover what the package
-// is made of (RFC 9420 7.2, 7.3, 10.1). Values that nobody knows are ignored (13.5).
+// checkCapabilities checks that the leaf's own capabilities cover what the package is made of
+// (RFC 9420 7.2, 7.3, 10.1), and that extensions stand where their types belong. Values that nobody
+// knows are ignored (13.5).
 func checkCapabilities(k *KeyPackage) Code {
 	c := &k.Leaf.Capabilities
 	if !c.Versions.Contains(Version) || !c.CipherSuites.Contains(uint16(k.Suite)) ||
 		!c.Credentials.Contains(uint16(k.Leaf.Credential.Type)) {
 		return CodeCapabilityMissing
 	}
-	for i := range k.Leaf.Extensions {
-		t := k.Leaf.Extensions[i].Type
-		if t > lastDefaultExtension && !c.Extensions.Contains(uint16(t)) {
+	for _, e := range k.Leaf.Extensions {
+		if !e.Type.belongsInLeaf() {
+			return CodeMisplacedExtension
+		}
+	}
+	for _, e := range k.Extensions {
+		if !e.Type.belongsInKeyPackage() || e.Type == ExtensionLastResort && len(e.Data) > 0 {
+			return CodeMisplacedExtension
+		}
+	}
+	for _, e := range k.Leaf.Extensions {
+		if e.Type > lastDefaultExtension && !c.Extensions.Contains(uint16(e.Type)) {
+			return CodeCapabilityMissing
+		}
+	}
+	for _, e := range k.Extensions {
+		if !e.Type.grease() && !c.Extensions.Contains(uint16(e.Type)) {
 			return CodeCapabilityMissing
 		}
 	}
 	return 0
 }
+
+// belongsInLeaf reports whether a type may stand in a LeafNode (RFC 9420 17.3). Unknown ones may.
+func (t ExtensionType) belongsInLeaf() bool {
+	return t == ExtensionApplicationID || t > lastDefaultExtension && t != ExtensionLastResort
+}
+
+// grease reports whether the type is one of those that only probe whether unknown ones are ignored
+// (RFC 9420 13.5): 0x0a0a, 0x1a1a, … 0xeaea.
+func (t ExtensionType) grease() bool { return t&0x0f0f == 0x0a0a && t>>8 == t&0xff && t < 0xf000 }
+
+// belongsInKeyPackage reports whether a type may stand in a KeyPackage. Unknown ones may.
+func (t ExtensionType) belongsInKeyPackage() bool { return t > lastDefaultExtension }
 
 // NotAfterTime is the end of the leaf's lifetime. Times beyond the year 9999 are returned as its end.
 func (l *LeafNode) NotAfterTime() time.Time { return unixTime(l.NotAfter) }

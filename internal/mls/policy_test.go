@@ -72,8 +72,33 @@ func TestKeyPackagePolicy(t *testing.T) {
 		"33 extensions":           {spec(manyExtensions(33)), mls.CodeTooLarge},
 		"32 extensions":           {spec(manyExtensions(32)), 0},
 		"leaf extension is listed": {spec(func(s *mlstest.KeyPackageSpec) {
-			s.LeafExtensions = []mlstest.Extension{{Type: mls.ExtensionLastResort}}
+			s.ExtensionTypes = append(s.ExtensionTypes, 0xf001)
+			s.LeafExtensions = []mlstest.Extension{{Type: 0xf001}}
 		}), 0},
+		"extension is listed": {spec(func(s *mlstest.KeyPackageSpec) {
+			s.ExtensionTypes = append(s.ExtensionTypes, 0xf001)
+			s.Extensions = []mlstest.Extension{{Type: 0xf001}}
+		}), 0},
+		"extension unlisted": {spec(func(s *mlstest.KeyPackageSpec) { s.Extensions = []mlstest.Extension{{Type: 0xf001}} }), mls.CodeCapabilityMissing},
+		"not quite grease":   {spec(func(s *mlstest.KeyPackageSpec) { s.Extensions = []mlstest.Extension{{Type: 0xfafa}} }), mls.CodeCapabilityMissing},
+		"last_resort in the leaf": {spec(func(s *mlstest.KeyPackageSpec) {
+			s.LeafExtensions = []mlstest.Extension{{Type: mls.ExtensionLastResort}}
+		}), mls.CodeMisplacedExtension},
+		"last_resort with data": {spec(func(s *mlstest.KeyPackageSpec) {
+			s.Extensions = []mlstest.Extension{{Type: mls.ExtensionLastResort, Data: []byte{1}}}
+		}), mls.CodeMisplacedExtension},
+		"reserved type in the leaf": {spec(func(s *mlstest.KeyPackageSpec) { s.LeafExtensions = []mlstest.Extension{{}} }), mls.CodeMisplacedExtension},
+		"ratchet_tree in the leaf": {spec(func(s *mlstest.KeyPackageSpec) {
+			s.LeafExtensions = []mlstest.Extension{{Type: mls.ExtensionRatchetTree}}
+		}), mls.CodeMisplacedExtension},
+		"external_pub in the leaf": {spec(func(s *mlstest.KeyPackageSpec) {
+			s.LeafExtensions = []mlstest.Extension{{Type: mls.ExtensionExternalPub}}
+		}), mls.CodeMisplacedExtension},
+		"application_id in a package": {spec(func(s *mlstest.KeyPackageSpec) {
+			s.Extensions = []mlstest.Extension{{Type: mls.ExtensionApplicationID}}
+		}), mls.CodeMisplacedExtension},
+		"init key of small order":     {spec(func(s *mlstest.KeyPackageSpec) { s.InitKey = make([]byte, 32) }), mls.CodeSmallOrderKey},
+		"encryption key of order one": {spec(func(s *mlstest.KeyPackageSpec) { s.EncryptionKey = append([]byte{1}, make([]byte, 31)...) }), mls.CodeSmallOrderKey},
 	}
 	client := mlstest.NewClient(alice, "phone", 1)
 	policy := mls.DefaultKeyPackagePolicy()
@@ -98,6 +123,7 @@ func manyExtensions(n int) func(*mlstest.KeyPackageSpec) {
 	return func(s *mlstest.KeyPackageSpec) {
 		for i := range n {
 			s.Extensions = append(s.Extensions, mlstest.Extension{Type: mls.ExtensionType(0x1000 + i)})
+			s.ExtensionTypes = append(s.ExtensionTypes, uint16(0x1000+i)) //nolint:gosec // a few
 		}
 	}
 }
