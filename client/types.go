@@ -247,6 +247,9 @@ const (
 	// CreateConvoInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a value of
 	// CreateConvoInputCipherSuite.
 	CreateConvoInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.CreateConvoInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
+	// CreateConvoInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of
+	// CreateConvoInputCipherSuite.
+	CreateConvoInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 = mlsapi.CreateConvoInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384
 	// CreateConvoInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of
 	// CreateConvoInputCipherSuite.
 	CreateConvoInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 = mlsapi.CreateConvoInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521
@@ -256,6 +259,9 @@ const (
 	// CreateConvoInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value of
 	// CreateConvoInputCipherSuite.
 	CreateConvoInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 = mlsapi.CreateConvoInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448
+	// CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
+	// CreateConvoInputCipherSuite.
+	CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
 	// DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256
 	// DefsConvoViewCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 is a value of
@@ -264,6 +270,8 @@ const (
 	// DefsConvoViewCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a value of
 	// DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.DefsConvoViewCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
+	// DefsConvoViewCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of DefsConvoViewCipherSuite.
+	DefsConvoViewCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 = mlsapi.DefsConvoViewCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384
 	// DefsConvoViewCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 = mlsapi.DefsConvoViewCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521
 	// DefsConvoViewCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 is a value of DefsConvoViewCipherSuite.
@@ -271,6 +279,9 @@ const (
 	// DefsConvoViewCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value of
 	// DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 = mlsapi.DefsConvoViewCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448
+	// DefsConvoViewCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
+	// DefsConvoViewCipherSuite.
+	DefsConvoViewCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.DefsConvoViewCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
 	// DefsKeyPackageRefCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of
 	// DefsKeyPackageRefCipherSuite.
 	DefsKeyPackageRefCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.DefsKeyPackageRefCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256
@@ -280,6 +291,9 @@ const (
 	// DefsKeyPackageRefCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a value of
 	// DefsKeyPackageRefCipherSuite.
 	DefsKeyPackageRefCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.DefsKeyPackageRefCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
+	// DefsKeyPackageRefCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of
+	// DefsKeyPackageRefCipherSuite.
+	DefsKeyPackageRefCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 = mlsapi.DefsKeyPackageRefCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384
 	// DefsKeyPackageRefCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of
 	// DefsKeyPackageRefCipherSuite.
 	DefsKeyPackageRefCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 = mlsapi.DefsKeyPackageRefCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521
@@ -289,6 +303,9 @@ const (
 	// DefsKeyPackageRefCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value of
 	// DefsKeyPackageRefCipherSuite.
 	DefsKeyPackageRefCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 = mlsapi.DefsKeyPackageRefCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448
+	// DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
+	// DefsKeyPackageRefCipherSuite.
+	DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
 	// DefsMessageViewMessageTypeApp is a value of DefsMessageViewMessageType.
 	DefsMessageViewMessageTypeApp = mlsapi.DefsMessageViewMessageTypeApp
 	// DefsMessageViewMessageTypeCommit is a value of DefsMessageViewMessageType.
@@ -310,6 +327,9 @@ const (
 	// GetKeyPackagesParamsCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a value of
 	// GetKeyPackagesParamsCipherSuite.
 	GetKeyPackagesParamsCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.GetKeyPackagesParamsCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
+	// GetKeyPackagesParamsCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of
+	// GetKeyPackagesParamsCipherSuite.
+	GetKeyPackagesParamsCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 = mlsapi.GetKeyPackagesParamsCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384
 	// GetKeyPackagesParamsCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of
 	// GetKeyPackagesParamsCipherSuite.
 	GetKeyPackagesParamsCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 = mlsapi.GetKeyPackagesParamsCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521
@@ -319,6 +339,9 @@ const (
 	// GetKeyPackagesParamsCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value of
 	// GetKeyPackagesParamsCipherSuite.
 	GetKeyPackagesParamsCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 = mlsapi.GetKeyPackagesParamsCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448
+	// GetKeyPackagesParamsCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
+	// GetKeyPackagesParamsCipherSuite.
+	GetKeyPackagesParamsCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.GetKeyPackagesParamsCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
 	// GetReportsParamsStatusDismissed is a value of GetReportsParamsStatus.
 	GetReportsParamsStatusDismissed = mlsapi.GetReportsParamsStatusDismissed
 	// GetReportsParamsStatusPending is a value of GetReportsParamsStatus.
@@ -366,6 +389,9 @@ const (
 	// PublishKeyPackageInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a value of
 	// PublishKeyPackageInputCipherSuite.
 	PublishKeyPackageInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.PublishKeyPackageInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
+	// PublishKeyPackageInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of
+	// PublishKeyPackageInputCipherSuite.
+	PublishKeyPackageInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 = mlsapi.PublishKeyPackageInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384
 	// PublishKeyPackageInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of
 	// PublishKeyPackageInputCipherSuite.
 	PublishKeyPackageInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 = mlsapi.PublishKeyPackageInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521
@@ -375,6 +401,9 @@ const (
 	// PublishKeyPackageInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value of
 	// PublishKeyPackageInputCipherSuite.
 	PublishKeyPackageInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 = mlsapi.PublishKeyPackageInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448
+	// PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
+	// PublishKeyPackageInputCipherSuite.
+	PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
 	// ReportMemberInputCategoryHarassment is a value of ReportMemberInputCategory.
 	ReportMemberInputCategoryHarassment = mlsapi.ReportMemberInputCategoryHarassment
 	// ReportMemberInputCategoryHateSpeech is a value of ReportMemberInputCategory.
