@@ -9,6 +9,7 @@ package authtest
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
@@ -56,6 +58,8 @@ type Directory struct {
 	fetches    map[lexrt.DID]int
 	web        *Identity
 	down       bool
+
+	made atomic.Uint32
 }
 
 // NewDirectory starts a directory that lives as long as the test. Tokens of its
@@ -95,13 +99,19 @@ func (d *Directory) SetDown(down bool) {
 	d.down = down
 }
 
-// NewIdentity makes a did:plc identity and publishes its document.
+// NewIdentity makes a did:plc identity and publishes its document. The DIDs of a
+// directory sort in the order in which they were made, so that what is sorted by
+// them is the same in each run.
 func (d *Directory) NewIdentity(curve Curve) *Identity {
 	var raw [15]byte
 	_, _ = rand.Read(raw[:])
-	did := lexrt.DID("did:plc:" + strings.ToLower(base32.StdEncoding.EncodeToString(raw[:])))
+	binary.BigEndian.PutUint32(raw[:], d.made.Add(1)<<12)
+	did := lexrt.DID("did:plc:" + sortedBase32.EncodeToString(raw[:]))
 	return d.publish(did, curve)
 }
+
+// sortedBase32 has the digits of did:plc in an order in which text sorts as the bytes do.
+var sortedBase32 = base32.NewEncoding("234567abcdefghijklmnopqrstuvwxyz")
 
 // NewWebIdentity makes a did:web identity whose host is this directory. There is
 // one of them at a time; a second call replaces the first.

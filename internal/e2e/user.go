@@ -68,6 +68,7 @@ func (u *User) Call(tb testing.TB, m *lexrt.Method, r Request, out Decodable) An
 	if err != nil {
 		tb.Fatalf("%s: %v", m.NSID, err)
 	}
+	tapeOf(tb).add(m.NSID, r.complete(m), a)
 	if a.Status == http.StatusInternalServerError {
 		// What the server knows of its fault helps whoever did not expect it.
 		_, id, _ := strings.Cut(a.Message, "request ")
@@ -133,15 +134,7 @@ func (u *User) Peek(tb testing.TB, m *lexrt.Method, r Request) Answer {
 
 // Open sends one request and leaves the answer's body to be read and closed, for streams.
 func (u *User) Open(ctx context.Context, m *lexrt.Method, r Request) (*http.Response, error) {
-	if r.Verb == "" {
-		r.Verb = http.MethodGet
-		if m.Kind == lexrt.Procedure {
-			r.Verb = http.MethodPost
-		}
-	}
-	if r.RawQuery == "" {
-		r.RawQuery = r.Query.Encode()
-	}
+	r = r.complete(m)
 	req, err := http.NewRequestWithContext(ctx, r.Verb, u.Server.URL+"/xrpc/"+m.NSID, bytes.NewReader(r.Body))
 	if err != nil {
 		return nil, err
@@ -159,6 +152,20 @@ func (u *User) Open(ctx context.Context, m *lexrt.Method, r Request) (*http.Resp
 	}
 	maps.Copy(req.Header, r.Header)
 	return u.Server.client.Do(req)
+}
+
+// complete fills in the verb and the query.
+func (r Request) complete(m *lexrt.Method) Request {
+	if r.Verb == "" {
+		r.Verb = http.MethodGet
+		if m.Kind == lexrt.Procedure {
+			r.Verb = http.MethodPost
+		}
+	}
+	if r.RawQuery == "" {
+		r.RawQuery = r.Query.Encode()
+	}
+	return r
 }
 
 // OK fails the test unless the call succeeded.
