@@ -2,7 +2,7 @@
 //
 // It keeps the order of the migrations and the lock that lets any number of
 // server processes migrate at the same time. It must not open connections of
-// its own, and an applied migration is never edited.
+// its own, and a released migration is never edited.
 package migrations
 
 import (
@@ -15,20 +15,18 @@ import (
 	"slices"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 )
 
+// Files are the migrations, by name.
+//
 //go:embed *.sql
-var files embed.FS
+var Files embed.FS
 
-// Provider applies and inspects the migrations on db. One process at a time
-// does so, by an advisory lock of the session; others wait for up to a minute.
-func Provider(db *sql.DB) (*goose.Provider, error) {
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
-	if err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
-	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(locker))
+// Provider applies and inspects migrations on db: those in files, which are Files but in
+// tests. One process at a time applies them; waiting, which may be nil, is called in each that
+// has to wait, once.
+func Provider(db *sql.DB, files fs.FS, waiting func()) (*goose.Provider, error) {
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(&locker{waiting: waiting}))
 	if err != nil {
 		return nil, fmt.Errorf("migrations: %w", err)
 	}
@@ -38,14 +36,14 @@ func Provider(db *sql.DB) (*goose.Provider, error) {
 // Digest identifies the text of all migrations: two binaries with the same
 // digest make the same schema.
 func Digest() string {
-	names, err := fs.Glob(files, "*.sql")
+	names, err := fs.Glob(Files, "*.sql")
 	if err != nil {
 		panic(err) // the pattern is a constant
 	}
 	slices.Sort(names)
 	hash := sha256.New()
 	for _, name := range names {
-		content, err := files.ReadFile(name)
+		content, err := Files.ReadFile(name)
 		if err != nil {
 			panic(err) // the file is part of the binary
 		}

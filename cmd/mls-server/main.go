@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string) int {
 	case "serve":
 		err = serve(ctx, args)
 	case "migrate":
-		err = withConfig(func(c *config.Config) error { return app.Migrate(ctx, c) })
+		err = withConfig(func(c *config.Config) error { return app.Migrate(ctx, c, os.Stdout) })
 	case "config":
 		err = withConfig(func(c *config.Config) error { return app.PrintConfig(os.Stdout, c) })
 	case "inspect":
@@ -81,7 +81,7 @@ func serve(ctx context.Context, args []string) error {
 	}
 	return withConfig(func(c *config.Config) error {
 		if *migrate {
-			if err := app.Migrate(ctx, c); err != nil {
+			if err := app.Migrate(ctx, c, os.Stderr); err != nil {
 				return err
 			}
 		}

@@ -14,14 +14,14 @@ import (
 	"mls-server/internal/store"
 )
 
-// Migrate applies the migrations that the database lacks.
-func Migrate(ctx context.Context, cfg *config.Config) error {
+// Migrate applies the migrations that the database lacks, and says on w what it does.
+func Migrate(ctx context.Context, cfg *config.Config, w io.Writer) error {
 	s, err := store.New(ctx, store.Config{URL: string(cfg.DatabaseURL)})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	return s.Migrate(ctx)
+	return s.Migrate(ctx, func(text string) { _, _ = fmt.Fprintln(w, "mls-server migrate: "+text) })
 }
 
 // PrintConfig writes the effective configuration, a variable a line, secrets hidden.

@@ -144,7 +144,7 @@ func TestReadyAwaitsMigrations(t *testing.T) {
 	r := start(t, map[string]string{"DATABASE_URL": url})
 	r.want(t, "/health/ready", "", http.StatusServiceUnavailable, `"reason":"migrations"`)
 	r.want(t, "/health/live", "", http.StatusOK, `"ok"`)
-	if err := Migrate(t.Context(), r.cfg); err != nil {
+	if err := Migrate(t.Context(), r.cfg, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	r.forgetReadiness()

@@ -192,7 +192,7 @@ func (s *server) migrate(ctx context.Context, database string) (err error) {
 		return fmt.Errorf("open the template: %w", err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	provider, err := migrations.Provider(db)
+	provider, err := migrations.Provider(db, migrations.Files, nil)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func wrap(text string) string {
 			strings.HasPrefix(trimmed, "<"), strings.HasPrefix(line, "    "):
 			flush()
 			out = append(out, line)
-		case item.MatchString(line) && !(len(block) > 0 && strings.HasPrefix(block[0], "> ") && strings.HasPrefix(line, "> ")):
+		case item.MatchString(line) && (!strings.HasPrefix(line, "> ") || !quoted(block)):
 			flush()
 			block = []string{line}
 		default:
@@ -137,12 +137,15 @@ func wrap(text string) string {
 	return strings.Join(out, "\n")
 }
 
+// quoted reports whether the lines are a quotation.
+func quoted(block []string) bool { return len(block) > 0 && strings.HasPrefix(block[0], "> ") }
+
 // paragraph wraps the lines of one paragraph or list item when one of them is too wide.
 func paragraph(lines []string) []string {
 	if !slices.ContainsFunc(lines, func(l string) bool { return utf8.RuneCountInString(l) > columns }) {
 		return lines
 	}
-	first, rest := "", ""
+	var first, rest string
 	if m := item.FindStringSubmatch(lines[0]); m != nil {
 		first, rest = m[0], strings.Repeat(" ", len(m[0]))
 		if m[3] != "" {

@@ -28,7 +28,7 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("empty: %+v", status)
 	}
 	// Several servers that start at once.
-	for _, err := range race(3, func(int) error { return s.Migrate(t.Context()) }) {
+	for _, err := range race(3, func(int) error { return s.Migrate(t.Context(), nil) }) {
 		must(t, err)
 	}
 	status, err = s.MigrationStatus(t.Context())
@@ -40,7 +40,7 @@ func TestMigrations(t *testing.T) {
 	db, err := sql.Open("pgx", url)
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
-	provider, err := migrations.Provider(db)
+	provider, err := migrations.Provider(db, migrations.Files, nil)
 	must(t, err)
 	if _, err := provider.DownTo(t.Context(), 0); err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func TestMigrations(t *testing.T) {
 	if left := one[string](t, s, columns); left != "" {
 		t.Errorf("down leaves:\n%s", left)
 	}
-	must(t, s.Migrate(t.Context()))
+	must(t, s.Migrate(t.Context(), nil))
 	if again := one[string](t, s, columns); again != up {
 		t.Errorf("up, down, up is another schema:\n%s\n%s", up, again)
 	}

@@ -12,13 +12,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
 
 	"mls-server/internal/clock"
 	"mls-server/internal/gen/db"
 	"mls-server/internal/netopt"
-	"mls-server/migrations"
 )
 
 // Config says which database to use, and how.
@@ -133,56 +130,6 @@ func (s *Store) Close() { s.pool.Close() }
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.pool.Ping(ctx); err != nil {
 		return fmt.Errorf("store: ping: %w", err)
-	}
-	return nil
-}
-
-// MigrationStatus compares the database's schema with the binary's.
-type MigrationStatus struct {
-	// Current is the version of the last applied migration, 0 when there is none.
-	Current int64
-	// Target is the version of the last migration in the binary.
-	Target int64
-}
-
-// Ready says that nothing is left to apply. A database that is ahead is ready
-// too: migrations expand before they contract.
-func (m MigrationStatus) Ready() bool { return m.Current >= m.Target }
-
-// MigrationStatus reads the schema's version.
-func (s *Store) MigrationStatus(ctx context.Context) (MigrationStatus, error) {
-	var status MigrationStatus
-	err := s.withMigrations(func(m *goose.Provider) (err error) {
-		status.Current, status.Target, err = m.GetVersions(ctx)
-		return err
-	})
-	return status, err
-}
-
-// Migrate applies what is missing. Any number of processes may do so at once.
-func (s *Store) Migrate(ctx context.Context) error {
-	return s.withMigrations(func(m *goose.Provider) error {
-		_, err := m.Up(ctx)
-		return err
-	})
-}
-
-// withMigrations opens a connection without the pool's timeouts: an index may
-// take longer to build than a request may run.
-func (s *Store) withMigrations(do func(*goose.Provider) error) (err error) {
-	config := s.pool.Config().ConnConfig.Copy()
-	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
-		delete(config.RuntimeParams, name)
-	}
-	config.Tracer = nil
-	handle := stdlib.OpenDB(*config)
-	defer func() { err = errors.Join(err, handle.Close()) }()
-	provider, err := migrations.Provider(handle)
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	if err := do(provider); err != nil {
-		return fmt.Errorf("store: migrate: %w", err)
 	}
 	return nil
 }
