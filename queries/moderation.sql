@@ -115,3 +115,29 @@ SELECT EXISTS (
     WHERE a.convo_id = @convo_id AND a.created_at >= @since::timestamptz
       AND a.action = 'demote' AND a.actor_did = @actor_did AND a.target_did = @target_did::text
 );
+
+-- name: FindBlockKey :one
+-- FindBlockKey is the record by which the cache knows a block, '' when the source did not say.
+SELECT coalesce(rkey, '')::text AS rkey FROM bsky_blocks WHERE blocker_did = @blocker_did AND blocked_did = @blocked_did;
+
+-- name: FindBlockConflict :one
+-- FindBlockConflict is when the admins of a conversation were told of a block that stands.
+SELECT told_at FROM block_conflicts WHERE convo_id = @convo_id AND blocker_did = @blocker_did AND blocked_did = @blocked_did;
+
+-- name: PutBlockConflict :exec
+-- PutBlockConflict records that the admins of a conversation are told of a block, and its record. Of
+-- one that was told before it renews the record.
+INSERT INTO block_conflicts (convo_id, blocker_did, blocked_did, rkey, told_at)
+VALUES (@convo_id, @blocker_did, @blocked_did, @rkey, @told_at)
+ON CONFLICT ON CONSTRAINT block_conflicts_pkey DO UPDATE SET rkey = excluded.rkey;
+
+-- name: EndBlockConflict :execrows
+DELETE FROM block_conflicts WHERE convo_id = @convo_id AND blocker_did = @blocker_did AND blocked_did = @blocked_did;
+
+-- name: DropBlockConflicts :execrows
+-- DropBlockConflicts ends the conflicts of a user who leaves a conversation.
+DELETE FROM block_conflicts WHERE convo_id = @convo_id AND (blocker_did = @user_did::text OR blocked_did = @user_did::text);
+
+-- name: ListBlockedByRecord :many
+-- ListBlockedByRecord is whom admins were told that a record blocks.
+SELECT DISTINCT blocked_did FROM block_conflicts WHERE blocker_did = @blocker_did AND rkey = @rkey ORDER BY blocked_did;

@@ -110,20 +110,20 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 		return err
 	}
 	checker := a.newBlocks(client, resolver)
-	a.feed = a.newFeed(client)
 	a.hub = stream.NewHub(stream.Options{
 		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log,
 		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser,
 	})
 	policy := mls.DefaultKeyPackagePolicy()
 	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys
+	workflows := delivery.New(delivery.Config{
+		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter,
+		MaxMembers: cfg.MaxMembers, MaxDevices: cfg.MaxDevices, MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow,
+		EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy,
+	})
+	a.feed = a.newFeed(client, workflows)
 	h := &handlers.Handlers{
-		Store: a.store, Blocks: checker, Streams: a.hub, Clock: clock.System,
-		Delivery: delivery.New(delivery.Config{
-			Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter,
-			MaxMembers: cfg.MaxMembers, MaxDevices: cfg.MaxDevices, MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow,
-			EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy,
-		}),
+		Store: a.store, Delivery: workflows, Blocks: checker, Streams: a.hub, Clock: clock.System,
 		Config: handlers.Config{
 			RequireIdempotency: cfg.RequireIdempotency, KeyPackageLow: cfg.KeyPackageLow, SuperadminDIDs: cfg.SuperadminDIDs,
 		},

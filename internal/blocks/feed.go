@@ -31,7 +31,8 @@ type FeedCache interface {
 	// SaveBlocks is that of Cache.
 	SaveBlocks(ctx context.Context, found store.BlocksFound) error
 	// DropBlock removes a block by author and record key, which is all that a
-	// deletion names. It is no error when there is none.
+	// deletion names, and ends the conflicts that it caused. It is no error when
+	// there is none.
 	DropBlock(ctx context.Context, blocker mls.DID, key string) error
 }
 

@@ -4,14 +4,15 @@ import (
 	"context"
 
 	"mls-server/internal/blocks"
+	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
-// HandleBlockChange verifies a block or unblock of the caller's and tells the
-// admins of the conversations that both users are in.
+// HandleBlockChange verifies a block or unblock of the caller's, and has the admins of the
+// conversations that both users are in told of it.
 func (h *Handlers) HandleBlockChange(ctx context.Context, caller lexrt.Caller, in *mlsapi.HandleBlockChangeInput) (*mlsapi.HandleBlockChangeOutput, error) {
 	claim := blocks.Claim{Blocker: in.BlockerDID, Blocked: in.BlockedDID, Exists: in.Action == "created"}
 	switch {
@@ -25,37 +26,15 @@ func (h *Handlers) HandleBlockChange(ctx context.Context, caller lexrt.Caller, i
 	if err := h.Blocks.Verify(ctx, claim); err != nil {
 		return nil, err
 	}
-	shared, err := h.Store.ListSharedConvos(ctx, in.BlockerDID, in.BlockedDID)
+	effects, err := h.Delivery.ChangeBlock(ctx, delivery.BlockChange{
+		BlockPair: store.BlockPair{Blocker: in.BlockerDID, Blocked: in.BlockedDID}, Exists: claim.Exists, At: h.now(),
+	})
 	if err != nil {
 		return nil, err
 	}
-	out := &mlsapi.HandleBlockChangeOutput{AffectedConvos: make([]mlsapi.HandleBlockChangeAffectedConvo, len(shared))}
-	for i, convo := range shared {
-		if out.AffectedConvos[i], err = h.conflict(ctx, convo, claim); err != nil {
-			return nil, err
-		}
+	out := &mlsapi.HandleBlockChangeOutput{AffectedConvos: make([]mlsapi.HandleBlockChangeAffectedConvo, len(effects))}
+	for i, e := range effects {
+		out.AffectedConvos[i] = affectedConvo(e)
 	}
 	return out, nil
-}
-
-// conflict writes what a block means for one conversation: an event for its
-// admins, or, when it is gone, an audit row that the conflict is over.
-func (h *Handlers) conflict(ctx context.Context, convo mls.ConvoID, c blocks.Claim) (mlsapi.HandleBlockChangeAffectedConvo, error) {
-	at := h.now()
-	view := mlsapi.HandleBlockChangeAffectedConvo{ConvoID: string(convo), Action: "no_action"}
-	err := h.Store.InTx(ctx, func(tx *store.Tx) error {
-		if _, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: convo}); err != nil {
-			return err
-		}
-		if !c.Exists {
-			return tx.Audit(ctx, store.AdminAction{
-				ConvoID: convo, Actor: c.Blocker, Kind: store.ActionResolveBlockConflict, Target: c.Blocked, At: at,
-			})
-		}
-		return tx.AppendEvents(ctx, convo, at, store.NewEvent{Kind: store.EventBlockConflict, Audience: store.ToAdmins, User: c.Blocker})
-	})
-	if err == nil && c.Exists {
-		view.Action, view.AdminNotified, view.NotificationSentAt = "admin_notified", true, datetimePtr(&at)
-	}
-	return view, err
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
@@ -108,6 +109,14 @@ func blockViews(found []store.Block) []mlsapi.CheckBlocksBlockRelationship {
 		}
 	}
 	return views
+}
+
+func affectedConvo(e delivery.BlockEffect) mlsapi.HandleBlockChangeAffectedConvo {
+	view := mlsapi.HandleBlockChangeAffectedConvo{ConvoID: string(e.Convo), Action: "no_action", NotificationSentAt: datetimePtr(e.ToldAt)}
+	if e.ToldAt != nil {
+		view.Action, view.AdminNotified = "admin_notified", true
+	}
+	return view
 }
 
 func reportView(r *store.Report) mlsapi.GetReportsReportView {

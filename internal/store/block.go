@@ -116,3 +116,39 @@ func (tx *Tx) DeleteBlockByKey(ctx context.Context, blocker mls.DID, key string)
 	}
 	return gone[0], nil
 }
+
+// TellBlockConflict records that the admins of a conversation are told of a block,
+// and returns when they were: at, or with fresh false the time when they had been.
+// The caller holds the conversation's lock.
+func (tx *Tx) TellBlockConflict(ctx context.Context, convo mls.ConvoID, pair BlockPair, at time.Time) (told time.Time, fresh bool, err error) {
+	told, err = tx.q.FindBlockConflict(ctx, db.FindBlockConflictParams{ConvoID: convo, BlockerDID: pair.Blocker, BlockedDID: pair.Blocked})
+	fresh = isNotFound(err)
+	if err != nil && !fresh {
+		return time.Time{}, false, fail("find block conflict", err)
+	}
+	if fresh {
+		told = bucket(at)
+	}
+	key, err := tx.q.FindBlockKey(ctx, pair.Blocker, pair.Blocked)
+	if err != nil && !isNotFound(err) {
+		return time.Time{}, false, fail("find block", err)
+	}
+	err = tx.q.PutBlockConflict(ctx, db.PutBlockConflictParams{
+		ConvoID: convo, BlockerDID: pair.Blocker, BlockedDID: pair.Blocked, Rkey: key, ToldAt: told,
+	})
+	return told, fresh, fail("record block conflict", err)
+}
+
+// EndBlockConflict is true when the admins of a conversation had been told of a
+// block, which is over now.
+func (tx *Tx) EndBlockConflict(ctx context.Context, convo mls.ConvoID, pair BlockPair) (bool, error) {
+	n, err := tx.q.EndBlockConflict(ctx, db.EndBlockConflictParams{ConvoID: convo, BlockerDID: pair.Blocker, BlockedDID: pair.Blocked})
+	return n > 0, fail("end block conflict", err)
+}
+
+// ListBlockedByRecord is whom a record blocks, as far as admins were told of it:
+// a deletion on the firehose names no more than author and key.
+func (r *reader) ListBlockedByRecord(ctx context.Context, blocker mls.DID, key string) ([]mls.DID, error) {
+	dids, err := r.q.ListBlockedByRecord(ctx, blocker, key)
+	return dids, fail("list blocked users", err)
+}

@@ -54,6 +54,6 @@
 //	RouteWelcome ConfirmWelcome FailWelcome
 //	OpenRequest FulfilRequests OweRemovals SettleDebts SettleDeviceDebts SettleLeafDebts SettleProposedDebts
 //	AppendEvents SetCursor
-//	FileReport ResolveReport RecordBlocks DeleteBlockByKey
+//	FileReport ResolveReport RecordBlocks DeleteBlockByKey TellBlockConflict EndBlockConflict
 //	BeginRequest FinishRequest Savepoint AfterCommit
 package store

@@ -108,6 +108,9 @@ func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, re
 	if _, err := tx.q.DropWaitingWelcomes(ctx, db.DropWaitingWelcomesParams{ConvoID: convo, UserDID: did, Now: bucket(at)}); err != nil {
 		return nil, fail("drop Welcomes", err)
 	}
+	if _, err := tx.q.DropBlockConflicts(ctx, convo, string(did)); err != nil {
+		return nil, fail("drop block conflicts", err)
+	}
 	dropped, err := tx.q.DropRequests(ctx, db.DropRequestsParams{ConvoID: convo, UserDID: did, Now: bucket(at)})
 	if err != nil {
 		return nil, fail("drop requests", err)

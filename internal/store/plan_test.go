@@ -49,6 +49,7 @@ INSERT INTO used_jtis SELECT sha256(i::text::bytea), now() FROM generate_series(
 INSERT INTO reports (id, convo_id, reporter_did, reported_did, category, encrypted_content, created_at) SELECT 'r' || i, translate(lpad(to_hex(1 + i % 5000), 13, '0'), '0189', 'ghij'), 'a' || i, 'b', 'spam', 'x', now() - i * interval '1 s' FROM generate_series(1, 20000) i;
 INSERT INTO admin_actions (convo_id, actor_did, action, created_at) SELECT id, 'x', 'remove', now() FROM conversations;
 INSERT INTO bsky_blocks SELECT 'a' || i, 'b' || i, 'u', 'k', now(), now() FROM generate_series(1, 20000) i;
+INSERT INTO block_conflicts SELECT id, creator_did, 'b', 'k' || id, 'epoch' FROM conversations;
 INSERT INTO block_checks SELECT 'a' || i, 'b' || i, now() FROM generate_series(1, 20000) i;
 ANALYZE`
 
@@ -107,6 +108,8 @@ func TestPlans(t *testing.T) {
 		{"useJTI", nil, nil, ""},
 		{"listReports", []string{"reports_convo_idx"}, nil, ""},
 		{"countRecentReports", []string{"reports_pair_idx"}, nil, ""},
+		{"findBlockConflict", []string{"block_conflicts_pkey"}, nil, ""},
+		{"listBlockedByRecord", []string{"block_conflicts_record_idx"}, nil, ""},
 		{"listBlocks", []string{"bsky_blocks_pkey", "block_checks_pkey"}, nil, ""},
 		{"deleteMessages", []string{"messages_received_brin"}, nil, "'1970-01-01 00:00:02Z', 1000"},
 		{"deleteEvents", []string{"event_stream_bucket_brin"}, []string{"event_log"}, "'1969-01-01', 1000"},

@@ -162,6 +162,67 @@ func (q *Queries) DeleteBlocksUnseen(ctx context.Context, arg DeleteBlocksUnseen
 	return result.RowsAffected(), nil
 }
 
+const dropBlockConflicts = `-- name: DropBlockConflicts :execrows
+DELETE FROM block_conflicts WHERE convo_id = $1 AND (blocker_did = $2::text OR blocked_did = $2::text)
+`
+
+// DropBlockConflicts ends the conflicts of a user who leaves a conversation.
+func (q *Queries) DropBlockConflicts(ctx context.Context, convoID mls.ConvoID, userDID string) (int64, error) {
+	result, err := q.db.Exec(ctx, dropBlockConflicts, convoID, userDID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const endBlockConflict = `-- name: EndBlockConflict :execrows
+DELETE FROM block_conflicts WHERE convo_id = $1 AND blocker_did = $2 AND blocked_did = $3
+`
+
+type EndBlockConflictParams struct {
+	ConvoID    mls.ConvoID
+	BlockerDID mls.DID
+	BlockedDID mls.DID
+}
+
+func (q *Queries) EndBlockConflict(ctx context.Context, arg EndBlockConflictParams) (int64, error) {
+	result, err := q.db.Exec(ctx, endBlockConflict, arg.ConvoID, arg.BlockerDID, arg.BlockedDID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const findBlockConflict = `-- name: FindBlockConflict :one
+SELECT told_at FROM block_conflicts WHERE convo_id = $1 AND blocker_did = $2 AND blocked_did = $3
+`
+
+type FindBlockConflictParams struct {
+	ConvoID    mls.ConvoID
+	BlockerDID mls.DID
+	BlockedDID mls.DID
+}
+
+// FindBlockConflict is when the admins of a conversation were told of a block that stands.
+func (q *Queries) FindBlockConflict(ctx context.Context, arg FindBlockConflictParams) (time.Time, error) {
+	row := q.db.QueryRow(ctx, findBlockConflict, arg.ConvoID, arg.BlockerDID, arg.BlockedDID)
+	var told_at time.Time
+	err := row.Scan(&told_at)
+	return told_at, err
+}
+
+const findBlockKey = `-- name: FindBlockKey :one
+SELECT coalesce(rkey, '')::text AS rkey FROM bsky_blocks WHERE blocker_did = $1 AND blocked_did = $2
+`
+
+// FindBlockKey is the record by which the cache knows a block, ” when the source did not say.
+func (q *Queries) FindBlockKey(ctx context.Context, blockerDID mls.DID, blockedDID mls.DID) (string, error) {
+	row := q.db.QueryRow(ctx, findBlockKey, blockerDID, blockedDID)
+	var rkey string
+	err := row.Scan(&rkey)
+	return rkey, err
+}
+
 const findReport = `-- name: FindReport :one
 SELECT r.id, r.convo_id, r.reporter_did, r.reported_did, r.status
 FROM reports r
@@ -248,6 +309,31 @@ func (q *Queries) InsertReport(ctx context.Context, arg InsertReportParams) erro
 		arg.CreatedAt,
 	)
 	return err
+}
+
+const listBlockedByRecord = `-- name: ListBlockedByRecord :many
+SELECT DISTINCT blocked_did FROM block_conflicts WHERE blocker_did = $1 AND rkey = $2 ORDER BY blocked_did
+`
+
+// ListBlockedByRecord is whom admins were told that a record blocks.
+func (q *Queries) ListBlockedByRecord(ctx context.Context, blockerDID mls.DID, rkey string) ([]mls.DID, error) {
+	rows, err := q.db.Query(ctx, listBlockedByRecord, blockerDID, rkey)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []mls.DID{}
+	for rows.Next() {
+		var blocked_did mls.DID
+		if err := rows.Scan(&blocked_did); err != nil {
+			return nil, err
+		}
+		items = append(items, blocked_did)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listBlocks = `-- name: ListBlocks :many
@@ -369,6 +455,33 @@ func (q *Queries) ListReports(ctx context.Context, arg ListReportsParams) ([]Lis
 		return nil, err
 	}
 	return items, nil
+}
+
+const putBlockConflict = `-- name: PutBlockConflict :exec
+INSERT INTO block_conflicts (convo_id, blocker_did, blocked_did, rkey, told_at)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT ON CONSTRAINT block_conflicts_pkey DO UPDATE SET rkey = excluded.rkey
+`
+
+type PutBlockConflictParams struct {
+	ConvoID    mls.ConvoID
+	BlockerDID mls.DID
+	BlockedDID mls.DID
+	Rkey       string
+	ToldAt     time.Time
+}
+
+// PutBlockConflict records that the admins of a conversation are told of a block, and its record. Of
+// one that was told before it renews the record.
+func (q *Queries) PutBlockConflict(ctx context.Context, arg PutBlockConflictParams) error {
+	_, err := q.db.Exec(ctx, putBlockConflict,
+		arg.ConvoID,
+		arg.BlockerDID,
+		arg.BlockedDID,
+		arg.Rkey,
+		arg.ToldAt,
+	)
+	return err
 }
 
 const resolveReport = `-- name: ResolveReport :execrows

@@ -1,0 +1,93 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+// BlockChange is a block that was made or is gone, as its record shows.
+type BlockChange struct {
+	store.BlockPair
+	// Exists is true when the record is there, false when it is gone.
+	Exists bool
+	At     time.Time
+}
+
+// BlockEffect is what a block change means for a conversation that both users are in.
+type BlockEffect struct {
+	Convo mls.ConvoID
+	// ToldAt is when the admins were told of the block, nil when they were not.
+	ToldAt *time.Time
+}
+
+// ChangeBlock tells the admins of the conversations that two users share of a block between them,
+// and records that it is over when it is gone. The client of the blocker reports blocks, and every
+// server follows the Jetstream; all of them come here. Admins hear of a block once while it stands,
+// and only of one that they heard of is it recorded that it is over.
+func (s *Service) ChangeBlock(ctx context.Context, c BlockChange) ([]BlockEffect, error) {
+	shared, err := s.store.ListSharedConvos(ctx, c.Blocker, c.Blocked)
+	if err != nil {
+		return nil, err
+	}
+	effects := make([]BlockEffect, 0, len(shared))
+	for _, convo := range shared {
+		effect := BlockEffect{Convo: convo}
+		err := s.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			effect.ToldAt, err = c.apply(ctx, tx, convo)
+			return err
+		})
+		switch {
+		case errors.Is(err, mls.ErrNotMember), errors.Is(err, mls.ErrConvoNotFound):
+			continue // one of them has just left
+		case err != nil:
+			return nil, err
+		}
+		effects = append(effects, effect)
+	}
+	return effects, nil
+}
+
+// apply returns when the admins of a conversation were told of the block, nil for one that is gone.
+func (c *BlockChange) apply(ctx context.Context, tx *store.Tx, convo mls.ConvoID) (*time.Time, error) {
+	if _, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: convo}); err != nil {
+		return nil, err
+	}
+	for _, user := range []mls.DID{c.Blocker, c.Blocked} {
+		if err := requireActive(ctx, tx, convo, user); err != nil {
+			return nil, err
+		}
+	}
+	if !c.Exists {
+		ended, err := tx.EndBlockConflict(ctx, convo, c.BlockPair)
+		if err != nil || !ended {
+			return nil, err
+		}
+		return nil, tx.Audit(ctx, store.AdminAction{
+			ConvoID: convo, Actor: c.Blocker, Kind: store.ActionResolveBlockConflict, Target: c.Blocked, At: c.At,
+		})
+	}
+	told, fresh, err := tx.TellBlockConflict(ctx, convo, c.BlockPair, c.At)
+	if err != nil || !fresh {
+		return &told, err
+	}
+	return &told, tx.AppendEvents(ctx, convo, c.At, store.NewEvent{Kind: store.EventBlockConflict, Audience: store.ToAdmins, User: c.Blocker})
+}
+
+// DropBlock forgets a block whose record was deleted: its author and key are all that a deletion
+// names. It is no error when the record was not known.
+func (s *Service) DropBlock(ctx context.Context, blocker mls.DID, key string, at time.Time) error {
+	blocked, err := s.store.ListBlockedByRecord(ctx, blocker, key)
+	if err != nil {
+		return err
+	}
+	for _, user := range blocked {
+		if _, err := s.ChangeBlock(ctx, BlockChange{BlockPair: store.BlockPair{Blocker: blocker, Blocked: user}, At: at}); err != nil {
+			return err
+		}
+	}
+	return s.store.DropBlock(ctx, blocker, key)
+}
