@@ -66,6 +66,7 @@ check: gen-check ## What each commit must pass: generated code, vet, build and q
 	@$(GO) vet ./...
 	@cd tools/lexgen && $(GO) vet ./...
 	@cd tools/devdb && $(GO) vet ./...
+	@cd bench && $(GO) vet ./...
 	@$(GO) test -short ./lexrt/... ./internal/mls/... ./internal/xrpc/... ./internal/config/... ./internal/handlers/... ./internal/repo/...
 
 .PHONY: lint
@@ -101,7 +102,7 @@ migrate: build ## Apply the migrations to DATABASE_URL
 .PHONY: bench
 bench: deps ## Load the released binary on a private, durable PostgreSQL, beside pgbench; writes bench/REPORT.md
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w $(STAMP)' -o $(BIN)/mls-server-release ./cmd/mls-server
-	@cd bench/load && $(GO) build -o ../../$(BIN)/load .
+	@cd bench && $(GO) build -o ../$(BIN)/load ./load
 	@$(BIN)/load -server $(BIN)/mls-server-release -out bench $(BENCHARGS)
 
 .PHONY: bench-micro
@@ -110,7 +111,7 @@ bench-micro: ## Benchmarks of the parser, the codecs and the request path
 
 .PHONY: bench-verify
 bench-verify: deps ## Signature verification: indigo, decred, libsecp256k1 and P-256
-	@cd bench/verify && $(GO) test -tags libsecp256k1 -run '^$$' -bench . -benchtime 2000x -count 5 .
+	@cd bench && $(GO) test -tags libsecp256k1 -run '^$$' -bench . -benchtime 2000x -count 5 ./verify
 
 .PHONY: bench-lexgen
 bench-lexgen: ## Speed of the generator and of what it generates, beside indigo's
@@ -130,5 +131,5 @@ $(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) 
 
 .PHONY: bench-stream
 bench-stream: deps ## Streams: each event exactly once at full size, then latency, throughput, memory, database work
-	@$(GO) test -race -count=1 -timeout 30m -v -run '^TestEachEventOnce$$' ./bench/stream -full
-	@$(GO) test -count=1 -timeout 15m -v -run '^TestFigures$$' ./bench/stream -figures
+	@cd bench && $(GO) test -race -count=1 -timeout 30m -v -run '^TestEachEventOnce$$' ./stream -full
+	@cd bench && $(GO) test -count=1 -timeout 15m -v -run '^TestFigures$$' ./stream -figures

@@ -23,6 +23,8 @@ var licences = []struct{ name, sentence string }{
 	{"ISC", "Permission to use, copy, modify, and/or distribute this software"},
 	{"ISC", "Permission to use, copy, modify, and distribute this software for any purpose with or without fee"},
 	{"MIT", "Permission is hereby granted, free of charge"},
+	// Its files may be linked with others; who changes them publishes the change.
+	{"MPL-2.0", "Mozilla Public License, version 2.0"},
 	{"Unlicense", "released into the public domain"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/sync/singleflight"
 
 	"mls-server/internal/clock"
@@ -77,8 +78,8 @@ type Resolver struct {
 	webSem  chan struct{}
 
 	mu       sync.Mutex
-	found    *lru[lexrt.DID, *found]
-	failures *lru[lexrt.DID, failure]
+	found    *simplelru.LRU[lexrt.DID, *found]
+	failures *simplelru.LRU[lexrt.DID, failure]
 }
 
 type found struct {
@@ -103,9 +104,15 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 		clock:    cfg.Clock,
 		plcSem:   make(chan struct{}, maxPLCFetches),
 		webSem:   make(chan struct{}, maxWebFetches),
-		found:    newLRU[lexrt.DID, *found](cfg.CacheSize),
-		failures: newLRU[lexrt.DID, failure](cfg.CacheSize),
+		found:    newLRU[*found](cfg.CacheSize),
+		failures: newLRU[failure](cfg.CacheSize),
 	}
+}
+
+// newLRU returns a cache of DIDs. It is not safe for concurrent use.
+func newLRU[V any](size int) *simplelru.LRU[lexrt.DID, V] {
+	l, _ := simplelru.NewLRU[lexrt.DID, V](size, nil) // fails on a size below one, which NewResolver replaces
+	return l
 }
 
 // Resolve returns the identity of did, from the cache when it is fresh. The
@@ -142,7 +149,7 @@ func (r *Resolver) resolve(ctx context.Context, did lexrt.DID) (id *Identity, ca
 func (r *Resolver) refetch(ctx context.Context, stale *Identity) *Identity {
 	now := r.clock.Now()
 	r.mu.Lock()
-	f, ok := r.found.get(stale.DID)
+	f, ok := r.found.Get(stale.DID)
 	switch {
 	case !ok:
 		r.mu.Unlock()
@@ -170,10 +177,10 @@ func (r *Resolver) lookup(did lexrt.DID) (*Identity, error, bool) {
 	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f, ok := r.found.get(did); ok && now.Before(f.expires) {
+	if f, ok := r.found.Get(did); ok && now.Before(f.expires) {
 		return f.id, nil, true
 	}
-	if f, ok := r.failures.get(did); ok && now.Before(f.expires) {
+	if f, ok := r.failures.Get(did); ok && now.Before(f.expires) {
 		return nil, f.err, true
 	}
 	return nil, nil, false
@@ -215,20 +222,20 @@ func (r *Resolver) remember(did lexrt.DID, id *Identity, err error) {
 	defer r.mu.Unlock()
 	if err == nil {
 		f := &found{id: id, expires: now.Add(PositiveTTL)}
-		if old, ok := r.found.get(did); ok {
+		if old, ok := r.found.Get(did); ok {
 			f.refetched = old.refetched
 		}
-		r.found.put(did, f)
-		r.failures.remove(did)
+		r.found.Add(did, f)
+		r.failures.Remove(did)
 		return
 	}
 	ttl := NegativeTTL
 	if errors.Is(err, ErrDIDUnreachable) {
 		ttl = UnreachableTTL
 	} else {
-		r.found.remove(did) // the DID is gone for certain
+		r.found.Remove(did) // the DID is gone for certain
 	}
-	r.failures.put(did, failure{err: err, expires: now.Add(ttl)})
+	r.failures.Add(did, failure{err: err, expires: now.Add(ttl)})
 }
 
 // fetch gets and reads the document.

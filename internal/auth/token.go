@@ -4,11 +4,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/golang-jwt/jwt/v5"
 
 	"mls-server/lexrt"
 )
@@ -30,15 +32,8 @@ type token struct {
 	claims    claims
 }
 
-// header is the token's JOSE header (RFC 7515, section 4), and claims its
-// payload. Names are case-sensitive and must not be repeated, so that no two
-// readers of a token can disagree about it.
-type header struct {
-	Algorithm string         `json:"alg"`
-	Type      jsontext.Value `json:"typ"`
-	Critical  jsontext.Value `json:"crit"`
-}
-
+// claims is what of the payload means something here. Names are case-sensitive
+// and must not be repeated, so that no two readers of a token can disagree.
 type claims struct {
 	Issuer    string  `json:"iss"`
 	Audience  string  `json:"aud"`
@@ -48,6 +43,17 @@ type claims struct {
 	IssuedAt  seconds `json:"iat"`
 	NotBefore seconds `json:"nbf"`
 }
+
+// payload hands claims to golang-jwt, whose own reader takes names in any case
+// and repeated ones. The registered claims that it wants stay empty: what a claim
+// has to say is checked by this package, because each failure has its name.
+type payload struct {
+	jwt.RegisteredClaims
+	claims *claims
+}
+
+// UnmarshalJSON reads the claims.
+func (p *payload) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, p.claims) }
 
 // seconds is a NumericDate of RFC 7519, which may have a fraction.
 type seconds struct {
@@ -95,61 +101,78 @@ func parseHeader(authorization string) (string, *lexrt.Error) {
 // time, audience, method or key.
 func parseToken(raw string) (*token, *lexrt.Error) {
 	bad := func(what string) (*token, *lexrt.Error) { return nil, unauthorized(NameBadJwt, what) }
-	if len(raw) > maxToken {
-		return bad("The token is too long")
+	if problem := precheck(raw); problem != "" {
+		return bad(problem)
 	}
-	encoded, payload, _ := strings.Cut(raw, ".")
-	payload, signature, complete := strings.Cut(payload, ".")
-	if !complete {
-		return bad("The token has not three parts")
-	}
-	var h header
-	t := &token{signed: []byte(raw[:len(raw)-len(signature)-1])}
-	if !decodeJSON(encoded, &h) || !decodeJSON(payload, &t.claims) {
+	out := &token{signed: []byte(raw[:strings.LastIndexByte(raw, '.')])}
+	t, _, err := parser().ParseUnverified(raw, &payload{claims: &out.claims})
+	if err != nil {
+		if errors.Is(err, jwt.ErrTokenUnverifiable) {
+			return bad("The token's algorithm is neither ES256 nor ES256K")
+		}
 		return bad("The token is malformed")
 	}
-	var ok bool
-	if t.signature, ok = decodePart(signature); !ok {
-		return bad("The token is malformed")
-	}
-	if h.Type != nil {
-		if h.Type.Kind() != jsontext.KindString {
+	if typ, present := t.Header["typ"]; present {
+		name, ok := typ.(string)
+		if !ok {
 			return bad("The token's typ is not a string")
 		}
-		name, err := jsontext.AppendUnquote(nil, h.Type)
-		if err != nil || refusedType(string(name)) {
+		if refusedType(name) {
 			return nil, unauthorized(NameBadJwtType, "The token is not a service token")
 		}
 	}
-	if h.Critical != nil {
+	if _, present := t.Header["crit"]; present {
 		return bad("The token has critical header members") // RFC 7515 4.1.11
 	}
-	if h.Algorithm != algES256 && h.Algorithm != algES256K {
+	if alg := t.Method.Alg(); alg != algES256 && alg != algES256K {
 		return bad("The token's algorithm is neither ES256 nor ES256K")
 	}
-	t.alg = h.Algorithm
-	return t, nil
+	out.alg, out.signature = t.Method.Alg(), t.Signature
+	return out, nil
 }
 
-// partEncoding is that of a token's three parts, without padding and without
-// stray bits behind the last character (RFC 7515, section 2).
-var partEncoding = base64.RawURLEncoding.Strict()
-
-// decodePart decodes one of a token's parts. Line breaks, which Go's decoder
-// would skip, are no part of the alphabet.
-func decodePart(text string) ([]byte, bool) {
-	if strings.ContainsAny(text, "\r\n") {
-		return nil, false
+// precheck says what is wrong with a token that golang-jwt would read, "" when
+// nothing is: it must be short, have three parts of base64url without line breaks
+// (which Go's decoder skips), and consist of JSON objects in valid UTF-8 without
+// repeated names, so that no two readers of it can disagree.
+func precheck(raw string) string {
+	if len(raw) > maxToken {
+		return "The token is too long"
 	}
-	b, err := partEncoding.DecodeString(text)
-	return b, err == nil
+	header, rest, _ := strings.Cut(raw, ".")
+	payload, signature, complete := strings.Cut(rest, ".")
+	if !complete {
+		return "The token does not have three parts"
+	}
+	if strings.ContainsAny(raw, "\r\n") || !isObject(header) || !isObject(payload) || strings.Contains(signature, ".") {
+		return "The token is malformed"
+	}
+	return ""
 }
 
-// decodeJSON decodes a part that is a JSON object.
-func decodeJSON(text string, to any) bool {
-	b, ok := decodePart(text)
-	return ok && len(b) > 0 && b[0] == '{' && json.Unmarshal(b, to) == nil
+// isObject reports whether a part is a JSON object as RFC 7493 has it.
+func isObject(part string) bool {
+	b, err := base64.RawURLEncoding.DecodeString(part)
+	return err == nil && len(b) > 0 && b[0] == '{' && jsontext.Value(b).IsValid()
 }
+
+// parser decodes strictly: no padding, no stray bits behind the last character
+// (RFC 7515, section 2). What a claim has to say is checked by this package,
+// because each failure has its name.
+var parser = sync.OnceValue(func() *jwt.Parser {
+	if jwt.GetSigningMethod(algES256K) == nil {
+		jwt.RegisterSigningMethod(algES256K, func() jwt.SigningMethod { return namedMethod(algES256K) })
+	}
+	return jwt.NewParser(jwt.WithStrictDecoding())
+})
+
+// namedMethod makes golang-jwt know the name ES256K. It neither signs nor
+// verifies: the key of the issuer's DID document does that.
+type namedMethod string
+
+func (m namedMethod) Alg() string                    { return string(m) }
+func (namedMethod) Verify(string, []byte, any) error { return jwt.ErrTokenUnverifiable }
+func (namedMethod) Sign(string, any) ([]byte, error) { return nil, jwt.ErrTokenUnverifiable }
 
 // refusedType reports whether typ belongs to a token that was made for another
 // purpose. The prefix application/ may be left out of a typ, which has no case

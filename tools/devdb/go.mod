@@ -6,7 +6,7 @@ replace mls-server => ../..
 
 require (
 	github.com/fergusstrange/embedded-postgres v1.34.0
-	golang.org/x/sys v0.49.0
+	golang.org/x/sys v0.50.0
 	mls-server v0.0.0-00010101000000-000000000000
 )
 
