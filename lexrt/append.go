@@ -1,18 +1,46 @@
 package lexrt
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// AppendName appends a member name, given as JSON text with its colon, after the
-// comma that it needs unless it is the first member.
-func AppendName(dst []byte, quoted string) []byte {
-	if dst[len(dst)-1] != '{' {
-		dst = append(dst, ',')
+// Each member is written with the comma that follows it; closeObject writes the
+// brace over the last one.
+
+// appendName appends the name of a member and has room for more bytes behind it.
+func appendName(b []byte, name string, more int) []byte {
+	b = slices.Grow(b, len(name)+len(`"":`)+more)
+	b = append(b, '"')
+	b = append(b, name...)
+	return append(b, '"', ':')
+}
+
+// appendStringMember appends a member whose value is a string.
+func (f *Fields) appendStringMember(name, s string) {
+	b := appendName(f.out, name, len(s)+len(`"",`))
+	if plain(s) {
+		b = append(b, '"')
+		b = append(b, s...)
+		f.out = append(b, '"', ',')
+		return
 	}
-	return append(dst, quoted...)
+	f.out = append(AppendString(b, &s), ',')
+}
+
+func (f *Fields) appendIntMember(name string, n int64) {
+	b := appendName(f.out, name, len("-9223372036854775808,"))
+	f.out = append(strconv.AppendInt(b, n, 10), ',')
+}
+
+func closeObject(b []byte) []byte {
+	if b[len(b)-1] == ',' {
+		b[len(b)-1] = '}'
+		return b
+	}
+	return append(b, '}')
 }
 
 // AppendString appends a JSON string. Invalid UTF-8 is replaced by U+FFFD.
@@ -25,60 +53,4 @@ func AppendString[T ~string](dst []byte, v *T) []byte {
 	// The only error is that of invalid UTF-8, and the text is complete all the same.
 	dst, _ = jsontext.AppendQuote(dst, string(*v))
 	return dst
-}
-
-// plain reports whether s is its own JSON text: printable ASCII without quotes and backslashes.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-// AppendInt appends an integer.
-func AppendInt[T ~int64](dst []byte, v *T) []byte { return strconv.AppendInt(dst, int64(*v), 10) }
-
-// AppendBool appends a boolean.
-func AppendBool[T ~bool](dst []byte, v *T) []byte { return strconv.AppendBool(dst, bool(*v)) }
-
-// AppendBytes appends {"$bytes": …} with standard, unpadded base64.
-func AppendBytes(dst []byte, v *[]byte) []byte {
-	dst = append(dst, `{"$bytes":"`...)
-	dst = appendBase64(dst, *v)
-	return append(dst, `"}`...)
-}
-
-// AppendCID appends {"$link": …}.
-func AppendCID(dst []byte, v *CID) []byte {
-	dst = append(dst, `{"$link":`...)
-	dst = AppendString(dst, v)
-	return append(dst, '}')
-}
-
-// AppendBlob appends a blob reference.
-func AppendBlob(dst []byte, v *Blob) []byte {
-	dst = append(dst, `{"$type":"blob","ref":`...)
-	dst = AppendCID(dst, &v.Ref)
-	dst = append(dst, `,"mimeType":`...)
-	dst = AppendString(dst, &v.MIMEType)
-	dst = append(dst, `,"size":`...)
-	dst = strconv.AppendInt(dst, v.Size, 10)
-	return append(dst, '}')
-}
-
-// AppendRaw appends JSON text as it is.
-func AppendRaw(dst []byte, v *Raw) []byte { return v.AppendJSON(dst) }
-
-// AppendArray appends an array; a nil slice is written as an empty one.
-func AppendArray[S ~[]T, T any](dst []byte, v *S, item func(*T, []byte) []byte) []byte {
-	dst = append(dst, '[')
-	for i := range *v {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = item(&(*v)[i], dst)
-	}
-	return append(dst, ']')
 }

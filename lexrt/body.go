@@ -22,12 +22,15 @@ type ResponseFunc func(dst []byte) []byte
 // AppendJSON calls f.
 func (f ResponseFunc) AppendJSON(dst []byte) []byte { return f(dst) }
 
-// Answer turns what a handler returned into what an Endpoint returns: a nil
-// pointer becomes no Response at all.
-func Answer[P interface {
+// ResponseOf is a pointer to T that is a Response.
+type ResponseOf[T any] interface {
 	*T
 	Response
-}, T any](out P, err error) (Response, error) {
+}
+
+// Answer turns what a handler returned into what an Endpoint returns: a nil
+// pointer becomes no Response at all.
+func Answer[P ResponseOf[T], T any](out P, err error) (Response, error) {
 	if err != nil || out == nil {
 		return nil, err
 	}
@@ -59,3 +62,25 @@ type SubscriptionRegistrar interface {
 
 // ErrNoMessage is returned when a nil message is sent.
 var ErrNoMessage = errors.New("lexrt: there is no message to send")
+
+// InputEndpoint makes an Endpoint of a handler that takes a JSON body and answers with one.
+func InputEndpoint[In, Out any, PIn LexerOf[In], POut ResponseOf[Out]](handle func(ctx context.Context, caller Caller, in PIn) (POut, error)) Endpoint {
+	return func(ctx context.Context, req *Request) (Response, error) {
+		in := PIn(new(In))
+		if err := req.Decode(in); err != nil {
+			return nil, err
+		}
+		return Answer(handle(ctx, req.Caller, in))
+	}
+}
+
+// ParamsEndpoint makes an Endpoint of a handler that takes parameters and answers with a JSON body.
+func ParamsEndpoint[In, Out any, PIn LexerOf[In], POut ResponseOf[Out]](handle func(ctx context.Context, caller Caller, params PIn) (POut, error)) Endpoint {
+	return func(ctx context.Context, req *Request) (Response, error) {
+		in := PIn(new(In))
+		if err := decodeQuery(req.Query, in); err != nil {
+			return nil, err
+		}
+		return Answer(handle(ctx, req.Caller, in))
+	}
+}

@@ -3,6 +3,7 @@ package lexrt
 import (
 	"bytes"
 	"encoding/base32"
+	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -38,12 +39,40 @@ func ParseCID(s string) (CID, error) {
 	return CID(s), nil
 }
 
+// AppendJSON appends {"$link": …}.
+func (c CID) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"$link":`...)
+	return append(AppendString(dst, &c), '}')
+}
+
+// MarshalJSON returns {"$link": …}.
+func (c CID) MarshalJSON() ([]byte, error) { return c.AppendJSON(nil), nil }
+
+// UnmarshalJSON reads {"$link": …}. The error is an *InvalidError.
+func (c *CID) UnmarshalJSON(src []byte) error { return UnmarshalValue(src, c, "value", CIDLinkValue) }
+
 // Blob refers to uploaded data.
 type Blob struct {
 	Ref      CID
 	MIMEType string
 	// Size is in bytes.
 	Size int64
+}
+
+// AppendJSON appends the blob reference.
+func (b Blob) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"$type":"blob","ref":`...)
+	dst = append(b.Ref.AppendJSON(dst), `,"mimeType":`...)
+	dst = append(AppendString(dst, &b.MIMEType), `,"size":`...)
+	return append(strconv.AppendInt(dst, b.Size, 10), '}')
+}
+
+// MarshalJSON is AppendJSON for package encoding/json.
+func (b Blob) MarshalJSON() ([]byte, error) { return b.AppendJSON(nil), nil }
+
+// UnmarshalJSON reads a blob reference. The error is an *InvalidError.
+func (b *Blob) UnmarshalJSON(src []byte) error {
+	return UnmarshalValue(src, b, "value", func(f *Fields, b *Blob) { BlobValue(f, b, nil) })
 }
 
 // Raw is the JSON text of a value that the schema leaves open. It is never
@@ -76,6 +105,11 @@ type RawUnion struct {
 // AppendJSON appends the member's JSON as it was read.
 func (u RawUnion) AppendJSON(dst []byte) []byte { return u.JSON.AppendJSON(dst) }
 
+// MarshalJSON is AppendJSON for package encoding/json.
+func (u RawUnion) MarshalJSON() ([]byte, error) { return u.AppendJSON(nil), nil }
+
+func (u *RawUnion) rawUnion() *RawUnion { return u }
+
 // OptNull is a member that may be absent, null or a value. The zero value is absent.
 type OptNull[T any] struct {
 	value *T
@@ -91,7 +125,7 @@ func Some[T any](v T) OptNull[T] { return OptNull[T]{value: &v, set: true} }
 // Set makes o hold a new zero value and returns it.
 func (o *OptNull[T]) Set() *T {
 	o.set = true
-	return New(&o.value)
+	return newValue(&o.value)
 }
 
 // SetNull makes o null.
@@ -105,6 +139,9 @@ func (o *OptNull[T]) IsAbsent() bool { return !o.set }
 
 // IsNull reports whether the member is written as null.
 func (o *OptNull[T]) IsNull() bool { return o.set && o.value == nil }
+
+// MarshalJSON returns the value's JSON, or null when there is none.
+func (o OptNull[T]) MarshalJSON() ([]byte, error) { return json.Marshal(o.value) }
 
 // checkUnknown says what keeps a validated JSON object from being the value of an "unknown".
 func checkUnknown(raw []byte) string {
@@ -234,16 +271,18 @@ func (w dataWalker) link() string {
 	return ""
 }
 
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
+
 // pointer writes segments as a JSON pointer (RFC 6901).
 func pointer(tokens []segment) string {
 	var b strings.Builder
 	for _, t := range tokens {
 		b.WriteByte('/')
-		if t.name == "" && t.index >= 0 {
+		if t.index >= 0 {
 			b.WriteString(strconv.Itoa(t.index))
 			continue
 		}
-		b.WriteString(strings.ReplaceAll(strings.ReplaceAll(t.name, "~", "~0"), "/", "~1"))
+		b.WriteString(pointerEscapes.Replace(plainName(t.name)))
 	}
 	return b.String()
 }

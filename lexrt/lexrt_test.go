@@ -18,9 +18,31 @@ func issues(t *testing.T, err error) []lexrt.Issue {
 	}
 	var invalid *lexrt.InvalidError
 	if !errors.As(err, &invalid) {
-		t.Fatalf("%v is no InvalidError", err)
+		t.Fatalf("%v is not an InvalidError", err)
 	}
 	return invalid.Issues
+}
+
+func anyBytes(f *lexrt.Fields, v *[]byte) { lexrt.BytesValue(f, v, nil) }
+
+// number has one member, as generated types have them.
+type number struct{ A int64 }
+
+func (v *number) Lex(f *lexrt.Fields) { lexrt.Int(f, "a", &v.A, lexrt.Required, nil) }
+
+type parameters struct {
+	N, I int64
+	B    bool
+	None string
+	L    []string
+}
+
+func (v *parameters) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "n", &v.N, lexrt.Required, nil)
+	lexrt.Int(f, "i", &v.I, lexrt.Required, nil)
+	lexrt.Bool(f, "b", &v.B, lexrt.Required, nil)
+	lexrt.String(f, "none", &v.None, lexrt.Required, nil)
+	lexrt.Strings(f, "l", &v.L, lexrt.Required, nil, &lexrt.StringRule{MaxLen: 1})
 }
 
 func TestBytesInput(t *testing.T) {
@@ -34,9 +56,7 @@ func TestBytesInput(t *testing.T) {
 			text := enc.EncodeToString(raw[:n])
 			for _, src := range []string{`{"$bytes":"` + text + `"}`, ` { "$bytes" : "` + strings.ReplaceAll(text, "/", `\/`) + `" }`, `"` + text + `"`} {
 				var got []byte
-				d := lexrt.NewDecoder([]byte(src))
-				lexrt.DecodeBytes(d, &got, nil)
-				if err := d.Done("x"); err != nil || string(got) != string(raw[:n]) || got == nil {
+				if err := lexrt.UnmarshalValue([]byte(src), &got, "x", anyBytes); err != nil || string(got) != string(raw[:n]) || got == nil {
 					t.Fatalf("%d bytes: %v", n, err)
 				}
 			}
@@ -52,9 +72,7 @@ func TestBytesRefused(t *testing.T) {
 		`"` + strings.Repeat("A", 400) + `\n` + strings.Repeat("A", 399) + `"`,
 	} {
 		var got []byte
-		d := lexrt.NewDecoder([]byte(src))
-		lexrt.DecodeBytes(d, &got, nil)
-		if err := d.Done("x"); err == nil {
+		if err := lexrt.UnmarshalValue([]byte(src), &got, "x", anyBytes); err == nil {
 			t.Errorf("accepted %s as %x", src, got)
 		}
 	}
@@ -63,9 +81,10 @@ func TestBytesRefused(t *testing.T) {
 func TestBytesLengthBeforeDecoding(t *testing.T) {
 	t.Parallel()
 	var got []byte
-	d := lexrt.NewDecoder([]byte(`"` + strings.Repeat("!", 4000) + `"`))
-	lexrt.DecodeBytes(d, &got, &lexrt.BytesRule{MaxLen: 10})
-	if is := issues(t, d.Done("x")); len(is) != 1 || is[0].Rule != "maxLength" {
+	err := lexrt.UnmarshalValue([]byte(`"`+strings.Repeat("!", 4000)+`"`), &got, "x", func(f *lexrt.Fields, v *[]byte) {
+		lexrt.BytesValue(f, v, &lexrt.BytesRule{MaxLen: 10})
+	})
+	if is := issues(t, err); len(is) != 1 || is[0].Rule != "maxLength" {
 		t.Error(is)
 	}
 }
@@ -80,9 +99,7 @@ func FuzzBytes(f *testing.F) {
 			t.Fatal(err)
 		}
 		var got []byte
-		d := lexrt.NewDecoder(src)
-		lexrt.DecodeBytes(d, &got, nil)
-		gotErr := d.Done("x")
+		gotErr := lexrt.UnmarshalValue(src, &got, "x", anyBytes)
 		enc := base64.RawStdEncoding
 		if strings.ContainsAny(s, "-_") {
 			enc = base64.RawURLEncoding
@@ -119,18 +136,7 @@ func TestStrictJSON(t *testing.T) {
 		`[]`:                   "must be an object",
 		`{"a":"secret-value"}`: "/a must be an integer",
 	} {
-		d := lexrt.NewDecoder([]byte(src))
-		var n int64
-		if d.Object() {
-			for d.Next() {
-				if string(d.Name()) == "a" {
-					lexrt.DecodeInt(d, &n, nil)
-				} else {
-					d.Skip()
-				}
-			}
-		}
-		err := d.Done("body")
+		err := lexrt.Unmarshal([]byte(src), &number{}, "body")
 		if err == nil || !strings.Contains(err.Error(), problem) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v, want %q", src, err, problem)
 		}
@@ -140,36 +146,21 @@ func TestStrictJSON(t *testing.T) {
 func TestIssuesAreBounded(t *testing.T) {
 	t.Parallel()
 	src := "[" + strings.TrimSuffix(strings.Repeat("true,", 10000), ",") + "]"
-	d := lexrt.NewDecoder([]byte(src))
 	var out []string
-	lexrt.DecodeArray(d, &out, nil, func(v *string, d *lexrt.Decoder) { lexrt.DecodeString(d, v, nil) })
-	if n := len(issues(t, d.Done("x"))); n != 100 {
+	err := lexrt.UnmarshalValue([]byte(src), &out, "x", func(f *lexrt.Fields, v *[]string) {
+		lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *string) { lexrt.StringValue(f, v, nil) })
+	})
+	if n := len(issues(t, err)); n != 100 {
 		t.Errorf("%d issues", n)
 	}
 }
 
 func TestParams(t *testing.T) {
 	t.Parallel()
-	d := lexrt.NewParamDecoder(url.Values{"n": {"1", "2"}, "i": {"01"}, "b": {"True"}, "l": {"a", "bb", "\xff"}})
-	var i int64
-	var b bool
-	var l []string
-	if _, ok := d.One("n", true); ok {
-		t.Error("a scalar was given twice")
-	}
-	if s, ok := d.One("i", true); ok {
-		lexrt.ParamInt(&d, s, &i, nil)
-	}
-	if s, ok := d.One("b", true); ok {
-		lexrt.ParamBool(&d, s, &b, nil)
-	}
-	d.One("none", true)
-	lexrt.ParamArray(&d, "l", true, &l, nil, func(d *lexrt.ParamDecoder, s string, v *string) {
-		lexrt.ParamString(d, s, v, &lexrt.StringRule{MaxLen: 1})
-	})
+	err := lexrt.DecodeQuery(url.Values{"n": {"1", "2"}, "i": {"01"}, "b": {"True"}, "l": {"a", "bb", "\xff"}}, &parameters{})
 	want := []string{"/n type", "/i type", "/b type", "/none required", "/l/1 maxLength", "/l/2 type"}
 	var got []string
-	for _, is := range issues(t, d.Done()) {
+	for _, is := range issues(t, err) {
 		got = append(got, is.Pointer+" "+is.Rule)
 	}
 	if strings.Join(got, ",") != strings.Join(want, ",") {
@@ -249,15 +240,12 @@ func TestUnknown(t *testing.T) {
 		`{"$link":"bafyreiclp443lavogvhj3d2ob2cxbfuscni2k5jk7bebjzg7khl3esabwq"}`: false, `{"$type":"blob"}`: false, `[]`: false, `null`: false, `"x"`: false,
 	} {
 		var got lexrt.Raw
-		d := lexrt.NewDecoder([]byte(src))
-		lexrt.DecodeUnknown(d, &got)
-		if err := d.Done("x"); (err == nil) != ok {
+		if err := lexrt.UnmarshalValue([]byte(src), &got, "x", lexrt.UnknownValue); (err == nil) != ok {
 			t.Errorf("%.80s: %v", src, err)
 		}
-		var c lexrt.Checker
 		raw := lexrt.Raw(src)
-		if lexrt.CheckUnknown(&c, &raw); (c.Done() == nil) != ok {
-			t.Errorf("%.80s: Check: %v", src, c.Done())
+		if err := lexrt.ValidateValue(&raw, lexrt.UnknownValue); (err == nil) != ok {
+			t.Errorf("%.80s: Validate: %v", src, err)
 		}
 	}
 }

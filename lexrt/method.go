@@ -103,13 +103,6 @@ type Request struct {
 	ContentType string
 }
 
-// Decoder starts decoding the body.
-func (r *Request) Decoder() *Decoder {
-	d := newDecoder(r.Body)
-	d.owned = r.BodyOwned
-	return d
-}
-
 // Response is a value that a generated codec can write as JSON.
 type Response interface {
 	// AppendJSON appends the value's JSON encoding to dst and returns the extended slice.

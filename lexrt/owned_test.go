@@ -16,10 +16,9 @@ import (
 // decodeBytes decodes a body that is one byte string.
 func decodeBytes(body []byte, owned bool) ([]byte, error) {
 	req := lexrt.Request{Body: body, BodyOwned: owned}
-	d := req.Decoder()
 	var v []byte
-	lexrt.DecodeBytes(d, &v, nil)
-	return v, d.Done("body")
+	err := lexrt.DecodeBody(&req, &v, anyBytes)
+	return v, err
 }
 
 // A long byte string of a body that the endpoint owns is decoded over its text,

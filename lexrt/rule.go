@@ -81,8 +81,17 @@ func (f Format) Valid(s string) bool {
 	case FormatCID:
 		_, err = syntax.ParseCID(s)
 	case FormatDatetime:
-		_, err = syntax.ParseDatetime(s)
+		if usualDatetime(s) {
+			return true
+		}
+		// The fraction begins with a dot; package time takes a comma too.
+		if _, err = syntax.ParseDatetime(s); strings.Contains(s, ",") {
+			return false
+		}
 	case FormatDID:
+		if usualDID(s) {
+			return true
+		}
 		_, err = syntax.ParseDID(s)
 	case FormatHandle:
 		_, err = syntax.ParseHandle(s)
@@ -91,9 +100,12 @@ func (f Format) Valid(s string) bool {
 	case FormatNSID:
 		_, err = syntax.ParseNSID(s)
 	case FormatRecordKey:
+		if usualKey(s) {
+			return true
+		}
 		_, err = syntax.ParseRecordKey(s)
 	case FormatTID:
-		_, err = syntax.ParseTID(s)
+		return usualTID(s)
 	case FormatURI:
 		_, err = syntax.ParseURI(s)
 	}
@@ -119,6 +131,31 @@ type StringRule struct {
 	MinGraphemes, MaxGraphemes int
 	// Enum lists the only allowed values, nil allows all. A const is an Enum of one.
 	Enum []string
+	// Known lists values that are to be expected. Any other is allowed.
+	Known []string
+}
+
+// Lists reports whether s is one of the values of Enum or Known.
+func (r *StringRule) Lists(s string) bool {
+	return slices.Contains(r.Enum, s) || slices.Contains(r.Known, s)
+}
+
+// Lists reports whether n is one of the values of Enum.
+func (r *IntRule) Lists(n int64) bool { return slices.Contains(r.Enum, n) }
+
+// listed is the value of Enum or Known that text spells, so that none is allocated.
+func (r *StringRule) listed(text []byte) (string, bool) {
+	if r == nil {
+		return "", false
+	}
+	for _, list := range [2][]string{r.Enum, r.Known} {
+		for _, s := range list {
+			if s == string(text) {
+				return s, true
+			}
+		}
+	}
+	return "", false
 }
 
 // IntRule holds the constraints of an integer. Min and Max are inclusive and always both set.
@@ -216,9 +253,8 @@ func oneOf(values []string) string {
 // checkGraphemes counts only when the byte length cannot decide: a string never
 // has more graphemes than bytes.
 func (r *StringRule) checkGraphemes(s string) fault {
-	low := fault{"minGraphemes", "must have at least " + plural(r.MinGraphemes, "character", "characters")}
 	if len(s) < r.MinGraphemes {
-		return low
+		return r.fewGraphemes()
 	}
 	overMax := r.MaxGraphemes != 0 && len(s) > limit(r.MaxGraphemes)
 	if r.MinGraphemes == 0 && !overMax {
@@ -226,12 +262,16 @@ func (r *StringRule) checkGraphemes(s string) fault {
 	}
 	n := uniseg.GraphemeClusterCount(s)
 	if n < r.MinGraphemes {
-		return low
+		return r.fewGraphemes()
 	}
 	if overMax && n > limit(r.MaxGraphemes) {
 		return fault{"maxGraphemes", "must have at most " + plural(limit(r.MaxGraphemes), "character", "characters")}
 	}
 	return fault{}
+}
+
+func (r *StringRule) fewGraphemes() fault {
+	return fault{"minGraphemes", "must have at least " + plural(r.MinGraphemes, "character", "characters")}
 }
 
 func (r *IntRule) check(n int64) fault {

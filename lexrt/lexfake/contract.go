@@ -29,7 +29,7 @@ type Query interface {
 
 // RoundTrip decodes and encodes a minimal, a maximal and n random values of the
 // named schema. It returns an error when a valid value is refused or comes back
-// different, or when the schema has no value.
+// different, when Encodings has one, or when the schema has no value.
 func (s Set) RoundTrip(name string, r *rand.Rand, n int, newValue func() Codec) error {
 	for i := range n + 2 {
 		size := Size(min(i, int(Random)))
@@ -43,6 +43,9 @@ func (s Set) RoundTrip(name string, r *rand.Rand, n int, newValue func() Codec) 
 		}
 		if err := v.Validate(); err != nil {
 			return fmt.Errorf("%s: Validate refuses a decoded value: %w\n%s", name, err, excerpt(in))
+		}
+		if err := Encodings(v); err != nil {
+			return err
 		}
 		out := v.AppendJSON(nil)
 		if err := again.UnmarshalJSON(out); err != nil {

@@ -2,17 +2,20 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"mls-server/internal/gen/mlsapi/mlsapifake"
+	"mls-server/lexrt/lexfake"
 
 	"mls-server/tools/lexgen/emit"
 	"mls-server/tools/lexgen/ir"
@@ -179,6 +182,28 @@ func TestRepoContract(t *testing.T) {
 			t.Error(err)
 		}
 		total += n
+	}
+	for name, newValue := range mlsapifake.Types {
+		v := newValue()
+		if err := v.UnmarshalJSON(mlsapifake.Schemas.Value(name, rand.New(rand.NewPCG(3, 4)), lexfake.Maximal)); err != nil {
+			t.Fatal(name, err)
+		}
+		lexfake.Together(v)
+	}
+	for name, newValue := range mlsapifake.Params {
+		var members map[string]any
+		b, err := json.Marshal(reflect.ValueOf(newValue()).Elem().Interface())
+		if err == nil {
+			err = json.Unmarshal(b, &members)
+		}
+		for member := range members {
+			if member[0] < 'a' {
+				t.Errorf("%s by value is %s", name, b)
+			}
+		}
+		if err != nil {
+			t.Error(name, err)
+		}
 	}
 	if total < len(mlsapifake.Types) {
 		t.Errorf("only %d mutations", total)

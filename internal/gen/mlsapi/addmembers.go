@@ -25,106 +25,27 @@ type AddMembersInput struct {
 	KeyPackageHashes []AddMembersKeyPackageHashEntry
 }
 
+// Lex names the members of v.
+func (v *AddMembersInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.StringPtr(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Optional, nil)
+	lexrt.Strings(f, "didList", &v.DIDList, lexrt.Required, &ruleAddMembers_ItemsMin1Max50, &ruleAddMembers_DID)
+	lexrt.StringPtr(f, "commit", &v.Commit, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "welcomeMessage", &v.WelcomeMessage, lexrt.Optional, nil)
+	lexrt.Structs(f, "keyPackageHashes", &v.KeyPackageHashes, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *AddMembersInput) UnmarshalJSON(src []byte) error {
-	*v = AddMembersInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredAddMembersInput = []string{"convoId", "didList"}
-
-func (v *AddMembersInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "idempotencyKey":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.IdempotencyKey), nil)
-			}
-		case "didList":
-			seen |= 1 << 1
-			lexrt.DecodeArray(d, &v.DIDList, &ruleAddMembers_0, func(v *lexrt.DID, d *lexrt.Decoder) {
-				lexrt.DecodeString(d, v, &ruleAddMembers_1)
-			})
-		case "commit":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Commit), nil)
-			}
-		case "welcomeMessage":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.WelcomeMessage), nil)
-			}
-		case "keyPackageHashes":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.KeyPackageHashes, nil, (*AddMembersKeyPackageHashEntry).decodeLex)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredAddMembersInput)
-}
+func (v *AddMembersInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *AddMembersInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v AddMembersInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *AddMembersInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	if v.IdempotencyKey != nil {
-		b = append(b, ",\"idempotencyKey\":"...)
-		b = lexrt.AppendString(b, v.IdempotencyKey)
-	}
-	b = append(b, ",\"didList\":"...)
-	b = lexrt.AppendArray(b, &v.DIDList, func(v *lexrt.DID, b []byte) []byte {
-		return lexrt.AppendString(b, v)
-	})
-	if v.Commit != nil {
-		b = append(b, ",\"commit\":"...)
-		b = lexrt.AppendString(b, v.Commit)
-	}
-	if v.WelcomeMessage != nil {
-		b = append(b, ",\"welcomeMessage\":"...)
-		b = lexrt.AppendString(b, v.WelcomeMessage)
-	}
-	if v.KeyPackageHashes != nil {
-		b = append(b, ",\"keyPackageHashes\":"...)
-		b = lexrt.AppendArray(b, &v.KeyPackageHashes, (*AddMembersKeyPackageHashEntry).AppendJSON)
-	}
-	return append(b, '}')
-}
+func (v *AddMembersInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *AddMembersInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *AddMembersInput) validateLex(c *lexrt.Checker) {
-	c.Push("didList")
-	lexrt.CheckArray(c, &v.DIDList, &ruleAddMembers_0, func(v *lexrt.DID, c *lexrt.Checker) {
-		lexrt.CheckString(c, v, &ruleAddMembers_1)
-	})
-	c.Pop()
-	c.Push("keyPackageHashes")
-	if v.KeyPackageHashes != nil {
-		lexrt.CheckArray(c, &v.KeyPackageHashes, nil, (*AddMembersKeyPackageHashEntry).validateLex)
-	}
-	c.Pop()
-}
+func (v *AddMembersInput) Validate() error { return lexrt.Validate(v) }
 
 // AddMembersOutput is the output of blue.catbird.mls.addMembers.
 type AddMembersOutput struct {
@@ -135,63 +56,23 @@ type AddMembersOutput struct {
 	NewEpoch int64
 }
 
+// Lex names the members of v.
+func (v *AddMembersOutput) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "success", &v.Success, lexrt.Required, nil)
+	lexrt.Int(f, "newEpoch", &v.NewEpoch, lexrt.Required, &ruleAddMembers_From0)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *AddMembersOutput) UnmarshalJSON(src []byte) error {
-	*v = AddMembersOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredAddMembersOutput = []string{"success", "newEpoch"}
-
-func (v *AddMembersOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "success":
-			seen |= 1 << 0
-			lexrt.DecodeBool(d, &v.Success, nil)
-		case "newEpoch":
-			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.NewEpoch, &ruleAddMembers_2)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredAddMembersOutput)
-}
+func (v *AddMembersOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *AddMembersOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v AddMembersOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *AddMembersOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"success\":")
-	b = lexrt.AppendBool(b, &v.Success)
-	b = append(b, ",\"newEpoch\":"...)
-	b = lexrt.AppendInt(b, &v.NewEpoch)
-	return append(b, '}')
-}
+func (v *AddMembersOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *AddMembersOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *AddMembersOutput) validateLex(c *lexrt.Checker) {
-	c.Push("newEpoch")
-	lexrt.CheckInt(c, &v.NewEpoch, &ruleAddMembers_2)
-	c.Pop()
-}
+func (v *AddMembersOutput) Validate() error { return lexrt.Validate(v) }
 
 // AddMembersKeyPackageHashEntry is blue.catbird.mls.addMembers#keyPackageHashEntry.
 //
@@ -203,72 +84,28 @@ type AddMembersKeyPackageHashEntry struct {
 	Hash string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *AddMembersKeyPackageHashEntry) UnmarshalJSON(src []byte) error {
-	*v = AddMembersKeyPackageHashEntry{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *AddMembersKeyPackageHashEntry) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "did", &v.DID, lexrt.Required, &ruleAddMembers_DID)
+	lexrt.String(f, "hash", &v.Hash, lexrt.Required, nil)
 }
 
-var requiredAddMembersKeyPackageHashEntry = []string{"did", "hash"}
-
-func (v *AddMembersKeyPackageHashEntry) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "did":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DID, &ruleAddMembers_1)
-		case "hash":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Hash, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredAddMembersKeyPackageHashEntry)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *AddMembersKeyPackageHashEntry) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *AddMembersKeyPackageHashEntry) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v AddMembersKeyPackageHashEntry) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *AddMembersKeyPackageHashEntry) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"did\":")
-	b = lexrt.AppendString(b, &v.DID)
-	b = append(b, ",\"hash\":"...)
-	b = lexrt.AppendString(b, &v.Hash)
-	return append(b, '}')
-}
+func (v *AddMembersKeyPackageHashEntry) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *AddMembersKeyPackageHashEntry) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *AddMembersKeyPackageHashEntry) Validate() error { return lexrt.Validate(v) }
 
-func (v *AddMembersKeyPackageHashEntry) validateLex(c *lexrt.Checker) {
-	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleAddMembers_1)
-	c.Pop()
-}
-
-var ruleAddMembers_0 = lexrt.ArrayRule{
-	MaxLen: 50,
-	MinLen: 1,
-}
-
-var ruleAddMembers_1 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleAddMembers_2 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
+var (
+	ruleAddMembers_ItemsMin1Max50 = lexrt.ArrayRule{MinLen: 1, MaxLen: 50}
+	ruleAddMembers_DID            = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleAddMembers_From0          = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+)

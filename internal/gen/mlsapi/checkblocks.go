@@ -14,38 +14,23 @@ type CheckBlocksParams struct {
 	DIDs []lexrt.DID
 }
 
+// Lex names the members of v.
+func (v *CheckBlocksParams) Lex(f *lexrt.Fields) {
+	lexrt.Strings(f, "dids", &v.DIDs, lexrt.Required, &ruleCheckBlocks_ItemsMin2Max100, &ruleCheckBlocks_DID)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *CheckBlocksParams) DecodeQuery(q url.Values) error {
-	*v = CheckBlocksParams{}
-	d := lexrt.NewParamDecoder(q)
-	lexrt.ParamArray(&d, "dids", true, &v.DIDs, &ruleCheckBlocks_1, func(d *lexrt.ParamDecoder, s string, v *lexrt.DID) {
-		lexrt.ParamString(d, s, v, &ruleCheckBlocks_0)
-	})
-	return d.Done()
-}
+func (v *CheckBlocksParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *CheckBlocksParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddArray(q, "dids", &v.DIDs, lexrt.AddString[lexrt.DID])
-	return q
-}
+func (v *CheckBlocksParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v CheckBlocksParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *CheckBlocksParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *CheckBlocksParams) validateLex(c *lexrt.Checker) {
-	c.Push("dids")
-	lexrt.CheckArray(c, &v.DIDs, &ruleCheckBlocks_1, func(v *lexrt.DID, c *lexrt.Checker) {
-		lexrt.CheckString(c, v, &ruleCheckBlocks_0)
-	})
-	c.Pop()
-}
+func (v *CheckBlocksParams) Validate() error { return lexrt.Validate(v) }
 
 // CheckBlocksOutput is the output of blue.catbird.mls.checkBlocks.
 type CheckBlocksOutput struct {
@@ -55,66 +40,23 @@ type CheckBlocksOutput struct {
 	CheckedAt lexrt.Datetime
 }
 
+// Lex names the members of v.
+func (v *CheckBlocksOutput) Lex(f *lexrt.Fields) {
+	lexrt.Structs(f, "blocks", &v.Blocks, lexrt.Required, nil)
+	lexrt.String(f, "checkedAt", &v.CheckedAt, lexrt.Required, &ruleCheckBlocks_Datetime)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *CheckBlocksOutput) UnmarshalJSON(src []byte) error {
-	*v = CheckBlocksOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredCheckBlocksOutput = []string{"blocks", "checkedAt"}
-
-func (v *CheckBlocksOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "blocks":
-			seen |= 1 << 0
-			lexrt.DecodeArray(d, &v.Blocks, nil, (*CheckBlocksBlockRelationship).decodeLex)
-		case "checkedAt":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.CheckedAt, &ruleCheckBlocks_2)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredCheckBlocksOutput)
-}
+func (v *CheckBlocksOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *CheckBlocksOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v CheckBlocksOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *CheckBlocksOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"blocks\":")
-	b = lexrt.AppendArray(b, &v.Blocks, (*CheckBlocksBlockRelationship).AppendJSON)
-	b = append(b, ",\"checkedAt\":"...)
-	b = lexrt.AppendString(b, &v.CheckedAt)
-	return append(b, '}')
-}
+func (v *CheckBlocksOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *CheckBlocksOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *CheckBlocksOutput) validateLex(c *lexrt.Checker) {
-	c.Push("blocks")
-	lexrt.CheckArray(c, &v.Blocks, nil, (*CheckBlocksBlockRelationship).validateLex)
-	c.Pop()
-	c.Push("checkedAt")
-	lexrt.CheckString(c, &v.CheckedAt, &ruleCheckBlocks_2)
-	c.Pop()
-}
+func (v *CheckBlocksOutput) Validate() error { return lexrt.Validate(v) }
 
 // CheckBlocksBlockRelationship is blue.catbird.mls.checkBlocks#blockRelationship.
 //
@@ -131,95 +73,31 @@ type CheckBlocksBlockRelationship struct {
 	BlockURI *lexrt.ATURI
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *CheckBlocksBlockRelationship) UnmarshalJSON(src []byte) error {
-	*v = CheckBlocksBlockRelationship{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *CheckBlocksBlockRelationship) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "blockerDid", &v.BlockerDID, lexrt.Required, &ruleCheckBlocks_DID)
+	lexrt.String(f, "blockedDid", &v.BlockedDID, lexrt.Required, &ruleCheckBlocks_DID)
+	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleCheckBlocks_Datetime)
+	lexrt.StringPtr(f, "blockUri", &v.BlockURI, lexrt.Optional, &ruleCheckBlocks_ATURI)
 }
 
-var requiredCheckBlocksBlockRelationship = []string{"blockerDid", "blockedDid", "createdAt"}
-
-func (v *CheckBlocksBlockRelationship) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "blockerDid":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.BlockerDID, &ruleCheckBlocks_0)
-		case "blockedDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.BlockedDID, &ruleCheckBlocks_0)
-		case "createdAt":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleCheckBlocks_2)
-		case "blockUri":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.BlockURI), &ruleCheckBlocks_3)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredCheckBlocksBlockRelationship)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *CheckBlocksBlockRelationship) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *CheckBlocksBlockRelationship) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v CheckBlocksBlockRelationship) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *CheckBlocksBlockRelationship) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"blockerDid\":")
-	b = lexrt.AppendString(b, &v.BlockerDID)
-	b = append(b, ",\"blockedDid\":"...)
-	b = lexrt.AppendString(b, &v.BlockedDID)
-	b = append(b, ",\"createdAt\":"...)
-	b = lexrt.AppendString(b, &v.CreatedAt)
-	if v.BlockURI != nil {
-		b = append(b, ",\"blockUri\":"...)
-		b = lexrt.AppendString(b, v.BlockURI)
-	}
-	return append(b, '}')
-}
+func (v *CheckBlocksBlockRelationship) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *CheckBlocksBlockRelationship) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *CheckBlocksBlockRelationship) Validate() error { return lexrt.Validate(v) }
 
-func (v *CheckBlocksBlockRelationship) validateLex(c *lexrt.Checker) {
-	c.Push("blockerDid")
-	lexrt.CheckString(c, &v.BlockerDID, &ruleCheckBlocks_0)
-	c.Pop()
-	c.Push("blockedDid")
-	lexrt.CheckString(c, &v.BlockedDID, &ruleCheckBlocks_0)
-	c.Pop()
-	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleCheckBlocks_2)
-	c.Pop()
-	c.Push("blockUri")
-	if v.BlockURI != nil {
-		lexrt.CheckString(c, v.BlockURI, &ruleCheckBlocks_3)
-	}
-	c.Pop()
-}
-
-var ruleCheckBlocks_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleCheckBlocks_1 = lexrt.ArrayRule{
-	MaxLen: 100,
-	MinLen: 2,
-}
-
-var ruleCheckBlocks_2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
-
-var ruleCheckBlocks_3 = lexrt.StringRule{Format: lexrt.FormatATURI}
+var (
+	ruleCheckBlocks_ItemsMin2Max100 = lexrt.ArrayRule{MinLen: 2, MaxLen: 100}
+	ruleCheckBlocks_DID             = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleCheckBlocks_Datetime        = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleCheckBlocks_ATURI           = lexrt.StringRule{Format: lexrt.FormatATURI}
+)

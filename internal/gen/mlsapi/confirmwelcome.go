@@ -18,81 +18,25 @@ type ConfirmWelcomeInput struct {
 	DeviceID *string
 }
 
+// Lex names the members of v.
+func (v *ConfirmWelcomeInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.Bool(f, "success", &v.Success, lexrt.Required, nil)
+	lexrt.StringPtr(f, "errorDetails", &v.ErrorDetails, lexrt.Optional, &ruleConfirmWelcome_Max1024)
+	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ConfirmWelcomeInput) UnmarshalJSON(src []byte) error {
-	*v = ConfirmWelcomeInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredConfirmWelcomeInput = []string{"convoId", "success"}
-
-func (v *ConfirmWelcomeInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "success":
-			seen |= 1 << 1
-			lexrt.DecodeBool(d, &v.Success, nil)
-		case "errorDetails":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ErrorDetails), &ruleConfirmWelcome_0)
-			}
-		case "deviceId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DeviceID), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredConfirmWelcomeInput)
-}
+func (v *ConfirmWelcomeInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *ConfirmWelcomeInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v ConfirmWelcomeInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ConfirmWelcomeInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"success\":"...)
-	b = lexrt.AppendBool(b, &v.Success)
-	if v.ErrorDetails != nil {
-		b = append(b, ",\"errorDetails\":"...)
-		b = lexrt.AppendString(b, v.ErrorDetails)
-	}
-	if v.DeviceID != nil {
-		b = append(b, ",\"deviceId\":"...)
-		b = lexrt.AppendString(b, v.DeviceID)
-	}
-	return append(b, '}')
-}
+func (v *ConfirmWelcomeInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ConfirmWelcomeInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *ConfirmWelcomeInput) validateLex(c *lexrt.Checker) {
-	c.Push("errorDetails")
-	if v.ErrorDetails != nil {
-		lexrt.CheckString(c, v.ErrorDetails, &ruleConfirmWelcome_0)
-	}
-	c.Pop()
-}
+func (v *ConfirmWelcomeInput) Validate() error { return lexrt.Validate(v) }
 
 // ConfirmWelcomeOutput is the output of blue.catbird.mls.confirmWelcome.
 type ConfirmWelcomeOutput struct {
@@ -100,53 +44,25 @@ type ConfirmWelcomeOutput struct {
 	Confirmed bool
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ConfirmWelcomeOutput) UnmarshalJSON(src []byte) error {
-	*v = ConfirmWelcomeOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *ConfirmWelcomeOutput) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "confirmed", &v.Confirmed, lexrt.Required, nil)
 }
 
-var requiredConfirmWelcomeOutput = []string{"confirmed"}
-
-func (v *ConfirmWelcomeOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "confirmed":
-			seen |= 1 << 0
-			lexrt.DecodeBool(d, &v.Confirmed, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredConfirmWelcomeOutput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *ConfirmWelcomeOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *ConfirmWelcomeOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v ConfirmWelcomeOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ConfirmWelcomeOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"confirmed\":")
-	b = lexrt.AppendBool(b, &v.Confirmed)
-	return append(b, '}')
-}
+func (v *ConfirmWelcomeOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ConfirmWelcomeOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *ConfirmWelcomeOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *ConfirmWelcomeOutput) validateLex(c *lexrt.Checker) {}
-
-var ruleConfirmWelcome_0 = lexrt.StringRule{MaxLen: 1024}
+var (
+	ruleConfirmWelcome_Max1024 = lexrt.StringRule{MaxLen: 1024}
+)

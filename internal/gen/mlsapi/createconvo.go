@@ -31,137 +31,29 @@ type CreateConvoInput struct {
 	CurrentEpoch *int64
 }
 
+// Lex names the members of v.
+func (v *CreateConvoInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "groupId", &v.GroupID, lexrt.Required, &ruleCreateConvo_Max128)
+	lexrt.StringPtr(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Optional, nil)
+	lexrt.String(f, "cipherSuite", &v.CipherSuite, lexrt.Required, &enumCreateConvoInputCipherSuite)
+	lexrt.Strings(f, "initialMembers", &v.InitialMembers, lexrt.Optional, &ruleCreateConvo_ItemsMax100, &ruleCreateConvo_DID)
+	lexrt.StringPtr(f, "welcomeMessage", &v.WelcomeMessage, lexrt.Optional, nil)
+	lexrt.Structs(f, "keyPackageHashes", &v.KeyPackageHashes, lexrt.Optional, nil)
+	lexrt.StructPtr(f, "metadata", &v.Metadata, lexrt.Optional)
+	lexrt.IntPtr(f, "currentEpoch", &v.CurrentEpoch, lexrt.Optional, &ruleCreateConvo_From0)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *CreateConvoInput) UnmarshalJSON(src []byte) error {
-	*v = CreateConvoInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredCreateConvoInput = []string{"groupId", "cipherSuite"}
-
-func (v *CreateConvoInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "groupId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.GroupID, &ruleCreateConvo_0)
-		case "idempotencyKey":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.IdempotencyKey), nil)
-			}
-		case "cipherSuite":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.CipherSuite, nil)
-		case "initialMembers":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.InitialMembers, &ruleCreateConvo_1, func(v *lexrt.DID, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, &ruleCreateConvo_2)
-				})
-			}
-		case "welcomeMessage":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.WelcomeMessage), nil)
-			}
-		case "keyPackageHashes":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.KeyPackageHashes, nil, (*CreateConvoKeyPackageHashEntry).decodeLex)
-			}
-		case "metadata":
-			if !d.Null() {
-				lexrt.New(&v.Metadata).decodeLex(d)
-			}
-		case "currentEpoch":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.CurrentEpoch), &ruleCreateConvo_3)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredCreateConvoInput)
-}
+func (v *CreateConvoInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *CreateConvoInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v CreateConvoInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *CreateConvoInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"groupId\":")
-	b = lexrt.AppendString(b, &v.GroupID)
-	if v.IdempotencyKey != nil {
-		b = append(b, ",\"idempotencyKey\":"...)
-		b = lexrt.AppendString(b, v.IdempotencyKey)
-	}
-	b = append(b, ",\"cipherSuite\":"...)
-	b = lexrt.AppendString(b, &v.CipherSuite)
-	if v.InitialMembers != nil {
-		b = append(b, ",\"initialMembers\":"...)
-		b = lexrt.AppendArray(b, &v.InitialMembers, func(v *lexrt.DID, b []byte) []byte {
-			return lexrt.AppendString(b, v)
-		})
-	}
-	if v.WelcomeMessage != nil {
-		b = append(b, ",\"welcomeMessage\":"...)
-		b = lexrt.AppendString(b, v.WelcomeMessage)
-	}
-	if v.KeyPackageHashes != nil {
-		b = append(b, ",\"keyPackageHashes\":"...)
-		b = lexrt.AppendArray(b, &v.KeyPackageHashes, (*CreateConvoKeyPackageHashEntry).AppendJSON)
-	}
-	if v.Metadata != nil {
-		b = append(b, ",\"metadata\":"...)
-		b = v.Metadata.AppendJSON(b)
-	}
-	if v.CurrentEpoch != nil {
-		b = append(b, ",\"currentEpoch\":"...)
-		b = lexrt.AppendInt(b, v.CurrentEpoch)
-	}
-	return append(b, '}')
-}
+func (v *CreateConvoInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *CreateConvoInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *CreateConvoInput) validateLex(c *lexrt.Checker) {
-	c.Push("groupId")
-	lexrt.CheckString(c, &v.GroupID, &ruleCreateConvo_0)
-	c.Pop()
-	c.Push("initialMembers")
-	if v.InitialMembers != nil {
-		lexrt.CheckArray(c, &v.InitialMembers, &ruleCreateConvo_1, func(v *lexrt.DID, c *lexrt.Checker) {
-			lexrt.CheckString(c, v, &ruleCreateConvo_2)
-		})
-	}
-	c.Pop()
-	c.Push("keyPackageHashes")
-	if v.KeyPackageHashes != nil {
-		lexrt.CheckArray(c, &v.KeyPackageHashes, nil, (*CreateConvoKeyPackageHashEntry).validateLex)
-	}
-	c.Pop()
-	c.Push("metadata")
-	if v.Metadata != nil {
-		v.Metadata.validateLex(c)
-	}
-	c.Pop()
-	c.Push("currentEpoch")
-	if v.CurrentEpoch != nil {
-		lexrt.CheckInt(c, v.CurrentEpoch, &ruleCreateConvo_3)
-	}
-	c.Pop()
-}
+func (v *CreateConvoInput) Validate() error { return lexrt.Validate(v) }
 
 // CreateConvoKeyPackageHashEntry is blue.catbird.mls.createConvo#keyPackageHashEntry.
 //
@@ -173,63 +65,25 @@ type CreateConvoKeyPackageHashEntry struct {
 	Hash string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *CreateConvoKeyPackageHashEntry) UnmarshalJSON(src []byte) error {
-	*v = CreateConvoKeyPackageHashEntry{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *CreateConvoKeyPackageHashEntry) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "did", &v.DID, lexrt.Required, &ruleCreateConvo_DID)
+	lexrt.String(f, "hash", &v.Hash, lexrt.Required, nil)
 }
 
-var requiredCreateConvoKeyPackageHashEntry = []string{"did", "hash"}
-
-func (v *CreateConvoKeyPackageHashEntry) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "did":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DID, &ruleCreateConvo_2)
-		case "hash":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Hash, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredCreateConvoKeyPackageHashEntry)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *CreateConvoKeyPackageHashEntry) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *CreateConvoKeyPackageHashEntry) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v CreateConvoKeyPackageHashEntry) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *CreateConvoKeyPackageHashEntry) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"did\":")
-	b = lexrt.AppendString(b, &v.DID)
-	b = append(b, ",\"hash\":"...)
-	b = lexrt.AppendString(b, &v.Hash)
-	return append(b, '}')
-}
+func (v *CreateConvoKeyPackageHashEntry) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *CreateConvoKeyPackageHashEntry) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *CreateConvoKeyPackageHashEntry) validateLex(c *lexrt.Checker) {
-	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleCreateConvo_2)
-	c.Pop()
-}
+func (v *CreateConvoKeyPackageHashEntry) Validate() error { return lexrt.Validate(v) }
 
 // CreateConvoMetadataInput is blue.catbird.mls.createConvo#metadataInput.
 //
@@ -243,72 +97,25 @@ type CreateConvoMetadataInput struct {
 	Description *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *CreateConvoMetadataInput) UnmarshalJSON(src []byte) error {
-	*v = CreateConvoMetadataInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *CreateConvoMetadataInput) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "name", &v.Name, lexrt.Optional, &ruleCreateConvo_Max128)
+	lexrt.StringPtr(f, "description", &v.Description, lexrt.Optional, &ruleCreateConvo_Max512)
 }
 
-func (v *CreateConvoMetadataInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "name":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Name), &ruleCreateConvo_0)
-			}
-		case "description":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Description), &ruleCreateConvo_4)
-			}
-		default:
-			d.Skip()
-		}
-	}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *CreateConvoMetadataInput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *CreateConvoMetadataInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v CreateConvoMetadataInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *CreateConvoMetadataInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Name != nil {
-		b = lexrt.AppendName(b, "\"name\":")
-		b = lexrt.AppendString(b, v.Name)
-	}
-	if v.Description != nil {
-		b = lexrt.AppendName(b, "\"description\":")
-		b = lexrt.AppendString(b, v.Description)
-	}
-	return append(b, '}')
-}
+func (v *CreateConvoMetadataInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *CreateConvoMetadataInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *CreateConvoMetadataInput) validateLex(c *lexrt.Checker) {
-	c.Push("name")
-	if v.Name != nil {
-		lexrt.CheckString(c, v.Name, &ruleCreateConvo_0)
-	}
-	c.Pop()
-	c.Push("description")
-	if v.Description != nil {
-		lexrt.CheckString(c, v.Description, &ruleCreateConvo_4)
-	}
-	c.Pop()
-}
+func (v *CreateConvoMetadataInput) Validate() error { return lexrt.Validate(v) }
 
 // CreateConvoInputCipherSuite is an open set: values other than its constants are accepted.
 //
@@ -327,27 +134,20 @@ const (
 	CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519       CreateConvoInputCipherSuite = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"
 )
 
+var enumCreateConvoInputCipherSuite = lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}}
+
 // Known reports whether v is one of the constants.
 func (v CreateConvoInputCipherSuite) Known() bool {
-	switch v {
-	case CreateConvoInputCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519, CreateConvoInputCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256, CreateConvoInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519, CreateConvoInputCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448, CreateConvoInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521, CreateConvoInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448, CreateConvoInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384, CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519:
-		return true
-	}
-	return false
+	return enumCreateConvoInputCipherSuite.Lists(string(v))
 }
 
 // CreateConvoOutput is another name of DefsConvoView.
 type CreateConvoOutput = DefsConvoView
 
-var ruleCreateConvo_0 = lexrt.StringRule{MaxLen: 128}
-
-var ruleCreateConvo_1 = lexrt.ArrayRule{MaxLen: 100}
-
-var ruleCreateConvo_2 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleCreateConvo_3 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
-
-var ruleCreateConvo_4 = lexrt.StringRule{MaxLen: 512}
+var (
+	ruleCreateConvo_Max128      = lexrt.StringRule{MaxLen: 128}
+	ruleCreateConvo_ItemsMax100 = lexrt.ArrayRule{MaxLen: 100}
+	ruleCreateConvo_DID         = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleCreateConvo_From0       = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleCreateConvo_Max512      = lexrt.StringRule{MaxLen: 512}
+)

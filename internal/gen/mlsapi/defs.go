@@ -16,72 +16,23 @@ type DefsConvoMetadata struct {
 	Description *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsConvoMetadata) UnmarshalJSON(src []byte) error {
-	*v = DefsConvoMetadata{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *DefsConvoMetadata) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "name", &v.Name, lexrt.Optional, &ruleDefs_Max128)
+	lexrt.StringPtr(f, "description", &v.Description, lexrt.Optional, &ruleDefs_Max512)
 }
 
-func (v *DefsConvoMetadata) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "name":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Name), &ruleDefs_0)
-			}
-		case "description":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Description), &ruleDefs_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *DefsConvoMetadata) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DefsConvoMetadata) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DefsConvoMetadata) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DefsConvoMetadata) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Name != nil {
-		b = lexrt.AppendName(b, "\"name\":")
-		b = lexrt.AppendString(b, v.Name)
-	}
-	if v.Description != nil {
-		b = lexrt.AppendName(b, "\"description\":")
-		b = lexrt.AppendString(b, v.Description)
-	}
-	return append(b, '}')
-}
+func (v *DefsConvoMetadata) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsConvoMetadata) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DefsConvoMetadata) validateLex(c *lexrt.Checker) {
-	c.Push("name")
-	if v.Name != nil {
-		lexrt.CheckString(c, v.Name, &ruleDefs_0)
-	}
-	c.Pop()
-	c.Push("description")
-	if v.Description != nil {
-		lexrt.CheckString(c, v.Description, &ruleDefs_1)
-	}
-	c.Pop()
-}
+func (v *DefsConvoMetadata) Validate() error { return lexrt.Validate(v) }
 
 // DefsConvoView is blue.catbird.mls.defs#convoView.
 //
@@ -114,139 +65,31 @@ type DefsConvoView struct {
 	PendingRequests []GetConvosPendingRequest
 }
 
+// Lex names the members of v.
+func (v *DefsConvoView) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "id", &v.ID, lexrt.Required, nil)
+	lexrt.String(f, "groupId", &v.GroupID, lexrt.Required, &ruleDefs_Max128)
+	lexrt.String(f, "creator", &v.Creator, lexrt.Required, &ruleDefs_DID)
+	lexrt.Structs(f, "members", &v.Members, lexrt.Required, nil)
+	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleDefs_From0)
+	lexrt.String(f, "cipherSuite", &v.CipherSuite, lexrt.Required, &enumDefsConvoViewCipherSuite)
+	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleDefs_Datetime)
+	lexrt.StringPtr(f, "lastMessageAt", &v.LastMessageAt, lexrt.Optional, &ruleDefs_Datetime)
+	lexrt.StructPtr(f, "metadata", &v.Metadata, lexrt.Optional)
+	lexrt.Structs(f, "pendingRequests", &v.PendingRequests, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsConvoView) UnmarshalJSON(src []byte) error {
-	*v = DefsConvoView{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredDefsConvoView = []string{"id", "groupId", "creator", "members", "epoch", "cipherSuite", "createdAt"}
-
-func (v *DefsConvoView) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "id":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ID, nil)
-		case "groupId":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.GroupID, &ruleDefs_0)
-		case "creator":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.Creator, &ruleDefs_2)
-		case "members":
-			seen |= 1 << 3
-			lexrt.DecodeArray(d, &v.Members, nil, (*DefsMemberView).decodeLex)
-		case "epoch":
-			seen |= 1 << 4
-			lexrt.DecodeInt(d, &v.Epoch, &ruleDefs_3)
-		case "cipherSuite":
-			seen |= 1 << 5
-			lexrt.DecodeString(d, &v.CipherSuite, nil)
-		case "createdAt":
-			seen |= 1 << 6
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleDefs_4)
-		case "lastMessageAt":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.LastMessageAt), &ruleDefs_4)
-			}
-		case "metadata":
-			if !d.Null() {
-				lexrt.New(&v.Metadata).decodeLex(d)
-			}
-		case "pendingRequests":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.PendingRequests, nil, (*GetConvosPendingRequest).decodeLex)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDefsConvoView)
-}
+func (v *DefsConvoView) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DefsConvoView) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DefsConvoView) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DefsConvoView) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"id\":")
-	b = lexrt.AppendString(b, &v.ID)
-	b = append(b, ",\"groupId\":"...)
-	b = lexrt.AppendString(b, &v.GroupID)
-	b = append(b, ",\"creator\":"...)
-	b = lexrt.AppendString(b, &v.Creator)
-	b = append(b, ",\"members\":"...)
-	b = lexrt.AppendArray(b, &v.Members, (*DefsMemberView).AppendJSON)
-	b = append(b, ",\"epoch\":"...)
-	b = lexrt.AppendInt(b, &v.Epoch)
-	b = append(b, ",\"cipherSuite\":"...)
-	b = lexrt.AppendString(b, &v.CipherSuite)
-	b = append(b, ",\"createdAt\":"...)
-	b = lexrt.AppendString(b, &v.CreatedAt)
-	if v.LastMessageAt != nil {
-		b = append(b, ",\"lastMessageAt\":"...)
-		b = lexrt.AppendString(b, v.LastMessageAt)
-	}
-	if v.Metadata != nil {
-		b = append(b, ",\"metadata\":"...)
-		b = v.Metadata.AppendJSON(b)
-	}
-	if v.PendingRequests != nil {
-		b = append(b, ",\"pendingRequests\":"...)
-		b = lexrt.AppendArray(b, &v.PendingRequests, (*GetConvosPendingRequest).AppendJSON)
-	}
-	return append(b, '}')
-}
+func (v *DefsConvoView) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsConvoView) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DefsConvoView) validateLex(c *lexrt.Checker) {
-	c.Push("groupId")
-	lexrt.CheckString(c, &v.GroupID, &ruleDefs_0)
-	c.Pop()
-	c.Push("creator")
-	lexrt.CheckString(c, &v.Creator, &ruleDefs_2)
-	c.Pop()
-	c.Push("members")
-	lexrt.CheckArray(c, &v.Members, nil, (*DefsMemberView).validateLex)
-	c.Pop()
-	c.Push("epoch")
-	lexrt.CheckInt(c, &v.Epoch, &ruleDefs_3)
-	c.Pop()
-	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleDefs_4)
-	c.Pop()
-	c.Push("lastMessageAt")
-	if v.LastMessageAt != nil {
-		lexrt.CheckString(c, v.LastMessageAt, &ruleDefs_4)
-	}
-	c.Pop()
-	c.Push("metadata")
-	if v.Metadata != nil {
-		v.Metadata.validateLex(c)
-	}
-	c.Pop()
-	c.Push("pendingRequests")
-	if v.PendingRequests != nil {
-		lexrt.CheckArray(c, &v.PendingRequests, nil, (*GetConvosPendingRequest).validateLex)
-	}
-	c.Pop()
-}
+func (v *DefsConvoView) Validate() error { return lexrt.Validate(v) }
 
 // DefsKeyPackageRef is blue.catbird.mls.defs#keyPackageRef.
 //
@@ -267,84 +110,26 @@ type DefsKeyPackageRef struct {
 	DeviceID *string
 }
 
+// Lex names the members of v.
+func (v *DefsKeyPackageRef) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "did", &v.DID, lexrt.Required, &ruleDefs_DID)
+	lexrt.String(f, "keyPackage", &v.KeyPackage, lexrt.Required, nil)
+	lexrt.String(f, "cipherSuite", &v.CipherSuite, lexrt.Required, &enumDefsKeyPackageRefCipherSuite)
+	lexrt.StringPtr(f, "keyPackageHash", &v.KeyPackageHash, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsKeyPackageRef) UnmarshalJSON(src []byte) error {
-	*v = DefsKeyPackageRef{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredDefsKeyPackageRef = []string{"did", "keyPackage", "cipherSuite"}
-
-func (v *DefsKeyPackageRef) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "did":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DID, &ruleDefs_2)
-		case "keyPackage":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.KeyPackage, nil)
-		case "cipherSuite":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.CipherSuite, nil)
-		case "keyPackageHash":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.KeyPackageHash), nil)
-			}
-		case "deviceId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DeviceID), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDefsKeyPackageRef)
-}
+func (v *DefsKeyPackageRef) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DefsKeyPackageRef) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DefsKeyPackageRef) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DefsKeyPackageRef) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"did\":")
-	b = lexrt.AppendString(b, &v.DID)
-	b = append(b, ",\"keyPackage\":"...)
-	b = lexrt.AppendString(b, &v.KeyPackage)
-	b = append(b, ",\"cipherSuite\":"...)
-	b = lexrt.AppendString(b, &v.CipherSuite)
-	if v.KeyPackageHash != nil {
-		b = append(b, ",\"keyPackageHash\":"...)
-		b = lexrt.AppendString(b, v.KeyPackageHash)
-	}
-	if v.DeviceID != nil {
-		b = append(b, ",\"deviceId\":"...)
-		b = lexrt.AppendString(b, v.DeviceID)
-	}
-	return append(b, '}')
-}
+func (v *DefsKeyPackageRef) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsKeyPackageRef) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DefsKeyPackageRef) validateLex(c *lexrt.Checker) {
-	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleDefs_2)
-	c.Pop()
-}
+func (v *DefsKeyPackageRef) Validate() error { return lexrt.Validate(v) }
 
 // DefsMemberView is blue.catbird.mls.defs#memberView.
 //
@@ -378,147 +163,31 @@ type DefsMemberView struct {
 	Credential []byte
 }
 
+// Lex names the members of v.
+func (v *DefsMemberView) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "did", &v.DID, lexrt.Required, &ruleDefs_URI)
+	lexrt.String(f, "userDid", &v.UserDID, lexrt.Required, &ruleDefs_DID)
+	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "deviceName", &v.DeviceName, lexrt.Optional, &ruleDefs_Max128)
+	lexrt.String(f, "joinedAt", &v.JoinedAt, lexrt.Required, &ruleDefs_Datetime)
+	lexrt.Bool(f, "isAdmin", &v.IsAdmin, lexrt.Required, nil)
+	lexrt.StringPtr(f, "promotedAt", &v.PromotedAt, lexrt.Optional, &ruleDefs_Datetime)
+	lexrt.StringPtr(f, "promotedBy", &v.PromotedBy, lexrt.Optional, &ruleDefs_DID)
+	lexrt.IntPtr(f, "leafIndex", &v.LeafIndex, lexrt.Optional, &ruleDefs_From0)
+	lexrt.Bytes(f, "credential", &v.Credential, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsMemberView) UnmarshalJSON(src []byte) error {
-	*v = DefsMemberView{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredDefsMemberView = []string{"did", "userDid", "joinedAt", "isAdmin"}
-
-func (v *DefsMemberView) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "did":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DID, &ruleDefs_5)
-		case "userDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.UserDID, &ruleDefs_2)
-		case "deviceId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DeviceID), nil)
-			}
-		case "deviceName":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DeviceName), &ruleDefs_0)
-			}
-		case "joinedAt":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.JoinedAt, &ruleDefs_4)
-		case "isAdmin":
-			seen |= 1 << 3
-			lexrt.DecodeBool(d, &v.IsAdmin, nil)
-		case "promotedAt":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.PromotedAt), &ruleDefs_4)
-			}
-		case "promotedBy":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.PromotedBy), &ruleDefs_2)
-			}
-		case "leafIndex":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.LeafIndex), &ruleDefs_3)
-			}
-		case "credential":
-			if !d.Null() {
-				lexrt.DecodeBytes(d, &v.Credential, nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDefsMemberView)
-}
+func (v *DefsMemberView) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DefsMemberView) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DefsMemberView) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DefsMemberView) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"did\":")
-	b = lexrt.AppendString(b, &v.DID)
-	b = append(b, ",\"userDid\":"...)
-	b = lexrt.AppendString(b, &v.UserDID)
-	if v.DeviceID != nil {
-		b = append(b, ",\"deviceId\":"...)
-		b = lexrt.AppendString(b, v.DeviceID)
-	}
-	if v.DeviceName != nil {
-		b = append(b, ",\"deviceName\":"...)
-		b = lexrt.AppendString(b, v.DeviceName)
-	}
-	b = append(b, ",\"joinedAt\":"...)
-	b = lexrt.AppendString(b, &v.JoinedAt)
-	b = append(b, ",\"isAdmin\":"...)
-	b = lexrt.AppendBool(b, &v.IsAdmin)
-	if v.PromotedAt != nil {
-		b = append(b, ",\"promotedAt\":"...)
-		b = lexrt.AppendString(b, v.PromotedAt)
-	}
-	if v.PromotedBy != nil {
-		b = append(b, ",\"promotedBy\":"...)
-		b = lexrt.AppendString(b, v.PromotedBy)
-	}
-	if v.LeafIndex != nil {
-		b = append(b, ",\"leafIndex\":"...)
-		b = lexrt.AppendInt(b, v.LeafIndex)
-	}
-	if v.Credential != nil {
-		b = append(b, ",\"credential\":"...)
-		b = lexrt.AppendBytes(b, &v.Credential)
-	}
-	return append(b, '}')
-}
+func (v *DefsMemberView) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsMemberView) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DefsMemberView) validateLex(c *lexrt.Checker) {
-	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleDefs_5)
-	c.Pop()
-	c.Push("userDid")
-	lexrt.CheckString(c, &v.UserDID, &ruleDefs_2)
-	c.Pop()
-	c.Push("deviceName")
-	if v.DeviceName != nil {
-		lexrt.CheckString(c, v.DeviceName, &ruleDefs_0)
-	}
-	c.Pop()
-	c.Push("joinedAt")
-	lexrt.CheckString(c, &v.JoinedAt, &ruleDefs_4)
-	c.Pop()
-	c.Push("promotedAt")
-	if v.PromotedAt != nil {
-		lexrt.CheckString(c, v.PromotedAt, &ruleDefs_4)
-	}
-	c.Pop()
-	c.Push("promotedBy")
-	if v.PromotedBy != nil {
-		lexrt.CheckString(c, v.PromotedBy, &ruleDefs_2)
-	}
-	c.Pop()
-	c.Push("leafIndex")
-	if v.LeafIndex != nil {
-		lexrt.CheckInt(c, v.LeafIndex, &ruleDefs_3)
-	}
-	c.Pop()
-}
+func (v *DefsMemberView) Validate() error { return lexrt.Validate(v) }
 
 // DefsMessageView is blue.catbird.mls.defs#messageView.
 //
@@ -544,100 +213,28 @@ type DefsMessageView struct {
 	MessageType *DefsMessageViewMessageType
 }
 
+// Lex names the members of v.
+func (v *DefsMessageView) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "id", &v.ID, lexrt.Required, nil)
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.Bytes(f, "ciphertext", &v.Ciphertext, lexrt.Required, &ruleDefs_BytesMax10485760)
+	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleDefs_From0)
+	lexrt.Int(f, "seq", &v.Seq, lexrt.Required, &ruleDefs_From0)
+	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleDefs_Datetime)
+	lexrt.StringPtr(f, "messageType", &v.MessageType, lexrt.Optional, &enumDefsMessageViewMessageType)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsMessageView) UnmarshalJSON(src []byte) error {
-	*v = DefsMessageView{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredDefsMessageView = []string{"id", "convoId", "ciphertext", "epoch", "seq", "createdAt"}
-
-func (v *DefsMessageView) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "id":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ID, nil)
-		case "convoId":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "ciphertext":
-			seen |= 1 << 2
-			lexrt.DecodeBytes(d, &v.Ciphertext, &ruleDefs_6)
-		case "epoch":
-			seen |= 1 << 3
-			lexrt.DecodeInt(d, &v.Epoch, &ruleDefs_3)
-		case "seq":
-			seen |= 1 << 4
-			lexrt.DecodeInt(d, &v.Seq, &ruleDefs_3)
-		case "createdAt":
-			seen |= 1 << 5
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleDefs_4)
-		case "messageType":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.MessageType), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDefsMessageView)
-}
+func (v *DefsMessageView) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DefsMessageView) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DefsMessageView) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DefsMessageView) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"id\":")
-	b = lexrt.AppendString(b, &v.ID)
-	b = append(b, ",\"convoId\":"...)
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"ciphertext\":"...)
-	b = lexrt.AppendBytes(b, &v.Ciphertext)
-	b = append(b, ",\"epoch\":"...)
-	b = lexrt.AppendInt(b, &v.Epoch)
-	b = append(b, ",\"seq\":"...)
-	b = lexrt.AppendInt(b, &v.Seq)
-	b = append(b, ",\"createdAt\":"...)
-	b = lexrt.AppendString(b, &v.CreatedAt)
-	if v.MessageType != nil {
-		b = append(b, ",\"messageType\":"...)
-		b = lexrt.AppendString(b, v.MessageType)
-	}
-	return append(b, '}')
-}
+func (v *DefsMessageView) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsMessageView) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DefsMessageView) validateLex(c *lexrt.Checker) {
-	c.Push("ciphertext")
-	lexrt.CheckBytes(c, &v.Ciphertext, &ruleDefs_6)
-	c.Pop()
-	c.Push("epoch")
-	lexrt.CheckInt(c, &v.Epoch, &ruleDefs_3)
-	c.Pop()
-	c.Push("seq")
-	lexrt.CheckInt(c, &v.Seq, &ruleDefs_3)
-	c.Pop()
-	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleDefs_4)
-	c.Pop()
-}
+func (v *DefsMessageView) Validate() error { return lexrt.Validate(v) }
 
 // DefsConvoViewCipherSuite is an open set: values other than its constants are accepted.
 //
@@ -656,14 +253,10 @@ const (
 	DefsConvoViewCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519       DefsConvoViewCipherSuite = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"
 )
 
+var enumDefsConvoViewCipherSuite = lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}}
+
 // Known reports whether v is one of the constants.
-func (v DefsConvoViewCipherSuite) Known() bool {
-	switch v {
-	case DefsConvoViewCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519, DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256, DefsConvoViewCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519, DefsConvoViewCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448, DefsConvoViewCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521, DefsConvoViewCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448, DefsConvoViewCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384, DefsConvoViewCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519:
-		return true
-	}
-	return false
-}
+func (v DefsConvoViewCipherSuite) Known() bool { return enumDefsConvoViewCipherSuite.Lists(string(v)) }
 
 // DefsKeyPackageRefCipherSuite is an open set: values other than its constants are accepted.
 //
@@ -682,13 +275,11 @@ const (
 	DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519       DefsKeyPackageRefCipherSuite = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"
 )
 
+var enumDefsKeyPackageRefCipherSuite = lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}}
+
 // Known reports whether v is one of the constants.
 func (v DefsKeyPackageRefCipherSuite) Known() bool {
-	switch v {
-	case DefsKeyPackageRefCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519, DefsKeyPackageRefCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256, DefsKeyPackageRefCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519, DefsKeyPackageRefCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448, DefsKeyPackageRefCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521, DefsKeyPackageRefCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448, DefsKeyPackageRefCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384, DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519:
-		return true
-	}
-	return false
+	return enumDefsKeyPackageRefCipherSuite.Lists(string(v))
 }
 
 // DefsMessageViewMessageType is an open set: values other than its constants are accepted.
@@ -703,28 +294,19 @@ const (
 	DefsMessageViewMessageTypeProposal DefsMessageViewMessageType = "proposal"
 )
 
+var enumDefsMessageViewMessageType = lexrt.StringRule{Known: []string{"app", "commit", "proposal"}}
+
 // Known reports whether v is one of the constants.
 func (v DefsMessageViewMessageType) Known() bool {
-	switch v {
-	case DefsMessageViewMessageTypeApp, DefsMessageViewMessageTypeCommit, DefsMessageViewMessageTypeProposal:
-		return true
-	}
-	return false
+	return enumDefsMessageViewMessageType.Lists(string(v))
 }
 
-var ruleDefs_0 = lexrt.StringRule{MaxLen: 128}
-
-var ruleDefs_1 = lexrt.StringRule{MaxLen: 512}
-
-var ruleDefs_2 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleDefs_3 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
-
-var ruleDefs_4 = lexrt.StringRule{Format: lexrt.FormatDatetime}
-
-var ruleDefs_5 = lexrt.StringRule{Format: lexrt.FormatURI}
-
-var ruleDefs_6 = lexrt.BytesRule{MaxLen: 10485760}
+var (
+	ruleDefs_Max128           = lexrt.StringRule{MaxLen: 128}
+	ruleDefs_Max512           = lexrt.StringRule{MaxLen: 512}
+	ruleDefs_DID              = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleDefs_From0            = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleDefs_Datetime         = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleDefs_URI              = lexrt.StringRule{Format: lexrt.FormatURI}
+	ruleDefs_BytesMax10485760 = lexrt.BytesRule{MaxLen: 10485760}
+)

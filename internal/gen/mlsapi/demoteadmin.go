@@ -12,63 +12,23 @@ type DemoteAdminInput struct {
 	TargetDID lexrt.DID
 }
 
+// Lex names the members of v.
+func (v *DemoteAdminInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "targetDid", &v.TargetDID, lexrt.Required, &ruleDemoteAdmin_DID)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DemoteAdminInput) UnmarshalJSON(src []byte) error {
-	*v = DemoteAdminInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredDemoteAdminInput = []string{"convoId", "targetDid"}
-
-func (v *DemoteAdminInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "targetDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.TargetDID, &ruleDemoteAdmin_0)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDemoteAdminInput)
-}
+func (v *DemoteAdminInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DemoteAdminInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DemoteAdminInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DemoteAdminInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"targetDid\":"...)
-	b = lexrt.AppendString(b, &v.TargetDID)
-	return append(b, '}')
-}
+func (v *DemoteAdminInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DemoteAdminInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DemoteAdminInput) validateLex(c *lexrt.Checker) {
-	c.Push("targetDid")
-	lexrt.CheckString(c, &v.TargetDID, &ruleDemoteAdmin_0)
-	c.Pop()
-}
+func (v *DemoteAdminInput) Validate() error { return lexrt.Validate(v) }
 
 // DemoteAdminOutput is the output of blue.catbird.mls.demoteAdmin.
 type DemoteAdminOutput struct {
@@ -76,53 +36,23 @@ type DemoteAdminOutput struct {
 	OK bool
 }
 
+// Lex names the members of v.
+func (v *DemoteAdminOutput) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "ok", &v.OK, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DemoteAdminOutput) UnmarshalJSON(src []byte) error {
-	*v = DemoteAdminOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredDemoteAdminOutput = []string{"ok"}
-
-func (v *DemoteAdminOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "ok":
-			seen |= 1 << 0
-			lexrt.DecodeBool(d, &v.OK, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDemoteAdminOutput)
-}
+func (v *DemoteAdminOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DemoteAdminOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DemoteAdminOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DemoteAdminOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"ok\":")
-	b = lexrt.AppendBool(b, &v.OK)
-	return append(b, '}')
-}
+func (v *DemoteAdminOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DemoteAdminOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *DemoteAdminOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *DemoteAdminOutput) validateLex(c *lexrt.Checker) {}
-
-var ruleDemoteAdmin_0 = lexrt.StringRule{Format: lexrt.FormatDID}
+var (
+	ruleDemoteAdmin_DID = lexrt.StringRule{Format: lexrt.FormatDID}
+)

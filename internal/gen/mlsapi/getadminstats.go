@@ -17,46 +17,24 @@ type GetAdminStatsParams struct {
 	Since *lexrt.Datetime
 }
 
+// Lex names the members of v.
+func (v *GetAdminStatsParams) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "convoId", &v.ConvoID, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "since", &v.Since, lexrt.Optional, &ruleGetAdminStats_Datetime)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetAdminStatsParams) DecodeQuery(q url.Values) error {
-	*v = GetAdminStatsParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("convoId", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.ConvoID), nil)
-	}
-	if s, ok := d.One("since", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Since), &ruleGetAdminStats_0)
-	}
-	return d.Done()
-}
+func (v *GetAdminStatsParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetAdminStatsParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	if v.ConvoID != nil {
-		lexrt.AddString(q, "convoId", v.ConvoID)
-	}
-	if v.Since != nil {
-		lexrt.AddString(q, "since", v.Since)
-	}
-	return q
-}
+func (v *GetAdminStatsParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetAdminStatsParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetAdminStatsParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetAdminStatsParams) validateLex(c *lexrt.Checker) {
-	c.Push("since")
-	if v.Since != nil {
-		lexrt.CheckString(c, v.Since, &ruleGetAdminStats_0)
-	}
-	c.Pop()
-}
+func (v *GetAdminStatsParams) Validate() error { return lexrt.Validate(v) }
 
 // GetAdminStatsOutput is the output of blue.catbird.mls.getAdminStats.
 type GetAdminStatsOutput struct {
@@ -69,74 +47,26 @@ type GetAdminStatsOutput struct {
 	ConvoID *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetAdminStatsOutput) UnmarshalJSON(src []byte) error {
-	*v = GetAdminStatsOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetAdminStatsOutput) Lex(f *lexrt.Fields) {
+	lexrt.Struct(f, "stats", &v.Stats, lexrt.Required)
+	lexrt.String(f, "generatedAt", &v.GeneratedAt, lexrt.Required, &ruleGetAdminStats_Datetime)
+	lexrt.StringPtr(f, "convoId", &v.ConvoID, lexrt.Optional, nil)
 }
 
-var requiredGetAdminStatsOutput = []string{"stats", "generatedAt"}
-
-func (v *GetAdminStatsOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "stats":
-			seen |= 1 << 0
-			v.Stats.decodeLex(d)
-		case "generatedAt":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.GeneratedAt, &ruleGetAdminStats_0)
-		case "convoId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ConvoID), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetAdminStatsOutput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetAdminStatsOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetAdminStatsOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetAdminStatsOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetAdminStatsOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"stats\":")
-	b = v.Stats.AppendJSON(b)
-	b = append(b, ",\"generatedAt\":"...)
-	b = lexrt.AppendString(b, &v.GeneratedAt)
-	if v.ConvoID != nil {
-		b = append(b, ",\"convoId\":"...)
-		b = lexrt.AppendString(b, v.ConvoID)
-	}
-	return append(b, '}')
-}
+func (v *GetAdminStatsOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetAdminStatsOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetAdminStatsOutput) validateLex(c *lexrt.Checker) {
-	c.Push("stats")
-	v.Stats.validateLex(c)
-	c.Pop()
-	c.Push("generatedAt")
-	lexrt.CheckString(c, &v.GeneratedAt, &ruleGetAdminStats_0)
-	c.Pop()
-}
+func (v *GetAdminStatsOutput) Validate() error { return lexrt.Validate(v) }
 
 // GetAdminStatsModerationStats is blue.catbird.mls.getAdminStats#moderationStats.
 //
@@ -165,116 +95,30 @@ type GetAdminStatsModerationStats struct {
 	AverageResolutionTimeHours *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetAdminStatsModerationStats) UnmarshalJSON(src []byte) error {
-	*v = GetAdminStatsModerationStats{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetAdminStatsModerationStats) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "totalReports", &v.TotalReports, lexrt.Required, &ruleGetAdminStats_From0)
+	lexrt.Int(f, "pendingReports", &v.PendingReports, lexrt.Required, &ruleGetAdminStats_From0)
+	lexrt.Int(f, "resolvedReports", &v.ResolvedReports, lexrt.Required, &ruleGetAdminStats_From0)
+	lexrt.Int(f, "totalRemovals", &v.TotalRemovals, lexrt.Required, &ruleGetAdminStats_From0)
+	lexrt.Int(f, "blockConflictsResolved", &v.BlockConflictsResolved, lexrt.Required, &ruleGetAdminStats_From0)
+	lexrt.StructPtr(f, "reportsByCategory", &v.ReportsByCategory, lexrt.Optional)
+	lexrt.IntPtr(f, "averageResolutionTimeHours", &v.AverageResolutionTimeHours, lexrt.Optional, &ruleGetAdminStats_From0)
 }
 
-var requiredGetAdminStatsModerationStats = []string{"totalReports", "pendingReports", "resolvedReports", "totalRemovals", "blockConflictsResolved"}
-
-func (v *GetAdminStatsModerationStats) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "totalReports":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.TotalReports, &ruleGetAdminStats_1)
-		case "pendingReports":
-			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.PendingReports, &ruleGetAdminStats_1)
-		case "resolvedReports":
-			seen |= 1 << 2
-			lexrt.DecodeInt(d, &v.ResolvedReports, &ruleGetAdminStats_1)
-		case "totalRemovals":
-			seen |= 1 << 3
-			lexrt.DecodeInt(d, &v.TotalRemovals, &ruleGetAdminStats_1)
-		case "blockConflictsResolved":
-			seen |= 1 << 4
-			lexrt.DecodeInt(d, &v.BlockConflictsResolved, &ruleGetAdminStats_1)
-		case "reportsByCategory":
-			if !d.Null() {
-				lexrt.New(&v.ReportsByCategory).decodeLex(d)
-			}
-		case "averageResolutionTimeHours":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.AverageResolutionTimeHours), &ruleGetAdminStats_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetAdminStatsModerationStats)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetAdminStatsModerationStats) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetAdminStatsModerationStats) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetAdminStatsModerationStats) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetAdminStatsModerationStats) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"totalReports\":")
-	b = lexrt.AppendInt(b, &v.TotalReports)
-	b = append(b, ",\"pendingReports\":"...)
-	b = lexrt.AppendInt(b, &v.PendingReports)
-	b = append(b, ",\"resolvedReports\":"...)
-	b = lexrt.AppendInt(b, &v.ResolvedReports)
-	b = append(b, ",\"totalRemovals\":"...)
-	b = lexrt.AppendInt(b, &v.TotalRemovals)
-	b = append(b, ",\"blockConflictsResolved\":"...)
-	b = lexrt.AppendInt(b, &v.BlockConflictsResolved)
-	if v.ReportsByCategory != nil {
-		b = append(b, ",\"reportsByCategory\":"...)
-		b = v.ReportsByCategory.AppendJSON(b)
-	}
-	if v.AverageResolutionTimeHours != nil {
-		b = append(b, ",\"averageResolutionTimeHours\":"...)
-		b = lexrt.AppendInt(b, v.AverageResolutionTimeHours)
-	}
-	return append(b, '}')
-}
+func (v *GetAdminStatsModerationStats) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetAdminStatsModerationStats) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetAdminStatsModerationStats) validateLex(c *lexrt.Checker) {
-	c.Push("totalReports")
-	lexrt.CheckInt(c, &v.TotalReports, &ruleGetAdminStats_1)
-	c.Pop()
-	c.Push("pendingReports")
-	lexrt.CheckInt(c, &v.PendingReports, &ruleGetAdminStats_1)
-	c.Pop()
-	c.Push("resolvedReports")
-	lexrt.CheckInt(c, &v.ResolvedReports, &ruleGetAdminStats_1)
-	c.Pop()
-	c.Push("totalRemovals")
-	lexrt.CheckInt(c, &v.TotalRemovals, &ruleGetAdminStats_1)
-	c.Pop()
-	c.Push("blockConflictsResolved")
-	lexrt.CheckInt(c, &v.BlockConflictsResolved, &ruleGetAdminStats_1)
-	c.Pop()
-	c.Push("reportsByCategory")
-	if v.ReportsByCategory != nil {
-		v.ReportsByCategory.validateLex(c)
-	}
-	c.Pop()
-	c.Push("averageResolutionTimeHours")
-	if v.AverageResolutionTimeHours != nil {
-		lexrt.CheckInt(c, v.AverageResolutionTimeHours, &ruleGetAdminStats_1)
-	}
-	c.Pop()
-}
+func (v *GetAdminStatsModerationStats) Validate() error { return lexrt.Validate(v) }
 
 // GetAdminStatsReportCategoryCounts is blue.catbird.mls.getAdminStats#reportCategoryCounts.
 //
@@ -306,154 +150,33 @@ type GetAdminStatsReportCategoryCounts struct {
 	OtherCategory *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetAdminStatsReportCategoryCounts) UnmarshalJSON(src []byte) error {
-	*v = GetAdminStatsReportCategoryCounts{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetAdminStatsReportCategoryCounts) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "harassment", &v.Harassment, lexrt.Optional, &ruleGetAdminStats_From0)
+	lexrt.IntPtr(f, "spam", &v.Spam, lexrt.Optional, &ruleGetAdminStats_From0)
+	lexrt.IntPtr(f, "hateSpeech", &v.HateSpeech, lexrt.Optional, &ruleGetAdminStats_From0)
+	lexrt.IntPtr(f, "violence", &v.Violence, lexrt.Optional, &ruleGetAdminStats_From0)
+	lexrt.IntPtr(f, "sexualContent", &v.SexualContent, lexrt.Optional, &ruleGetAdminStats_From0)
+	lexrt.IntPtr(f, "impersonation", &v.Impersonation, lexrt.Optional, &ruleGetAdminStats_From0)
+	lexrt.IntPtr(f, "privacyViolation", &v.PrivacyViolation, lexrt.Optional, &ruleGetAdminStats_From0)
+	lexrt.IntPtr(f, "otherCategory", &v.OtherCategory, lexrt.Optional, &ruleGetAdminStats_From0)
 }
 
-func (v *GetAdminStatsReportCategoryCounts) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "harassment":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Harassment), &ruleGetAdminStats_1)
-			}
-		case "spam":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Spam), &ruleGetAdminStats_1)
-			}
-		case "hateSpeech":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.HateSpeech), &ruleGetAdminStats_1)
-			}
-		case "violence":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Violence), &ruleGetAdminStats_1)
-			}
-		case "sexualContent":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.SexualContent), &ruleGetAdminStats_1)
-			}
-		case "impersonation":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Impersonation), &ruleGetAdminStats_1)
-			}
-		case "privacyViolation":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.PrivacyViolation), &ruleGetAdminStats_1)
-			}
-		case "otherCategory":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.OtherCategory), &ruleGetAdminStats_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetAdminStatsReportCategoryCounts) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetAdminStatsReportCategoryCounts) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetAdminStatsReportCategoryCounts) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetAdminStatsReportCategoryCounts) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Harassment != nil {
-		b = lexrt.AppendName(b, "\"harassment\":")
-		b = lexrt.AppendInt(b, v.Harassment)
-	}
-	if v.Spam != nil {
-		b = lexrt.AppendName(b, "\"spam\":")
-		b = lexrt.AppendInt(b, v.Spam)
-	}
-	if v.HateSpeech != nil {
-		b = lexrt.AppendName(b, "\"hateSpeech\":")
-		b = lexrt.AppendInt(b, v.HateSpeech)
-	}
-	if v.Violence != nil {
-		b = lexrt.AppendName(b, "\"violence\":")
-		b = lexrt.AppendInt(b, v.Violence)
-	}
-	if v.SexualContent != nil {
-		b = lexrt.AppendName(b, "\"sexualContent\":")
-		b = lexrt.AppendInt(b, v.SexualContent)
-	}
-	if v.Impersonation != nil {
-		b = lexrt.AppendName(b, "\"impersonation\":")
-		b = lexrt.AppendInt(b, v.Impersonation)
-	}
-	if v.PrivacyViolation != nil {
-		b = lexrt.AppendName(b, "\"privacyViolation\":")
-		b = lexrt.AppendInt(b, v.PrivacyViolation)
-	}
-	if v.OtherCategory != nil {
-		b = lexrt.AppendName(b, "\"otherCategory\":")
-		b = lexrt.AppendInt(b, v.OtherCategory)
-	}
-	return append(b, '}')
-}
+func (v *GetAdminStatsReportCategoryCounts) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetAdminStatsReportCategoryCounts) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *GetAdminStatsReportCategoryCounts) Validate() error { return lexrt.Validate(v) }
 
-func (v *GetAdminStatsReportCategoryCounts) validateLex(c *lexrt.Checker) {
-	c.Push("harassment")
-	if v.Harassment != nil {
-		lexrt.CheckInt(c, v.Harassment, &ruleGetAdminStats_1)
-	}
-	c.Pop()
-	c.Push("spam")
-	if v.Spam != nil {
-		lexrt.CheckInt(c, v.Spam, &ruleGetAdminStats_1)
-	}
-	c.Pop()
-	c.Push("hateSpeech")
-	if v.HateSpeech != nil {
-		lexrt.CheckInt(c, v.HateSpeech, &ruleGetAdminStats_1)
-	}
-	c.Pop()
-	c.Push("violence")
-	if v.Violence != nil {
-		lexrt.CheckInt(c, v.Violence, &ruleGetAdminStats_1)
-	}
-	c.Pop()
-	c.Push("sexualContent")
-	if v.SexualContent != nil {
-		lexrt.CheckInt(c, v.SexualContent, &ruleGetAdminStats_1)
-	}
-	c.Pop()
-	c.Push("impersonation")
-	if v.Impersonation != nil {
-		lexrt.CheckInt(c, v.Impersonation, &ruleGetAdminStats_1)
-	}
-	c.Pop()
-	c.Push("privacyViolation")
-	if v.PrivacyViolation != nil {
-		lexrt.CheckInt(c, v.PrivacyViolation, &ruleGetAdminStats_1)
-	}
-	c.Pop()
-	c.Push("otherCategory")
-	if v.OtherCategory != nil {
-		lexrt.CheckInt(c, v.OtherCategory, &ruleGetAdminStats_1)
-	}
-	c.Pop()
-}
-
-var ruleGetAdminStats_0 = lexrt.StringRule{Format: lexrt.FormatDatetime}
-
-var ruleGetAdminStats_1 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
+var (
+	ruleGetAdminStats_Datetime = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleGetAdminStats_From0    = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+)

@@ -13,32 +13,23 @@ type GetBlockStatusParams struct {
 	ConvoID string
 }
 
+// Lex names the members of v.
+func (v *GetBlockStatusParams) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetBlockStatusParams) DecodeQuery(q url.Values) error {
-	*v = GetBlockStatusParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("convoId", true); ok {
-		lexrt.ParamString(&d, s, &v.ConvoID, nil)
-	}
-	return d.Done()
-}
+func (v *GetBlockStatusParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetBlockStatusParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddString(q, "convoId", &v.ConvoID)
-	return q
-}
+func (v *GetBlockStatusParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetBlockStatusParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetBlockStatusParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetBlockStatusParams) validateLex(c *lexrt.Checker) {}
+func (v *GetBlockStatusParams) Validate() error { return lexrt.Validate(v) }
 
 // GetBlockStatusOutput is the output of blue.catbird.mls.getBlockStatus.
 type GetBlockStatusOutput struct {
@@ -55,93 +46,30 @@ type GetBlockStatusOutput struct {
 	MemberCount *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetBlockStatusOutput) UnmarshalJSON(src []byte) error {
-	*v = GetBlockStatusOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetBlockStatusOutput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.Bool(f, "hasConflicts", &v.HasConflicts, lexrt.Required, nil)
+	lexrt.Structs(f, "blocks", &v.Blocks, lexrt.Required, nil)
+	lexrt.String(f, "checkedAt", &v.CheckedAt, lexrt.Required, &ruleGetBlockStatus_Datetime)
+	lexrt.IntPtr(f, "memberCount", &v.MemberCount, lexrt.Optional, &ruleGetBlockStatus_From0)
 }
 
-var requiredGetBlockStatusOutput = []string{"convoId", "hasConflicts", "blocks", "checkedAt"}
-
-func (v *GetBlockStatusOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "hasConflicts":
-			seen |= 1 << 1
-			lexrt.DecodeBool(d, &v.HasConflicts, nil)
-		case "blocks":
-			seen |= 1 << 2
-			lexrt.DecodeArray(d, &v.Blocks, nil, (*CheckBlocksBlockRelationship).decodeLex)
-		case "checkedAt":
-			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.CheckedAt, &ruleGetBlockStatus_0)
-		case "memberCount":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.MemberCount), &ruleGetBlockStatus_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetBlockStatusOutput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetBlockStatusOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetBlockStatusOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetBlockStatusOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetBlockStatusOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"hasConflicts\":"...)
-	b = lexrt.AppendBool(b, &v.HasConflicts)
-	b = append(b, ",\"blocks\":"...)
-	b = lexrt.AppendArray(b, &v.Blocks, (*CheckBlocksBlockRelationship).AppendJSON)
-	b = append(b, ",\"checkedAt\":"...)
-	b = lexrt.AppendString(b, &v.CheckedAt)
-	if v.MemberCount != nil {
-		b = append(b, ",\"memberCount\":"...)
-		b = lexrt.AppendInt(b, v.MemberCount)
-	}
-	return append(b, '}')
-}
+func (v *GetBlockStatusOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetBlockStatusOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *GetBlockStatusOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *GetBlockStatusOutput) validateLex(c *lexrt.Checker) {
-	c.Push("blocks")
-	lexrt.CheckArray(c, &v.Blocks, nil, (*CheckBlocksBlockRelationship).validateLex)
-	c.Pop()
-	c.Push("checkedAt")
-	lexrt.CheckString(c, &v.CheckedAt, &ruleGetBlockStatus_0)
-	c.Pop()
-	c.Push("memberCount")
-	if v.MemberCount != nil {
-		lexrt.CheckInt(c, v.MemberCount, &ruleGetBlockStatus_1)
-	}
-	c.Pop()
-}
-
-var ruleGetBlockStatus_0 = lexrt.StringRule{Format: lexrt.FormatDatetime}
-
-var ruleGetBlockStatus_1 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
+var (
+	ruleGetBlockStatus_Datetime = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleGetBlockStatus_From0    = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+)

@@ -19,51 +19,25 @@ type GetCommitsParams struct {
 	ToEpoch *int64
 }
 
+// Lex names the members of v.
+func (v *GetCommitsParams) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.Int(f, "fromEpoch", &v.FromEpoch, lexrt.Required, &ruleGetCommits_From0)
+	lexrt.IntPtr(f, "toEpoch", &v.ToEpoch, lexrt.Optional, &ruleGetCommits_From0)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetCommitsParams) DecodeQuery(q url.Values) error {
-	*v = GetCommitsParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("convoId", true); ok {
-		lexrt.ParamString(&d, s, &v.ConvoID, nil)
-	}
-	if s, ok := d.One("fromEpoch", true); ok {
-		lexrt.ParamInt(&d, s, &v.FromEpoch, &ruleGetCommits_0)
-	}
-	if s, ok := d.One("toEpoch", false); ok {
-		lexrt.ParamInt(&d, s, lexrt.New(&v.ToEpoch), &ruleGetCommits_0)
-	}
-	return d.Done()
-}
+func (v *GetCommitsParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetCommitsParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddString(q, "convoId", &v.ConvoID)
-	lexrt.AddInt(q, "fromEpoch", &v.FromEpoch)
-	if v.ToEpoch != nil {
-		lexrt.AddInt(q, "toEpoch", v.ToEpoch)
-	}
-	return q
-}
+func (v *GetCommitsParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetCommitsParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetCommitsParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetCommitsParams) validateLex(c *lexrt.Checker) {
-	c.Push("fromEpoch")
-	lexrt.CheckInt(c, &v.FromEpoch, &ruleGetCommits_0)
-	c.Pop()
-	c.Push("toEpoch")
-	if v.ToEpoch != nil {
-		lexrt.CheckInt(c, v.ToEpoch, &ruleGetCommits_0)
-	}
-	c.Pop()
-}
+func (v *GetCommitsParams) Validate() error { return lexrt.Validate(v) }
 
 // GetCommitsOutput is the output of blue.catbird.mls.getCommits.
 type GetCommitsOutput struct {
@@ -76,71 +50,24 @@ type GetCommitsOutput struct {
 	Cursor *string
 }
 
+// Lex names the members of v.
+func (v *GetCommitsOutput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.Structs(f, "commits", &v.Commits, lexrt.Required, nil)
+	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetCommitsOutput) UnmarshalJSON(src []byte) error {
-	*v = GetCommitsOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredGetCommitsOutput = []string{"convoId", "commits"}
-
-func (v *GetCommitsOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "commits":
-			seen |= 1 << 1
-			lexrt.DecodeArray(d, &v.Commits, nil, (*GetCommitsCommitMessage).decodeLex)
-		case "cursor":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Cursor), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetCommitsOutput)
-}
+func (v *GetCommitsOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetCommitsOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetCommitsOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetCommitsOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"commits\":"...)
-	b = lexrt.AppendArray(b, &v.Commits, (*GetCommitsCommitMessage).AppendJSON)
-	if v.Cursor != nil {
-		b = append(b, ",\"cursor\":"...)
-		b = lexrt.AppendString(b, v.Cursor)
-	}
-	return append(b, '}')
-}
+func (v *GetCommitsOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetCommitsOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetCommitsOutput) validateLex(c *lexrt.Checker) {
-	c.Push("commits")
-	lexrt.CheckArray(c, &v.Commits, nil, (*GetCommitsCommitMessage).validateLex)
-	c.Pop()
-}
+func (v *GetCommitsOutput) Validate() error { return lexrt.Validate(v) }
 
 // GetCommitsCommitMessage is blue.catbird.mls.getCommits#commitMessage.
 //
@@ -158,90 +85,31 @@ type GetCommitsCommitMessage struct {
 	CreatedAt lexrt.Datetime
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetCommitsCommitMessage) UnmarshalJSON(src []byte) error {
-	*v = GetCommitsCommitMessage{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetCommitsCommitMessage) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleGetCommits_From0)
+	lexrt.String(f, "sender", &v.Sender, lexrt.Required, &ruleGetCommits_DID)
+	lexrt.Bytes(f, "commitData", &v.CommitData, lexrt.Required, &ruleGetCommits_BytesMax10485760)
+	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleGetCommits_Datetime)
 }
 
-var requiredGetCommitsCommitMessage = []string{"epoch", "sender", "commitData", "createdAt"}
-
-func (v *GetCommitsCommitMessage) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "epoch":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.Epoch, &ruleGetCommits_0)
-		case "sender":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Sender, &ruleGetCommits_1)
-		case "commitData":
-			seen |= 1 << 2
-			lexrt.DecodeBytes(d, &v.CommitData, &ruleGetCommits_2)
-		case "createdAt":
-			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleGetCommits_3)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetCommitsCommitMessage)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetCommitsCommitMessage) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetCommitsCommitMessage) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetCommitsCommitMessage) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetCommitsCommitMessage) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"epoch\":")
-	b = lexrt.AppendInt(b, &v.Epoch)
-	b = append(b, ",\"sender\":"...)
-	b = lexrt.AppendString(b, &v.Sender)
-	b = append(b, ",\"commitData\":"...)
-	b = lexrt.AppendBytes(b, &v.CommitData)
-	b = append(b, ",\"createdAt\":"...)
-	b = lexrt.AppendString(b, &v.CreatedAt)
-	return append(b, '}')
-}
+func (v *GetCommitsCommitMessage) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetCommitsCommitMessage) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *GetCommitsCommitMessage) Validate() error { return lexrt.Validate(v) }
 
-func (v *GetCommitsCommitMessage) validateLex(c *lexrt.Checker) {
-	c.Push("epoch")
-	lexrt.CheckInt(c, &v.Epoch, &ruleGetCommits_0)
-	c.Pop()
-	c.Push("sender")
-	lexrt.CheckString(c, &v.Sender, &ruleGetCommits_1)
-	c.Pop()
-	c.Push("commitData")
-	lexrt.CheckBytes(c, &v.CommitData, &ruleGetCommits_2)
-	c.Pop()
-	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleGetCommits_3)
-	c.Pop()
-}
-
-var ruleGetCommits_0 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
-
-var ruleGetCommits_1 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleGetCommits_2 = lexrt.BytesRule{MaxLen: 10485760}
-
-var ruleGetCommits_3 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	ruleGetCommits_From0            = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleGetCommits_DID              = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleGetCommits_BytesMax10485760 = lexrt.BytesRule{MaxLen: 10485760}
+	ruleGetCommits_Datetime         = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

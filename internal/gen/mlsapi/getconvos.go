@@ -17,43 +17,25 @@ type GetConvosParams struct {
 	Cursor *string
 }
 
+// Lex names the members of v.
+func (v *GetConvosParams) Lex(f *lexrt.Fields) {
+	lexrt.Default(f, &v.Limit, 50)
+	lexrt.Int(f, "limit", &v.Limit, lexrt.Optional, &ruleGetConvos_From1To100)
+	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetConvosParams) DecodeQuery(q url.Values) error {
-	*v = GetConvosParams{}
-	d := lexrt.NewParamDecoder(q)
-	v.Limit = 50
-	if s, ok := d.One("limit", false); ok {
-		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetConvos_0)
-	}
-	if s, ok := d.One("cursor", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Cursor), nil)
-	}
-	return d.Done()
-}
+func (v *GetConvosParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetConvosParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddInt(q, "limit", &v.Limit)
-	if v.Cursor != nil {
-		lexrt.AddString(q, "cursor", v.Cursor)
-	}
-	return q
-}
+func (v *GetConvosParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetConvosParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetConvosParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetConvosParams) validateLex(c *lexrt.Checker) {
-	c.Push("limit")
-	lexrt.CheckInt(c, &v.Limit, &ruleGetConvos_0)
-	c.Pop()
-}
+func (v *GetConvosParams) Validate() error { return lexrt.Validate(v) }
 
 // GetConvosOutput is the output of blue.catbird.mls.getConvos.
 type GetConvosOutput struct {
@@ -64,66 +46,23 @@ type GetConvosOutput struct {
 	Cursor *string
 }
 
+// Lex names the members of v.
+func (v *GetConvosOutput) Lex(f *lexrt.Fields) {
+	lexrt.Structs(f, "conversations", &v.Conversations, lexrt.Required, nil)
+	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetConvosOutput) UnmarshalJSON(src []byte) error {
-	*v = GetConvosOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredGetConvosOutput = []string{"conversations"}
-
-func (v *GetConvosOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "conversations":
-			seen |= 1 << 0
-			lexrt.DecodeArray(d, &v.Conversations, nil, (*DefsConvoView).decodeLex)
-		case "cursor":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Cursor), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetConvosOutput)
-}
+func (v *GetConvosOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetConvosOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetConvosOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetConvosOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"conversations\":")
-	b = lexrt.AppendArray(b, &v.Conversations, (*DefsConvoView).AppendJSON)
-	if v.Cursor != nil {
-		b = append(b, ",\"cursor\":"...)
-		b = lexrt.AppendString(b, v.Cursor)
-	}
-	return append(b, '}')
-}
+func (v *GetConvosOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetConvosOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetConvosOutput) validateLex(c *lexrt.Checker) {
-	c.Push("conversations")
-	lexrt.CheckArray(c, &v.Conversations, nil, (*DefsConvoView).validateLex)
-	c.Pop()
-}
+func (v *GetConvosOutput) Validate() error { return lexrt.Validate(v) }
 
 // GetConvosPendingRequest is blue.catbird.mls.getConvos#pendingRequest.
 //
@@ -142,84 +81,28 @@ type GetConvosPendingRequest struct {
 	CreatedAt lexrt.Datetime
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetConvosPendingRequest) UnmarshalJSON(src []byte) error {
-	*v = GetConvosPendingRequest{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetConvosPendingRequest) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "requestId", &v.RequestID, lexrt.Required, nil)
+	lexrt.String(f, "kind", &v.Kind, lexrt.Required, &enumGetConvosPendingRequestKind)
+	lexrt.String(f, "userDid", &v.UserDID, lexrt.Required, &ruleGetConvos_DID)
+	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
+	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleGetConvos_Datetime)
 }
 
-var requiredGetConvosPendingRequest = []string{"requestId", "kind", "userDid", "createdAt"}
-
-func (v *GetConvosPendingRequest) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "requestId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.RequestID, nil)
-		case "kind":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Kind, nil)
-		case "userDid":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.UserDID, &ruleGetConvos_1)
-		case "deviceId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DeviceID), nil)
-			}
-		case "createdAt":
-			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleGetConvos_2)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetConvosPendingRequest)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetConvosPendingRequest) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetConvosPendingRequest) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetConvosPendingRequest) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetConvosPendingRequest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"requestId\":")
-	b = lexrt.AppendString(b, &v.RequestID)
-	b = append(b, ",\"kind\":"...)
-	b = lexrt.AppendString(b, &v.Kind)
-	b = append(b, ",\"userDid\":"...)
-	b = lexrt.AppendString(b, &v.UserDID)
-	if v.DeviceID != nil {
-		b = append(b, ",\"deviceId\":"...)
-		b = lexrt.AppendString(b, v.DeviceID)
-	}
-	b = append(b, ",\"createdAt\":"...)
-	b = lexrt.AppendString(b, &v.CreatedAt)
-	return append(b, '}')
-}
+func (v *GetConvosPendingRequest) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetConvosPendingRequest) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetConvosPendingRequest) validateLex(c *lexrt.Checker) {
-	c.Push("userDid")
-	lexrt.CheckString(c, &v.UserDID, &ruleGetConvos_1)
-	c.Pop()
-	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleGetConvos_2)
-	c.Pop()
-}
+func (v *GetConvosPendingRequest) Validate() error { return lexrt.Validate(v) }
 
 // GetConvosPendingRequestKind is an open set: values other than its constants are accepted.
 //
@@ -233,20 +116,15 @@ const (
 	GetConvosPendingRequestKindRemoval GetConvosPendingRequestKind = "removal"
 )
 
+var enumGetConvosPendingRequestKind = lexrt.StringRule{Known: []string{"device", "rejoin", "removal"}}
+
 // Known reports whether v is one of the constants.
 func (v GetConvosPendingRequestKind) Known() bool {
-	switch v {
-	case GetConvosPendingRequestKindDevice, GetConvosPendingRequestKindRejoin, GetConvosPendingRequestKindRemoval:
-		return true
-	}
-	return false
+	return enumGetConvosPendingRequestKind.Lists(string(v))
 }
 
-var ruleGetConvos_0 = lexrt.IntRule{
-	Max: 100,
-	Min: 1,
-}
-
-var ruleGetConvos_1 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleGetConvos_2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	ruleGetConvos_From1To100 = lexrt.IntRule{Min: 1, Max: 100}
+	ruleGetConvos_DID        = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleGetConvos_Datetime   = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

@@ -13,32 +13,23 @@ type GetEpochParams struct {
 	ConvoID string
 }
 
+// Lex names the members of v.
+func (v *GetEpochParams) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetEpochParams) DecodeQuery(q url.Values) error {
-	*v = GetEpochParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("convoId", true); ok {
-		lexrt.ParamString(&d, s, &v.ConvoID, nil)
-	}
-	return d.Done()
-}
+func (v *GetEpochParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetEpochParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddString(q, "convoId", &v.ConvoID)
-	return q
-}
+func (v *GetEpochParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetEpochParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetEpochParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetEpochParams) validateLex(c *lexrt.Checker) {}
+func (v *GetEpochParams) Validate() error { return lexrt.Validate(v) }
 
 // GetEpochOutput is the output of blue.catbird.mls.getEpoch.
 type GetEpochOutput struct {
@@ -49,65 +40,24 @@ type GetEpochOutput struct {
 	CurrentEpoch int64
 }
 
+// Lex names the members of v.
+func (v *GetEpochOutput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.Int(f, "currentEpoch", &v.CurrentEpoch, lexrt.Required, &ruleGetEpoch_From0)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetEpochOutput) UnmarshalJSON(src []byte) error {
-	*v = GetEpochOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredGetEpochOutput = []string{"convoId", "currentEpoch"}
-
-func (v *GetEpochOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "currentEpoch":
-			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.CurrentEpoch, &ruleGetEpoch_0)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetEpochOutput)
-}
+func (v *GetEpochOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetEpochOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetEpochOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetEpochOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"currentEpoch\":"...)
-	b = lexrt.AppendInt(b, &v.CurrentEpoch)
-	return append(b, '}')
-}
+func (v *GetEpochOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetEpochOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *GetEpochOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *GetEpochOutput) validateLex(c *lexrt.Checker) {
-	c.Push("currentEpoch")
-	lexrt.CheckInt(c, &v.CurrentEpoch, &ruleGetEpoch_0)
-	c.Pop()
-}
-
-var ruleGetEpoch_0 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
+var (
+	ruleGetEpoch_From0 = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+)

@@ -23,54 +23,26 @@ type GetKeyPackagesParams struct {
 	RequestID *string
 }
 
+// Lex names the members of v.
+func (v *GetKeyPackagesParams) Lex(f *lexrt.Fields) {
+	lexrt.Strings(f, "dids", &v.DIDs, lexrt.Required, &ruleGetKeyPackages_ItemsMin1Max100, &ruleGetKeyPackages_DID)
+	lexrt.StringPtr(f, "cipherSuite", &v.CipherSuite, lexrt.Optional, &enumGetKeyPackagesParamsCipherSuite)
+	lexrt.Strings(f, "deviceIds", &v.DeviceIDs, lexrt.Optional, nil, nil)
+	lexrt.StringPtr(f, "requestId", &v.RequestID, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetKeyPackagesParams) DecodeQuery(q url.Values) error {
-	*v = GetKeyPackagesParams{}
-	d := lexrt.NewParamDecoder(q)
-	lexrt.ParamArray(&d, "dids", true, &v.DIDs, &ruleGetKeyPackages_1, func(d *lexrt.ParamDecoder, s string, v *lexrt.DID) {
-		lexrt.ParamString(d, s, v, &ruleGetKeyPackages_0)
-	})
-	if s, ok := d.One("cipherSuite", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.CipherSuite), nil)
-	}
-	lexrt.ParamArray(&d, "deviceIds", false, &v.DeviceIDs, nil, func(d *lexrt.ParamDecoder, s string, v *string) {
-		lexrt.ParamString(d, s, v, nil)
-	})
-	if s, ok := d.One("requestId", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.RequestID), nil)
-	}
-	return d.Done()
-}
+func (v *GetKeyPackagesParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetKeyPackagesParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddArray(q, "dids", &v.DIDs, lexrt.AddString[lexrt.DID])
-	if v.CipherSuite != nil {
-		lexrt.AddString(q, "cipherSuite", v.CipherSuite)
-	}
-	lexrt.AddArray(q, "deviceIds", &v.DeviceIDs, lexrt.AddString[string])
-	if v.RequestID != nil {
-		lexrt.AddString(q, "requestId", v.RequestID)
-	}
-	return q
-}
+func (v *GetKeyPackagesParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetKeyPackagesParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetKeyPackagesParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetKeyPackagesParams) validateLex(c *lexrt.Checker) {
-	c.Push("dids")
-	lexrt.CheckArray(c, &v.DIDs, &ruleGetKeyPackages_1, func(v *lexrt.DID, c *lexrt.Checker) {
-		lexrt.CheckString(c, v, &ruleGetKeyPackages_0)
-	})
-	c.Pop()
-}
+func (v *GetKeyPackagesParams) Validate() error { return lexrt.Validate(v) }
 
 // GetKeyPackagesOutput is the output of blue.catbird.mls.getKeyPackages.
 type GetKeyPackagesOutput struct {
@@ -81,77 +53,25 @@ type GetKeyPackagesOutput struct {
 	Missing []lexrt.DID
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetKeyPackagesOutput) UnmarshalJSON(src []byte) error {
-	*v = GetKeyPackagesOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetKeyPackagesOutput) Lex(f *lexrt.Fields) {
+	lexrt.Structs(f, "keyPackages", &v.KeyPackages, lexrt.Required, nil)
+	lexrt.Strings(f, "missing", &v.Missing, lexrt.Optional, nil, &ruleGetKeyPackages_DID)
 }
 
-var requiredGetKeyPackagesOutput = []string{"keyPackages"}
-
-func (v *GetKeyPackagesOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "keyPackages":
-			seen |= 1 << 0
-			lexrt.DecodeArray(d, &v.KeyPackages, nil, (*DefsKeyPackageRef).decodeLex)
-		case "missing":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.Missing, nil, func(v *lexrt.DID, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, &ruleGetKeyPackages_0)
-				})
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetKeyPackagesOutput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetKeyPackagesOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetKeyPackagesOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetKeyPackagesOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetKeyPackagesOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"keyPackages\":")
-	b = lexrt.AppendArray(b, &v.KeyPackages, (*DefsKeyPackageRef).AppendJSON)
-	if v.Missing != nil {
-		b = append(b, ",\"missing\":"...)
-		b = lexrt.AppendArray(b, &v.Missing, func(v *lexrt.DID, b []byte) []byte {
-			return lexrt.AppendString(b, v)
-		})
-	}
-	return append(b, '}')
-}
+func (v *GetKeyPackagesOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetKeyPackagesOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetKeyPackagesOutput) validateLex(c *lexrt.Checker) {
-	c.Push("keyPackages")
-	lexrt.CheckArray(c, &v.KeyPackages, nil, (*DefsKeyPackageRef).validateLex)
-	c.Pop()
-	c.Push("missing")
-	if v.Missing != nil {
-		lexrt.CheckArray(c, &v.Missing, nil, func(v *lexrt.DID, c *lexrt.Checker) {
-			lexrt.CheckString(c, v, &ruleGetKeyPackages_0)
-		})
-	}
-	c.Pop()
-}
+func (v *GetKeyPackagesOutput) Validate() error { return lexrt.Validate(v) }
 
 // GetKeyPackagesParamsCipherSuite is an open set: values other than its constants are accepted.
 //
@@ -170,18 +90,14 @@ const (
 	GetKeyPackagesParamsCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519       GetKeyPackagesParamsCipherSuite = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"
 )
 
+var enumGetKeyPackagesParamsCipherSuite = lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}}
+
 // Known reports whether v is one of the constants.
 func (v GetKeyPackagesParamsCipherSuite) Known() bool {
-	switch v {
-	case GetKeyPackagesParamsCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519, GetKeyPackagesParamsCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256, GetKeyPackagesParamsCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519, GetKeyPackagesParamsCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448, GetKeyPackagesParamsCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521, GetKeyPackagesParamsCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448, GetKeyPackagesParamsCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384, GetKeyPackagesParamsCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519:
-		return true
-	}
-	return false
+	return enumGetKeyPackagesParamsCipherSuite.Lists(string(v))
 }
 
-var ruleGetKeyPackages_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleGetKeyPackages_1 = lexrt.ArrayRule{
-	MaxLen: 100,
-	MinLen: 1,
-}
+var (
+	ruleGetKeyPackages_ItemsMin1Max100 = lexrt.ArrayRule{MinLen: 1, MaxLen: 100}
+	ruleGetKeyPackages_DID             = lexrt.StringRule{Format: lexrt.FormatDID}
+)

@@ -17,46 +17,24 @@ type GetKeyPackageStatsParams struct {
 	CipherSuite *string
 }
 
+// Lex names the members of v.
+func (v *GetKeyPackageStatsParams) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "did", &v.DID, lexrt.Optional, &ruleGetKeyPackageStats_DID)
+	lexrt.StringPtr(f, "cipherSuite", &v.CipherSuite, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetKeyPackageStatsParams) DecodeQuery(q url.Values) error {
-	*v = GetKeyPackageStatsParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("did", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.DID), &ruleGetKeyPackageStats_0)
-	}
-	if s, ok := d.One("cipherSuite", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.CipherSuite), nil)
-	}
-	return d.Done()
-}
+func (v *GetKeyPackageStatsParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetKeyPackageStatsParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	if v.DID != nil {
-		lexrt.AddString(q, "did", v.DID)
-	}
-	if v.CipherSuite != nil {
-		lexrt.AddString(q, "cipherSuite", v.CipherSuite)
-	}
-	return q
-}
+func (v *GetKeyPackageStatsParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetKeyPackageStatsParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetKeyPackageStatsParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetKeyPackageStatsParams) validateLex(c *lexrt.Checker) {
-	c.Push("did")
-	if v.DID != nil {
-		lexrt.CheckString(c, v.DID, &ruleGetKeyPackageStats_0)
-	}
-	c.Pop()
-}
+func (v *GetKeyPackageStatsParams) Validate() error { return lexrt.Validate(v) }
 
 // GetKeyPackageStatsOutput is the output of blue.catbird.mls.getKeyPackageStats.
 type GetKeyPackageStatsOutput struct {
@@ -76,92 +54,28 @@ type GetKeyPackageStatsOutput struct {
 	ByCipherSuite []GetKeyPackageStatsCipherSuiteStats
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetKeyPackageStatsOutput) UnmarshalJSON(src []byte) error {
-	*v = GetKeyPackageStatsOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetKeyPackageStatsOutput) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "available", &v.Available, lexrt.Required, &ruleGetKeyPackageStats_From0)
+	lexrt.Int(f, "threshold", &v.Threshold, lexrt.Required, &ruleGetKeyPackageStats_From1)
+	lexrt.Bool(f, "needsReplenish", &v.NeedsReplenish, lexrt.Required, nil)
+	lexrt.StringPtr(f, "oldestExpiresIn", &v.OldestExpiresIn, lexrt.Optional, nil)
+	lexrt.Structs(f, "byCipherSuite", &v.ByCipherSuite, lexrt.Optional, nil)
 }
 
-var requiredGetKeyPackageStatsOutput = []string{"available", "threshold", "needsReplenish"}
-
-func (v *GetKeyPackageStatsOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "available":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.Available, &ruleGetKeyPackageStats_1)
-		case "threshold":
-			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.Threshold, &ruleGetKeyPackageStats_2)
-		case "needsReplenish":
-			seen |= 1 << 2
-			lexrt.DecodeBool(d, &v.NeedsReplenish, nil)
-		case "oldestExpiresIn":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.OldestExpiresIn), nil)
-			}
-		case "byCipherSuite":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.ByCipherSuite, nil, (*GetKeyPackageStatsCipherSuiteStats).decodeLex)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetKeyPackageStatsOutput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetKeyPackageStatsOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetKeyPackageStatsOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetKeyPackageStatsOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetKeyPackageStatsOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"available\":")
-	b = lexrt.AppendInt(b, &v.Available)
-	b = append(b, ",\"threshold\":"...)
-	b = lexrt.AppendInt(b, &v.Threshold)
-	b = append(b, ",\"needsReplenish\":"...)
-	b = lexrt.AppendBool(b, &v.NeedsReplenish)
-	if v.OldestExpiresIn != nil {
-		b = append(b, ",\"oldestExpiresIn\":"...)
-		b = lexrt.AppendString(b, v.OldestExpiresIn)
-	}
-	if v.ByCipherSuite != nil {
-		b = append(b, ",\"byCipherSuite\":"...)
-		b = lexrt.AppendArray(b, &v.ByCipherSuite, (*GetKeyPackageStatsCipherSuiteStats).AppendJSON)
-	}
-	return append(b, '}')
-}
+func (v *GetKeyPackageStatsOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetKeyPackageStatsOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetKeyPackageStatsOutput) validateLex(c *lexrt.Checker) {
-	c.Push("available")
-	lexrt.CheckInt(c, &v.Available, &ruleGetKeyPackageStats_1)
-	c.Pop()
-	c.Push("threshold")
-	lexrt.CheckInt(c, &v.Threshold, &ruleGetKeyPackageStats_2)
-	c.Pop()
-	c.Push("byCipherSuite")
-	if v.ByCipherSuite != nil {
-		lexrt.CheckArray(c, &v.ByCipherSuite, nil, (*GetKeyPackageStatsCipherSuiteStats).validateLex)
-	}
-	c.Pop()
-}
+func (v *GetKeyPackageStatsOutput) Validate() error { return lexrt.Validate(v) }
 
 // GetKeyPackageStatsCipherSuiteStats is blue.catbird.mls.getKeyPackageStats#cipherSuiteStats.
 //
@@ -177,85 +91,29 @@ type GetKeyPackageStatsCipherSuiteStats struct {
 	Consumed *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetKeyPackageStatsCipherSuiteStats) UnmarshalJSON(src []byte) error {
-	*v = GetKeyPackageStatsCipherSuiteStats{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetKeyPackageStatsCipherSuiteStats) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "cipherSuite", &v.CipherSuite, lexrt.Required, nil)
+	lexrt.Int(f, "available", &v.Available, lexrt.Required, &ruleGetKeyPackageStats_From0)
+	lexrt.IntPtr(f, "consumed", &v.Consumed, lexrt.Optional, &ruleGetKeyPackageStats_From0)
 }
 
-var requiredGetKeyPackageStatsCipherSuiteStats = []string{"cipherSuite", "available"}
-
-func (v *GetKeyPackageStatsCipherSuiteStats) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "cipherSuite":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.CipherSuite, nil)
-		case "available":
-			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.Available, &ruleGetKeyPackageStats_1)
-		case "consumed":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Consumed), &ruleGetKeyPackageStats_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetKeyPackageStatsCipherSuiteStats)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetKeyPackageStatsCipherSuiteStats) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetKeyPackageStatsCipherSuiteStats) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetKeyPackageStatsCipherSuiteStats) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetKeyPackageStatsCipherSuiteStats) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"cipherSuite\":")
-	b = lexrt.AppendString(b, &v.CipherSuite)
-	b = append(b, ",\"available\":"...)
-	b = lexrt.AppendInt(b, &v.Available)
-	if v.Consumed != nil {
-		b = append(b, ",\"consumed\":"...)
-		b = lexrt.AppendInt(b, v.Consumed)
-	}
-	return append(b, '}')
-}
+func (v *GetKeyPackageStatsCipherSuiteStats) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetKeyPackageStatsCipherSuiteStats) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *GetKeyPackageStatsCipherSuiteStats) Validate() error { return lexrt.Validate(v) }
 
-func (v *GetKeyPackageStatsCipherSuiteStats) validateLex(c *lexrt.Checker) {
-	c.Push("available")
-	lexrt.CheckInt(c, &v.Available, &ruleGetKeyPackageStats_1)
-	c.Pop()
-	c.Push("consumed")
-	if v.Consumed != nil {
-		lexrt.CheckInt(c, v.Consumed, &ruleGetKeyPackageStats_1)
-	}
-	c.Pop()
-}
-
-var ruleGetKeyPackageStats_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleGetKeyPackageStats_1 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
-
-var ruleGetKeyPackageStats_2 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 1,
-}
+var (
+	ruleGetKeyPackageStats_DID   = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleGetKeyPackageStats_From0 = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleGetKeyPackageStats_From1 = lexrt.IntRule{Min: 1, Max: lexrt.MaxInt}
+)

@@ -19,47 +19,26 @@ type GetMessagesParams struct {
 	SinceMessage *string
 }
 
+// Lex names the members of v.
+func (v *GetMessagesParams) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.Default(f, &v.Limit, 50)
+	lexrt.Int(f, "limit", &v.Limit, lexrt.Optional, &ruleGetMessages_From1To100)
+	lexrt.StringPtr(f, "sinceMessage", &v.SinceMessage, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetMessagesParams) DecodeQuery(q url.Values) error {
-	*v = GetMessagesParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("convoId", true); ok {
-		lexrt.ParamString(&d, s, &v.ConvoID, nil)
-	}
-	v.Limit = 50
-	if s, ok := d.One("limit", false); ok {
-		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetMessages_0)
-	}
-	if s, ok := d.One("sinceMessage", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.SinceMessage), nil)
-	}
-	return d.Done()
-}
+func (v *GetMessagesParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetMessagesParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddString(q, "convoId", &v.ConvoID)
-	lexrt.AddInt(q, "limit", &v.Limit)
-	if v.SinceMessage != nil {
-		lexrt.AddString(q, "sinceMessage", v.SinceMessage)
-	}
-	return q
-}
+func (v *GetMessagesParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetMessagesParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetMessagesParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetMessagesParams) validateLex(c *lexrt.Checker) {
-	c.Push("limit")
-	lexrt.CheckInt(c, &v.Limit, &ruleGetMessages_0)
-	c.Pop()
-}
+func (v *GetMessagesParams) Validate() error { return lexrt.Validate(v) }
 
 // GetMessagesOutput is the output of blue.catbird.mls.getMessages.
 type GetMessagesOutput struct {
@@ -73,76 +52,25 @@ type GetMessagesOutput struct {
 	LastSeq *int64
 }
 
+// Lex names the members of v.
+func (v *GetMessagesOutput) Lex(f *lexrt.Fields) {
+	lexrt.Structs(f, "messages", &v.Messages, lexrt.Required, nil)
+	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
+	lexrt.IntPtr(f, "lastSeq", &v.LastSeq, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetMessagesOutput) UnmarshalJSON(src []byte) error {
-	*v = GetMessagesOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredGetMessagesOutput = []string{"messages"}
-
-func (v *GetMessagesOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "messages":
-			seen |= 1 << 0
-			lexrt.DecodeArray(d, &v.Messages, nil, (*DefsMessageView).decodeLex)
-		case "cursor":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Cursor), nil)
-			}
-		case "lastSeq":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.LastSeq), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetMessagesOutput)
-}
+func (v *GetMessagesOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetMessagesOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetMessagesOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetMessagesOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"messages\":")
-	b = lexrt.AppendArray(b, &v.Messages, (*DefsMessageView).AppendJSON)
-	if v.Cursor != nil {
-		b = append(b, ",\"cursor\":"...)
-		b = lexrt.AppendString(b, v.Cursor)
-	}
-	if v.LastSeq != nil {
-		b = append(b, ",\"lastSeq\":"...)
-		b = lexrt.AppendInt(b, v.LastSeq)
-	}
-	return append(b, '}')
-}
+func (v *GetMessagesOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetMessagesOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *GetMessagesOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *GetMessagesOutput) validateLex(c *lexrt.Checker) {
-	c.Push("messages")
-	lexrt.CheckArray(c, &v.Messages, nil, (*DefsMessageView).validateLex)
-	c.Pop()
-}
-
-var ruleGetMessages_0 = lexrt.IntRule{
-	Max: 100,
-	Min: 1,
-}
+var (
+	ruleGetMessages_From1To100 = lexrt.IntRule{Min: 1, Max: 100}
+)

@@ -22,53 +22,27 @@ type GetReportsParams struct {
 	Cursor *string
 }
 
+// Lex names the members of v.
+func (v *GetReportsParams) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.StringPtr(f, "status", &v.Status, lexrt.Optional, &enumGetReportsParamsStatus)
+	lexrt.Default(f, &v.Limit, 50)
+	lexrt.Int(f, "limit", &v.Limit, lexrt.Optional, &ruleGetReports_From1To100)
+	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetReportsParams) DecodeQuery(q url.Values) error {
-	*v = GetReportsParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("convoId", true); ok {
-		lexrt.ParamString(&d, s, &v.ConvoID, nil)
-	}
-	if s, ok := d.One("status", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Status), nil)
-	}
-	v.Limit = 50
-	if s, ok := d.One("limit", false); ok {
-		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetReports_0)
-	}
-	if s, ok := d.One("cursor", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Cursor), nil)
-	}
-	return d.Done()
-}
+func (v *GetReportsParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetReportsParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddString(q, "convoId", &v.ConvoID)
-	if v.Status != nil {
-		lexrt.AddString(q, "status", v.Status)
-	}
-	lexrt.AddInt(q, "limit", &v.Limit)
-	if v.Cursor != nil {
-		lexrt.AddString(q, "cursor", v.Cursor)
-	}
-	return q
-}
+func (v *GetReportsParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetReportsParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetReportsParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetReportsParams) validateLex(c *lexrt.Checker) {
-	c.Push("limit")
-	lexrt.CheckInt(c, &v.Limit, &ruleGetReports_0)
-	c.Pop()
-}
+func (v *GetReportsParams) Validate() error { return lexrt.Validate(v) }
 
 // GetReportsOutput is the output of blue.catbird.mls.getReports.
 type GetReportsOutput struct {
@@ -79,66 +53,23 @@ type GetReportsOutput struct {
 	Cursor *string
 }
 
+// Lex names the members of v.
+func (v *GetReportsOutput) Lex(f *lexrt.Fields) {
+	lexrt.Structs(f, "reports", &v.Reports, lexrt.Required, nil)
+	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetReportsOutput) UnmarshalJSON(src []byte) error {
-	*v = GetReportsOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredGetReportsOutput = []string{"reports"}
-
-func (v *GetReportsOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "reports":
-			seen |= 1 << 0
-			lexrt.DecodeArray(d, &v.Reports, nil, (*GetReportsReportView).decodeLex)
-		case "cursor":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Cursor), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetReportsOutput)
-}
+func (v *GetReportsOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetReportsOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetReportsOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetReportsOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"reports\":")
-	b = lexrt.AppendArray(b, &v.Reports, (*GetReportsReportView).AppendJSON)
-	if v.Cursor != nil {
-		b = append(b, ",\"cursor\":"...)
-		b = lexrt.AppendString(b, v.Cursor)
-	}
-	return append(b, '}')
-}
+func (v *GetReportsOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetReportsOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetReportsOutput) validateLex(c *lexrt.Checker) {
-	c.Push("reports")
-	lexrt.CheckArray(c, &v.Reports, nil, (*GetReportsReportView).validateLex)
-	c.Pop()
-}
+func (v *GetReportsOutput) Validate() error { return lexrt.Validate(v) }
 
 // GetReportsReportView is blue.catbird.mls.getReports#reportView.
 //
@@ -167,123 +98,32 @@ type GetReportsReportView struct {
 	Category *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetReportsReportView) UnmarshalJSON(src []byte) error {
-	*v = GetReportsReportView{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetReportsReportView) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "id", &v.ID, lexrt.Required, nil)
+	lexrt.String(f, "reporterDid", &v.ReporterDID, lexrt.Required, &ruleGetReports_DID)
+	lexrt.String(f, "reportedDid", &v.ReportedDID, lexrt.Required, &ruleGetReports_DID)
+	lexrt.Bytes(f, "encryptedContent", &v.EncryptedContent, lexrt.Required, nil)
+	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleGetReports_Datetime)
+	lexrt.String(f, "status", &v.Status, lexrt.Required, &enumGetReportsReportViewStatus)
+	lexrt.StringPtr(f, "resolvedBy", &v.ResolvedBy, lexrt.Optional, &ruleGetReports_DID)
+	lexrt.StringPtr(f, "resolvedAt", &v.ResolvedAt, lexrt.Optional, &ruleGetReports_Datetime)
+	lexrt.StringPtr(f, "category", &v.Category, lexrt.Optional, nil)
 }
 
-var requiredGetReportsReportView = []string{"id", "reporterDid", "reportedDid", "encryptedContent", "createdAt", "status"}
-
-func (v *GetReportsReportView) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "id":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ID, nil)
-		case "reporterDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.ReporterDID, &ruleGetReports_1)
-		case "reportedDid":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.ReportedDID, &ruleGetReports_1)
-		case "encryptedContent":
-			seen |= 1 << 3
-			lexrt.DecodeBytes(d, &v.EncryptedContent, nil)
-		case "createdAt":
-			seen |= 1 << 4
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleGetReports_2)
-		case "status":
-			seen |= 1 << 5
-			lexrt.DecodeString(d, &v.Status, nil)
-		case "resolvedBy":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ResolvedBy), &ruleGetReports_1)
-			}
-		case "resolvedAt":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ResolvedAt), &ruleGetReports_2)
-			}
-		case "category":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Category), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetReportsReportView)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetReportsReportView) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetReportsReportView) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetReportsReportView) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetReportsReportView) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"id\":")
-	b = lexrt.AppendString(b, &v.ID)
-	b = append(b, ",\"reporterDid\":"...)
-	b = lexrt.AppendString(b, &v.ReporterDID)
-	b = append(b, ",\"reportedDid\":"...)
-	b = lexrt.AppendString(b, &v.ReportedDID)
-	b = append(b, ",\"encryptedContent\":"...)
-	b = lexrt.AppendBytes(b, &v.EncryptedContent)
-	b = append(b, ",\"createdAt\":"...)
-	b = lexrt.AppendString(b, &v.CreatedAt)
-	b = append(b, ",\"status\":"...)
-	b = lexrt.AppendString(b, &v.Status)
-	if v.ResolvedBy != nil {
-		b = append(b, ",\"resolvedBy\":"...)
-		b = lexrt.AppendString(b, v.ResolvedBy)
-	}
-	if v.ResolvedAt != nil {
-		b = append(b, ",\"resolvedAt\":"...)
-		b = lexrt.AppendString(b, v.ResolvedAt)
-	}
-	if v.Category != nil {
-		b = append(b, ",\"category\":"...)
-		b = lexrt.AppendString(b, v.Category)
-	}
-	return append(b, '}')
-}
+func (v *GetReportsReportView) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetReportsReportView) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetReportsReportView) validateLex(c *lexrt.Checker) {
-	c.Push("reporterDid")
-	lexrt.CheckString(c, &v.ReporterDID, &ruleGetReports_1)
-	c.Pop()
-	c.Push("reportedDid")
-	lexrt.CheckString(c, &v.ReportedDID, &ruleGetReports_1)
-	c.Pop()
-	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleGetReports_2)
-	c.Pop()
-	c.Push("resolvedBy")
-	if v.ResolvedBy != nil {
-		lexrt.CheckString(c, v.ResolvedBy, &ruleGetReports_1)
-	}
-	c.Pop()
-	c.Push("resolvedAt")
-	if v.ResolvedAt != nil {
-		lexrt.CheckString(c, v.ResolvedAt, &ruleGetReports_2)
-	}
-	c.Pop()
-}
+func (v *GetReportsReportView) Validate() error { return lexrt.Validate(v) }
 
 // GetReportsParamsStatus is an open set: values other than its constants are accepted.
 //
@@ -297,14 +137,10 @@ const (
 	GetReportsParamsStatusDismissed GetReportsParamsStatus = "dismissed"
 )
 
+var enumGetReportsParamsStatus = lexrt.StringRule{Known: []string{"pending", "resolved", "dismissed"}}
+
 // Known reports whether v is one of the constants.
-func (v GetReportsParamsStatus) Known() bool {
-	switch v {
-	case GetReportsParamsStatusPending, GetReportsParamsStatusResolved, GetReportsParamsStatusDismissed:
-		return true
-	}
-	return false
-}
+func (v GetReportsParamsStatus) Known() bool { return enumGetReportsParamsStatus.Lists(string(v)) }
 
 // GetReportsReportViewStatus is an open set: values other than its constants are accepted.
 //
@@ -318,20 +154,15 @@ const (
 	GetReportsReportViewStatusDismissed GetReportsReportViewStatus = "dismissed"
 )
 
+var enumGetReportsReportViewStatus = lexrt.StringRule{Known: []string{"pending", "resolved", "dismissed"}}
+
 // Known reports whether v is one of the constants.
 func (v GetReportsReportViewStatus) Known() bool {
-	switch v {
-	case GetReportsReportViewStatusPending, GetReportsReportViewStatusResolved, GetReportsReportViewStatusDismissed:
-		return true
-	}
-	return false
+	return enumGetReportsReportViewStatus.Lists(string(v))
 }
 
-var ruleGetReports_0 = lexrt.IntRule{
-	Max: 100,
-	Min: 1,
-}
-
-var ruleGetReports_1 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleGetReports_2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	ruleGetReports_From1To100 = lexrt.IntRule{Min: 1, Max: 100}
+	ruleGetReports_DID        = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleGetReports_Datetime   = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

@@ -16,38 +16,24 @@ type GetWelcomeParams struct {
 	DeviceID *string
 }
 
+// Lex names the members of v.
+func (v *GetWelcomeParams) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetWelcomeParams) DecodeQuery(q url.Values) error {
-	*v = GetWelcomeParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("convoId", true); ok {
-		lexrt.ParamString(&d, s, &v.ConvoID, nil)
-	}
-	if s, ok := d.One("deviceId", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.DeviceID), nil)
-	}
-	return d.Done()
-}
+func (v *GetWelcomeParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetWelcomeParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddString(q, "convoId", &v.ConvoID)
-	if v.DeviceID != nil {
-		lexrt.AddString(q, "deviceId", v.DeviceID)
-	}
-	return q
-}
+func (v *GetWelcomeParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetWelcomeParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetWelcomeParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetWelcomeParams) validateLex(c *lexrt.Checker) {}
+func (v *GetWelcomeParams) Validate() error { return lexrt.Validate(v) }
 
 // GetWelcomeOutput is the output of blue.catbird.mls.getWelcome.
 type GetWelcomeOutput struct {
@@ -57,56 +43,20 @@ type GetWelcomeOutput struct {
 	Welcome string
 }
 
+// Lex names the members of v.
+func (v *GetWelcomeOutput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "welcome", &v.Welcome, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetWelcomeOutput) UnmarshalJSON(src []byte) error {
-	*v = GetWelcomeOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredGetWelcomeOutput = []string{"convoId", "welcome"}
-
-func (v *GetWelcomeOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "welcome":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Welcome, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredGetWelcomeOutput)
-}
+func (v *GetWelcomeOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetWelcomeOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetWelcomeOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetWelcomeOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"welcome\":"...)
-	b = lexrt.AppendString(b, &v.Welcome)
-	return append(b, '}')
-}
+func (v *GetWelcomeOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetWelcomeOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetWelcomeOutput) validateLex(c *lexrt.Checker) {}
+func (v *GetWelcomeOutput) Validate() error { return lexrt.Validate(v) }

@@ -17,84 +17,27 @@ type HandleBlockChangeInput struct {
 	BlockURI *lexrt.ATURI
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *HandleBlockChangeInput) UnmarshalJSON(src []byte) error {
-	*v = HandleBlockChangeInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
+// Lex names the members of v.
+func (v *HandleBlockChangeInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "blockerDid", &v.BlockerDID, lexrt.Required, &ruleHandleBlockChange_DID)
+	lexrt.String(f, "blockedDid", &v.BlockedDID, lexrt.Required, &ruleHandleBlockChange_DID)
+	lexrt.String(f, "action", &v.Action, lexrt.Required, &enumHandleBlockChangeInputAction)
+	lexrt.StringPtr(f, "blockUri", &v.BlockURI, lexrt.Optional, &ruleHandleBlockChange_ATURI)
 }
 
-var requiredHandleBlockChangeInput = []string{"blockerDid", "blockedDid", "action"}
-
-func (v *HandleBlockChangeInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "blockerDid":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.BlockerDID, &ruleHandleBlockChange_0)
-		case "blockedDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.BlockedDID, &ruleHandleBlockChange_0)
-		case "action":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.Action, nil)
-		case "blockUri":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.BlockURI), &ruleHandleBlockChange_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredHandleBlockChangeInput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *HandleBlockChangeInput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "body")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *HandleBlockChangeInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v HandleBlockChangeInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *HandleBlockChangeInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"blockerDid\":")
-	b = lexrt.AppendString(b, &v.BlockerDID)
-	b = append(b, ",\"blockedDid\":"...)
-	b = lexrt.AppendString(b, &v.BlockedDID)
-	b = append(b, ",\"action\":"...)
-	b = lexrt.AppendString(b, &v.Action)
-	if v.BlockURI != nil {
-		b = append(b, ",\"blockUri\":"...)
-		b = lexrt.AppendString(b, v.BlockURI)
-	}
-	return append(b, '}')
-}
+func (v *HandleBlockChangeInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *HandleBlockChangeInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *HandleBlockChangeInput) validateLex(c *lexrt.Checker) {
-	c.Push("blockerDid")
-	lexrt.CheckString(c, &v.BlockerDID, &ruleHandleBlockChange_0)
-	c.Pop()
-	c.Push("blockedDid")
-	lexrt.CheckString(c, &v.BlockedDID, &ruleHandleBlockChange_0)
-	c.Pop()
-	c.Push("blockUri")
-	if v.BlockURI != nil {
-		lexrt.CheckString(c, v.BlockURI, &ruleHandleBlockChange_1)
-	}
-	c.Pop()
-}
+func (v *HandleBlockChangeInput) Validate() error { return lexrt.Validate(v) }
 
 // HandleBlockChangeOutput is the output of blue.catbird.mls.handleBlockChange.
 type HandleBlockChangeOutput struct {
@@ -102,58 +45,24 @@ type HandleBlockChangeOutput struct {
 	AffectedConvos []HandleBlockChangeAffectedConvo
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *HandleBlockChangeOutput) UnmarshalJSON(src []byte) error {
-	*v = HandleBlockChangeOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *HandleBlockChangeOutput) Lex(f *lexrt.Fields) {
+	lexrt.Structs(f, "affectedConvos", &v.AffectedConvos, lexrt.Required, nil)
 }
 
-var requiredHandleBlockChangeOutput = []string{"affectedConvos"}
-
-func (v *HandleBlockChangeOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "affectedConvos":
-			seen |= 1 << 0
-			lexrt.DecodeArray(d, &v.AffectedConvos, nil, (*HandleBlockChangeAffectedConvo).decodeLex)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredHandleBlockChangeOutput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *HandleBlockChangeOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *HandleBlockChangeOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v HandleBlockChangeOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *HandleBlockChangeOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"affectedConvos\":")
-	b = lexrt.AppendArray(b, &v.AffectedConvos, (*HandleBlockChangeAffectedConvo).AppendJSON)
-	return append(b, '}')
-}
+func (v *HandleBlockChangeOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *HandleBlockChangeOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *HandleBlockChangeOutput) validateLex(c *lexrt.Checker) {
-	c.Push("affectedConvos")
-	lexrt.CheckArray(c, &v.AffectedConvos, nil, (*HandleBlockChangeAffectedConvo).validateLex)
-	c.Pop()
-}
+func (v *HandleBlockChangeOutput) Validate() error { return lexrt.Validate(v) }
 
 // HandleBlockChangeAffectedConvo is blue.catbird.mls.handleBlockChange#affectedConvo.
 //
@@ -170,78 +79,27 @@ type HandleBlockChangeAffectedConvo struct {
 	NotificationSentAt *lexrt.Datetime
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *HandleBlockChangeAffectedConvo) UnmarshalJSON(src []byte) error {
-	*v = HandleBlockChangeAffectedConvo{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *HandleBlockChangeAffectedConvo) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "action", &v.Action, lexrt.Required, &enumHandleBlockChangeAffectedConvoAction)
+	lexrt.Bool(f, "adminNotified", &v.AdminNotified, lexrt.Required, nil)
+	lexrt.StringPtr(f, "notificationSentAt", &v.NotificationSentAt, lexrt.Optional, &ruleHandleBlockChange_Datetime)
 }
 
-var requiredHandleBlockChangeAffectedConvo = []string{"convoId", "action", "adminNotified"}
-
-func (v *HandleBlockChangeAffectedConvo) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "action":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Action, nil)
-		case "adminNotified":
-			seen |= 1 << 2
-			lexrt.DecodeBool(d, &v.AdminNotified, nil)
-		case "notificationSentAt":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.NotificationSentAt), &ruleHandleBlockChange_2)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredHandleBlockChangeAffectedConvo)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *HandleBlockChangeAffectedConvo) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *HandleBlockChangeAffectedConvo) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v HandleBlockChangeAffectedConvo) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *HandleBlockChangeAffectedConvo) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"action\":"...)
-	b = lexrt.AppendString(b, &v.Action)
-	b = append(b, ",\"adminNotified\":"...)
-	b = lexrt.AppendBool(b, &v.AdminNotified)
-	if v.NotificationSentAt != nil {
-		b = append(b, ",\"notificationSentAt\":"...)
-		b = lexrt.AppendString(b, v.NotificationSentAt)
-	}
-	return append(b, '}')
-}
+func (v *HandleBlockChangeAffectedConvo) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *HandleBlockChangeAffectedConvo) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *HandleBlockChangeAffectedConvo) validateLex(c *lexrt.Checker) {
-	c.Push("notificationSentAt")
-	if v.NotificationSentAt != nil {
-		lexrt.CheckString(c, v.NotificationSentAt, &ruleHandleBlockChange_2)
-	}
-	c.Pop()
-}
+func (v *HandleBlockChangeAffectedConvo) Validate() error { return lexrt.Validate(v) }
 
 // HandleBlockChangeInputAction is an open set: values other than its constants are accepted.
 //
@@ -254,13 +112,11 @@ const (
 	HandleBlockChangeInputActionRemoved HandleBlockChangeInputAction = "removed"
 )
 
+var enumHandleBlockChangeInputAction = lexrt.StringRule{Known: []string{"created", "removed"}}
+
 // Known reports whether v is one of the constants.
 func (v HandleBlockChangeInputAction) Known() bool {
-	switch v {
-	case HandleBlockChangeInputActionCreated, HandleBlockChangeInputActionRemoved:
-		return true
-	}
-	return false
+	return enumHandleBlockChangeInputAction.Lists(string(v))
 }
 
 // HandleBlockChangeAffectedConvoAction is an open set: values other than its constants are accepted.
@@ -276,17 +132,15 @@ const (
 	HandleBlockChangeAffectedConvoActionNoAction           HandleBlockChangeAffectedConvoAction = "no_action"
 )
 
+var enumHandleBlockChangeAffectedConvoAction = lexrt.StringRule{Known: []string{"admin_notified", "auto_removed", "requires_resolution", "no_action"}}
+
 // Known reports whether v is one of the constants.
 func (v HandleBlockChangeAffectedConvoAction) Known() bool {
-	switch v {
-	case HandleBlockChangeAffectedConvoActionAdminNotified, HandleBlockChangeAffectedConvoActionAutoRemoved, HandleBlockChangeAffectedConvoActionRequiresResolution, HandleBlockChangeAffectedConvoActionNoAction:
-		return true
-	}
-	return false
+	return enumHandleBlockChangeAffectedConvoAction.Lists(string(v))
 }
 
-var ruleHandleBlockChange_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleHandleBlockChange_1 = lexrt.StringRule{Format: lexrt.FormatATURI}
-
-var ruleHandleBlockChange_2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	ruleHandleBlockChange_DID      = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleHandleBlockChange_ATURI    = lexrt.StringRule{Format: lexrt.FormatATURI}
+	ruleHandleBlockChange_Datetime = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

@@ -17,76 +17,24 @@ type LeaveConvoInput struct {
 	Commit *string
 }
 
+// Lex names the members of v.
+func (v *LeaveConvoInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.StringPtr(f, "targetDid", &v.TargetDID, lexrt.Optional, &ruleLeaveConvo_DID)
+	lexrt.StringPtr(f, "commit", &v.Commit, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *LeaveConvoInput) UnmarshalJSON(src []byte) error {
-	*v = LeaveConvoInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredLeaveConvoInput = []string{"convoId"}
-
-func (v *LeaveConvoInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "targetDid":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.TargetDID), &ruleLeaveConvo_0)
-			}
-		case "commit":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Commit), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredLeaveConvoInput)
-}
+func (v *LeaveConvoInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *LeaveConvoInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v LeaveConvoInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *LeaveConvoInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	if v.TargetDID != nil {
-		b = append(b, ",\"targetDid\":"...)
-		b = lexrt.AppendString(b, v.TargetDID)
-	}
-	if v.Commit != nil {
-		b = append(b, ",\"commit\":"...)
-		b = lexrt.AppendString(b, v.Commit)
-	}
-	return append(b, '}')
-}
+func (v *LeaveConvoInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *LeaveConvoInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *LeaveConvoInput) validateLex(c *lexrt.Checker) {
-	c.Push("targetDid")
-	if v.TargetDID != nil {
-		lexrt.CheckString(c, v.TargetDID, &ruleLeaveConvo_0)
-	}
-	c.Pop()
-}
+func (v *LeaveConvoInput) Validate() error { return lexrt.Validate(v) }
 
 // LeaveConvoOutput is the output of blue.catbird.mls.leaveConvo.
 type LeaveConvoOutput struct {
@@ -97,67 +45,25 @@ type LeaveConvoOutput struct {
 	NewEpoch int64
 }
 
+// Lex names the members of v.
+func (v *LeaveConvoOutput) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "success", &v.Success, lexrt.Required, nil)
+	lexrt.Int(f, "newEpoch", &v.NewEpoch, lexrt.Required, &ruleLeaveConvo_From0)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *LeaveConvoOutput) UnmarshalJSON(src []byte) error {
-	*v = LeaveConvoOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredLeaveConvoOutput = []string{"success", "newEpoch"}
-
-func (v *LeaveConvoOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "success":
-			seen |= 1 << 0
-			lexrt.DecodeBool(d, &v.Success, nil)
-		case "newEpoch":
-			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.NewEpoch, &ruleLeaveConvo_1)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredLeaveConvoOutput)
-}
+func (v *LeaveConvoOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *LeaveConvoOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v LeaveConvoOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *LeaveConvoOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"success\":")
-	b = lexrt.AppendBool(b, &v.Success)
-	b = append(b, ",\"newEpoch\":"...)
-	b = lexrt.AppendInt(b, &v.NewEpoch)
-	return append(b, '}')
-}
+func (v *LeaveConvoOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *LeaveConvoOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *LeaveConvoOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *LeaveConvoOutput) validateLex(c *lexrt.Checker) {
-	c.Push("newEpoch")
-	lexrt.CheckInt(c, &v.NewEpoch, &ruleLeaveConvo_1)
-	c.Pop()
-}
-
-var ruleLeaveConvo_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleLeaveConvo_1 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
+var (
+	ruleLeaveConvo_DID   = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleLeaveConvo_From0 = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+)

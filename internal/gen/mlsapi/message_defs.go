@@ -19,84 +19,27 @@ type MessageDefsAdminAction struct {
 	Reason *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *MessageDefsAdminAction) UnmarshalJSON(src []byte) error {
-	*v = MessageDefsAdminAction{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *MessageDefsAdminAction) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "action", &v.Action, lexrt.Required, &enumMessageDefsAdminActionAction)
+	lexrt.String(f, "targetDid", &v.TargetDID, lexrt.Required, &ruleMessageDefs_DID)
+	lexrt.String(f, "timestamp", &v.Timestamp, lexrt.Required, &ruleMessageDefs_Datetime)
+	lexrt.StringPtr(f, "reason", &v.Reason, lexrt.Optional, &ruleMessageDefs_Max500)
 }
 
-var requiredMessageDefsAdminAction = []string{"action", "targetDid", "timestamp"}
-
-func (v *MessageDefsAdminAction) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "action":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.Action, nil)
-		case "targetDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.TargetDID, &ruleMessageDefs_0)
-		case "timestamp":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.Timestamp, &ruleMessageDefs_1)
-		case "reason":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Reason), &ruleMessageDefs_2)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredMessageDefsAdminAction)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *MessageDefsAdminAction) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *MessageDefsAdminAction) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v MessageDefsAdminAction) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *MessageDefsAdminAction) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"action\":")
-	b = lexrt.AppendString(b, &v.Action)
-	b = append(b, ",\"targetDid\":"...)
-	b = lexrt.AppendString(b, &v.TargetDID)
-	b = append(b, ",\"timestamp\":"...)
-	b = lexrt.AppendString(b, &v.Timestamp)
-	if v.Reason != nil {
-		b = append(b, ",\"reason\":"...)
-		b = lexrt.AppendString(b, v.Reason)
-	}
-	return append(b, '}')
-}
+func (v *MessageDefsAdminAction) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *MessageDefsAdminAction) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *MessageDefsAdminAction) validateLex(c *lexrt.Checker) {
-	c.Push("targetDid")
-	lexrt.CheckString(c, &v.TargetDID, &ruleMessageDefs_0)
-	c.Pop()
-	c.Push("timestamp")
-	lexrt.CheckString(c, &v.Timestamp, &ruleMessageDefs_1)
-	c.Pop()
-	c.Push("reason")
-	if v.Reason != nil {
-		lexrt.CheckString(c, v.Reason, &ruleMessageDefs_2)
-	}
-	c.Pop()
-}
+func (v *MessageDefsAdminAction) Validate() error { return lexrt.Validate(v) }
 
 // MessageDefsAdminRoster is blue.catbird.mls.message.defs#adminRoster.
 //
@@ -112,80 +55,26 @@ type MessageDefsAdminRoster struct {
 	Hash *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *MessageDefsAdminRoster) UnmarshalJSON(src []byte) error {
-	*v = MessageDefsAdminRoster{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *MessageDefsAdminRoster) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "version", &v.Version, lexrt.Required, &ruleMessageDefs_From1)
+	lexrt.Strings(f, "admins", &v.Admins, lexrt.Required, nil, &ruleMessageDefs_DID)
+	lexrt.StringPtr(f, "hash", &v.Hash, lexrt.Optional, nil)
 }
 
-var requiredMessageDefsAdminRoster = []string{"version", "admins"}
-
-func (v *MessageDefsAdminRoster) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "version":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.Version, &ruleMessageDefs_3)
-		case "admins":
-			seen |= 1 << 1
-			lexrt.DecodeArray(d, &v.Admins, nil, func(v *lexrt.DID, d *lexrt.Decoder) {
-				lexrt.DecodeString(d, v, &ruleMessageDefs_0)
-			})
-		case "hash":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Hash), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredMessageDefsAdminRoster)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *MessageDefsAdminRoster) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *MessageDefsAdminRoster) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v MessageDefsAdminRoster) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *MessageDefsAdminRoster) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"version\":")
-	b = lexrt.AppendInt(b, &v.Version)
-	b = append(b, ",\"admins\":"...)
-	b = lexrt.AppendArray(b, &v.Admins, func(v *lexrt.DID, b []byte) []byte {
-		return lexrt.AppendString(b, v)
-	})
-	if v.Hash != nil {
-		b = append(b, ",\"hash\":"...)
-		b = lexrt.AppendString(b, v.Hash)
-	}
-	return append(b, '}')
-}
+func (v *MessageDefsAdminRoster) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *MessageDefsAdminRoster) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *MessageDefsAdminRoster) validateLex(c *lexrt.Checker) {
-	c.Push("version")
-	lexrt.CheckInt(c, &v.Version, &ruleMessageDefs_3)
-	c.Pop()
-	c.Push("admins")
-	lexrt.CheckArray(c, &v.Admins, nil, func(v *lexrt.DID, c *lexrt.Checker) {
-		lexrt.CheckString(c, v, &ruleMessageDefs_0)
-	})
-	c.Pop()
-}
+func (v *MessageDefsAdminRoster) Validate() error { return lexrt.Validate(v) }
 
 // MessageDefsGifEmbed is blue.catbird.mls.message.defs#gifEmbed.
 //
@@ -209,125 +98,32 @@ type MessageDefsGifEmbed struct {
 	Height *int64
 }
 
+// Lex names the members of v.
+func (v *MessageDefsGifEmbed) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "tenorURL", &v.TenorURL, lexrt.Required, &ruleMessageDefs_URI)
+	lexrt.String(f, "mp4URL", &v.Mp4URL, lexrt.Required, &ruleMessageDefs_URI)
+	lexrt.StringPtr(f, "title", &v.Title, lexrt.Optional, &ruleMessageDefs_Max300)
+	lexrt.StringPtr(f, "thumbnailURL", &v.ThumbnailURL, lexrt.Optional, &ruleMessageDefs_URI)
+	lexrt.IntPtr(f, "width", &v.Width, lexrt.Optional, &ruleMessageDefs_From1)
+	lexrt.IntPtr(f, "height", &v.Height, lexrt.Optional, &ruleMessageDefs_From1)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *MessageDefsGifEmbed) UnmarshalJSON(src []byte) error {
-	*v = MessageDefsGifEmbed{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+	return lexrt.Unmarshal(src, v, "value")
 }
 
-var requiredMessageDefsGifEmbed = []string{"tenorURL", "mp4URL"}
-
-func (v *MessageDefsGifEmbed) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "tenorURL":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.TenorURL, &ruleMessageDefs_4)
-		case "mp4URL":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Mp4URL, &ruleMessageDefs_4)
-		case "title":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Title), &ruleMessageDefs_5)
-			}
-		case "thumbnailURL":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ThumbnailURL), &ruleMessageDefs_4)
-			}
-		case "width":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Width), &ruleMessageDefs_3)
-			}
-		case "height":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Height), &ruleMessageDefs_3)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredMessageDefsGifEmbed)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *MessageDefsGifEmbed) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v MessageDefsGifEmbed) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *MessageDefsGifEmbed) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *MessageDefsGifEmbed) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"blue.catbird.mls.message.defs#gifEmbed\""...))
-}
-
-func (v *MessageDefsGifEmbed) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"tenorURL\":")
-	b = lexrt.AppendString(b, &v.TenorURL)
-	b = append(b, ",\"mp4URL\":"...)
-	b = lexrt.AppendString(b, &v.Mp4URL)
-	if v.Title != nil {
-		b = append(b, ",\"title\":"...)
-		b = lexrt.AppendString(b, v.Title)
-	}
-	if v.ThumbnailURL != nil {
-		b = append(b, ",\"thumbnailURL\":"...)
-		b = lexrt.AppendString(b, v.ThumbnailURL)
-	}
-	if v.Width != nil {
-		b = append(b, ",\"width\":"...)
-		b = lexrt.AppendInt(b, v.Width)
-	}
-	if v.Height != nil {
-		b = append(b, ",\"height\":"...)
-		b = lexrt.AppendInt(b, v.Height)
-	}
-	return append(b, '}')
-}
+func (v *MessageDefsGifEmbed) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *MessageDefsGifEmbed) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *MessageDefsGifEmbed) Validate() error { return lexrt.Validate(v) }
 
-func (v *MessageDefsGifEmbed) validateLex(c *lexrt.Checker) {
-	c.Push("tenorURL")
-	lexrt.CheckString(c, &v.TenorURL, &ruleMessageDefs_4)
-	c.Pop()
-	c.Push("mp4URL")
-	lexrt.CheckString(c, &v.Mp4URL, &ruleMessageDefs_4)
-	c.Pop()
-	c.Push("title")
-	if v.Title != nil {
-		lexrt.CheckString(c, v.Title, &ruleMessageDefs_5)
-	}
-	c.Pop()
-	c.Push("thumbnailURL")
-	if v.ThumbnailURL != nil {
-		lexrt.CheckString(c, v.ThumbnailURL, &ruleMessageDefs_4)
-	}
-	c.Pop()
-	c.Push("width")
-	if v.Width != nil {
-		lexrt.CheckInt(c, v.Width, &ruleMessageDefs_3)
-	}
-	c.Pop()
-	c.Push("height")
-	if v.Height != nil {
-		lexrt.CheckInt(c, v.Height, &ruleMessageDefs_3)
-	}
-	c.Pop()
-}
+// LexType is the $type that v has in a union.
+func (v *MessageDefsGifEmbed) LexType() string { return "blue.catbird.mls.message.defs#gifEmbed" }
 
 func (*MessageDefsGifEmbed) isMessageDefsPayloadViewEmbed() {}
 
@@ -351,117 +147,31 @@ type MessageDefsLinkEmbed struct {
 	Domain *string
 }
 
+// Lex names the members of v.
+func (v *MessageDefsLinkEmbed) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "url", &v.URL, lexrt.Required, &ruleMessageDefs_URI)
+	lexrt.StringPtr(f, "title", &v.Title, lexrt.Optional, &ruleMessageDefs_Max300)
+	lexrt.StringPtr(f, "description", &v.Description, lexrt.Optional, &ruleMessageDefs_Max1000)
+	lexrt.StringPtr(f, "thumbnailURL", &v.ThumbnailURL, lexrt.Optional, &ruleMessageDefs_URI)
+	lexrt.StringPtr(f, "domain", &v.Domain, lexrt.Optional, &ruleMessageDefs_Max100)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *MessageDefsLinkEmbed) UnmarshalJSON(src []byte) error {
-	*v = MessageDefsLinkEmbed{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+	return lexrt.Unmarshal(src, v, "value")
 }
 
-var requiredMessageDefsLinkEmbed = []string{"url"}
-
-func (v *MessageDefsLinkEmbed) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "url":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.URL, &ruleMessageDefs_4)
-		case "title":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Title), &ruleMessageDefs_5)
-			}
-		case "description":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Description), &ruleMessageDefs_6)
-			}
-		case "thumbnailURL":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ThumbnailURL), &ruleMessageDefs_4)
-			}
-		case "domain":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Domain), &ruleMessageDefs_7)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredMessageDefsLinkEmbed)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *MessageDefsLinkEmbed) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v MessageDefsLinkEmbed) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *MessageDefsLinkEmbed) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *MessageDefsLinkEmbed) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"blue.catbird.mls.message.defs#linkEmbed\""...))
-}
-
-func (v *MessageDefsLinkEmbed) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"url\":")
-	b = lexrt.AppendString(b, &v.URL)
-	if v.Title != nil {
-		b = append(b, ",\"title\":"...)
-		b = lexrt.AppendString(b, v.Title)
-	}
-	if v.Description != nil {
-		b = append(b, ",\"description\":"...)
-		b = lexrt.AppendString(b, v.Description)
-	}
-	if v.ThumbnailURL != nil {
-		b = append(b, ",\"thumbnailURL\":"...)
-		b = lexrt.AppendString(b, v.ThumbnailURL)
-	}
-	if v.Domain != nil {
-		b = append(b, ",\"domain\":"...)
-		b = lexrt.AppendString(b, v.Domain)
-	}
-	return append(b, '}')
-}
+func (v *MessageDefsLinkEmbed) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *MessageDefsLinkEmbed) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *MessageDefsLinkEmbed) Validate() error { return lexrt.Validate(v) }
 
-func (v *MessageDefsLinkEmbed) validateLex(c *lexrt.Checker) {
-	c.Push("url")
-	lexrt.CheckString(c, &v.URL, &ruleMessageDefs_4)
-	c.Pop()
-	c.Push("title")
-	if v.Title != nil {
-		lexrt.CheckString(c, v.Title, &ruleMessageDefs_5)
-	}
-	c.Pop()
-	c.Push("description")
-	if v.Description != nil {
-		lexrt.CheckString(c, v.Description, &ruleMessageDefs_6)
-	}
-	c.Pop()
-	c.Push("thumbnailURL")
-	if v.ThumbnailURL != nil {
-		lexrt.CheckString(c, v.ThumbnailURL, &ruleMessageDefs_4)
-	}
-	c.Pop()
-	c.Push("domain")
-	if v.Domain != nil {
-		lexrt.CheckString(c, v.Domain, &ruleMessageDefs_7)
-	}
-	c.Pop()
-}
+// LexType is the $type that v has in a union.
+func (v *MessageDefsLinkEmbed) LexType() string { return "blue.catbird.mls.message.defs#linkEmbed" }
 
 func (*MessageDefsLinkEmbed) isMessageDefsPayloadViewEmbed() {}
 
@@ -489,115 +199,29 @@ type MessageDefsPayloadView struct {
 	AdminAction *MessageDefsAdminAction
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *MessageDefsPayloadView) UnmarshalJSON(src []byte) error {
-	*v = MessageDefsPayloadView{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *MessageDefsPayloadView) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "version", &v.Version, lexrt.Required|lexrt.Constant, &ruleMessageDefs_Const)
+	lexrt.StringPtr(f, "messageType", &v.MessageType, lexrt.Optional, &enumMessageDefsPayloadViewMessageType)
+	lexrt.StringPtr(f, "text", &v.Text, lexrt.Optional, &ruleMessageDefs_Max10000)
+	lexrt.UnionMember(f, "embed", &v.Embed, lexrt.Optional, &unionMessageDefsPayloadViewEmbed)
+	lexrt.StructPtr(f, "adminRoster", &v.AdminRoster, lexrt.Optional)
+	lexrt.StructPtr(f, "adminAction", &v.AdminAction, lexrt.Optional)
 }
 
-var requiredMessageDefsPayloadView = []string{"version"}
-
-func (v *MessageDefsPayloadView) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "version":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.Version, &ruleMessageDefs_8)
-		case "messageType":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.MessageType), nil)
-			}
-		case "text":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Text), &ruleMessageDefs_9)
-			}
-		case "embed":
-			if !d.Null() {
-				decodeMessageDefsPayloadViewEmbed(&v.Embed, d)
-			}
-		case "adminRoster":
-			if !d.Null() {
-				lexrt.New(&v.AdminRoster).decodeLex(d)
-			}
-		case "adminAction":
-			if !d.Null() {
-				lexrt.New(&v.AdminAction).decodeLex(d)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredMessageDefsPayloadView)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *MessageDefsPayloadView) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *MessageDefsPayloadView) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v MessageDefsPayloadView) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *MessageDefsPayloadView) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"version\":")
-	b = append(b, "1"...)
-	if v.MessageType != nil {
-		b = append(b, ",\"messageType\":"...)
-		b = lexrt.AppendString(b, v.MessageType)
-	}
-	if v.Text != nil {
-		b = append(b, ",\"text\":"...)
-		b = lexrt.AppendString(b, v.Text)
-	}
-	if v.Embed != nil {
-		b = append(b, ",\"embed\":"...)
-		b = appendMessageDefsPayloadViewEmbed(&v.Embed, b)
-	}
-	if v.AdminRoster != nil {
-		b = append(b, ",\"adminRoster\":"...)
-		b = v.AdminRoster.AppendJSON(b)
-	}
-	if v.AdminAction != nil {
-		b = append(b, ",\"adminAction\":"...)
-		b = v.AdminAction.AppendJSON(b)
-	}
-	return append(b, '}')
-}
+func (v *MessageDefsPayloadView) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *MessageDefsPayloadView) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *MessageDefsPayloadView) validateLex(c *lexrt.Checker) {
-	c.Push("text")
-	if v.Text != nil {
-		lexrt.CheckString(c, v.Text, &ruleMessageDefs_9)
-	}
-	c.Pop()
-	c.Push("embed")
-	if v.Embed != nil {
-		checkMessageDefsPayloadViewEmbed(&v.Embed, c)
-	}
-	c.Pop()
-	c.Push("adminRoster")
-	if v.AdminRoster != nil {
-		v.AdminRoster.validateLex(c)
-	}
-	c.Pop()
-	c.Push("adminAction")
-	if v.AdminAction != nil {
-		v.AdminAction.validateLex(c)
-	}
-	c.Pop()
-}
+func (v *MessageDefsPayloadView) Validate() error { return lexrt.Validate(v) }
 
 // MessageDefsRecordEmbed is blue.catbird.mls.message.defs#recordEmbed.
 //
@@ -618,112 +242,31 @@ type MessageDefsRecordEmbed struct {
 	CreatedAt *lexrt.Datetime
 }
 
+// Lex names the members of v.
+func (v *MessageDefsRecordEmbed) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "uri", &v.URI, lexrt.Required, &ruleMessageDefs_ATURI)
+	lexrt.StringPtr(f, "cid", &v.CID, lexrt.Optional, &ruleMessageDefs_CID)
+	lexrt.String(f, "authorDid", &v.AuthorDID, lexrt.Required, &ruleMessageDefs_DID)
+	lexrt.StringPtr(f, "previewText", &v.PreviewText, lexrt.Optional, &ruleMessageDefs_Max300)
+	lexrt.StringPtr(f, "createdAt", &v.CreatedAt, lexrt.Optional, &ruleMessageDefs_Datetime)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *MessageDefsRecordEmbed) UnmarshalJSON(src []byte) error {
-	*v = MessageDefsRecordEmbed{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+	return lexrt.Unmarshal(src, v, "value")
 }
 
-var requiredMessageDefsRecordEmbed = []string{"uri", "authorDid"}
-
-func (v *MessageDefsRecordEmbed) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "uri":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.URI, &ruleMessageDefs_10)
-		case "cid":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.CID), &ruleMessageDefs_11)
-			}
-		case "authorDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.AuthorDID, &ruleMessageDefs_0)
-		case "previewText":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.PreviewText), &ruleMessageDefs_5)
-			}
-		case "createdAt":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.CreatedAt), &ruleMessageDefs_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredMessageDefsRecordEmbed)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *MessageDefsRecordEmbed) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v MessageDefsRecordEmbed) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *MessageDefsRecordEmbed) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *MessageDefsRecordEmbed) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"blue.catbird.mls.message.defs#recordEmbed\""...))
-}
-
-func (v *MessageDefsRecordEmbed) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"uri\":")
-	b = lexrt.AppendString(b, &v.URI)
-	if v.CID != nil {
-		b = append(b, ",\"cid\":"...)
-		b = lexrt.AppendString(b, v.CID)
-	}
-	b = append(b, ",\"authorDid\":"...)
-	b = lexrt.AppendString(b, &v.AuthorDID)
-	if v.PreviewText != nil {
-		b = append(b, ",\"previewText\":"...)
-		b = lexrt.AppendString(b, v.PreviewText)
-	}
-	if v.CreatedAt != nil {
-		b = append(b, ",\"createdAt\":"...)
-		b = lexrt.AppendString(b, v.CreatedAt)
-	}
-	return append(b, '}')
-}
+func (v *MessageDefsRecordEmbed) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *MessageDefsRecordEmbed) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *MessageDefsRecordEmbed) Validate() error { return lexrt.Validate(v) }
 
-func (v *MessageDefsRecordEmbed) validateLex(c *lexrt.Checker) {
-	c.Push("uri")
-	lexrt.CheckString(c, &v.URI, &ruleMessageDefs_10)
-	c.Pop()
-	c.Push("cid")
-	if v.CID != nil {
-		lexrt.CheckString(c, v.CID, &ruleMessageDefs_11)
-	}
-	c.Pop()
-	c.Push("authorDid")
-	lexrt.CheckString(c, &v.AuthorDID, &ruleMessageDefs_0)
-	c.Pop()
-	c.Push("previewText")
-	if v.PreviewText != nil {
-		lexrt.CheckString(c, v.PreviewText, &ruleMessageDefs_5)
-	}
-	c.Pop()
-	c.Push("createdAt")
-	if v.CreatedAt != nil {
-		lexrt.CheckString(c, v.CreatedAt, &ruleMessageDefs_1)
-	}
-	c.Pop()
-}
+// LexType is the $type that v has in a union.
+func (v *MessageDefsRecordEmbed) LexType() string { return "blue.catbird.mls.message.defs#recordEmbed" }
 
 func (*MessageDefsRecordEmbed) isMessageDefsPayloadViewEmbed() {}
 
@@ -739,13 +282,11 @@ const (
 	MessageDefsAdminActionActionRemove  MessageDefsAdminActionAction = "remove"
 )
 
+var enumMessageDefsAdminActionAction = lexrt.StringRule{Known: []string{"promote", "demote", "remove"}}
+
 // Known reports whether v is one of the constants.
 func (v MessageDefsAdminActionAction) Known() bool {
-	switch v {
-	case MessageDefsAdminActionActionPromote, MessageDefsAdminActionActionDemote, MessageDefsAdminActionActionRemove:
-		return true
-	}
-	return false
+	return enumMessageDefsAdminActionAction.Lists(string(v))
 }
 
 // MessageDefsPayloadViewMessageType is an open set: values other than its constants are accepted.
@@ -760,13 +301,11 @@ const (
 	MessageDefsPayloadViewMessageTypeAdminAction MessageDefsPayloadViewMessageType = "adminAction"
 )
 
+var enumMessageDefsPayloadViewMessageType = lexrt.StringRule{Known: []string{"text", "adminRoster", "adminAction"}}
+
 // Known reports whether v is one of the constants.
 func (v MessageDefsPayloadViewMessageType) Known() bool {
-	switch v {
-	case MessageDefsPayloadViewMessageTypeText, MessageDefsPayloadViewMessageTypeAdminRoster, MessageDefsPayloadViewMessageTypeAdminAction:
-		return true
-	}
-	return false
+	return enumMessageDefsPayloadViewMessageType.Lists(string(v))
 }
 
 // MessageDefsPayloadViewEmbed is an open union of *MessageDefsRecordEmbed, *MessageDefsLinkEmbed,
@@ -779,84 +318,26 @@ type MessageDefsPayloadViewEmbed interface {
 
 func (*UnknownVariant) isMessageDefsPayloadViewEmbed() {}
 
-func decodeMessageDefsPayloadViewEmbed(v *MessageDefsPayloadViewEmbed, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "blue.catbird.mls.message.defs#recordEmbed":
-		m := new(MessageDefsRecordEmbed)
-		m.decodeLex(sub)
-		*v = m
-	case "blue.catbird.mls.message.defs#linkEmbed":
-		m := new(MessageDefsLinkEmbed)
-		m.decodeLex(sub)
-		*v = m
-	case "blue.catbird.mls.message.defs#gifEmbed":
-		m := new(MessageDefsGifEmbed)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
+var unionMessageDefsPayloadViewEmbed = lexrt.Union[MessageDefsPayloadViewEmbed]{
+	Variants: []lexrt.Variant[MessageDefsPayloadViewEmbed]{
+		{Type: "blue.catbird.mls.message.defs#recordEmbed", New: func() MessageDefsPayloadViewEmbed { return new(MessageDefsRecordEmbed) }},
+		{Type: "blue.catbird.mls.message.defs#linkEmbed", New: func() MessageDefsPayloadViewEmbed { return new(MessageDefsLinkEmbed) }},
+		{Type: "blue.catbird.mls.message.defs#gifEmbed", New: func() MessageDefsPayloadViewEmbed { return new(MessageDefsGifEmbed) }},
+	},
+	Unknown: func(u lexrt.RawUnion) MessageDefsPayloadViewEmbed { return &UnknownVariant{RawUnion: u} },
 }
 
-func appendMessageDefsPayloadViewEmbed(v *MessageDefsPayloadViewEmbed, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *MessageDefsRecordEmbed:
-		return m.appendTyped(b)
-	case *MessageDefsLinkEmbed:
-		return m.appendTyped(b)
-	case *MessageDefsGifEmbed:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkMessageDefsPayloadViewEmbed(v *MessageDefsPayloadViewEmbed, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *MessageDefsRecordEmbed:
-		m.validateLex(c)
-	case *MessageDefsLinkEmbed:
-		m.validateLex(c)
-	case *MessageDefsGifEmbed:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
-}
-
-var ruleMessageDefs_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleMessageDefs_1 = lexrt.StringRule{Format: lexrt.FormatDatetime}
-
-var ruleMessageDefs_2 = lexrt.StringRule{MaxLen: 500}
-
-var ruleMessageDefs_3 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 1,
-}
-
-var ruleMessageDefs_4 = lexrt.StringRule{Format: lexrt.FormatURI}
-
-var ruleMessageDefs_5 = lexrt.StringRule{MaxLen: 300}
-
-var ruleMessageDefs_6 = lexrt.StringRule{MaxLen: 1000}
-
-var ruleMessageDefs_7 = lexrt.StringRule{MaxLen: 100}
-
-var ruleMessageDefs_8 = lexrt.IntRule{
-	Enum: []int64{1},
-	Max:  lexrt.MaxInt,
-	Min:  lexrt.MinInt,
-}
-
-var ruleMessageDefs_9 = lexrt.StringRule{MaxLen: 10000}
-
-var ruleMessageDefs_10 = lexrt.StringRule{Format: lexrt.FormatATURI}
-
-var ruleMessageDefs_11 = lexrt.StringRule{Format: lexrt.FormatCID}
+var (
+	ruleMessageDefs_DID      = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleMessageDefs_Datetime = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleMessageDefs_Max500   = lexrt.StringRule{MaxLen: 500}
+	ruleMessageDefs_From1    = lexrt.IntRule{Min: 1, Max: lexrt.MaxInt}
+	ruleMessageDefs_URI      = lexrt.StringRule{Format: lexrt.FormatURI}
+	ruleMessageDefs_Max300   = lexrt.StringRule{MaxLen: 300}
+	ruleMessageDefs_Max1000  = lexrt.StringRule{MaxLen: 1000}
+	ruleMessageDefs_Max100   = lexrt.StringRule{MaxLen: 100}
+	ruleMessageDefs_Const    = lexrt.IntRule{Min: lexrt.MinInt, Max: lexrt.MaxInt, Enum: []int64{1}}
+	ruleMessageDefs_Max10000 = lexrt.StringRule{MaxLen: 10000}
+	ruleMessageDefs_ATURI    = lexrt.StringRule{Format: lexrt.FormatATURI}
+	ruleMessageDefs_CID      = lexrt.StringRule{Format: lexrt.FormatCID}
+)

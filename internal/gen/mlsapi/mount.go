@@ -9,209 +9,31 @@ import (
 
 // Mount registers every method of s with r, each with its own descriptor.
 func Mount(r lexrt.Registrar, s Service) {
-	r.Handle(MethodAddMembers, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(AddMembersInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.AddMembers(ctx, req.Caller, in))
-	})
-	r.Handle(MethodCheckBlocks, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(CheckBlocksParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.CheckBlocks(ctx, req.Caller, params))
-	})
-	r.Handle(MethodConfirmWelcome, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(ConfirmWelcomeInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.ConfirmWelcome(ctx, req.Caller, in))
-	})
-	r.Handle(MethodCreateConvo, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(CreateConvoInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.CreateConvo(ctx, req.Caller, in))
-	})
-	r.Handle(MethodDemoteAdmin, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(DemoteAdminInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.DemoteAdmin(ctx, req.Caller, in))
-	})
-	r.Handle(MethodGetAdminStats, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetAdminStatsParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetAdminStats(ctx, req.Caller, params))
-	})
-	r.Handle(MethodGetBlockStatus, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetBlockStatusParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetBlockStatus(ctx, req.Caller, params))
-	})
-	r.Handle(MethodGetCommits, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetCommitsParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetCommits(ctx, req.Caller, params))
-	})
-	r.Handle(MethodGetConvos, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetConvosParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetConvos(ctx, req.Caller, params))
-	})
-	r.Handle(MethodGetEpoch, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetEpochParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetEpoch(ctx, req.Caller, params))
-	})
-	r.Handle(MethodGetKeyPackageStats, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetKeyPackageStatsParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetKeyPackageStats(ctx, req.Caller, params))
-	})
-	r.Handle(MethodGetKeyPackages, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetKeyPackagesParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetKeyPackages(ctx, req.Caller, params))
-	})
-	r.Handle(MethodGetMessages, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetMessagesParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetMessages(ctx, req.Caller, params))
-	})
-	r.Handle(MethodGetReports, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetReportsParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetReports(ctx, req.Caller, params))
-	})
-	r.Handle(MethodGetWelcome, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetWelcomeParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetWelcome(ctx, req.Caller, params))
-	})
-	r.Handle(MethodHandleBlockChange, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(HandleBlockChangeInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.HandleBlockChange(ctx, req.Caller, in))
-	})
-	r.Handle(MethodLeaveConvo, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(LeaveConvoInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.LeaveConvo(ctx, req.Caller, in))
-	})
-	r.Handle(MethodPromoteAdmin, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(PromoteAdminInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.PromoteAdmin(ctx, req.Caller, in))
-	})
-	r.Handle(MethodPublishKeyPackage, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(PublishKeyPackageInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.PublishKeyPackage(ctx, req.Caller, in))
-	})
-	r.Handle(MethodRegisterDevice, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(RegisterDeviceInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.RegisterDevice(ctx, req.Caller, in))
-	})
-	r.Handle(MethodRemoveMember, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(RemoveMemberInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.RemoveMember(ctx, req.Caller, in))
-	})
-	r.Handle(MethodReportMember, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(ReportMemberInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.ReportMember(ctx, req.Caller, in))
-	})
-	r.Handle(MethodRequestRejoin, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(RequestRejoinInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.RequestRejoin(ctx, req.Caller, in))
-	})
-	r.Handle(MethodResolveReport, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(ResolveReportInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.ResolveReport(ctx, req.Caller, in))
-	})
-	r.Handle(MethodSendMessage, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(SendMessageInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.SendMessage(ctx, req.Caller, in))
-	})
+	r.Handle(MethodAddMembers, lexrt.InputEndpoint(s.AddMembers))
+	r.Handle(MethodCheckBlocks, lexrt.ParamsEndpoint(s.CheckBlocks))
+	r.Handle(MethodConfirmWelcome, lexrt.InputEndpoint(s.ConfirmWelcome))
+	r.Handle(MethodCreateConvo, lexrt.InputEndpoint(s.CreateConvo))
+	r.Handle(MethodDemoteAdmin, lexrt.InputEndpoint(s.DemoteAdmin))
+	r.Handle(MethodGetAdminStats, lexrt.ParamsEndpoint(s.GetAdminStats))
+	r.Handle(MethodGetBlockStatus, lexrt.ParamsEndpoint(s.GetBlockStatus))
+	r.Handle(MethodGetCommits, lexrt.ParamsEndpoint(s.GetCommits))
+	r.Handle(MethodGetConvos, lexrt.ParamsEndpoint(s.GetConvos))
+	r.Handle(MethodGetEpoch, lexrt.ParamsEndpoint(s.GetEpoch))
+	r.Handle(MethodGetKeyPackageStats, lexrt.ParamsEndpoint(s.GetKeyPackageStats))
+	r.Handle(MethodGetKeyPackages, lexrt.ParamsEndpoint(s.GetKeyPackages))
+	r.Handle(MethodGetMessages, lexrt.ParamsEndpoint(s.GetMessages))
+	r.Handle(MethodGetReports, lexrt.ParamsEndpoint(s.GetReports))
+	r.Handle(MethodGetWelcome, lexrt.ParamsEndpoint(s.GetWelcome))
+	r.Handle(MethodHandleBlockChange, lexrt.InputEndpoint(s.HandleBlockChange))
+	r.Handle(MethodLeaveConvo, lexrt.InputEndpoint(s.LeaveConvo))
+	r.Handle(MethodPromoteAdmin, lexrt.InputEndpoint(s.PromoteAdmin))
+	r.Handle(MethodPublishKeyPackage, lexrt.InputEndpoint(s.PublishKeyPackage))
+	r.Handle(MethodRegisterDevice, lexrt.InputEndpoint(s.RegisterDevice))
+	r.Handle(MethodRemoveMember, lexrt.InputEndpoint(s.RemoveMember))
+	r.Handle(MethodReportMember, lexrt.InputEndpoint(s.ReportMember))
+	r.Handle(MethodRequestRejoin, lexrt.InputEndpoint(s.RequestRejoin))
+	r.Handle(MethodResolveReport, lexrt.InputEndpoint(s.ResolveReport))
+	r.Handle(MethodSendMessage, lexrt.InputEndpoint(s.SendMessage))
 	r.HandleStream(MethodStreamConvoEvents, func(ctx context.Context, req *lexrt.Request, out lexrt.EventStream) error {
 		params := new(StreamConvoEventsParams)
 		if err := params.DecodeQuery(req.Query); err != nil {
@@ -219,13 +41,5 @@ func Mount(r lexrt.Registrar, s Service) {
 		}
 		return s.StreamConvoEvents(ctx, req.Caller, params, out)
 	})
-	r.Handle(MethodUpdateCursor, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(UpdateCursorInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.UpdateCursor(ctx, req.Caller, in))
-	})
+	r.Handle(MethodUpdateCursor, lexrt.InputEndpoint(s.UpdateCursor))
 }

@@ -12,63 +12,23 @@ type PromoteAdminInput struct {
 	TargetDID lexrt.DID
 }
 
+// Lex names the members of v.
+func (v *PromoteAdminInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "targetDid", &v.TargetDID, lexrt.Required, &rulePromoteAdmin_DID)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *PromoteAdminInput) UnmarshalJSON(src []byte) error {
-	*v = PromoteAdminInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredPromoteAdminInput = []string{"convoId", "targetDid"}
-
-func (v *PromoteAdminInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "targetDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.TargetDID, &rulePromoteAdmin_0)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredPromoteAdminInput)
-}
+func (v *PromoteAdminInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *PromoteAdminInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v PromoteAdminInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *PromoteAdminInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"targetDid\":"...)
-	b = lexrt.AppendString(b, &v.TargetDID)
-	return append(b, '}')
-}
+func (v *PromoteAdminInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *PromoteAdminInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *PromoteAdminInput) validateLex(c *lexrt.Checker) {
-	c.Push("targetDid")
-	lexrt.CheckString(c, &v.TargetDID, &rulePromoteAdmin_0)
-	c.Pop()
-}
+func (v *PromoteAdminInput) Validate() error { return lexrt.Validate(v) }
 
 // PromoteAdminOutput is the output of blue.catbird.mls.promoteAdmin.
 type PromoteAdminOutput struct {
@@ -78,64 +38,25 @@ type PromoteAdminOutput struct {
 	PromotedAt lexrt.Datetime
 }
 
+// Lex names the members of v.
+func (v *PromoteAdminOutput) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "ok", &v.OK, lexrt.Required, nil)
+	lexrt.String(f, "promotedAt", &v.PromotedAt, lexrt.Required, &rulePromoteAdmin_Datetime)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *PromoteAdminOutput) UnmarshalJSON(src []byte) error {
-	*v = PromoteAdminOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredPromoteAdminOutput = []string{"ok", "promotedAt"}
-
-func (v *PromoteAdminOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "ok":
-			seen |= 1 << 0
-			lexrt.DecodeBool(d, &v.OK, nil)
-		case "promotedAt":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.PromotedAt, &rulePromoteAdmin_1)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredPromoteAdminOutput)
-}
+func (v *PromoteAdminOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *PromoteAdminOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v PromoteAdminOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *PromoteAdminOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"ok\":")
-	b = lexrt.AppendBool(b, &v.OK)
-	b = append(b, ",\"promotedAt\":"...)
-	b = lexrt.AppendString(b, &v.PromotedAt)
-	return append(b, '}')
-}
+func (v *PromoteAdminOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *PromoteAdminOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *PromoteAdminOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *PromoteAdminOutput) validateLex(c *lexrt.Checker) {
-	c.Push("promotedAt")
-	lexrt.CheckString(c, &v.PromotedAt, &rulePromoteAdmin_1)
-	c.Pop()
-}
-
-var rulePromoteAdmin_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var rulePromoteAdmin_1 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	rulePromoteAdmin_DID      = lexrt.StringRule{Format: lexrt.FormatDID}
+	rulePromoteAdmin_Datetime = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

@@ -20,127 +20,47 @@ type PublishKeyPackageInput struct {
 	Expires *lexrt.Datetime
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *PublishKeyPackageInput) UnmarshalJSON(src []byte) error {
-	*v = PublishKeyPackageInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
+// Lex names the members of v.
+func (v *PublishKeyPackageInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "keyPackage", &v.KeyPackage, lexrt.Required, &rulePublishKeyPackage_Max65536)
+	lexrt.StringPtr(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Optional, nil)
+	lexrt.String(f, "cipherSuite", &v.CipherSuite, lexrt.Required, &enumPublishKeyPackageInputCipherSuite)
+	lexrt.StringPtr(f, "expires", &v.Expires, lexrt.Optional, &rulePublishKeyPackage_Datetime)
 }
 
-var requiredPublishKeyPackageInput = []string{"keyPackage", "cipherSuite"}
-
-func (v *PublishKeyPackageInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "keyPackage":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.KeyPackage, &rulePublishKeyPackage_0)
-		case "idempotencyKey":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.IdempotencyKey), nil)
-			}
-		case "cipherSuite":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.CipherSuite, nil)
-		case "expires":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Expires), &rulePublishKeyPackage_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredPublishKeyPackageInput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *PublishKeyPackageInput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "body")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *PublishKeyPackageInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v PublishKeyPackageInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *PublishKeyPackageInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"keyPackage\":")
-	b = lexrt.AppendString(b, &v.KeyPackage)
-	if v.IdempotencyKey != nil {
-		b = append(b, ",\"idempotencyKey\":"...)
-		b = lexrt.AppendString(b, v.IdempotencyKey)
-	}
-	b = append(b, ",\"cipherSuite\":"...)
-	b = lexrt.AppendString(b, &v.CipherSuite)
-	if v.Expires != nil {
-		b = append(b, ",\"expires\":"...)
-		b = lexrt.AppendString(b, v.Expires)
-	}
-	return append(b, '}')
-}
+func (v *PublishKeyPackageInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *PublishKeyPackageInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *PublishKeyPackageInput) validateLex(c *lexrt.Checker) {
-	c.Push("keyPackage")
-	lexrt.CheckString(c, &v.KeyPackage, &rulePublishKeyPackage_0)
-	c.Pop()
-	c.Push("expires")
-	if v.Expires != nil {
-		lexrt.CheckString(c, v.Expires, &rulePublishKeyPackage_1)
-	}
-	c.Pop()
-}
+func (v *PublishKeyPackageInput) Validate() error { return lexrt.Validate(v) }
 
 // PublishKeyPackageOutput is the output of blue.catbird.mls.publishKeyPackage.
 type PublishKeyPackageOutput struct{}
 
+// Lex names the members of v.
+func (v *PublishKeyPackageOutput) Lex(f *lexrt.Fields) {}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *PublishKeyPackageOutput) UnmarshalJSON(src []byte) error {
-	*v = PublishKeyPackageOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-func (v *PublishKeyPackageOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		default:
-			d.Skip()
-		}
-	}
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *PublishKeyPackageOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v PublishKeyPackageOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *PublishKeyPackageOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	return append(b, '}')
-}
+func (v *PublishKeyPackageOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *PublishKeyPackageOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *PublishKeyPackageOutput) validateLex(c *lexrt.Checker) {}
+func (v *PublishKeyPackageOutput) Validate() error { return lexrt.Validate(v) }
 
 // PublishKeyPackageInputCipherSuite is an open set: values other than its constants are accepted.
 //
@@ -159,15 +79,14 @@ const (
 	PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519       PublishKeyPackageInputCipherSuite = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"
 )
 
+var enumPublishKeyPackageInputCipherSuite = lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}}
+
 // Known reports whether v is one of the constants.
 func (v PublishKeyPackageInputCipherSuite) Known() bool {
-	switch v {
-	case PublishKeyPackageInputCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519, PublishKeyPackageInputCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256, PublishKeyPackageInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519, PublishKeyPackageInputCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448, PublishKeyPackageInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521, PublishKeyPackageInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448, PublishKeyPackageInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384, PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519:
-		return true
-	}
-	return false
+	return enumPublishKeyPackageInputCipherSuite.Lists(string(v))
 }
 
-var rulePublishKeyPackage_0 = lexrt.StringRule{MaxLen: 65536}
-
-var rulePublishKeyPackage_1 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	rulePublishKeyPackage_Max65536 = lexrt.StringRule{MaxLen: 65536}
+	rulePublishKeyPackage_Datetime = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

@@ -17,74 +17,24 @@ type RegisterDeviceInput struct {
 	KeyPackages []DefsKeyPackageRef
 }
 
+// Lex names the members of v.
+func (v *RegisterDeviceInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "deviceName", &v.DeviceName, lexrt.Required, &ruleRegisterDevice_Max128)
+	lexrt.Bytes(f, "signaturePublicKey", &v.SignaturePublicKey, lexrt.Required, &ruleRegisterDevice_BytesMin32Max32)
+	lexrt.Structs(f, "keyPackages", &v.KeyPackages, lexrt.Required, &ruleRegisterDevice_ItemsMin1Max200)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RegisterDeviceInput) UnmarshalJSON(src []byte) error {
-	*v = RegisterDeviceInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredRegisterDeviceInput = []string{"deviceName", "signaturePublicKey", "keyPackages"}
-
-func (v *RegisterDeviceInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "deviceName":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DeviceName, &ruleRegisterDevice_0)
-		case "signaturePublicKey":
-			seen |= 1 << 1
-			lexrt.DecodeBytes(d, &v.SignaturePublicKey, &ruleRegisterDevice_1)
-		case "keyPackages":
-			seen |= 1 << 2
-			lexrt.DecodeArray(d, &v.KeyPackages, &ruleRegisterDevice_2, (*DefsKeyPackageRef).decodeLex)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRegisterDeviceInput)
-}
+func (v *RegisterDeviceInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RegisterDeviceInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RegisterDeviceInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RegisterDeviceInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"deviceName\":")
-	b = lexrt.AppendString(b, &v.DeviceName)
-	b = append(b, ",\"signaturePublicKey\":"...)
-	b = lexrt.AppendBytes(b, &v.SignaturePublicKey)
-	b = append(b, ",\"keyPackages\":"...)
-	b = lexrt.AppendArray(b, &v.KeyPackages, (*DefsKeyPackageRef).AppendJSON)
-	return append(b, '}')
-}
+func (v *RegisterDeviceInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RegisterDeviceInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *RegisterDeviceInput) validateLex(c *lexrt.Checker) {
-	c.Push("deviceName")
-	lexrt.CheckString(c, &v.DeviceName, &ruleRegisterDevice_0)
-	c.Pop()
-	c.Push("signaturePublicKey")
-	lexrt.CheckBytes(c, &v.SignaturePublicKey, &ruleRegisterDevice_1)
-	c.Pop()
-	c.Push("keyPackages")
-	lexrt.CheckArray(c, &v.KeyPackages, &ruleRegisterDevice_2, (*DefsKeyPackageRef).validateLex)
-	c.Pop()
-}
+func (v *RegisterDeviceInput) Validate() error { return lexrt.Validate(v) }
 
 // RegisterDeviceOutput is the output of blue.catbird.mls.registerDevice.
 type RegisterDeviceOutput struct {
@@ -99,85 +49,27 @@ type RegisterDeviceOutput struct {
 	WelcomeMessages []RegisterDeviceWelcomeMessageRef
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RegisterDeviceOutput) UnmarshalJSON(src []byte) error {
-	*v = RegisterDeviceOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *RegisterDeviceOutput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "deviceId", &v.DeviceID, lexrt.Required, nil)
+	lexrt.String(f, "mlsDid", &v.MLSDID, lexrt.Required, &ruleRegisterDevice_URI)
+	lexrt.Strings(f, "autoJoinedConvos", &v.AutoJoinedConvos, lexrt.Required, nil, nil)
+	lexrt.Structs(f, "welcomeMessages", &v.WelcomeMessages, lexrt.Optional, nil)
 }
 
-var requiredRegisterDeviceOutput = []string{"deviceId", "mlsDid", "autoJoinedConvos"}
-
-func (v *RegisterDeviceOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "deviceId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.DeviceID, nil)
-		case "mlsDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.MLSDID, &ruleRegisterDevice_3)
-		case "autoJoinedConvos":
-			seen |= 1 << 2
-			lexrt.DecodeArray(d, &v.AutoJoinedConvos, nil, func(v *string, d *lexrt.Decoder) {
-				lexrt.DecodeString(d, v, nil)
-			})
-		case "welcomeMessages":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.WelcomeMessages, nil, (*RegisterDeviceWelcomeMessageRef).decodeLex)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRegisterDeviceOutput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *RegisterDeviceOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RegisterDeviceOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RegisterDeviceOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RegisterDeviceOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"deviceId\":")
-	b = lexrt.AppendString(b, &v.DeviceID)
-	b = append(b, ",\"mlsDid\":"...)
-	b = lexrt.AppendString(b, &v.MLSDID)
-	b = append(b, ",\"autoJoinedConvos\":"...)
-	b = lexrt.AppendArray(b, &v.AutoJoinedConvos, func(v *string, b []byte) []byte {
-		return lexrt.AppendString(b, v)
-	})
-	if v.WelcomeMessages != nil {
-		b = append(b, ",\"welcomeMessages\":"...)
-		b = lexrt.AppendArray(b, &v.WelcomeMessages, (*RegisterDeviceWelcomeMessageRef).AppendJSON)
-	}
-	return append(b, '}')
-}
+func (v *RegisterDeviceOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RegisterDeviceOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *RegisterDeviceOutput) validateLex(c *lexrt.Checker) {
-	c.Push("mlsDid")
-	lexrt.CheckString(c, &v.MLSDID, &ruleRegisterDevice_3)
-	c.Pop()
-	c.Push("welcomeMessages")
-	if v.WelcomeMessages != nil {
-		lexrt.CheckArray(c, &v.WelcomeMessages, nil, (*RegisterDeviceWelcomeMessageRef).validateLex)
-	}
-	c.Pop()
-}
+func (v *RegisterDeviceOutput) Validate() error { return lexrt.Validate(v) }
 
 // RegisterDeviceWelcomeMessageRef is blue.catbird.mls.registerDevice#welcomeMessageRef.
 //
@@ -189,70 +81,29 @@ type RegisterDeviceWelcomeMessageRef struct {
 	Welcome string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RegisterDeviceWelcomeMessageRef) UnmarshalJSON(src []byte) error {
-	*v = RegisterDeviceWelcomeMessageRef{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *RegisterDeviceWelcomeMessageRef) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "welcome", &v.Welcome, lexrt.Required, nil)
 }
 
-var requiredRegisterDeviceWelcomeMessageRef = []string{"convoId", "welcome"}
-
-func (v *RegisterDeviceWelcomeMessageRef) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "welcome":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Welcome, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRegisterDeviceWelcomeMessageRef)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *RegisterDeviceWelcomeMessageRef) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RegisterDeviceWelcomeMessageRef) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RegisterDeviceWelcomeMessageRef) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RegisterDeviceWelcomeMessageRef) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"welcome\":"...)
-	b = lexrt.AppendString(b, &v.Welcome)
-	return append(b, '}')
-}
+func (v *RegisterDeviceWelcomeMessageRef) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RegisterDeviceWelcomeMessageRef) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *RegisterDeviceWelcomeMessageRef) Validate() error { return lexrt.Validate(v) }
 
-func (v *RegisterDeviceWelcomeMessageRef) validateLex(c *lexrt.Checker) {}
-
-var ruleRegisterDevice_0 = lexrt.StringRule{MaxLen: 128}
-
-var ruleRegisterDevice_1 = lexrt.BytesRule{
-	MaxLen: 32,
-	MinLen: 32,
-}
-
-var ruleRegisterDevice_2 = lexrt.ArrayRule{
-	MaxLen: 200,
-	MinLen: 1,
-}
-
-var ruleRegisterDevice_3 = lexrt.StringRule{Format: lexrt.FormatURI}
+var (
+	ruleRegisterDevice_Max128          = lexrt.StringRule{MaxLen: 128}
+	ruleRegisterDevice_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
+	ruleRegisterDevice_ItemsMin1Max200 = lexrt.ArrayRule{MinLen: 1, MaxLen: 200}
+	ruleRegisterDevice_URI             = lexrt.StringRule{Format: lexrt.FormatURI}
+)

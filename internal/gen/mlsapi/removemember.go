@@ -21,92 +21,26 @@ type RemoveMemberInput struct {
 	Commit *string
 }
 
+// Lex names the members of v.
+func (v *RemoveMemberInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "targetDid", &v.TargetDID, lexrt.Required, &ruleRemoveMember_DID)
+	lexrt.String(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Required, &ruleRemoveMember_Max26)
+	lexrt.StringPtr(f, "reason", &v.Reason, lexrt.Optional, &ruleRemoveMember_Max500)
+	lexrt.StringPtr(f, "commit", &v.Commit, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RemoveMemberInput) UnmarshalJSON(src []byte) error {
-	*v = RemoveMemberInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredRemoveMemberInput = []string{"convoId", "targetDid", "idempotencyKey"}
-
-func (v *RemoveMemberInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "targetDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.TargetDID, &ruleRemoveMember_0)
-		case "idempotencyKey":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.IdempotencyKey, &ruleRemoveMember_1)
-		case "reason":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Reason), &ruleRemoveMember_2)
-			}
-		case "commit":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Commit), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRemoveMemberInput)
-}
+func (v *RemoveMemberInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RemoveMemberInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RemoveMemberInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RemoveMemberInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"targetDid\":"...)
-	b = lexrt.AppendString(b, &v.TargetDID)
-	b = append(b, ",\"idempotencyKey\":"...)
-	b = lexrt.AppendString(b, &v.IdempotencyKey)
-	if v.Reason != nil {
-		b = append(b, ",\"reason\":"...)
-		b = lexrt.AppendString(b, v.Reason)
-	}
-	if v.Commit != nil {
-		b = append(b, ",\"commit\":"...)
-		b = lexrt.AppendString(b, v.Commit)
-	}
-	return append(b, '}')
-}
+func (v *RemoveMemberInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RemoveMemberInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *RemoveMemberInput) validateLex(c *lexrt.Checker) {
-	c.Push("targetDid")
-	lexrt.CheckString(c, &v.TargetDID, &ruleRemoveMember_0)
-	c.Pop()
-	c.Push("idempotencyKey")
-	lexrt.CheckString(c, &v.IdempotencyKey, &ruleRemoveMember_1)
-	c.Pop()
-	c.Push("reason")
-	if v.Reason != nil {
-		lexrt.CheckString(c, v.Reason, &ruleRemoveMember_2)
-	}
-	c.Pop()
-}
+func (v *RemoveMemberInput) Validate() error { return lexrt.Validate(v) }
 
 // RemoveMemberOutput is the output of blue.catbird.mls.removeMember.
 type RemoveMemberOutput struct {
@@ -117,71 +51,27 @@ type RemoveMemberOutput struct {
 	EpochHint int64
 }
 
+// Lex names the members of v.
+func (v *RemoveMemberOutput) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "ok", &v.OK, lexrt.Required, nil)
+	lexrt.Int(f, "epochHint", &v.EpochHint, lexrt.Required, &ruleRemoveMember_From0)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RemoveMemberOutput) UnmarshalJSON(src []byte) error {
-	*v = RemoveMemberOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredRemoveMemberOutput = []string{"ok", "epochHint"}
-
-func (v *RemoveMemberOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "ok":
-			seen |= 1 << 0
-			lexrt.DecodeBool(d, &v.OK, nil)
-		case "epochHint":
-			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.EpochHint, &ruleRemoveMember_3)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRemoveMemberOutput)
-}
+func (v *RemoveMemberOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RemoveMemberOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RemoveMemberOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RemoveMemberOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"ok\":")
-	b = lexrt.AppendBool(b, &v.OK)
-	b = append(b, ",\"epochHint\":"...)
-	b = lexrt.AppendInt(b, &v.EpochHint)
-	return append(b, '}')
-}
+func (v *RemoveMemberOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RemoveMemberOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *RemoveMemberOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *RemoveMemberOutput) validateLex(c *lexrt.Checker) {
-	c.Push("epochHint")
-	lexrt.CheckInt(c, &v.EpochHint, &ruleRemoveMember_3)
-	c.Pop()
-}
-
-var ruleRemoveMember_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleRemoveMember_1 = lexrt.StringRule{MaxLen: 26}
-
-var ruleRemoveMember_2 = lexrt.StringRule{MaxLen: 500}
-
-var ruleRemoveMember_3 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
+var (
+	ruleRemoveMember_DID    = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleRemoveMember_Max26  = lexrt.StringRule{MaxLen: 26}
+	ruleRemoveMember_Max500 = lexrt.StringRule{MaxLen: 500}
+	ruleRemoveMember_From0  = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+)

@@ -20,93 +20,26 @@ type ReportMemberInput struct {
 	MessageIDs []string
 }
 
+// Lex names the members of v.
+func (v *ReportMemberInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "reportedDid", &v.ReportedDID, lexrt.Required, &ruleReportMember_DID)
+	lexrt.String(f, "category", &v.Category, lexrt.Required, &enumReportMemberInputCategory)
+	lexrt.Bytes(f, "encryptedContent", &v.EncryptedContent, lexrt.Required, &ruleReportMember_BytesMin1Max51200)
+	lexrt.Strings(f, "messageIds", &v.MessageIDs, lexrt.Optional, &ruleReportMember_ItemsMax20, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ReportMemberInput) UnmarshalJSON(src []byte) error {
-	*v = ReportMemberInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredReportMemberInput = []string{"convoId", "reportedDid", "category", "encryptedContent"}
-
-func (v *ReportMemberInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "reportedDid":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.ReportedDID, &ruleReportMember_0)
-		case "category":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.Category, nil)
-		case "encryptedContent":
-			seen |= 1 << 3
-			lexrt.DecodeBytes(d, &v.EncryptedContent, &ruleReportMember_1)
-		case "messageIds":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.MessageIDs, &ruleReportMember_2, func(v *string, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, nil)
-				})
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredReportMemberInput)
-}
+func (v *ReportMemberInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *ReportMemberInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v ReportMemberInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ReportMemberInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"reportedDid\":"...)
-	b = lexrt.AppendString(b, &v.ReportedDID)
-	b = append(b, ",\"category\":"...)
-	b = lexrt.AppendString(b, &v.Category)
-	b = append(b, ",\"encryptedContent\":"...)
-	b = lexrt.AppendBytes(b, &v.EncryptedContent)
-	if v.MessageIDs != nil {
-		b = append(b, ",\"messageIds\":"...)
-		b = lexrt.AppendArray(b, &v.MessageIDs, func(v *string, b []byte) []byte {
-			return lexrt.AppendString(b, v)
-		})
-	}
-	return append(b, '}')
-}
+func (v *ReportMemberInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ReportMemberInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *ReportMemberInput) validateLex(c *lexrt.Checker) {
-	c.Push("reportedDid")
-	lexrt.CheckString(c, &v.ReportedDID, &ruleReportMember_0)
-	c.Pop()
-	c.Push("encryptedContent")
-	lexrt.CheckBytes(c, &v.EncryptedContent, &ruleReportMember_1)
-	c.Pop()
-	c.Push("messageIds")
-	if v.MessageIDs != nil {
-		lexrt.CheckArray(c, &v.MessageIDs, &ruleReportMember_2, nil)
-	}
-	c.Pop()
-}
+func (v *ReportMemberInput) Validate() error { return lexrt.Validate(v) }
 
 // ReportMemberOutput is the output of blue.catbird.mls.reportMember.
 type ReportMemberOutput struct {
@@ -116,63 +49,23 @@ type ReportMemberOutput struct {
 	SubmittedAt lexrt.Datetime
 }
 
+// Lex names the members of v.
+func (v *ReportMemberOutput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "reportId", &v.ReportID, lexrt.Required, nil)
+	lexrt.String(f, "submittedAt", &v.SubmittedAt, lexrt.Required, &ruleReportMember_Datetime)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ReportMemberOutput) UnmarshalJSON(src []byte) error {
-	*v = ReportMemberOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredReportMemberOutput = []string{"reportId", "submittedAt"}
-
-func (v *ReportMemberOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "reportId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ReportID, nil)
-		case "submittedAt":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.SubmittedAt, &ruleReportMember_3)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredReportMemberOutput)
-}
+func (v *ReportMemberOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *ReportMemberOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v ReportMemberOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ReportMemberOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"reportId\":")
-	b = lexrt.AppendString(b, &v.ReportID)
-	b = append(b, ",\"submittedAt\":"...)
-	b = lexrt.AppendString(b, &v.SubmittedAt)
-	return append(b, '}')
-}
+func (v *ReportMemberOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ReportMemberOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *ReportMemberOutput) validateLex(c *lexrt.Checker) {
-	c.Push("submittedAt")
-	lexrt.CheckString(c, &v.SubmittedAt, &ruleReportMember_3)
-	c.Pop()
-}
+func (v *ReportMemberOutput) Validate() error { return lexrt.Validate(v) }
 
 // ReportMemberInputCategory is an open set: values other than its constants are accepted.
 //
@@ -191,22 +84,16 @@ const (
 	ReportMemberInputCategoryOther            ReportMemberInputCategory = "other"
 )
 
+var enumReportMemberInputCategory = lexrt.StringRule{Known: []string{"harassment", "spam", "hate_speech", "violence", "sexual_content", "impersonation", "privacy_violation", "other"}}
+
 // Known reports whether v is one of the constants.
 func (v ReportMemberInputCategory) Known() bool {
-	switch v {
-	case ReportMemberInputCategoryHarassment, ReportMemberInputCategorySpam, ReportMemberInputCategoryHateSpeech, ReportMemberInputCategoryViolence, ReportMemberInputCategorySexualContent, ReportMemberInputCategoryImpersonation, ReportMemberInputCategoryPrivacyViolation, ReportMemberInputCategoryOther:
-		return true
-	}
-	return false
+	return enumReportMemberInputCategory.Lists(string(v))
 }
 
-var ruleReportMember_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleReportMember_1 = lexrt.BytesRule{
-	MaxLen: 51200,
-	MinLen: 1,
-}
-
-var ruleReportMember_2 = lexrt.ArrayRule{MaxLen: 20}
-
-var ruleReportMember_3 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	ruleReportMember_DID               = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleReportMember_BytesMin1Max51200 = lexrt.BytesRule{MinLen: 1, MaxLen: 51200}
+	ruleReportMember_ItemsMax20        = lexrt.ArrayRule{MaxLen: 20}
+	ruleReportMember_Datetime          = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

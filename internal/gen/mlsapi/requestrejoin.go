@@ -18,81 +18,25 @@ type RequestRejoinInput struct {
 	DeviceID *string
 }
 
+// Lex names the members of v.
+func (v *RequestRejoinInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "keyPackage", &v.KeyPackage, lexrt.Required, nil)
+	lexrt.StringPtr(f, "reason", &v.Reason, lexrt.Optional, &enumRequestRejoinInputReason)
+	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RequestRejoinInput) UnmarshalJSON(src []byte) error {
-	*v = RequestRejoinInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredRequestRejoinInput = []string{"convoId", "keyPackage"}
-
-func (v *RequestRejoinInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "keyPackage":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.KeyPackage, nil)
-		case "reason":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Reason), &ruleRequestRejoin_0)
-			}
-		case "deviceId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DeviceID), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRequestRejoinInput)
-}
+func (v *RequestRejoinInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RequestRejoinInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RequestRejoinInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RequestRejoinInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"keyPackage\":"...)
-	b = lexrt.AppendString(b, &v.KeyPackage)
-	if v.Reason != nil {
-		b = append(b, ",\"reason\":"...)
-		b = lexrt.AppendString(b, v.Reason)
-	}
-	if v.DeviceID != nil {
-		b = append(b, ",\"deviceId\":"...)
-		b = lexrt.AppendString(b, v.DeviceID)
-	}
-	return append(b, '}')
-}
+func (v *RequestRejoinInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RequestRejoinInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *RequestRejoinInput) validateLex(c *lexrt.Checker) {
-	c.Push("reason")
-	if v.Reason != nil {
-		lexrt.CheckString(c, v.Reason, &ruleRequestRejoin_0)
-	}
-	c.Pop()
-}
+func (v *RequestRejoinInput) Validate() error { return lexrt.Validate(v) }
 
 // RequestRejoinOutput is the output of blue.catbird.mls.requestRejoin.
 type RequestRejoinOutput struct {
@@ -105,73 +49,26 @@ type RequestRejoinOutput struct {
 	ApprovedAt *lexrt.Datetime
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RequestRejoinOutput) UnmarshalJSON(src []byte) error {
-	*v = RequestRejoinOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *RequestRejoinOutput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "requestId", &v.RequestID, lexrt.Required, nil)
+	lexrt.Bool(f, "pending", &v.Pending, lexrt.Required, nil)
+	lexrt.StringPtr(f, "approvedAt", &v.ApprovedAt, lexrt.Optional, &ruleRequestRejoin_Datetime)
 }
 
-var requiredRequestRejoinOutput = []string{"requestId", "pending"}
-
-func (v *RequestRejoinOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "requestId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.RequestID, nil)
-		case "pending":
-			seen |= 1 << 1
-			lexrt.DecodeBool(d, &v.Pending, nil)
-		case "approvedAt":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ApprovedAt), &ruleRequestRejoin_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRequestRejoinOutput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *RequestRejoinOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RequestRejoinOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RequestRejoinOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RequestRejoinOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"requestId\":")
-	b = lexrt.AppendString(b, &v.RequestID)
-	b = append(b, ",\"pending\":"...)
-	b = lexrt.AppendBool(b, &v.Pending)
-	if v.ApprovedAt != nil {
-		b = append(b, ",\"approvedAt\":"...)
-		b = lexrt.AppendString(b, v.ApprovedAt)
-	}
-	return append(b, '}')
-}
+func (v *RequestRejoinOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RequestRejoinOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *RequestRejoinOutput) validateLex(c *lexrt.Checker) {
-	c.Push("approvedAt")
-	if v.ApprovedAt != nil {
-		lexrt.CheckString(c, v.ApprovedAt, &ruleRequestRejoin_1)
-	}
-	c.Pop()
-}
+func (v *RequestRejoinOutput) Validate() error { return lexrt.Validate(v) }
 
 // RequestRejoinInputReason is an open set: values other than its constants are accepted.
 //
@@ -186,15 +83,11 @@ const (
 	RequestRejoinInputReasonDeviceChange       RequestRejoinInputReason = "device_change"
 )
 
+var enumRequestRejoinInputReason = lexrt.StringRule{MaxLen: 128, Known: []string{"device_reinstall", "state_loss", "credential_recovery", "device_change"}}
+
 // Known reports whether v is one of the constants.
-func (v RequestRejoinInputReason) Known() bool {
-	switch v {
-	case RequestRejoinInputReasonDeviceReinstall, RequestRejoinInputReasonStateLoss, RequestRejoinInputReasonCredentialRecovery, RequestRejoinInputReasonDeviceChange:
-		return true
-	}
-	return false
-}
+func (v RequestRejoinInputReason) Known() bool { return enumRequestRejoinInputReason.Lists(string(v)) }
 
-var ruleRequestRejoin_0 = lexrt.StringRule{MaxLen: 128}
-
-var ruleRequestRejoin_1 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	ruleRequestRejoin_Datetime = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

@@ -15,73 +15,24 @@ type ResolveReportInput struct {
 	Notes *string
 }
 
+// Lex names the members of v.
+func (v *ResolveReportInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "reportId", &v.ReportID, lexrt.Required, nil)
+	lexrt.String(f, "action", &v.Action, lexrt.Required, &enumResolveReportInputAction)
+	lexrt.StringPtr(f, "notes", &v.Notes, lexrt.Optional, &ruleResolveReport_Max1000)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ResolveReportInput) UnmarshalJSON(src []byte) error {
-	*v = ResolveReportInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredResolveReportInput = []string{"reportId", "action"}
-
-func (v *ResolveReportInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "reportId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ReportID, nil)
-		case "action":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Action, nil)
-		case "notes":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Notes), &ruleResolveReport_0)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredResolveReportInput)
-}
+func (v *ResolveReportInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *ResolveReportInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v ResolveReportInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ResolveReportInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"reportId\":")
-	b = lexrt.AppendString(b, &v.ReportID)
-	b = append(b, ",\"action\":"...)
-	b = lexrt.AppendString(b, &v.Action)
-	if v.Notes != nil {
-		b = append(b, ",\"notes\":"...)
-		b = lexrt.AppendString(b, v.Notes)
-	}
-	return append(b, '}')
-}
+func (v *ResolveReportInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ResolveReportInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *ResolveReportInput) validateLex(c *lexrt.Checker) {
-	c.Push("notes")
-	if v.Notes != nil {
-		lexrt.CheckString(c, v.Notes, &ruleResolveReport_0)
-	}
-	c.Pop()
-}
+func (v *ResolveReportInput) Validate() error { return lexrt.Validate(v) }
 
 // ResolveReportOutput is the output of blue.catbird.mls.resolveReport.
 type ResolveReportOutput struct {
@@ -89,54 +40,24 @@ type ResolveReportOutput struct {
 	OK bool
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ResolveReportOutput) UnmarshalJSON(src []byte) error {
-	*v = ResolveReportOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *ResolveReportOutput) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "ok", &v.OK, lexrt.Required, nil)
 }
 
-var requiredResolveReportOutput = []string{"ok"}
-
-func (v *ResolveReportOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "ok":
-			seen |= 1 << 0
-			lexrt.DecodeBool(d, &v.OK, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredResolveReportOutput)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *ResolveReportOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *ResolveReportOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v ResolveReportOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ResolveReportOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"ok\":")
-	b = lexrt.AppendBool(b, &v.OK)
-	return append(b, '}')
-}
+func (v *ResolveReportOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ResolveReportOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *ResolveReportOutput) validateLex(c *lexrt.Checker) {}
+func (v *ResolveReportOutput) Validate() error { return lexrt.Validate(v) }
 
 // ResolveReportInputAction is an open set: values other than its constants are accepted.
 //
@@ -150,13 +71,11 @@ const (
 	ResolveReportInputActionNoAction      ResolveReportInputAction = "no_action"
 )
 
-// Known reports whether v is one of the constants.
-func (v ResolveReportInputAction) Known() bool {
-	switch v {
-	case ResolveReportInputActionRemovedMember, ResolveReportInputActionDismissed, ResolveReportInputActionNoAction:
-		return true
-	}
-	return false
-}
+var enumResolveReportInputAction = lexrt.StringRule{Known: []string{"removed_member", "dismissed", "no_action"}}
 
-var ruleResolveReport_0 = lexrt.StringRule{MaxLen: 1000}
+// Known reports whether v is one of the constants.
+func (v ResolveReportInputAction) Known() bool { return enumResolveReportInputAction.Lists(string(v)) }
+
+var (
+	ruleResolveReport_Max1000 = lexrt.StringRule{MaxLen: 1000}
+)

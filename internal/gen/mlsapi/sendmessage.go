@@ -29,113 +29,28 @@ type SendMessageInput struct {
 	PaddedSize int64
 }
 
+// Lex names the members of v.
+func (v *SendMessageInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "msgId", &v.MsgID, lexrt.Required, &ruleSendMessage_Max26)
+	lexrt.StringPtr(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Optional, &ruleSendMessage_Max36)
+	lexrt.Bytes(f, "ciphertext", &v.Ciphertext, lexrt.Required, &ruleSendMessage_BytesMax10485760)
+	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleSendMessage_From0)
+	lexrt.IntPtr(f, "declaredSize", &v.DeclaredSize, lexrt.Optional, &ruleSendMessage_From0To10485760)
+	lexrt.Int(f, "paddedSize", &v.PaddedSize, lexrt.Required, &ruleSendMessage_From512To10485760)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *SendMessageInput) UnmarshalJSON(src []byte) error {
-	*v = SendMessageInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredSendMessageInput = []string{"convoId", "msgId", "ciphertext", "epoch", "paddedSize"}
-
-func (v *SendMessageInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "msgId":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.MsgID, &ruleSendMessage_0)
-		case "idempotencyKey":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.IdempotencyKey), &ruleSendMessage_1)
-			}
-		case "ciphertext":
-			seen |= 1 << 2
-			lexrt.DecodeBytes(d, &v.Ciphertext, &ruleSendMessage_2)
-		case "epoch":
-			seen |= 1 << 3
-			lexrt.DecodeInt(d, &v.Epoch, &ruleSendMessage_3)
-		case "declaredSize":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.DeclaredSize), &ruleSendMessage_4)
-			}
-		case "paddedSize":
-			seen |= 1 << 4
-			lexrt.DecodeInt(d, &v.PaddedSize, &ruleSendMessage_5)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredSendMessageInput)
-}
+func (v *SendMessageInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *SendMessageInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v SendMessageInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *SendMessageInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"msgId\":"...)
-	b = lexrt.AppendString(b, &v.MsgID)
-	if v.IdempotencyKey != nil {
-		b = append(b, ",\"idempotencyKey\":"...)
-		b = lexrt.AppendString(b, v.IdempotencyKey)
-	}
-	b = append(b, ",\"ciphertext\":"...)
-	b = lexrt.AppendBytes(b, &v.Ciphertext)
-	b = append(b, ",\"epoch\":"...)
-	b = lexrt.AppendInt(b, &v.Epoch)
-	if v.DeclaredSize != nil {
-		b = append(b, ",\"declaredSize\":"...)
-		b = lexrt.AppendInt(b, v.DeclaredSize)
-	}
-	b = append(b, ",\"paddedSize\":"...)
-	b = lexrt.AppendInt(b, &v.PaddedSize)
-	return append(b, '}')
-}
+func (v *SendMessageInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *SendMessageInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *SendMessageInput) validateLex(c *lexrt.Checker) {
-	c.Push("msgId")
-	lexrt.CheckString(c, &v.MsgID, &ruleSendMessage_0)
-	c.Pop()
-	c.Push("idempotencyKey")
-	if v.IdempotencyKey != nil {
-		lexrt.CheckString(c, v.IdempotencyKey, &ruleSendMessage_1)
-	}
-	c.Pop()
-	c.Push("ciphertext")
-	lexrt.CheckBytes(c, &v.Ciphertext, &ruleSendMessage_2)
-	c.Pop()
-	c.Push("epoch")
-	lexrt.CheckInt(c, &v.Epoch, &ruleSendMessage_3)
-	c.Pop()
-	c.Push("declaredSize")
-	if v.DeclaredSize != nil {
-		lexrt.CheckInt(c, v.DeclaredSize, &ruleSendMessage_4)
-	}
-	c.Pop()
-	c.Push("paddedSize")
-	lexrt.CheckInt(c, &v.PaddedSize, &ruleSendMessage_5)
-	c.Pop()
-}
+func (v *SendMessageInput) Validate() error { return lexrt.Validate(v) }
 
 // SendMessageOutput is the output of blue.catbird.mls.sendMessage.
 type SendMessageOutput struct {
@@ -149,93 +64,32 @@ type SendMessageOutput struct {
 	Epoch int64
 }
 
+// Lex names the members of v.
+func (v *SendMessageOutput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "messageId", &v.MessageID, lexrt.Required, nil)
+	lexrt.String(f, "receivedAt", &v.ReceivedAt, lexrt.Required, &ruleSendMessage_Datetime)
+	lexrt.Int(f, "seq", &v.Seq, lexrt.Required, nil)
+	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *SendMessageOutput) UnmarshalJSON(src []byte) error {
-	*v = SendMessageOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredSendMessageOutput = []string{"messageId", "receivedAt", "seq", "epoch"}
-
-func (v *SendMessageOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "messageId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.MessageID, nil)
-		case "receivedAt":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.ReceivedAt, &ruleSendMessage_6)
-		case "seq":
-			seen |= 1 << 2
-			lexrt.DecodeInt(d, &v.Seq, nil)
-		case "epoch":
-			seen |= 1 << 3
-			lexrt.DecodeInt(d, &v.Epoch, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredSendMessageOutput)
-}
+func (v *SendMessageOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *SendMessageOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v SendMessageOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *SendMessageOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"messageId\":")
-	b = lexrt.AppendString(b, &v.MessageID)
-	b = append(b, ",\"receivedAt\":"...)
-	b = lexrt.AppendString(b, &v.ReceivedAt)
-	b = append(b, ",\"seq\":"...)
-	b = lexrt.AppendInt(b, &v.Seq)
-	b = append(b, ",\"epoch\":"...)
-	b = lexrt.AppendInt(b, &v.Epoch)
-	return append(b, '}')
-}
+func (v *SendMessageOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *SendMessageOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *SendMessageOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *SendMessageOutput) validateLex(c *lexrt.Checker) {
-	c.Push("receivedAt")
-	lexrt.CheckString(c, &v.ReceivedAt, &ruleSendMessage_6)
-	c.Pop()
-}
-
-var ruleSendMessage_0 = lexrt.StringRule{MaxLen: 26}
-
-var ruleSendMessage_1 = lexrt.StringRule{MaxLen: 36}
-
-var ruleSendMessage_2 = lexrt.BytesRule{MaxLen: 10485760}
-
-var ruleSendMessage_3 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
-
-var ruleSendMessage_4 = lexrt.IntRule{
-	Max: 10485760,
-	Min: 0,
-}
-
-var ruleSendMessage_5 = lexrt.IntRule{
-	Max: 10485760,
-	Min: 512,
-}
-
-var ruleSendMessage_6 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	ruleSendMessage_Max26             = lexrt.StringRule{MaxLen: 26}
+	ruleSendMessage_Max36             = lexrt.StringRule{MaxLen: 36}
+	ruleSendMessage_BytesMax10485760  = lexrt.BytesRule{MaxLen: 10485760}
+	ruleSendMessage_From0             = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleSendMessage_From0To10485760   = lexrt.IntRule{Min: 0, Max: 10485760}
+	ruleSendMessage_From512To10485760 = lexrt.IntRule{Min: 512, Max: 10485760}
+	ruleSendMessage_Datetime          = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

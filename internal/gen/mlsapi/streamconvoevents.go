@@ -17,40 +17,24 @@ type StreamConvoEventsParams struct {
 	ConvoID *string
 }
 
+// Lex names the members of v.
+func (v *StreamConvoEventsParams) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "convoId", &v.ConvoID, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *StreamConvoEventsParams) DecodeQuery(q url.Values) error {
-	*v = StreamConvoEventsParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("cursor", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Cursor), nil)
-	}
-	if s, ok := d.One("convoId", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.ConvoID), nil)
-	}
-	return d.Done()
-}
+func (v *StreamConvoEventsParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *StreamConvoEventsParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	if v.Cursor != nil {
-		lexrt.AddString(q, "cursor", v.Cursor)
-	}
-	if v.ConvoID != nil {
-		lexrt.AddString(q, "convoId", v.ConvoID)
-	}
-	return q
-}
+func (v *StreamConvoEventsParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v StreamConvoEventsParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *StreamConvoEventsParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *StreamConvoEventsParams) validateLex(c *lexrt.Checker) {}
+func (v *StreamConvoEventsParams) Validate() error { return lexrt.Validate(v) }
 
 // StreamConvoEventsEventWrapper is blue.catbird.mls.streamConvoEvents#eventWrapper.
 //
@@ -60,58 +44,24 @@ type StreamConvoEventsEventWrapper struct {
 	Event StreamConvoEventsEventWrapperEvent
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *StreamConvoEventsEventWrapper) UnmarshalJSON(src []byte) error {
-	*v = StreamConvoEventsEventWrapper{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *StreamConvoEventsEventWrapper) Lex(f *lexrt.Fields) {
+	lexrt.UnionMember(f, "event", &v.Event, lexrt.Required, &unionStreamConvoEventsEventWrapperEvent)
 }
 
-var requiredStreamConvoEventsEventWrapper = []string{"event"}
-
-func (v *StreamConvoEventsEventWrapper) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "event":
-			seen |= 1 << 0
-			decodeStreamConvoEventsEventWrapperEvent(&v.Event, d)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredStreamConvoEventsEventWrapper)
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *StreamConvoEventsEventWrapper) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *StreamConvoEventsEventWrapper) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v StreamConvoEventsEventWrapper) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *StreamConvoEventsEventWrapper) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"event\":")
-	b = appendStreamConvoEventsEventWrapperEvent(&v.Event, b)
-	return append(b, '}')
-}
+func (v *StreamConvoEventsEventWrapper) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *StreamConvoEventsEventWrapper) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *StreamConvoEventsEventWrapper) validateLex(c *lexrt.Checker) {
-	c.Push("event")
-	checkStreamConvoEventsEventWrapperEvent(&v.Event, c)
-	c.Pop()
-}
+func (v *StreamConvoEventsEventWrapper) Validate() error { return lexrt.Validate(v) }
 
 // StreamConvoEventsInfoEvent is blue.catbird.mls.streamConvoEvents#infoEvent.
 //
@@ -141,124 +91,35 @@ type StreamConvoEventsInfoEvent struct {
 	Epoch *int64
 }
 
+// Lex names the members of v.
+func (v *StreamConvoEventsInfoEvent) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "cursor", &v.Cursor, lexrt.Required, nil)
+	lexrt.String(f, "info", &v.Info, lexrt.Required, nil)
+	lexrt.StringPtr(f, "kind", &v.Kind, lexrt.Optional, &enumStreamConvoEventsInfoEventKind)
+	lexrt.StringPtr(f, "convoId", &v.ConvoID, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "userDid", &v.UserDID, lexrt.Optional, &ruleStreamConvoEvents_DID)
+	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "requestId", &v.RequestID, lexrt.Optional, nil)
+	lexrt.IntPtr(f, "epoch", &v.Epoch, lexrt.Optional, &ruleStreamConvoEvents_From0)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *StreamConvoEventsInfoEvent) UnmarshalJSON(src []byte) error {
-	*v = StreamConvoEventsInfoEvent{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+	return lexrt.Unmarshal(src, v, "value")
 }
 
-var requiredStreamConvoEventsInfoEvent = []string{"cursor", "info"}
-
-func (v *StreamConvoEventsInfoEvent) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "cursor":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.Cursor, nil)
-		case "info":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Info, nil)
-		case "kind":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Kind), nil)
-			}
-		case "convoId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.ConvoID), nil)
-			}
-		case "userDid":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.UserDID), &ruleStreamConvoEvents_0)
-			}
-		case "deviceId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DeviceID), nil)
-			}
-		case "requestId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.RequestID), nil)
-			}
-		case "epoch":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Epoch), &ruleStreamConvoEvents_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredStreamConvoEventsInfoEvent)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *StreamConvoEventsInfoEvent) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v StreamConvoEventsInfoEvent) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *StreamConvoEventsInfoEvent) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *StreamConvoEventsInfoEvent) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"blue.catbird.mls.streamConvoEvents#infoEvent\""...))
-}
-
-func (v *StreamConvoEventsInfoEvent) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"cursor\":")
-	b = lexrt.AppendString(b, &v.Cursor)
-	b = append(b, ",\"info\":"...)
-	b = lexrt.AppendString(b, &v.Info)
-	if v.Kind != nil {
-		b = append(b, ",\"kind\":"...)
-		b = lexrt.AppendString(b, v.Kind)
-	}
-	if v.ConvoID != nil {
-		b = append(b, ",\"convoId\":"...)
-		b = lexrt.AppendString(b, v.ConvoID)
-	}
-	if v.UserDID != nil {
-		b = append(b, ",\"userDid\":"...)
-		b = lexrt.AppendString(b, v.UserDID)
-	}
-	if v.DeviceID != nil {
-		b = append(b, ",\"deviceId\":"...)
-		b = lexrt.AppendString(b, v.DeviceID)
-	}
-	if v.RequestID != nil {
-		b = append(b, ",\"requestId\":"...)
-		b = lexrt.AppendString(b, v.RequestID)
-	}
-	if v.Epoch != nil {
-		b = append(b, ",\"epoch\":"...)
-		b = lexrt.AppendInt(b, v.Epoch)
-	}
-	return append(b, '}')
-}
+func (v *StreamConvoEventsInfoEvent) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *StreamConvoEventsInfoEvent) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *StreamConvoEventsInfoEvent) Validate() error { return lexrt.Validate(v) }
 
-func (v *StreamConvoEventsInfoEvent) validateLex(c *lexrt.Checker) {
-	c.Push("userDid")
-	if v.UserDID != nil {
-		lexrt.CheckString(c, v.UserDID, &ruleStreamConvoEvents_0)
-	}
-	c.Pop()
-	c.Push("epoch")
-	if v.Epoch != nil {
-		lexrt.CheckInt(c, v.Epoch, &ruleStreamConvoEvents_1)
-	}
-	c.Pop()
+// LexType is the $type that v has in a union.
+func (v *StreamConvoEventsInfoEvent) LexType() string {
+	return "blue.catbird.mls.streamConvoEvents#infoEvent"
 }
 
 func (*StreamConvoEventsInfoEvent) isStreamConvoEventsEventWrapperEvent() {}
@@ -273,69 +134,29 @@ type StreamConvoEventsMessageEvent struct {
 	Message DefsMessageView
 }
 
+// Lex names the members of v.
+func (v *StreamConvoEventsMessageEvent) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "cursor", &v.Cursor, lexrt.Required, nil)
+	lexrt.Struct(f, "message", &v.Message, lexrt.Required)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *StreamConvoEventsMessageEvent) UnmarshalJSON(src []byte) error {
-	*v = StreamConvoEventsMessageEvent{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+	return lexrt.Unmarshal(src, v, "value")
 }
 
-var requiredStreamConvoEventsMessageEvent = []string{"cursor", "message"}
-
-func (v *StreamConvoEventsMessageEvent) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "cursor":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.Cursor, nil)
-		case "message":
-			seen |= 1 << 1
-			v.Message.decodeLex(d)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredStreamConvoEventsMessageEvent)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *StreamConvoEventsMessageEvent) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v StreamConvoEventsMessageEvent) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *StreamConvoEventsMessageEvent) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *StreamConvoEventsMessageEvent) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"blue.catbird.mls.streamConvoEvents#messageEvent\""...))
-}
-
-func (v *StreamConvoEventsMessageEvent) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"cursor\":")
-	b = lexrt.AppendString(b, &v.Cursor)
-	b = append(b, ",\"message\":"...)
-	b = v.Message.AppendJSON(b)
-	return append(b, '}')
-}
+func (v *StreamConvoEventsMessageEvent) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *StreamConvoEventsMessageEvent) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *StreamConvoEventsMessageEvent) Validate() error { return lexrt.Validate(v) }
 
-func (v *StreamConvoEventsMessageEvent) validateLex(c *lexrt.Checker) {
-	c.Push("message")
-	v.Message.validateLex(c)
-	c.Pop()
+// LexType is the $type that v has in a union.
+func (v *StreamConvoEventsMessageEvent) LexType() string {
+	return "blue.catbird.mls.streamConvoEvents#messageEvent"
 }
 
 func (*StreamConvoEventsMessageEvent) isStreamConvoEventsEventWrapperEvent() {}
@@ -358,89 +179,33 @@ type StreamConvoEventsReactionEvent struct {
 	Action StreamConvoEventsReactionEventAction
 }
 
+// Lex names the members of v.
+func (v *StreamConvoEventsReactionEvent) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "cursor", &v.Cursor, lexrt.Required, nil)
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "messageId", &v.MessageID, lexrt.Required, nil)
+	lexrt.String(f, "did", &v.DID, lexrt.Required, &ruleStreamConvoEvents_DID)
+	lexrt.String(f, "reaction", &v.Reaction, lexrt.Required, nil)
+	lexrt.String(f, "action", &v.Action, lexrt.Required, &enumStreamConvoEventsReactionEventAction)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *StreamConvoEventsReactionEvent) UnmarshalJSON(src []byte) error {
-	*v = StreamConvoEventsReactionEvent{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+	return lexrt.Unmarshal(src, v, "value")
 }
 
-var requiredStreamConvoEventsReactionEvent = []string{"cursor", "convoId", "messageId", "did", "reaction", "action"}
-
-func (v *StreamConvoEventsReactionEvent) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "cursor":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.Cursor, nil)
-		case "convoId":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "messageId":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.MessageID, nil)
-		case "did":
-			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.DID, &ruleStreamConvoEvents_0)
-		case "reaction":
-			seen |= 1 << 4
-			lexrt.DecodeString(d, &v.Reaction, nil)
-		case "action":
-			seen |= 1 << 5
-			lexrt.DecodeString(d, &v.Action, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredStreamConvoEventsReactionEvent)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *StreamConvoEventsReactionEvent) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v StreamConvoEventsReactionEvent) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *StreamConvoEventsReactionEvent) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *StreamConvoEventsReactionEvent) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"blue.catbird.mls.streamConvoEvents#reactionEvent\""...))
-}
-
-func (v *StreamConvoEventsReactionEvent) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"cursor\":")
-	b = lexrt.AppendString(b, &v.Cursor)
-	b = append(b, ",\"convoId\":"...)
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"messageId\":"...)
-	b = lexrt.AppendString(b, &v.MessageID)
-	b = append(b, ",\"did\":"...)
-	b = lexrt.AppendString(b, &v.DID)
-	b = append(b, ",\"reaction\":"...)
-	b = lexrt.AppendString(b, &v.Reaction)
-	b = append(b, ",\"action\":"...)
-	b = lexrt.AppendString(b, &v.Action)
-	return append(b, '}')
-}
+func (v *StreamConvoEventsReactionEvent) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *StreamConvoEventsReactionEvent) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *StreamConvoEventsReactionEvent) Validate() error { return lexrt.Validate(v) }
 
-func (v *StreamConvoEventsReactionEvent) validateLex(c *lexrt.Checker) {
-	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleStreamConvoEvents_0)
-	c.Pop()
+// LexType is the $type that v has in a union.
+func (v *StreamConvoEventsReactionEvent) LexType() string {
+	return "blue.catbird.mls.streamConvoEvents#reactionEvent"
 }
 
 func (*StreamConvoEventsReactionEvent) isStreamConvoEventsEventWrapperEvent() {}
@@ -459,79 +224,31 @@ type StreamConvoEventsTypingEvent struct {
 	IsTyping bool
 }
 
+// Lex names the members of v.
+func (v *StreamConvoEventsTypingEvent) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "cursor", &v.Cursor, lexrt.Required, nil)
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "did", &v.DID, lexrt.Required, &ruleStreamConvoEvents_DID)
+	lexrt.Bool(f, "isTyping", &v.IsTyping, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *StreamConvoEventsTypingEvent) UnmarshalJSON(src []byte) error {
-	*v = StreamConvoEventsTypingEvent{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+	return lexrt.Unmarshal(src, v, "value")
 }
 
-var requiredStreamConvoEventsTypingEvent = []string{"cursor", "convoId", "did", "isTyping"}
-
-func (v *StreamConvoEventsTypingEvent) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "cursor":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.Cursor, nil)
-		case "convoId":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "did":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.DID, &ruleStreamConvoEvents_0)
-		case "isTyping":
-			seen |= 1 << 3
-			lexrt.DecodeBool(d, &v.IsTyping, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredStreamConvoEventsTypingEvent)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *StreamConvoEventsTypingEvent) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v StreamConvoEventsTypingEvent) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *StreamConvoEventsTypingEvent) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *StreamConvoEventsTypingEvent) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"blue.catbird.mls.streamConvoEvents#typingEvent\""...))
-}
-
-func (v *StreamConvoEventsTypingEvent) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"cursor\":")
-	b = lexrt.AppendString(b, &v.Cursor)
-	b = append(b, ",\"convoId\":"...)
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"did\":"...)
-	b = lexrt.AppendString(b, &v.DID)
-	b = append(b, ",\"isTyping\":"...)
-	b = lexrt.AppendBool(b, &v.IsTyping)
-	return append(b, '}')
-}
+func (v *StreamConvoEventsTypingEvent) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *StreamConvoEventsTypingEvent) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *StreamConvoEventsTypingEvent) Validate() error { return lexrt.Validate(v) }
 
-func (v *StreamConvoEventsTypingEvent) validateLex(c *lexrt.Checker) {
-	c.Push("did")
-	lexrt.CheckString(c, &v.DID, &ruleStreamConvoEvents_0)
-	c.Pop()
+// LexType is the $type that v has in a union.
+func (v *StreamConvoEventsTypingEvent) LexType() string {
+	return "blue.catbird.mls.streamConvoEvents#typingEvent"
 }
 
 func (*StreamConvoEventsTypingEvent) isStreamConvoEventsEventWrapperEvent() {}
@@ -550,63 +267,14 @@ type StreamConvoEventsEventWrapperEvent interface {
 
 func (*UnknownVariant) isStreamConvoEventsEventWrapperEvent() {}
 
-func decodeStreamConvoEventsEventWrapperEvent(v *StreamConvoEventsEventWrapperEvent, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "blue.catbird.mls.streamConvoEvents#messageEvent":
-		m := new(StreamConvoEventsMessageEvent)
-		m.decodeLex(sub)
-		*v = m
-	case "blue.catbird.mls.streamConvoEvents#reactionEvent":
-		m := new(StreamConvoEventsReactionEvent)
-		m.decodeLex(sub)
-		*v = m
-	case "blue.catbird.mls.streamConvoEvents#typingEvent":
-		m := new(StreamConvoEventsTypingEvent)
-		m.decodeLex(sub)
-		*v = m
-	case "blue.catbird.mls.streamConvoEvents#infoEvent":
-		m := new(StreamConvoEventsInfoEvent)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
-}
-
-func appendStreamConvoEventsEventWrapperEvent(v *StreamConvoEventsEventWrapperEvent, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *StreamConvoEventsMessageEvent:
-		return m.appendTyped(b)
-	case *StreamConvoEventsReactionEvent:
-		return m.appendTyped(b)
-	case *StreamConvoEventsTypingEvent:
-		return m.appendTyped(b)
-	case *StreamConvoEventsInfoEvent:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkStreamConvoEventsEventWrapperEvent(v *StreamConvoEventsEventWrapperEvent, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *StreamConvoEventsMessageEvent:
-		m.validateLex(c)
-	case *StreamConvoEventsReactionEvent:
-		m.validateLex(c)
-	case *StreamConvoEventsTypingEvent:
-		m.validateLex(c)
-	case *StreamConvoEventsInfoEvent:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
+var unionStreamConvoEventsEventWrapperEvent = lexrt.Union[StreamConvoEventsEventWrapperEvent]{
+	Variants: []lexrt.Variant[StreamConvoEventsEventWrapperEvent]{
+		{Type: "blue.catbird.mls.streamConvoEvents#messageEvent", New: func() StreamConvoEventsEventWrapperEvent { return new(StreamConvoEventsMessageEvent) }},
+		{Type: "blue.catbird.mls.streamConvoEvents#reactionEvent", New: func() StreamConvoEventsEventWrapperEvent { return new(StreamConvoEventsReactionEvent) }},
+		{Type: "blue.catbird.mls.streamConvoEvents#typingEvent", New: func() StreamConvoEventsEventWrapperEvent { return new(StreamConvoEventsTypingEvent) }},
+		{Type: "blue.catbird.mls.streamConvoEvents#infoEvent", New: func() StreamConvoEventsEventWrapperEvent { return new(StreamConvoEventsInfoEvent) }},
+	},
+	Unknown: func(u lexrt.RawUnion) StreamConvoEventsEventWrapperEvent { return &UnknownVariant{RawUnion: u} },
 }
 
 // StreamConvoEventsInfoEventKind is an open set: values other than its constants are accepted.
@@ -634,13 +302,11 @@ const (
 	StreamConvoEventsInfoEventKindServerRestart     StreamConvoEventsInfoEventKind = "server-restart"
 )
 
+var enumStreamConvoEventsInfoEventKind = lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}}
+
 // Known reports whether v is one of the constants.
 func (v StreamConvoEventsInfoEventKind) Known() bool {
-	switch v {
-	case StreamConvoEventsInfoEventKindMembershipChanged, StreamConvoEventsInfoEventKindAdminChanged, StreamConvoEventsInfoEventKindEpochAdvanced, StreamConvoEventsInfoEventKindWelcomeAvailable, StreamConvoEventsInfoEventKindDevicePending, StreamConvoEventsInfoEventKindRejoinRequested, StreamConvoEventsInfoEventKindRemovalPending, StreamConvoEventsInfoEventKindKeyPackagesLow, StreamConvoEventsInfoEventKindReportReceived, StreamConvoEventsInfoEventKindReportResolved, StreamConvoEventsInfoEventKindBlockConflict, StreamConvoEventsInfoEventKindCompacted, StreamConvoEventsInfoEventKindSlowConsumer, StreamConvoEventsInfoEventKindReauthenticate, StreamConvoEventsInfoEventKindRollover, StreamConvoEventsInfoEventKindServerRestart:
-		return true
-	}
-	return false
+	return enumStreamConvoEventsInfoEventKind.Lists(string(v))
 }
 
 // StreamConvoEventsReactionEventAction is an open set: values other than its constants are accepted.
@@ -654,18 +320,14 @@ const (
 	StreamConvoEventsReactionEventActionRemove StreamConvoEventsReactionEventAction = "remove"
 )
 
+var enumStreamConvoEventsReactionEventAction = lexrt.StringRule{Known: []string{"add", "remove"}}
+
 // Known reports whether v is one of the constants.
 func (v StreamConvoEventsReactionEventAction) Known() bool {
-	switch v {
-	case StreamConvoEventsReactionEventActionAdd, StreamConvoEventsReactionEventActionRemove:
-		return true
-	}
-	return false
+	return enumStreamConvoEventsReactionEventAction.Lists(string(v))
 }
 
-var ruleStreamConvoEvents_0 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleStreamConvoEvents_1 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
+var (
+	ruleStreamConvoEvents_DID   = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleStreamConvoEvents_From0 = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+)

@@ -15,67 +15,24 @@ type UpdateCursorInput struct {
 	MessageID *string
 }
 
+// Lex names the members of v.
+func (v *UpdateCursorInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
+	lexrt.String(f, "cursor", &v.Cursor, lexrt.Required, nil)
+	lexrt.StringPtr(f, "messageId", &v.MessageID, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *UpdateCursorInput) UnmarshalJSON(src []byte) error {
-	*v = UpdateCursorInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredUpdateCursorInput = []string{"convoId", "cursor"}
-
-func (v *UpdateCursorInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "convoId":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ConvoID, nil)
-		case "cursor":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Cursor, nil)
-		case "messageId":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.MessageID), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredUpdateCursorInput)
-}
+func (v *UpdateCursorInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *UpdateCursorInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v UpdateCursorInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *UpdateCursorInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"convoId\":")
-	b = lexrt.AppendString(b, &v.ConvoID)
-	b = append(b, ",\"cursor\":"...)
-	b = lexrt.AppendString(b, &v.Cursor)
-	if v.MessageID != nil {
-		b = append(b, ",\"messageId\":"...)
-		b = lexrt.AppendString(b, v.MessageID)
-	}
-	return append(b, '}')
-}
+func (v *UpdateCursorInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *UpdateCursorInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *UpdateCursorInput) validateLex(c *lexrt.Checker) {}
+func (v *UpdateCursorInput) Validate() error { return lexrt.Validate(v) }
 
 // UpdateCursorOutput is the output of blue.catbird.mls.updateCursor.
 type UpdateCursorOutput struct {
@@ -83,51 +40,19 @@ type UpdateCursorOutput struct {
 	Success bool
 }
 
+// Lex names the members of v.
+func (v *UpdateCursorOutput) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "success", &v.Success, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *UpdateCursorOutput) UnmarshalJSON(src []byte) error {
-	*v = UpdateCursorOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredUpdateCursorOutput = []string{"success"}
-
-func (v *UpdateCursorOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "success":
-			seen |= 1 << 0
-			lexrt.DecodeBool(d, &v.Success, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredUpdateCursorOutput)
-}
+func (v *UpdateCursorOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *UpdateCursorOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v UpdateCursorOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *UpdateCursorOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"success\":")
-	b = lexrt.AppendBool(b, &v.Success)
-	return append(b, '}')
-}
+func (v *UpdateCursorOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *UpdateCursorOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *UpdateCursorOutput) validateLex(c *lexrt.Checker) {}
+func (v *UpdateCursorOutput) Validate() error { return lexrt.Validate(v) }

@@ -138,8 +138,8 @@ func (u *unit) add(name string, code ...jen.Code) {
 
 // finish renders, parses, compares and formats.
 func (u *unit) finish() (File, error) {
-	for _, r := range u.ruleSeq {
-		u.file.Add(r)
+	if len(u.ruleSeq) > 0 {
+		u.file.Var().Defs(u.ruleSeq...)
 	}
 	var raw bytes.Buffer
 	if err := u.file.Render(&raw); err != nil {

@@ -65,8 +65,8 @@ func (e *emitter) fake(t *ir.Type) *jen.Statement {
 	}
 	kind := helperName(t)
 	d := jen.Dict{}
-	if name, values := e.ruleValues(t); values != nil {
-		d[jen.Id(kind)] = jen.Op("&").Add(e.rt(name)).Values(values)
+	if name, values := e.ruleValues(t.Schema); values != nil {
+		d[jen.Id(kind)] = jen.Op("&").Add(e.rt(name)).Values(values...)
 	}
 	if t.Kind == ir.Array {
 		d[jen.Id("Items")] = e.fake(t.Elem)

@@ -3,6 +3,7 @@ package emit
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/dave/jennifer/jen"
 	"mls-server/lexrt"
@@ -13,7 +14,10 @@ import (
 
 // rule returns the variable that holds the constraints of t, or nil.
 func (u *unit) rule(t *ir.Type) jen.Code {
-	name, values := u.ruleValues(t)
+	if t.Enum != nil {
+		return jen.Op("&").Id(enumRule(t.Enum))
+	}
+	name, values := u.ruleValues(t.Schema)
 	if values == nil {
 		return jen.Nil()
 	}
@@ -21,11 +25,67 @@ func (u *unit) rule(t *ir.Type) jen.Code {
 	if v, ok := u.rules[key]; ok {
 		return jen.Op("&").Id(v)
 	}
-	id := "rule" + u.lexicon.Ident + "_" + strconv.Itoa(len(u.rules))
+	id := u.ruleName(t)
 	u.rules[key] = id
 	u.planned = append(u.planned, id)
-	u.ruleSeq = append(u.ruleSeq, jen.Var().Id(id).Op("=").Add(u.rt(name)).Values(values), jen.Line())
+	u.ruleSeq = append(u.ruleSeq, jen.Id(id).Op("=").Add(u.rt(name)).Values(values...))
 	return jen.Op("&").Id(id)
+}
+
+// enumRule is the variable with the constraints of a named set of values. It stands
+// beside the type.
+func enumRule(d *ir.Enum) string { return "enum" + d.GoName }
+
+// ruleName tells what the rule asks: ruleDefs_Max128. The part behind the
+// underscore has no other one, so that names of two lexicons differ.
+func (u *unit) ruleName(t *ir.Type) string {
+	var b strings.Builder
+	part := func(word string, v *int64) {
+		if v != nil {
+			b.WriteString(word)
+			b.WriteString(strings.Replace(strconv.FormatInt(*v, 10), "-", "Minus", 1))
+		}
+	}
+	switch s := t.Schema.(type) {
+	case *lexicon.String:
+		if s.Format != lexrt.FormatNone {
+			b.WriteString(strings.TrimPrefix(formatConst(s.Format), "Format"))
+		}
+		part("Min", s.MinLength)
+		part("Max", s.MaxLength)
+		part("MinChars", s.MinGraphemes)
+		part("MaxChars", s.MaxGraphemes)
+	case *lexicon.Integer:
+		part("From", s.Minimum)
+		part("To", s.Maximum)
+	case *lexicon.Bytes:
+		b.WriteString("Bytes")
+		part("Min", s.MinLength)
+		part("Max", s.MaxLength)
+	case *lexicon.Array:
+		b.WriteString("Items")
+		part("Min", s.MinLength)
+		part("Max", s.MaxLength)
+	case *lexicon.Blob:
+		b.WriteString("Blob")
+		part("Max", s.MaxSize)
+	}
+	if isConst(t) {
+		b.WriteString("Const")
+	}
+	name := "rule" + u.lexicon.Ident + "_" + b.String()
+	taken := func(name string) bool {
+		for _, v := range u.rules {
+			if v == name {
+				return true
+			}
+		}
+		return false
+	}
+	for n := 2; taken(name); n++ {
+		name = "rule" + u.lexicon.Ident + "_" + b.String() + "No" + strconv.Itoa(n)
+	}
+	return name
 }
 
 // ruleKey is the same for equal rules.
@@ -38,9 +98,9 @@ func ruleKey(t *ir.Type) string {
 	}
 	switch s := t.Schema.(type) {
 	case *lexicon.String:
-		return fmt.Sprintf("s %d %s %s %s %s %q %s", s.Format, opt(s.MinLength), opt(s.MaxLength), opt(s.MinGraphemes), opt(s.MaxGraphemes), s.Enum, constLit(t))
+		return fmt.Sprintf("s %d %s %s %s %s %s", s.Format, opt(s.MinLength), opt(s.MaxLength), opt(s.MinGraphemes), opt(s.MaxGraphemes), constText(t))
 	case *lexicon.Integer:
-		return fmt.Sprintf("i %s %s %d %s", opt(s.Minimum), opt(s.Maximum), s.Enum, constLit(t))
+		return fmt.Sprintf("i %s %s %s", opt(s.Minimum), opt(s.Maximum), constText(t))
 	case *lexicon.Bytes:
 		return fmt.Sprintf("y %s %s", opt(s.MinLength), opt(s.MaxLength))
 	case *lexicon.Array:
@@ -48,94 +108,104 @@ func ruleKey(t *ir.Type) string {
 	case *lexicon.Blob:
 		return fmt.Sprintf("b %q %s", s.Accept, opt(s.MaxSize))
 	default:
-		return "c " + constLit(t)
+		return "c " + constText(t)
 	}
 }
 
-func (e *emitter) ruleValues(t *ir.Type) (string, jen.Dict) {
-	d := jen.Dict{}
-	lim := func(lowName, highName string, low, high *int64) {
-		if low != nil && *low != 0 {
-			d[jen.Id(lowName)] = jen.Lit(int(*low))
-		}
-		if high != nil {
-			n := int(*high)
-			if n == 0 {
-				n = lexrt.Zero
-			}
-			d[jen.Id(highName)] = jen.Lit(n)
-		}
+// values are the elements of a composite literal, in their order.
+type values []jen.Code
+
+func (v *values) add(name string, value jen.Code) {
+	*v = append(*v, jen.Id(name).Op(":").Add(value))
+}
+
+func (v *values) limits(lowName, highName string, low, high *int64) {
+	if low != nil && *low != 0 {
+		v.add(lowName, jen.Lit(int(*low)))
 	}
-	name := ""
-	switch s := t.Schema.(type) {
+	if high != nil {
+		n := int(*high)
+		if n == 0 {
+			n = lexrt.Zero
+		}
+		v.add(highName, jen.Lit(n))
+	}
+}
+
+func (v *values) texts(name string, list []string) {
+	if len(list) == 0 {
+		return
+	}
+	v.add(name, jen.Index().String().ValuesFunc(func(g *jen.Group) {
+		for _, s := range list {
+			g.Lit(s)
+		}
+	}))
+}
+
+// ruleValues are the type and the elements of a schema's rule, none when it allows all.
+func (e *emitter) ruleValues(schema lexicon.Schema) (string, values) {
+	var v values
+	switch s := schema.(type) {
 	case *lexicon.String:
-		name = "StringRule"
 		if s.Format != lexrt.FormatNone {
-			d[jen.Id("Format")] = e.rt(formatConst(s.Format))
+			v.add("Format", e.rt(formatConst(s.Format)))
 		}
-		lim("MinLen", "MaxLen", s.MinLength, s.MaxLength)
-		lim("MinGraphemes", "MaxGraphemes", s.MinGraphemes, s.MaxGraphemes)
-		enum := s.Enum
+		v.limits("MinLen", "MaxLen", s.MinLength, s.MaxLength)
+		v.limits("MinGraphemes", "MaxGraphemes", s.MinGraphemes, s.MaxGraphemes)
 		if s.Const != nil {
-			enum = []string{*s.Const}
+			v.texts("Enum", []string{*s.Const})
+		} else {
+			v.texts("Enum", s.Enum)
 		}
-		if len(enum) > 0 {
-			d[jen.Id("Enum")] = jen.Index().String().ValuesFunc(func(g *jen.Group) {
-				for _, v := range enum {
-					g.Lit(v)
-				}
-			})
-		}
+		v.texts("Known", s.KnownValues)
+		return "StringRule", v
 	case *lexicon.Integer:
-		name = "IntRule"
-		enum := s.Enum
-		if s.Const != nil {
-			enum = []int64{*s.Const}
-		}
-		if s.Minimum == nil && s.Maximum == nil && len(enum) == 0 {
-			return "", nil
-		}
-		d[jen.Id("Min")] = e.bound(s.Minimum, "MinInt")
-		d[jen.Id("Max")] = e.bound(s.Maximum, "MaxInt")
-		if len(enum) > 0 {
-			d[jen.Id("Enum")] = jen.Index().Int64().ValuesFunc(func(g *jen.Group) {
-				for _, v := range enum {
-					g.Op(strconv.FormatInt(v, 10))
-				}
-			})
-		}
+		return "IntRule", e.intValues(s)
 	case *lexicon.Boolean:
-		name = "BoolRule"
 		if s.Const != nil {
-			d[jen.Id("Const")] = jen.Lit(*s.Const)
+			v.add("Const", jen.Lit(*s.Const))
 		}
+		return "BoolRule", v
 	case *lexicon.Bytes:
-		name = "BytesRule"
-		lim("MinLen", "MaxLen", s.MinLength, s.MaxLength)
+		v.limits("MinLen", "MaxLen", s.MinLength, s.MaxLength)
+		return "BytesRule", v
 	case *lexicon.Array:
-		name = "ArrayRule"
-		lim("MinLen", "MaxLen", s.MinLength, s.MaxLength)
+		v.limits("MinLen", "MaxLen", s.MinLength, s.MaxLength)
+		return "ArrayRule", v
 	case *lexicon.Blob:
-		name = "BlobRule"
-		if len(s.Accept) > 0 {
-			d[jen.Id("Accept")] = jen.Index().String().ValuesFunc(func(g *jen.Group) {
-				for _, v := range s.Accept {
-					g.Lit(v)
-				}
-			})
-		}
+		v.texts("Accept", s.Accept)
 		if s.MaxSize != nil {
 			n := *s.MaxSize
 			if n == 0 {
 				n = lexrt.Zero
 			}
-			d[jen.Id("MaxSize")] = jen.Op(strconv.FormatInt(n, 10))
+			v.add("MaxSize", jen.Op(strconv.FormatInt(n, 10)))
 		}
+		return "BlobRule", v
 	}
-	if len(d) == 0 {
-		return "", nil
+	return "", nil
+}
+
+func (e *emitter) intValues(s *lexicon.Integer) values {
+	enum := s.Enum
+	if s.Const != nil {
+		enum = []int64{*s.Const}
 	}
-	return name, d
+	if s.Minimum == nil && s.Maximum == nil && len(enum) == 0 {
+		return nil
+	}
+	var v values
+	v.add("Min", e.bound(s.Minimum, "MinInt"))
+	v.add("Max", e.bound(s.Maximum, "MaxInt"))
+	if len(enum) > 0 {
+		v.add("Enum", jen.Index().Int64().ValuesFunc(func(g *jen.Group) {
+			for _, n := range enum {
+				g.Op(strconv.FormatInt(n, 10))
+			}
+		}))
+	}
+	return v
 }
 
 func (e *emitter) bound(v *int64, none string) jen.Code {

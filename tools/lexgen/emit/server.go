@@ -210,6 +210,14 @@ func registerFunc(m *ir.Method) string {
 // endpoint is the function that decodes a request and calls the handler.
 func (u *unit) endpoint(m *ir.Method) jen.Code {
 	kind := registerFunc(m)
+	if kind == "Handle" && m.Output != nil && m.Output.Type.Kind == ir.StructKind {
+		switch {
+		case m.Params != nil && m.Input == nil:
+			return u.rt("ParamsEndpoint").Call(jen.Id("s").Dot(m.GoName))
+		case m.Params == nil && m.Input.JSON() && m.Input.Type.Kind == ir.StructKind && m.Input.Type.Struct.Record == nil:
+			return u.rt("InputEndpoint").Call(jen.Id("s").Dot(m.GoName))
+		}
+	}
 	params := []jen.Code{jen.Id("ctx").Qual(ctxPath, "Context"), jen.Id("req").Op("*").Add(u.rt("Request"))}
 	results := []jen.Code{jen.Error()}
 	fail := func() jen.Code { return jen.Return(jen.Err()) }
@@ -254,17 +262,12 @@ func (u *unit) readInput(g *jen.Group, m *ir.Method, fail func() jen.Code) jen.C
 	case m.Input.Type.Kind == ir.StructKind && m.Input.Type.Struct.Record != nil:
 		g.Id("in").Op(":=").New(jen.Id(m.Input.GoName))
 		g.If(jen.Err().Op(":=").Id("in").Dot("UnmarshalJSON").Call(jen.Id("req").Dot("Body")), jen.Err().Op("!=").Nil()).Block(fail())
+	case m.Input.Type.Kind == ir.StructKind:
+		g.Id("in").Op(":=").New(jen.Id(m.Input.GoName))
+		g.If(jen.Err().Op(":=").Id("req").Dot("Decode").Call(jen.Id("in")), jen.Err().Op("!=").Nil()).Block(fail())
 	default:
-		if m.Input.Type.Kind == ir.StructKind {
-			g.Id("in").Op(":=").New(jen.Id(m.Input.GoName))
-			g.Id("d").Op(":=").Id("req").Dot("Decoder").Call()
-			g.Id("in").Dot("decodeLex").Call(jen.Id("d"))
-		} else {
-			g.Var().Id("in").Add(u.bodyType(m.Input, jen.Id))
-			g.Id("d").Op(":=").Id("req").Dot("Decoder").Call()
-			g.Add(u.decodeCall(m.Input.Type, jen.Id("in"), false))
-		}
-		g.If(jen.Err().Op(":=").Id("d").Dot("Done").Call(jen.Lit("body")), jen.Err().Op("!=").Nil()).Block(fail())
+		g.Var().Id("in").Add(u.bodyType(m.Input, jen.Id))
+		g.If(jen.Err().Op(":=").Add(u.rt("DecodeBody")).Call(jen.Id("req"), jen.Op("&").Id("in"), u.valueFunc(m.Input.Type)), jen.Err().Op("!=").Nil()).Block(fail())
 	}
 	return in
 }
@@ -285,6 +288,6 @@ func (u *unit) answer(g *jen.Group, m *ir.Method, kind string, call *jen.Stateme
 		g.List(jen.Id("out"), jen.Err()).Op(":=").Add(call)
 		g.If(jen.Err().Op("!=").Nil()).Block(jen.Return(jen.Nil(), jen.Err()))
 		g.Return(u.rt("ResponseFunc").Call(jen.Func().Params(jen.Id("b").Index().Byte()).Index().Byte().Block(
-			jen.Return(u.appendCall(m.Output.Type, jen.Id("out"), false)))), jen.Nil())
+			jen.Return(u.rt("AppendValue").Call(jen.Id("b"), jen.Op("&").Id("out"), u.valueFunc(m.Output.Type))))), jen.Nil())
 	}
 }

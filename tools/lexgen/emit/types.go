@@ -107,19 +107,17 @@ func (u *unit) structDecl(s *ir.Struct) {
 			g.Id(f.GoName).Add(u.fieldType(f))
 		}
 	}))
+	u.lex(s)
 	if s.Role == ir.RoleParams {
-		u.paramsCodec(s)
-		u.validate(s)
+		u.params(s)
 		return
 	}
 	if s.Record != nil {
 		u.recordConsts(s)
 	}
-	u.decode(s)
-	u.encode(s)
-	u.validate(s)
+	u.codec(s)
 	for _, un := range s.Unions {
-		u.add(s.GoName+"."+marker(un), jen.Func().Params(jen.Op("*").Id(s.GoName)).Id(marker(un)).Params().Block())
+		u.add(s.GoName+"."+marker(un), jen.Func().Params(jen.Op("*").Id(s.GoName)).Id(marker(un)).Params().Custom(oneLine))
 	}
 }
 
@@ -189,36 +187,24 @@ func (u *unit) enumDecl(d *ir.Enum) {
 		}
 	})
 	u.file.Line()
+	rule, values := u.ruleValues(d.Schema)
+	u.add(enumRule(d), jen.Var().Id(enumRule(d)).Op("=").Add(u.rt(rule)).Values(values...))
 	u.add(d.GoName+".Known", doc("Known reports whether v is one of the constants."),
-		jen.Func().Params(jen.Id("v").Id(d.GoName)).Id("Known").Params().Bool().Block(
-			jen.Switch(jen.Id("v")).Block(
-				jen.CaseFunc(func(g *jen.Group) {
-					for _, v := range d.Values {
-						g.Id(v.GoName)
-					}
-				}).Block(jen.Return(jen.True())),
-			),
-			jen.Return(jen.False()),
-		))
+		jen.Func().Params(jen.Id("v").Id(d.GoName)).Id("Known").Params().Bool().Custom(oneLine,
+			jen.Return(jen.Id(enumRule(d)).Dot("Lists").Call(base.Clone().Parens(jen.Id("v"))))))
 }
 
 func (u *unit) sliceDecl(d *ir.Slice) {
 	u.add(d.GoName, doc(d.GoName+" is "+d.Ref+".", d.Doc), jen.Type().Id(d.GoName).Index().Add(u.goType(d.Elem)))
 	t := &ir.Type{Kind: ir.Array, Schema: d.Schema, Elem: d.Elem}
-	u.helpers(d.GoName,
-		u.decodeCall(t, jen.Id("v"), true),
-		u.appendCall(t, jen.Id("v"), true),
-		u.checkCall(t, jen.Id("v"), true))
-}
-
-// helpers writes the codec functions of a type that is not a struct.
-func (u *unit) helpers(name string, decode, appendTo, check jen.Code) {
-	u.add("decode"+name, jen.Func().Id("decode"+name).Params(jen.Id("v").Op("*").Id(name), jen.Id("d").Op("*").Add(u.rt("Decoder"))).Block(decode))
-	u.add("append"+name, jen.Func().Id("append"+name).Params(jen.Id("v").Op("*").Id(name), jen.Id("b").Index().Byte()).Index().Byte().Block(jen.Return(appendTo)))
-	if check == nil {
-		check = jen.Null()
-	}
-	u.add("check"+name, jen.Func().Id("check"+name).Params(jen.Id("v").Op("*").Id(name), jen.Id("c").Op("*").Add(u.rt("Checker"))).Block(check))
+	name, v := sliceFunc(d), jen.Id("v").Id(d.GoName)
+	u.add(d.GoName+".MarshalJSON", doc("MarshalJSON is for package encoding/json."),
+		jen.Func().Params(v).Id("MarshalJSON").Params().Params(jen.Index().Byte(), jen.Error()).Custom(oneLine,
+			jen.Return(u.rt("MarshalValue").Call(jen.Id("v"), jen.Id(name)))))
+	u.add(d.GoName+".UnmarshalJSON", doc("UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue."),
+		jen.Func().Params(jen.Id("v").Op("*").Id(d.GoName)).Id("UnmarshalJSON").Params(jen.Id("src").Index().Byte()).Error().Custom(oneLine,
+			jen.Return(u.rt("UnmarshalValue").Call(jen.Id("src"), jen.Id("v"), jen.Lit("value"), jen.Id(name)))))
+	u.add(name, jen.Func().Id(name).Params(u.fieldsParam(), jen.Id("v").Op("*").Id(d.GoName)).Custom(oneLine, u.value(t)))
 }
 
 func (u *unit) recordConsts(s *ir.Struct) {

@@ -202,7 +202,7 @@ func (b *builder) structType(name string, role Role, typeName, path, doc string,
 }
 
 // methodNames are what generated methods are called, so that no field can be.
-var methodNames = []string{"AppendJSON", "MarshalJSON", "UnmarshalJSON", "Validate", "DecodeQuery", "EncodeQuery"}
+var methodNames = []string{"AppendJSON", "MarshalJSON", "UnmarshalJSON", "Validate", "DecodeQuery", "EncodeQuery", "Lex", "LexType"}
 
 func (b *builder) fields(st *Struct, s *lexicon.Object) {
 	used := local{}
@@ -310,7 +310,7 @@ func (b *builder) enum(name, path string, s lexicon.Schema) *Enum {
 		name = b.inlineName(name, path)
 	}
 	_, isInt := s.(*lexicon.Integer)
-	e := &Enum{GoName: name, Doc: s.Doc(), Ref: b.def.Ref(), Path: path, Int: isInt, Closed: isInt}
+	e := &Enum{GoName: name, Doc: s.Doc(), Ref: b.def.Ref(), Path: path, Int: isInt, Closed: isInt, Schema: s}
 	b.add(e)
 	return e
 }

@@ -159,8 +159,8 @@ type Enum struct {
 	Path   string
 	Closed bool
 	Int    bool
-	// Format is the Go type of the format below it, "" for none.
 	Values []EnumValue
+	Schema lexicon.Schema
 }
 
 // EnumValue is one constant.

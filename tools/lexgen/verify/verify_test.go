@@ -158,7 +158,7 @@ func TestPackage(t *testing.T) {
 		bodies bool
 		want   string
 	}{
-		"good":          {"import rt \"other/rt\"\ntype A struct { B rt.DID }\nfunc f(d *rt.Decoder) bool { return d.Object() }", true, ""},
+		"good":          {"import rt \"other/rt\"\ntype A struct { B rt.DID }\nfunc f(f *rt.Fields) { f.Type(\"x\") }", true, ""},
 		"twice":         {"type A struct{}\ntype A struct{}", false, "A redeclared"},
 		"field, method": {"type A struct{ B int }\nfunc (A) B() {}", false, "field and method with the same name B"},
 		"no such type":  {"import rt \"other/rt\"\nvar x rt.Nothing", false, "undefined: rt.Nothing"},

@@ -7,45 +7,20 @@ import "mls-server/lexrt"
 // AuthedInput is the input of blue.example.oracle.authed.
 type AuthedInput struct{}
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *AuthedInput) UnmarshalJSON(src []byte) error {
-	*v = AuthedInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
+// Lex names the members of v.
+func (v *AuthedInput) Lex(f *lexrt.Fields) {}
 
-func (v *AuthedInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *AuthedInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *AuthedInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v AuthedInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *AuthedInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	return append(b, '}')
-}
+func (v *AuthedInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *AuthedInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *AuthedInput) validateLex(c *lexrt.Checker) {}
+func (v *AuthedInput) Validate() error { return lexrt.Validate(v) }
 
 // AuthedOutput is the output of blue.example.oracle.authed.
 type AuthedOutput struct {
@@ -55,58 +30,20 @@ type AuthedOutput struct {
 	Iss *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *AuthedOutput) UnmarshalJSON(src []byte) error {
-	*v = AuthedOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *AuthedOutput) Lex(f *lexrt.Fields) {
+	lexrt.BoolPtr(f, "ok", &v.OK, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "iss", &v.Iss, lexrt.Optional, nil)
 }
 
-func (v *AuthedOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "ok":
-			if !d.Null() {
-				lexrt.DecodeBool(d, lexrt.New(&v.OK), nil)
-			}
-		case "iss":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Iss), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *AuthedOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *AuthedOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v AuthedOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *AuthedOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.OK != nil {
-		b = lexrt.AppendName(b, "\"ok\":")
-		b = lexrt.AppendBool(b, v.OK)
-	}
-	if v.Iss != nil {
-		b = lexrt.AppendName(b, "\"iss\":")
-		b = lexrt.AppendString(b, v.Iss)
-	}
-	return append(b, '}')
-}
+func (v *AuthedOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *AuthedOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *AuthedOutput) validateLex(c *lexrt.Checker) {}
+func (v *AuthedOutput) Validate() error { return lexrt.Validate(v) }

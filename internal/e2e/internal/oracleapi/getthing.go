@@ -19,61 +19,27 @@ type GetThingParams struct {
 	Flag *bool
 }
 
+// Lex names the members of v.
+func (v *GetThingParams) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, &ruleGetThing_Min1)
+	lexrt.Default(f, &v.Limit, 50)
+	lexrt.Int(f, "limit", &v.Limit, lexrt.Optional, &ruleGetThing_From1To100)
+	lexrt.Strings(f, "dids", &v.DIDs, lexrt.Optional, &ruleGetThing_ItemsMax2, &ruleGetThing_DID)
+	lexrt.BoolPtr(f, "flag", &v.Flag, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *GetThingParams) DecodeQuery(q url.Values) error {
-	*v = GetThingParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("convoId", true); ok {
-		lexrt.ParamString(&d, s, &v.ConvoID, &ruleGetThing_0)
-	}
-	v.Limit = 50
-	if s, ok := d.One("limit", false); ok {
-		lexrt.ParamInt(&d, s, &v.Limit, &ruleGetThing_1)
-	}
-	lexrt.ParamArray(&d, "dids", false, &v.DIDs, &ruleGetThing_3, func(d *lexrt.ParamDecoder, s string, v *lexrt.DID) {
-		lexrt.ParamString(d, s, v, &ruleGetThing_2)
-	})
-	if s, ok := d.One("flag", false); ok {
-		lexrt.ParamBool(&d, s, lexrt.New(&v.Flag), nil)
-	}
-	return d.Done()
-}
+func (v *GetThingParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *GetThingParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddString(q, "convoId", &v.ConvoID)
-	lexrt.AddInt(q, "limit", &v.Limit)
-	lexrt.AddArray(q, "dids", &v.DIDs, lexrt.AddString[lexrt.DID])
-	if v.Flag != nil {
-		lexrt.AddBool(q, "flag", v.Flag)
-	}
-	return q
-}
+func (v *GetThingParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v GetThingParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetThingParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetThingParams) validateLex(c *lexrt.Checker) {
-	c.Push("convoId")
-	lexrt.CheckString(c, &v.ConvoID, &ruleGetThing_0)
-	c.Pop()
-	c.Push("limit")
-	lexrt.CheckInt(c, &v.Limit, &ruleGetThing_1)
-	c.Pop()
-	c.Push("dids")
-	if v.DIDs != nil {
-		lexrt.CheckArray(c, &v.DIDs, &ruleGetThing_3, func(v *lexrt.DID, c *lexrt.Checker) {
-			lexrt.CheckString(c, v, &ruleGetThing_2)
-		})
-	}
-	c.Pop()
-}
+func (v *GetThingParams) Validate() error { return lexrt.Validate(v) }
 
 // GetThingOutput is the output of blue.example.oracle.getThing.
 type GetThingOutput struct {
@@ -83,69 +49,27 @@ type GetThingOutput struct {
 	Iss *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetThingOutput) UnmarshalJSON(src []byte) error {
-	*v = GetThingOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetThingOutput) Lex(f *lexrt.Fields) {
+	lexrt.BoolPtr(f, "ok", &v.OK, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "iss", &v.Iss, lexrt.Optional, nil)
 }
 
-func (v *GetThingOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "ok":
-			if !d.Null() {
-				lexrt.DecodeBool(d, lexrt.New(&v.OK), nil)
-			}
-		case "iss":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Iss), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetThingOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetThingOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetThingOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetThingOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.OK != nil {
-		b = lexrt.AppendName(b, "\"ok\":")
-		b = lexrt.AppendBool(b, v.OK)
-	}
-	if v.Iss != nil {
-		b = lexrt.AppendName(b, "\"iss\":")
-		b = lexrt.AppendString(b, v.Iss)
-	}
-	return append(b, '}')
-}
+func (v *GetThingOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetThingOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *GetThingOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *GetThingOutput) validateLex(c *lexrt.Checker) {}
-
-var ruleGetThing_0 = lexrt.StringRule{MinLen: 1}
-
-var ruleGetThing_1 = lexrt.IntRule{
-	Max: 100,
-	Min: 1,
-}
-
-var ruleGetThing_2 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleGetThing_3 = lexrt.ArrayRule{MaxLen: 2}
+var (
+	ruleGetThing_Min1       = lexrt.StringRule{MinLen: 1}
+	ruleGetThing_From1To100 = lexrt.IntRule{Min: 1, Max: 100}
+	ruleGetThing_ItemsMax2  = lexrt.ArrayRule{MaxLen: 2}
+	ruleGetThing_DID        = lexrt.StringRule{Format: lexrt.FormatDID}
+)

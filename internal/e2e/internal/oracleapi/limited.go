@@ -12,58 +12,20 @@ type LimitedOutput struct {
 	Iss *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *LimitedOutput) UnmarshalJSON(src []byte) error {
-	*v = LimitedOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *LimitedOutput) Lex(f *lexrt.Fields) {
+	lexrt.BoolPtr(f, "ok", &v.OK, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "iss", &v.Iss, lexrt.Optional, nil)
 }
 
-func (v *LimitedOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "ok":
-			if !d.Null() {
-				lexrt.DecodeBool(d, lexrt.New(&v.OK), nil)
-			}
-		case "iss":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Iss), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *LimitedOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *LimitedOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v LimitedOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *LimitedOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.OK != nil {
-		b = lexrt.AppendName(b, "\"ok\":")
-		b = lexrt.AppendBool(b, v.OK)
-	}
-	if v.Iss != nil {
-		b = lexrt.AppendName(b, "\"iss\":")
-		b = lexrt.AppendString(b, v.Iss)
-	}
-	return append(b, '}')
-}
+func (v *LimitedOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *LimitedOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *LimitedOutput) validateLex(c *lexrt.Checker) {}
+func (v *LimitedOutput) Validate() error { return lexrt.Validate(v) }

@@ -9,25 +9,11 @@ import (
 
 // Mount registers every method of s with r, each with its own descriptor.
 func Mount(r lexrt.Registrar, s Service) {
-	r.Handle(MethodAuthed, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(AuthedInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.Authed(ctx, req.Caller, in))
-	})
+	r.Handle(MethodAuthed, lexrt.InputEndpoint(s.Authed))
 	r.Handle(MethodBoom, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return lexrt.Answer(s.Boom(ctx, req.Caller))
 	})
-	r.Handle(MethodGetThing, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(GetThingParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.GetThing(ctx, req.Caller, params))
-	})
+	r.Handle(MethodGetThing, lexrt.ParamsEndpoint(s.GetThing))
 	r.Handle(MethodLimited, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return lexrt.Answer(s.Limited(ctx, req.Caller))
 	})
@@ -40,15 +26,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodPutBlob, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return lexrt.Answer(s.PutBlob(ctx, req.Caller, req.StreamBody()))
 	})
-	r.Handle(MethodPutThing, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(PutThingInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.PutThing(ctx, req.Caller, in))
-	})
+	r.Handle(MethodPutThing, lexrt.InputEndpoint(s.PutThing))
 	r.Handle(MethodStale, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return lexrt.Answer(s.Stale(ctx, req.Caller))
 	})

@@ -16,92 +16,25 @@ type PutThingInput struct {
 	At *lexrt.Datetime
 }
 
+// Lex names the members of v.
+func (v *PutThingInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "id", &v.ID, lexrt.Required, &rulePutThing_Max10)
+	lexrt.IntPtr(f, "n", &v.N, lexrt.Optional, nil)
+	lexrt.Bytes(f, "data", &v.Data, lexrt.Optional, &rulePutThing_BytesMax16)
+	lexrt.StringPtr(f, "at", &v.At, lexrt.Optional, &rulePutThing_Datetime)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *PutThingInput) UnmarshalJSON(src []byte) error {
-	*v = PutThingInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredPutThingInput = []string{"id"}
-
-func (v *PutThingInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "id":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.ID, &rulePutThing_0)
-		case "n":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.N), nil)
-			}
-		case "data":
-			if !d.Null() {
-				lexrt.DecodeBytes(d, &v.Data, &rulePutThing_1)
-			}
-		case "at":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.At), &rulePutThing_2)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredPutThingInput)
-}
+func (v *PutThingInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *PutThingInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v PutThingInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *PutThingInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"id\":")
-	b = lexrt.AppendString(b, &v.ID)
-	if v.N != nil {
-		b = append(b, ",\"n\":"...)
-		b = lexrt.AppendInt(b, v.N)
-	}
-	if v.Data != nil {
-		b = append(b, ",\"data\":"...)
-		b = lexrt.AppendBytes(b, &v.Data)
-	}
-	if v.At != nil {
-		b = append(b, ",\"at\":"...)
-		b = lexrt.AppendString(b, v.At)
-	}
-	return append(b, '}')
-}
+func (v *PutThingInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *PutThingInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *PutThingInput) validateLex(c *lexrt.Checker) {
-	c.Push("id")
-	lexrt.CheckString(c, &v.ID, &rulePutThing_0)
-	c.Pop()
-	c.Push("data")
-	if v.Data != nil {
-		lexrt.CheckBytes(c, &v.Data, &rulePutThing_1)
-	}
-	c.Pop()
-	c.Push("at")
-	if v.At != nil {
-		lexrt.CheckString(c, v.At, &rulePutThing_2)
-	}
-	c.Pop()
-}
+func (v *PutThingInput) Validate() error { return lexrt.Validate(v) }
 
 // PutThingOutput is the output of blue.example.oracle.putThing.
 type PutThingOutput struct {
@@ -111,64 +44,26 @@ type PutThingOutput struct {
 	Iss *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *PutThingOutput) UnmarshalJSON(src []byte) error {
-	*v = PutThingOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *PutThingOutput) Lex(f *lexrt.Fields) {
+	lexrt.BoolPtr(f, "ok", &v.OK, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "iss", &v.Iss, lexrt.Optional, nil)
 }
 
-func (v *PutThingOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "ok":
-			if !d.Null() {
-				lexrt.DecodeBool(d, lexrt.New(&v.OK), nil)
-			}
-		case "iss":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Iss), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *PutThingOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *PutThingOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v PutThingOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *PutThingOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.OK != nil {
-		b = lexrt.AppendName(b, "\"ok\":")
-		b = lexrt.AppendBool(b, v.OK)
-	}
-	if v.Iss != nil {
-		b = lexrt.AppendName(b, "\"iss\":")
-		b = lexrt.AppendString(b, v.Iss)
-	}
-	return append(b, '}')
-}
+func (v *PutThingOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *PutThingOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *PutThingOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *PutThingOutput) validateLex(c *lexrt.Checker) {}
-
-var rulePutThing_0 = lexrt.StringRule{MaxLen: 10}
-
-var rulePutThing_1 = lexrt.BytesRule{MaxLen: 16}
-
-var rulePutThing_2 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	rulePutThing_Max10      = lexrt.StringRule{MaxLen: 10}
+	rulePutThing_BytesMax16 = lexrt.BytesRule{MaxLen: 16}
+	rulePutThing_Datetime   = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

@@ -24,10 +24,7 @@ var Schemas = lexfake.Set{
 			Name:     "didList",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Array: &lexrt.ArrayRule{
-					MaxLen: 50,
-					MinLen: 1,
-				},
+				Array: &lexrt.ArrayRule{MinLen: 1, MaxLen: 50},
 				Items: &lexfake.Schema{
 					Kind:   lexfake.String,
 					String: &lexrt.StringRule{Format: lexrt.FormatDID},
@@ -77,10 +74,7 @@ var Schemas = lexfake.Set{
 			Name:     "newEpoch",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -182,7 +176,10 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "cipherSuite",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}},
+			},
 		}, {
 			Name: "initialMembers",
 			Schema: &lexfake.Schema{
@@ -214,10 +211,7 @@ var Schemas = lexfake.Set{
 		}, {
 			Name: "currentEpoch",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -306,16 +300,16 @@ var Schemas = lexfake.Set{
 			Name:     "epoch",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name:     "cipherSuite",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}},
+			},
 		}, {
 			Name:     "createdAt",
 			Required: true,
@@ -363,7 +357,10 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "cipherSuite",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}},
+			},
 		}, {
 			Name:   "keyPackageHash",
 			Schema: &lexfake.Schema{Kind: lexfake.String},
@@ -424,10 +421,7 @@ var Schemas = lexfake.Set{
 		}, {
 			Name: "leafIndex",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
@@ -457,20 +451,14 @@ var Schemas = lexfake.Set{
 			Name:     "epoch",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name:     "seq",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
@@ -481,8 +469,11 @@ var Schemas = lexfake.Set{
 				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
 			},
 		}, {
-			Name:   "messageType",
-			Schema: &lexfake.Schema{Kind: lexfake.String},
+			Name: "messageType",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"app", "commit", "proposal"}},
+			},
 		}},
 		TypeName: "blue.catbird.mls.defs#messageView",
 	},
@@ -515,50 +506,35 @@ var Schemas = lexfake.Set{
 			Name:     "totalReports",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name:     "pendingReports",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name:     "resolvedReports",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name:     "totalRemovals",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name:     "blockConflictsResolved",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
@@ -570,10 +546,7 @@ var Schemas = lexfake.Set{
 		}, {
 			Name: "averageResolutionTimeHours",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -605,73 +578,49 @@ var Schemas = lexfake.Set{
 		Props: []lexfake.Prop{{
 			Name: "harassment",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "spam",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "hateSpeech",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "violence",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "sexualContent",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "impersonation",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "privacyViolation",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "otherCategory",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -707,10 +656,7 @@ var Schemas = lexfake.Set{
 		}, {
 			Name: "memberCount",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -721,10 +667,7 @@ var Schemas = lexfake.Set{
 			Name:     "epoch",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
@@ -798,7 +741,10 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "kind",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"device", "rejoin", "removal"}},
+			},
 		}, {
 			Name:     "userDid",
 			Required: true,
@@ -829,10 +775,7 @@ var Schemas = lexfake.Set{
 			Name:     "currentEpoch",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -847,19 +790,13 @@ var Schemas = lexfake.Set{
 			Name:     "available",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "consumed",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -871,20 +808,14 @@ var Schemas = lexfake.Set{
 			Name:     "available",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name:     "threshold",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 1,
-				},
+				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
@@ -999,7 +930,10 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "status",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"pending", "resolved", "dismissed"}},
+			},
 		}, {
 			Name: "resolvedBy",
 			Schema: &lexfake.Schema{
@@ -1039,7 +973,10 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "action",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"admin_notified", "auto_removed", "requires_resolution", "no_action"}},
+			},
 		}, {
 			Name:     "adminNotified",
 			Required: true,
@@ -1072,7 +1009,10 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "action",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"created", "removed"}},
+			},
 		}, {
 			Name: "blockUri",
 			Schema: &lexfake.Schema{
@@ -1122,10 +1062,7 @@ var Schemas = lexfake.Set{
 			Name:     "newEpoch",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -1135,7 +1072,10 @@ var Schemas = lexfake.Set{
 		Props: []lexfake.Prop{{
 			Name:     "action",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"promote", "demote", "remove"}},
+			},
 		}, {
 			Name:     "targetDid",
 			Required: true,
@@ -1165,10 +1105,7 @@ var Schemas = lexfake.Set{
 			Name:     "version",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 1,
-				},
+				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
@@ -1218,19 +1155,13 @@ var Schemas = lexfake.Set{
 		}, {
 			Name: "width",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 1,
-				},
+				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "height",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 1,
-				},
+				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -1278,16 +1209,15 @@ var Schemas = lexfake.Set{
 			Name:     "version",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Enum: []int64{1},
-					Max:  lexrt.MaxInt,
-					Min:  lexrt.MinInt,
-				},
+				Int:  &lexrt.IntRule{Min: lexrt.MinInt, Max: lexrt.MaxInt, Enum: []int64{1}},
 				Kind: lexfake.Int,
 			},
 		}, {
-			Name:   "messageType",
-			Schema: &lexfake.Schema{Kind: lexfake.String},
+			Name: "messageType",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"text", "adminRoster", "adminAction"}},
+			},
 		}, {
 			Name: "text",
 			Schema: &lexfake.Schema{
@@ -1401,7 +1331,10 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "cipherSuite",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}},
+			},
 		}, {
 			Name: "expires",
 			Schema: &lexfake.Schema{
@@ -1424,20 +1357,14 @@ var Schemas = lexfake.Set{
 			Name:     "signaturePublicKey",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Bytes: &lexrt.BytesRule{
-					MaxLen: 32,
-					MinLen: 32,
-				},
-				Kind: lexfake.Bytes,
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
 			},
 		}, {
 			Name:     "keyPackages",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Array: &lexrt.ArrayRule{
-					MaxLen: 200,
-					MinLen: 1,
-				},
+				Array: &lexrt.ArrayRule{MinLen: 1, MaxLen: 200},
 				Items: &lexfake.Schema{
 					Kind: lexfake.Ref,
 					Name: "DefsKeyPackageRef",
@@ -1531,10 +1458,7 @@ var Schemas = lexfake.Set{
 			Name:     "epochHint",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -1555,16 +1479,16 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "category",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"harassment", "spam", "hate_speech", "violence", "sexual_content", "impersonation", "privacy_violation", "other"}},
+			},
 		}, {
 			Name:     "encryptedContent",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Bytes: &lexrt.BytesRule{
-					MaxLen: 51200,
-					MinLen: 1,
-				},
-				Kind: lexfake.Bytes,
+				Bytes: &lexrt.BytesRule{MinLen: 1, MaxLen: 51200},
+				Kind:  lexfake.Bytes,
 			},
 		}, {
 			Name: "messageIds",
@@ -1604,7 +1528,7 @@ var Schemas = lexfake.Set{
 			Name: "reason",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{MaxLen: 128},
+				String: &lexrt.StringRule{MaxLen: 128, Known: []string{"device_reinstall", "state_loss", "credential_recovery", "device_change"}},
 			},
 		}, {
 			Name:   "deviceId",
@@ -1638,7 +1562,10 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "action",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"removed_member", "dismissed", "no_action"}},
+			},
 		}, {
 			Name: "notes",
 			Schema: &lexfake.Schema{
@@ -1685,29 +1612,20 @@ var Schemas = lexfake.Set{
 			Name:     "epoch",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name: "declaredSize",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: 10485760,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: 10485760},
 				Kind: lexfake.Int,
 			},
 		}, {
 			Name:     "paddedSize",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: 10485760,
-					Min: 512,
-				},
+				Int:  &lexrt.IntRule{Min: 512, Max: 10485760},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -1762,8 +1680,11 @@ var Schemas = lexfake.Set{
 			Required: true,
 			Schema:   &lexfake.Schema{Kind: lexfake.String},
 		}, {
-			Name:   "kind",
-			Schema: &lexfake.Schema{Kind: lexfake.String},
+			Name: "kind",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
+			},
 		}, {
 			Name:   "convoId",
 			Schema: &lexfake.Schema{Kind: lexfake.String},
@@ -1782,10 +1703,7 @@ var Schemas = lexfake.Set{
 		}, {
 			Name: "epoch",
 			Schema: &lexfake.Schema{
-				Int: &lexrt.IntRule{
-					Max: lexrt.MaxInt,
-					Min: 0,
-				},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -1835,7 +1753,10 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "action",
 			Required: true,
-			Schema:   &lexfake.Schema{Kind: lexfake.String},
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"add", "remove"}},
+			},
 		}},
 		TypeName: "blue.catbird.mls.streamConvoEvents#reactionEvent",
 	},

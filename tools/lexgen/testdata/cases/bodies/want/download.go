@@ -13,39 +13,24 @@ type DownloadParams struct {
 	CID *lexrt.CIDString
 }
 
+// Lex names the members of v.
+func (v *DownloadParams) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "cid", &v.CID, lexrt.Optional, &ruleDownload_CID)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *DownloadParams) DecodeQuery(q url.Values) error {
-	*v = DownloadParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("cid", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.CID), &ruleDownload_0)
-	}
-	return d.Done()
-}
+func (v *DownloadParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *DownloadParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	if v.CID != nil {
-		lexrt.AddString(q, "cid", v.CID)
-	}
-	return q
-}
+func (v *DownloadParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v DownloadParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DownloadParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *DownloadParams) Validate() error { return lexrt.Validate(v) }
 
-func (v *DownloadParams) validateLex(c *lexrt.Checker) {
-	c.Push("cid")
-	if v.CID != nil {
-		lexrt.CheckString(c, v.CID, &ruleDownload_0)
-	}
-	c.Pop()
-}
-
-var ruleDownload_0 = lexrt.StringRule{Format: lexrt.FormatCID}
+var (
+	ruleDownload_CID = lexrt.StringRule{Format: lexrt.FormatCID}
+)

@@ -10,60 +10,25 @@ type EitherA struct {
 	X *int64
 }
 
+// Lex names the members of v.
+func (v *EitherA) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *EitherA) UnmarshalJSON(src []byte) error {
-	*v = EitherA{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+func (v *EitherA) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
-func (v *EitherA) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *EitherA) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v EitherA) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *EitherA) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *EitherA) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"com.example.either#a\""...))
-}
-
-func (v *EitherA) appendLex(b []byte) []byte {
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendInt(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *EitherA) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *EitherA) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *EitherA) Validate() error { return lexrt.Validate(v) }
 
-func (v *EitherA) validateLex(c *lexrt.Checker) {}
+// LexType is the $type that v has in a union.
+func (v *EitherA) LexType() string { return "com.example.either#a" }
 
 func (*EitherA) isEitherInput() {}
 
@@ -75,60 +40,25 @@ type EitherB struct {
 	Y *int64
 }
 
+// Lex names the members of v.
+func (v *EitherB) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "y", &v.Y, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *EitherB) UnmarshalJSON(src []byte) error {
-	*v = EitherB{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+func (v *EitherB) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
-func (v *EitherB) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "y":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Y), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *EitherB) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v EitherB) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *EitherB) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *EitherB) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"com.example.either#b\""...))
-}
-
-func (v *EitherB) appendLex(b []byte) []byte {
-	if v.Y != nil {
-		b = lexrt.AppendName(b, "\"y\":")
-		b = lexrt.AppendInt(b, v.Y)
-	}
-	return append(b, '}')
-}
+func (v *EitherB) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *EitherB) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *EitherB) Validate() error { return lexrt.Validate(v) }
 
-func (v *EitherB) validateLex(c *lexrt.Checker) {}
+// LexType is the $type that v has in a union.
+func (v *EitherB) LexType() string { return "com.example.either#b" }
 
 func (*EitherB) isEitherInput() {}
 
@@ -139,45 +69,11 @@ type EitherInput interface {
 	isEitherInput()
 }
 
-var allowedEitherInput = []string{"com.example.either#a", "com.example.either#b"}
-
-func decodeEitherInput(v *EitherInput, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.either#a":
-		m := new(EitherA)
-		m.decodeLex(sub)
-		*v = m
-	case "com.example.either#b":
-		m := new(EitherB)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		sub.NotOneOf(allowedEitherInput)
-	}
-	d.EndVariant(sub)
-}
-
-func appendEitherInput(v *EitherInput, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *EitherA:
-		return m.appendTyped(b)
-	case *EitherB:
-		return m.appendTyped(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkEitherInput(v *EitherInput, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *EitherA:
-		m.validateLex(c)
-	case *EitherB:
-		m.validateLex(c)
-	default:
-		c.Absent()
-	}
+var unionEitherInput = lexrt.Union[EitherInput]{
+	Variants: []lexrt.Variant[EitherInput]{
+		{Type: "com.example.either#a", New: func() EitherInput { return new(EitherA) }},
+		{Type: "com.example.either#b", New: func() EitherInput { return new(EitherB) }},
+	},
 }
 
 // EitherOutput is an open union of *EitherA, *EitherB, and *UnknownVariant for any other type.
@@ -187,45 +83,10 @@ type EitherOutput interface {
 
 func (*UnknownVariant) isEitherOutput() {}
 
-func decodeEitherOutput(v *EitherOutput, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.either#a":
-		m := new(EitherA)
-		m.decodeLex(sub)
-		*v = m
-	case "com.example.either#b":
-		m := new(EitherB)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
-}
-
-func appendEitherOutput(v *EitherOutput, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *EitherA:
-		return m.appendTyped(b)
-	case *EitherB:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkEitherOutput(v *EitherOutput, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *EitherA:
-		m.validateLex(c)
-	case *EitherB:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
+var unionEitherOutput = lexrt.Union[EitherOutput]{
+	Variants: []lexrt.Variant[EitherOutput]{
+		{Type: "com.example.either#a", New: func() EitherOutput { return new(EitherA) }},
+		{Type: "com.example.either#b", New: func() EitherOutput { return new(EitherB) }},
+	},
+	Unknown: func(u lexrt.RawUnion) EitherOutput { return &UnknownVariant{RawUnion: u} },
 }

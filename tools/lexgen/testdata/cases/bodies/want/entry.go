@@ -9,6 +9,12 @@ type Entry struct {
 	Data []byte
 }
 
+// Lex names the members of v.
+func (v *Entry) Lex(f *lexrt.Fields) {
+	f.Type("com.example.entry")
+	lexrt.Bytes(f, "data", &v.Data, lexrt.Required, nil)
+}
+
 // EntryCollection is the collection of Entry records, and their $type.
 const EntryCollection = "com.example.entry"
 
@@ -16,53 +22,13 @@ const EntryCollection = "com.example.entry"
 const EntryKey = "tid"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Entry) UnmarshalJSON(src []byte) error {
-	*v = Entry{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredEntry = []string{"$type", "data"}
-
-func (v *Entry) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.entry")
-		case "data":
-			seen |= 1 << 1
-			lexrt.DecodeBytes(d, &v.Data, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredEntry)
-}
+func (v *Entry) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Entry) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Entry) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Entry) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.entry\""...)
-	b = append(b, ",\"data\":"...)
-	b = lexrt.AppendBytes(b, &v.Data)
-	return append(b, '}')
-}
+func (v *Entry) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Entry) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Entry) validateLex(c *lexrt.Checker) {}
+func (v *Entry) Validate() error { return lexrt.Validate(v) }

@@ -19,9 +19,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	})
 	r.Handle(MethodEither, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		var in EitherInput
-		d := req.Decoder()
-		decodeEitherInput(&in, d)
-		if err := d.Done("body"); err != nil {
+		if err := lexrt.DecodeBody(req, &in, func(f *lexrt.Fields, v *EitherInput) { lexrt.UnionValue(f, v, &unionEitherInput) }); err != nil {
 			return nil, err
 		}
 		out, err := s.Either(ctx, req.Caller, in)
@@ -29,7 +27,7 @@ func Mount(r lexrt.Registrar, s Service) {
 			return nil, err
 		}
 		return lexrt.ResponseFunc(func(b []byte) []byte {
-			return appendEitherOutput(&out, b)
+			return lexrt.AppendValue(b, &out, func(f *lexrt.Fields, v *EitherOutput) { lexrt.UnionValue(f, v, &unionEitherOutput) })
 		}), nil
 	})
 	r.HandleStream(MethodEvents, func(ctx context.Context, req *lexrt.Request, out lexrt.EventStream) error {
@@ -37,9 +35,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	})
 	r.Handle(MethodFree, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		var in lexrt.Raw
-		d := req.Decoder()
-		lexrt.DecodeRaw(d, &in)
-		if err := d.Done("body"); err != nil {
+		if err := lexrt.DecodeBody(req, &in, lexrt.RawValue); err != nil {
 			return nil, err
 		}
 		out, err := s.Free(ctx, req.Caller, in)
@@ -60,9 +56,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	})
 	r.Handle(MethodPutPart, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		in := new(PutPartInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
+		if err := req.Decode(in); err != nil {
 			return nil, err
 		}
 		return nil, s.PutPart(ctx, req.Caller, in)

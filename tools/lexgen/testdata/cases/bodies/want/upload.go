@@ -9,55 +9,19 @@ type UploadOutput struct {
 	Blob lexrt.Blob
 }
 
+// Lex names the members of v.
+func (v *UploadOutput) Lex(f *lexrt.Fields) {
+	lexrt.BlobRef(f, "blob", &v.Blob, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *UploadOutput) UnmarshalJSON(src []byte) error {
-	*v = UploadOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredUploadOutput = []string{"blob"}
-
-func (v *UploadOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "blob":
-			seen |= 1 << 0
-			lexrt.DecodeBlob(d, &v.Blob, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredUploadOutput)
-}
+func (v *UploadOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *UploadOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v UploadOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *UploadOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"blob\":")
-	b = lexrt.AppendBlob(b, &v.Blob)
-	return append(b, '}')
-}
+func (v *UploadOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *UploadOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *UploadOutput) validateLex(c *lexrt.Checker) {
-	c.Push("blob")
-	lexrt.CheckBlob(c, &v.Blob, nil)
-	c.Pop()
-}
+func (v *UploadOutput) Validate() error { return lexrt.Validate(v) }

@@ -13,92 +13,45 @@ type FeedParams struct {
 	Input *string
 }
 
+// Lex names the members of v.
+func (v *FeedParams) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "input", &v.Input, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *FeedParams) DecodeQuery(q url.Values) error {
-	*v = FeedParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("input", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Input), nil)
-	}
-	return d.Done()
-}
+func (v *FeedParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *FeedParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	if v.Input != nil {
-		lexrt.AddString(q, "input", v.Input)
-	}
-	return q
-}
+func (v *FeedParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v FeedParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *FeedParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *FeedParams) validateLex(c *lexrt.Checker) {}
+func (v *FeedParams) Validate() error { return lexrt.Validate(v) }
 
 // FeedOutput is the output of com.example.feed.
 type FeedOutput struct {
 	View Feed_Main_Output_View
 }
 
+// Lex names the members of v.
+func (v *FeedOutput) Lex(f *lexrt.Fields) {
+	lexrt.Struct(f, "view", &v.View, lexrt.Required)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *FeedOutput) UnmarshalJSON(src []byte) error {
-	*v = FeedOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredFeedOutput = []string{"view"}
-
-func (v *FeedOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "view":
-			seen |= 1 << 0
-			v.View.decodeLex(d)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredFeedOutput)
-}
+func (v *FeedOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *FeedOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v FeedOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *FeedOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"view\":")
-	b = v.View.AppendJSON(b)
-	return append(b, '}')
-}
+func (v *FeedOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *FeedOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *FeedOutput) validateLex(c *lexrt.Checker) {
-	c.Push("view")
-	v.View.validateLex(c)
-	c.Pop()
-}
+func (v *FeedOutput) Validate() error { return lexrt.Validate(v) }
 
 // Feed_Output is com.example.feed#Output.
 type Feed_Output struct {
@@ -106,53 +59,22 @@ type Feed_Output struct {
 	Z *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Feed_Output) UnmarshalJSON(src []byte) error {
-	*v = Feed_Output{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *Feed_Output) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "z", &v.Z, lexrt.Optional, nil)
 }
 
-func (v *Feed_Output) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "z":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Z), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *Feed_Output) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Feed_Output) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Feed_Output) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Feed_Output) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Z != nil {
-		b = lexrt.AppendName(b, "\"z\":")
-		b = lexrt.AppendInt(b, v.Z)
-	}
-	return append(b, '}')
-}
+func (v *Feed_Output) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Feed_Output) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Feed_Output) validateLex(c *lexrt.Checker) {}
+func (v *Feed_Output) Validate() error { return lexrt.Validate(v) }
 
 // Feed_Output_ is com.example.feed#output.
 type Feed_Output_ struct {
@@ -160,53 +82,22 @@ type Feed_Output_ struct {
 	Y *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Feed_Output_) UnmarshalJSON(src []byte) error {
-	*v = Feed_Output_{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *Feed_Output_) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "y", &v.Y, lexrt.Optional, nil)
 }
 
-func (v *Feed_Output_) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "y":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Y), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *Feed_Output_) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Feed_Output_) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Feed_Output_) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Feed_Output_) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Y != nil {
-		b = lexrt.AppendName(b, "\"y\":")
-		b = lexrt.AppendInt(b, v.Y)
-	}
-	return append(b, '}')
-}
+func (v *Feed_Output_) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Feed_Output_) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Feed_Output_) validateLex(c *lexrt.Checker) {}
+func (v *Feed_Output_) Validate() error { return lexrt.Validate(v) }
 
 // FeedOutputView is com.example.feed#outputView.
 type FeedOutputView struct {
@@ -214,53 +105,22 @@ type FeedOutputView struct {
 	W *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *FeedOutputView) UnmarshalJSON(src []byte) error {
-	*v = FeedOutputView{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *FeedOutputView) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "w", &v.W, lexrt.Optional, nil)
 }
 
-func (v *FeedOutputView) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "w":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.W), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *FeedOutputView) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *FeedOutputView) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v FeedOutputView) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *FeedOutputView) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.W != nil {
-		b = lexrt.AppendName(b, "\"w\":")
-		b = lexrt.AppendInt(b, v.W)
-	}
-	return append(b, '}')
-}
+func (v *FeedOutputView) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *FeedOutputView) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *FeedOutputView) validateLex(c *lexrt.Checker) {}
+func (v *FeedOutputView) Validate() error { return lexrt.Validate(v) }
 
 // Feed_Params is com.example.feed#params.
 type Feed_Params struct {
@@ -268,53 +128,22 @@ type Feed_Params struct {
 	X *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Feed_Params) UnmarshalJSON(src []byte) error {
-	*v = Feed_Params{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *Feed_Params) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
 }
 
-func (v *Feed_Params) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *Feed_Params) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Feed_Params) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Feed_Params) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Feed_Params) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendInt(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *Feed_Params) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Feed_Params) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Feed_Params) validateLex(c *lexrt.Checker) {}
+func (v *Feed_Params) Validate() error { return lexrt.Validate(v) }
 
 // Feed_Main_Output_View is the object at output.view in com.example.feed.
 type Feed_Main_Output_View struct {
@@ -322,50 +151,21 @@ type Feed_Main_Output_View struct {
 	A *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Feed_Main_Output_View) UnmarshalJSON(src []byte) error {
-	*v = Feed_Main_Output_View{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *Feed_Main_Output_View) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "a", &v.A, lexrt.Optional, nil)
 }
 
-func (v *Feed_Main_Output_View) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "a":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.A), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *Feed_Main_Output_View) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Feed_Main_Output_View) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Feed_Main_Output_View) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Feed_Main_Output_View) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.A != nil {
-		b = lexrt.AppendName(b, "\"a\":")
-		b = lexrt.AppendInt(b, v.A)
-	}
-	return append(b, '}')
-}
+func (v *Feed_Main_Output_View) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Feed_Main_Output_View) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Feed_Main_Output_View) validateLex(c *lexrt.Checker) {}
+func (v *Feed_Main_Output_View) Validate() error { return lexrt.Validate(v) }

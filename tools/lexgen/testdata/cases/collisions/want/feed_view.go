@@ -10,50 +10,19 @@ type FeedView struct {
 	A *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *FeedView) UnmarshalJSON(src []byte) error {
-	*v = FeedView{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *FeedView) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "a", &v.A, lexrt.Optional, nil)
 }
 
-func (v *FeedView) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "a":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.A), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *FeedView) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *FeedView) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v FeedView) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *FeedView) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.A != nil {
-		b = lexrt.AppendName(b, "\"a\":")
-		b = lexrt.AppendInt(b, v.A)
-	}
-	return append(b, '}')
-}
+func (v *FeedView) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *FeedView) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *FeedView) validateLex(c *lexrt.Checker) {}
+func (v *FeedView) Validate() error { return lexrt.Validate(v) }

@@ -10,53 +10,22 @@ type FeedView_ struct {
 	B *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *FeedView_) UnmarshalJSON(src []byte) error {
-	*v = FeedView_{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *FeedView_) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "b", &v.B, lexrt.Optional, nil)
 }
 
-func (v *FeedView_) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "b":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.B), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *FeedView_) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *FeedView_) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v FeedView_) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *FeedView_) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.B != nil {
-		b = lexrt.AppendName(b, "\"b\":")
-		b = lexrt.AppendInt(b, v.B)
-	}
-	return append(b, '}')
-}
+func (v *FeedView_) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *FeedView_) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *FeedView_) validateLex(c *lexrt.Checker) {}
+func (v *FeedView_) Validate() error { return lexrt.Validate(v) }
 
 // FeedView_Known is an open set: values other than its constants are accepted.
 type FeedView_Known string
@@ -69,11 +38,7 @@ const (
 	FeedView_KnownAB___ FeedView_Known = "aB"
 )
 
+var enumFeedView_Known = lexrt.StringRule{Known: []string{"a-b", "a_b", "A b", "aB"}}
+
 // Known reports whether v is one of the constants.
-func (v FeedView_Known) Known() bool {
-	switch v {
-	case FeedView_KnownAB, FeedView_KnownAB_, FeedView_KnownAB__, FeedView_KnownAB___:
-		return true
-	}
-	return false
-}
+func (v FeedView_Known) Known() bool { return enumFeedView_Known.Lists(string(v)) }

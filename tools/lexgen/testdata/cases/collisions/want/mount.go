@@ -9,13 +9,7 @@ import (
 
 // Mount registers every method of s with r, each with its own descriptor.
 func Mount(r lexrt.Registrar, s Service) {
-	r.Handle(MethodFeed, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(FeedParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.Feed(ctx, req.Caller, params))
-	})
+	r.Handle(MethodFeed, lexrt.ParamsEndpoint(s.Feed))
 	r.Handle(MethodMethod, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return nil, s.Method(ctx, req.Caller)
 	})

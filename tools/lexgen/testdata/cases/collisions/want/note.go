@@ -10,6 +10,12 @@ type Note struct {
 	X *int64
 }
 
+// Lex names the members of v.
+func (v *Note) Lex(f *lexrt.Fields) {
+	f.Type("com.example.note")
+	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
+}
+
 // NoteCollection is the collection of Note records, and their $type.
 const NoteCollection = "com.example.note"
 
@@ -17,59 +23,16 @@ const NoteCollection = "com.example.note"
 const NoteKey = "tid"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Note) UnmarshalJSON(src []byte) error {
-	*v = Note{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredNote = []string{"$type"}
-
-func (v *Note) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.note")
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredNote)
-}
+func (v *Note) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Note) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Note) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Note) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.note\""...)
-	if v.X != nil {
-		b = append(b, ",\"x\":"...)
-		b = lexrt.AppendInt(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *Note) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Note) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Note) validateLex(c *lexrt.Checker) {}
+func (v *Note) Validate() error { return lexrt.Validate(v) }
 
 // Note_Collection is com.example.note#collection.
 type Note_Collection struct {
@@ -77,53 +40,22 @@ type Note_Collection struct {
 	X *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Note_Collection) UnmarshalJSON(src []byte) error {
-	*v = Note_Collection{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *Note_Collection) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
 }
 
-func (v *Note_Collection) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *Note_Collection) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Note_Collection) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Note_Collection) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Note_Collection) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendInt(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *Note_Collection) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Note_Collection) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Note_Collection) validateLex(c *lexrt.Checker) {}
+func (v *Note_Collection) Validate() error { return lexrt.Validate(v) }
 
 // Note_Key is the token com.example.note#key.
 const Note_Key = "com.example.note#key"

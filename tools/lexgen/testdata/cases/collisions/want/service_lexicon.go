@@ -20,90 +20,24 @@ type Service_ struct {
 	DID__ *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Service_) UnmarshalJSON(src []byte) error {
-	*v = Service_{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *Service_) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "appendJSON", &v.AppendJSON_, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "validate", &v.Validate_, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "Validate", &v.Validate__, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "did", &v.DID, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "DID", &v.DID_, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "d_i_d", &v.DID__, lexrt.Optional, nil)
 }
 
-func (v *Service_) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "appendJSON":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.AppendJSON_), nil)
-			}
-		case "validate":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Validate_), nil)
-			}
-		case "Validate":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Validate__), nil)
-			}
-		case "did":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DID), nil)
-			}
-		case "DID":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DID_), nil)
-			}
-		case "d_i_d":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DID__), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *Service_) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Service_) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Service_) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Service_) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.AppendJSON_ != nil {
-		b = lexrt.AppendName(b, "\"appendJSON\":")
-		b = lexrt.AppendString(b, v.AppendJSON_)
-	}
-	if v.Validate_ != nil {
-		b = lexrt.AppendName(b, "\"validate\":")
-		b = lexrt.AppendString(b, v.Validate_)
-	}
-	if v.Validate__ != nil {
-		b = lexrt.AppendName(b, "\"Validate\":")
-		b = lexrt.AppendString(b, v.Validate__)
-	}
-	if v.DID != nil {
-		b = lexrt.AppendName(b, "\"did\":")
-		b = lexrt.AppendString(b, v.DID)
-	}
-	if v.DID_ != nil {
-		b = lexrt.AppendName(b, "\"DID\":")
-		b = lexrt.AppendString(b, v.DID_)
-	}
-	if v.DID__ != nil {
-		b = lexrt.AppendName(b, "\"d_i_d\":")
-		b = lexrt.AppendString(b, v.DID__)
-	}
-	return append(b, '}')
-}
+func (v *Service_) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Service_) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Service_) validateLex(c *lexrt.Checker) {}
+func (v *Service_) Validate() error { return lexrt.Validate(v) }

@@ -32,156 +32,37 @@ type Fixed struct {
 	Big *int64
 }
 
+// Lex names the members of v.
+func (v *Fixed) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "one", &v.One, lexrt.Required|lexrt.Constant, &ruleFixed_Const)
+	lexrt.Bool(f, "yes", &v.Yes, lexrt.Required|lexrt.Constant, &ruleFixed_ConstNo2)
+	lexrt.String(f, "word", &v.Word, lexrt.Required|lexrt.Constant, &ruleFixed_ConstNo3)
+	lexrt.IntPtr(f, "optOne", &v.OptOne, lexrt.Optional, &ruleFixed_Const)
+	lexrt.Int(f, "level", &v.Level, lexrt.Required, &enumFixedLevel)
+	lexrt.StringPtr(f, "size", &v.Size, lexrt.Optional, &enumFixedSize)
+	lexrt.StringPtr(f, "color", &v.Color, lexrt.Optional, &enumFixedColor)
+	lexrt.Default(f, &v.Def, "x")
+	lexrt.String(f, "def", &v.Def, lexrt.Optional, nil)
+	lexrt.Default(f, &v.DefInt, -3)
+	lexrt.Int(f, "defInt", &v.DefInt, lexrt.Optional, nil)
+	lexrt.Default(f, &v.DefBool, true)
+	lexrt.Bool(f, "defBool", &v.DefBool, lexrt.Optional, nil)
+	lexrt.DefaultOptNull(f, &v.DefNull, 4)
+	lexrt.Maybe(f, "defNull", &v.DefNull, func(f *lexrt.Fields, v *int64) { lexrt.IntValue(f, v, nil) })
+	lexrt.IntPtr(f, "big", &v.Big, lexrt.Optional, &ruleFixed_FromMinus9223372036854775808To9223372036854775807)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Fixed) UnmarshalJSON(src []byte) error {
-	*v = Fixed{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredFixed = []string{"one", "yes", "word", "level"}
-
-func (v *Fixed) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	v.Def = "x"
-	v.DefInt = -3
-	v.DefBool = true
-	*v.DefNull.Set() = 4
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "one":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.One, &ruleFixed_0)
-		case "yes":
-			seen |= 1 << 1
-			lexrt.DecodeBool(d, &v.Yes, &ruleFixed_1)
-		case "word":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.Word, &ruleFixed_2)
-		case "optOne":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.OptOne), &ruleFixed_0)
-			}
-		case "level":
-			seen |= 1 << 3
-			lexrt.DecodeInt(d, &v.Level, &ruleFixed_3)
-		case "size":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Size), &ruleFixed_4)
-			}
-		case "color":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Color), nil)
-			}
-		case "def":
-			if !d.Null() {
-				lexrt.DecodeString(d, &v.Def, nil)
-			}
-		case "defInt":
-			if !d.Null() {
-				lexrt.DecodeInt(d, &v.DefInt, nil)
-			}
-		case "defBool":
-			if !d.Null() {
-				lexrt.DecodeBool(d, &v.DefBool, nil)
-			}
-		case "defNull":
-			if d.Nullable() {
-				v.DefNull.SetNull()
-			} else {
-				lexrt.DecodeInt(d, v.DefNull.Set(), nil)
-			}
-		case "big":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Big), &ruleFixed_5)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredFixed)
-}
+func (v *Fixed) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Fixed) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Fixed) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Fixed) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"one\":")
-	b = append(b, "1"...)
-	b = append(b, ",\"yes\":"...)
-	b = append(b, "true"...)
-	b = append(b, ",\"word\":"...)
-	b = append(b, "\"w\\\"\\\\`\""...)
-	if v.OptOne != nil {
-		b = append(b, ",\"optOne\":"...)
-		b = lexrt.AppendInt(b, v.OptOne)
-	}
-	b = append(b, ",\"level\":"...)
-	b = lexrt.AppendInt(b, &v.Level)
-	if v.Size != nil {
-		b = append(b, ",\"size\":"...)
-		b = lexrt.AppendString(b, v.Size)
-	}
-	if v.Color != nil {
-		b = append(b, ",\"color\":"...)
-		b = lexrt.AppendString(b, v.Color)
-	}
-	b = append(b, ",\"def\":"...)
-	b = lexrt.AppendString(b, &v.Def)
-	b = append(b, ",\"defInt\":"...)
-	b = lexrt.AppendInt(b, &v.DefInt)
-	b = append(b, ",\"defBool\":"...)
-	b = lexrt.AppendBool(b, &v.DefBool)
-	if !v.DefNull.IsAbsent() {
-		b = append(b, ",\"defNull\":"...)
-		if p := v.DefNull.Get(); p != nil {
-			b = lexrt.AppendInt(b, p)
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	if v.Big != nil {
-		b = append(b, ",\"big\":"...)
-		b = lexrt.AppendInt(b, v.Big)
-	}
-	return append(b, '}')
-}
+func (v *Fixed) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Fixed) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Fixed) validateLex(c *lexrt.Checker) {
-	c.Push("optOne")
-	if v.OptOne != nil {
-		lexrt.CheckInt(c, v.OptOne, &ruleFixed_0)
-	}
-	c.Pop()
-	c.Push("level")
-	lexrt.CheckInt(c, &v.Level, &ruleFixed_3)
-	c.Pop()
-	c.Push("size")
-	if v.Size != nil {
-		lexrt.CheckString(c, v.Size, &ruleFixed_4)
-	}
-	c.Pop()
-	c.Push("big")
-	if v.Big != nil {
-		lexrt.CheckInt(c, v.Big, &ruleFixed_5)
-	}
-	c.Pop()
-}
+func (v *Fixed) Validate() error { return lexrt.Validate(v) }
 
 // FixedLevel is a closed set: no other values are accepted.
 type FixedLevel int64
@@ -193,14 +74,10 @@ const (
 	FixedLevel7      FixedLevel = 7
 )
 
+var enumFixedLevel = lexrt.IntRule{Min: lexrt.MinInt, Max: lexrt.MaxInt, Enum: []int64{-1, 0, 7}}
+
 // Known reports whether v is one of the constants.
-func (v FixedLevel) Known() bool {
-	switch v {
-	case FixedLevelMinus1, FixedLevel0, FixedLevel7:
-		return true
-	}
-	return false
-}
+func (v FixedLevel) Known() bool { return enumFixedLevel.Lists(int64(v)) }
 
 // FixedSize is a closed set: no other values are accepted.
 type FixedSize string
@@ -215,14 +92,10 @@ const (
 	FixedSizeEmpty FixedSize = ""
 )
 
+var enumFixedSize = lexrt.StringRule{Enum: []string{"s", "m", "l", "x-l", "x_l", ""}}
+
 // Known reports whether v is one of the constants.
-func (v FixedSize) Known() bool {
-	switch v {
-	case FixedSizeS, FixedSizeM, FixedSizeL, FixedSizeXL, FixedSizeXL_, FixedSizeEmpty:
-		return true
-	}
-	return false
-}
+func (v FixedSize) Known() bool { return enumFixedSize.Lists(string(v)) }
 
 // FixedColor is an open set: values other than its constants are accepted.
 type FixedColor string
@@ -237,34 +110,14 @@ const (
 	FixedColorMinus1     FixedColor = "-1"
 )
 
+var enumFixedColor = lexrt.StringRule{Known: []string{"red", "dark blue", "日本", "1st", "#fff", "-1"}}
+
 // Known reports whether v is one of the constants.
-func (v FixedColor) Known() bool {
-	switch v {
-	case FixedColorRed, FixedColorDarkBlue, FixedColorU65E5U672C, FixedColorN1st, FixedColorFff, FixedColorMinus1:
-		return true
-	}
-	return false
-}
+func (v FixedColor) Known() bool { return enumFixedColor.Lists(string(v)) }
 
-var ruleFixed_0 = lexrt.IntRule{
-	Enum: []int64{1},
-	Max:  lexrt.MaxInt,
-	Min:  lexrt.MinInt,
-}
-
-var ruleFixed_1 = lexrt.BoolRule{Const: true}
-
-var ruleFixed_2 = lexrt.StringRule{Enum: []string{"w\"\\`"}}
-
-var ruleFixed_3 = lexrt.IntRule{
-	Enum: []int64{-1, 0, 7},
-	Max:  lexrt.MaxInt,
-	Min:  lexrt.MinInt,
-}
-
-var ruleFixed_4 = lexrt.StringRule{Enum: []string{"s", "m", "l", "x-l", "x_l", ""}}
-
-var ruleFixed_5 = lexrt.IntRule{
-	Max: 9223372036854775807,
-	Min: -9223372036854775808,
-}
+var (
+	ruleFixed_Const                                             = lexrt.IntRule{Min: lexrt.MinInt, Max: lexrt.MaxInt, Enum: []int64{1}}
+	ruleFixed_ConstNo2                                          = lexrt.BoolRule{Const: true}
+	ruleFixed_ConstNo3                                          = lexrt.StringRule{Enum: []string{"w\"\\`"}}
+	ruleFixed_FromMinus9223372036854775808To9223372036854775807 = lexrt.IntRule{Min: -9223372036854775808, Max: 9223372036854775807}
+)

@@ -28,6 +28,21 @@ type Data struct {
 	Zero *string
 }
 
+// Lex names the members of v.
+func (v *Data) Lex(f *lexrt.Fields) {
+	f.Type("com.example.data")
+	lexrt.BlobRefPtr(f, "pic", &v.Pic, lexrt.Optional, &ruleData_BlobMax1000)
+	lexrt.BlobRefPtr(f, "any", &v.Any, lexrt.Optional, nil)
+	lexrt.BlobRefPtr(f, "all", &v.All, lexrt.Optional, &ruleData_Blob)
+	lexrt.CIDLinkPtr(f, "link", &v.Link, lexrt.Optional)
+	lexrt.Array(f, "links", &v.Links, lexrt.Optional, nil, lexrt.CIDLinkValue)
+	lexrt.Bytes(f, "raw", &v.Raw, lexrt.Optional, &ruleData_BytesMin2Max3)
+	lexrt.Unknown(f, "free", &v.Free, lexrt.Optional)
+	lexrt.Array(f, "frees", &v.Frees, lexrt.Optional, nil, lexrt.UnknownValue)
+	lexrt.Array(f, "pics", &v.Pics, lexrt.Optional, &ruleData_ItemsMax2, func(f *lexrt.Fields, v *lexrt.Blob) { lexrt.BlobValue(f, v, nil) })
+	lexrt.StringPtr(f, "zero", &v.Zero, lexrt.Optional, &ruleData_Max0)
+}
+
 // DataCollection is the collection of Data records, and their $type.
 const DataCollection = "com.example.data"
 
@@ -35,213 +50,21 @@ const DataCollection = "com.example.data"
 const DataKey = "tid"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Data) UnmarshalJSON(src []byte) error {
-	*v = Data{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredData = []string{"$type"}
-
-func (v *Data) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.data")
-		case "pic":
-			if !d.Null() {
-				lexrt.DecodeBlob(d, lexrt.New(&v.Pic), &ruleData_0)
-			}
-		case "any":
-			if !d.Null() {
-				lexrt.DecodeBlob(d, lexrt.New(&v.Any), nil)
-			}
-		case "all":
-			if !d.Null() {
-				lexrt.DecodeBlob(d, lexrt.New(&v.All), &ruleData_1)
-			}
-		case "link":
-			if !d.Null() {
-				lexrt.DecodeCID(d, lexrt.New(&v.Link))
-			}
-		case "links":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.Links, nil, func(v *lexrt.CID, d *lexrt.Decoder) {
-					lexrt.DecodeCID(d, v)
-				})
-			}
-		case "raw":
-			if !d.Null() {
-				lexrt.DecodeBytes(d, &v.Raw, &ruleData_2)
-			}
-		case "free":
-			if !d.Null() {
-				lexrt.DecodeUnknown(d, &v.Free)
-			}
-		case "frees":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.Frees, nil, func(v *lexrt.Raw, d *lexrt.Decoder) {
-					lexrt.DecodeUnknown(d, v)
-				})
-			}
-		case "pics":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.Pics, &ruleData_3, func(v *lexrt.Blob, d *lexrt.Decoder) {
-					lexrt.DecodeBlob(d, v, nil)
-				})
-			}
-		case "zero":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Zero), &ruleData_4)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredData)
-}
+func (v *Data) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Data) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Data) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Data) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.data\""...)
-	if v.Pic != nil {
-		b = append(b, ",\"pic\":"...)
-		b = lexrt.AppendBlob(b, v.Pic)
-	}
-	if v.Any != nil {
-		b = append(b, ",\"any\":"...)
-		b = lexrt.AppendBlob(b, v.Any)
-	}
-	if v.All != nil {
-		b = append(b, ",\"all\":"...)
-		b = lexrt.AppendBlob(b, v.All)
-	}
-	if v.Link != nil {
-		b = append(b, ",\"link\":"...)
-		b = lexrt.AppendCID(b, v.Link)
-	}
-	if v.Links != nil {
-		b = append(b, ",\"links\":"...)
-		b = lexrt.AppendArray(b, &v.Links, func(v *lexrt.CID, b []byte) []byte {
-			return lexrt.AppendCID(b, v)
-		})
-	}
-	if v.Raw != nil {
-		b = append(b, ",\"raw\":"...)
-		b = lexrt.AppendBytes(b, &v.Raw)
-	}
-	if v.Free != nil {
-		b = append(b, ",\"free\":"...)
-		b = lexrt.AppendRaw(b, &v.Free)
-	}
-	if v.Frees != nil {
-		b = append(b, ",\"frees\":"...)
-		b = lexrt.AppendArray(b, &v.Frees, func(v *lexrt.Raw, b []byte) []byte {
-			return lexrt.AppendRaw(b, v)
-		})
-	}
-	if v.Pics != nil {
-		b = append(b, ",\"pics\":"...)
-		b = lexrt.AppendArray(b, &v.Pics, func(v *lexrt.Blob, b []byte) []byte {
-			return lexrt.AppendBlob(b, v)
-		})
-	}
-	if v.Zero != nil {
-		b = append(b, ",\"zero\":"...)
-		b = lexrt.AppendString(b, v.Zero)
-	}
-	return append(b, '}')
-}
+func (v *Data) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Data) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *Data) Validate() error { return lexrt.Validate(v) }
 
-func (v *Data) validateLex(c *lexrt.Checker) {
-	c.Push("pic")
-	if v.Pic != nil {
-		lexrt.CheckBlob(c, v.Pic, &ruleData_0)
-	}
-	c.Pop()
-	c.Push("any")
-	if v.Any != nil {
-		lexrt.CheckBlob(c, v.Any, nil)
-	}
-	c.Pop()
-	c.Push("all")
-	if v.All != nil {
-		lexrt.CheckBlob(c, v.All, &ruleData_1)
-	}
-	c.Pop()
-	c.Push("link")
-	if v.Link != nil {
-		lexrt.CheckCID(c, v.Link)
-	}
-	c.Pop()
-	c.Push("links")
-	if v.Links != nil {
-		lexrt.CheckArray(c, &v.Links, nil, func(v *lexrt.CID, c *lexrt.Checker) {
-			lexrt.CheckCID(c, v)
-		})
-	}
-	c.Pop()
-	c.Push("raw")
-	if v.Raw != nil {
-		lexrt.CheckBytes(c, &v.Raw, &ruleData_2)
-	}
-	c.Pop()
-	c.Push("free")
-	if v.Free != nil {
-		lexrt.CheckUnknown(c, &v.Free)
-	}
-	c.Pop()
-	c.Push("frees")
-	if v.Frees != nil {
-		lexrt.CheckArray(c, &v.Frees, nil, func(v *lexrt.Raw, c *lexrt.Checker) {
-			lexrt.CheckUnknown(c, v)
-		})
-	}
-	c.Pop()
-	c.Push("pics")
-	if v.Pics != nil {
-		lexrt.CheckArray(c, &v.Pics, &ruleData_3, func(v *lexrt.Blob, c *lexrt.Checker) {
-			lexrt.CheckBlob(c, v, nil)
-		})
-	}
-	c.Pop()
-	c.Push("zero")
-	if v.Zero != nil {
-		lexrt.CheckString(c, v.Zero, &ruleData_4)
-	}
-	c.Pop()
-}
-
-var ruleData_0 = lexrt.BlobRule{
-	Accept:  []string{"image/*", "text/plain"},
-	MaxSize: 1000,
-}
-
-var ruleData_1 = lexrt.BlobRule{Accept: []string{"*/*"}}
-
-var ruleData_2 = lexrt.BytesRule{
-	MaxLen: 3,
-	MinLen: 2,
-}
-
-var ruleData_3 = lexrt.ArrayRule{MaxLen: 2}
-
-var ruleData_4 = lexrt.StringRule{MaxLen: -1}
+var (
+	ruleData_BlobMax1000   = lexrt.BlobRule{Accept: []string{"image/*", "text/plain"}, MaxSize: 1000}
+	ruleData_Blob          = lexrt.BlobRule{Accept: []string{"*/*"}}
+	ruleData_BytesMin2Max3 = lexrt.BytesRule{MinLen: 2, MaxLen: 3}
+	ruleData_ItemsMax2     = lexrt.ArrayRule{MaxLen: 2}
+	ruleData_Max0          = lexrt.StringRule{MaxLen: -1}
+)

@@ -11,51 +11,27 @@ type IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing struct {
 	A *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing) UnmarshalJSON(src []byte) error {
-	*v = IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "a", &v.A, lexrt.Optional, nil)
 }
 
-func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "a":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.A), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
+func (v IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing) MarshalJSON() ([]byte, error) {
+	return lexrt.Marshal(&v)
 }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
 func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.A != nil {
-		b = lexrt.AppendName(b, "\"a\":")
-		b = lexrt.AppendString(b, v.A)
-	}
-	return append(b, '}')
+	return lexrt.Append(b, v)
 }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing) validateLex(c *lexrt.Checker) {
+	return lexrt.Validate(v)
 }

@@ -11,56 +11,27 @@ type IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput struct {
 	X *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsDefsThing
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput) UnmarshalJSON(src []byte) error {
-	*v = IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput) Lex(f *lexrt.Fields) {
+	lexrt.StructPtr(f, "x", &v.X, lexrt.Optional)
 }
 
-func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.New(&v.X).decodeLex(d)
-			}
-		default:
-			d.Skip()
-		}
-	}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
+func (v IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput) MarshalJSON() ([]byte, error) {
+	return lexrt.Marshal(&v)
 }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
 func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = v.X.AppendJSON(b)
-	}
-	return append(b, '}')
+	return lexrt.Append(b, v)
 }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *IoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThingOutput) validateLex(c *lexrt.Checker) {
-	c.Push("x")
-	if v.X != nil {
-		v.X.validateLex(c)
-	}
-	c.Pop()
+	return lexrt.Validate(v)
 }

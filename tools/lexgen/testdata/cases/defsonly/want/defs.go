@@ -10,53 +10,22 @@ type DefsA struct {
 	X *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsA) UnmarshalJSON(src []byte) error {
-	*v = DefsA{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *DefsA) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
 }
 
-func (v *DefsA) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *DefsA) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DefsA) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DefsA) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DefsA) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendInt(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *DefsA) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DefsA) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DefsA) validateLex(c *lexrt.Checker) {}
+func (v *DefsA) Validate() error { return lexrt.Validate(v) }
 
 // DefsB is a value of the lexicon type string.
 type DefsB = lexrt.Handle
@@ -79,14 +48,14 @@ type DefsG = lexrt.CID
 // DefsH is com.example.defs#h.
 type DefsH []DefsA
 
-func decodeDefsH(v *DefsH, d *lexrt.Decoder) {
-	lexrt.DecodeArray(d, v, nil, (*DefsA).decodeLex)
+// MarshalJSON is for package encoding/json.
+func (v DefsH) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexDefsH) }
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *DefsH) UnmarshalJSON(src []byte) error {
+	return lexrt.UnmarshalValue(src, v, "value", lexDefsH)
 }
 
-func appendDefsH(v *DefsH, b []byte) []byte {
-	return lexrt.AppendArray(b, v, (*DefsA).AppendJSON)
-}
-
-func checkDefsH(v *DefsH, c *lexrt.Checker) {
-	lexrt.CheckArray(c, v, nil, (*DefsA).validateLex)
+func lexDefsH(f *lexrt.Fields, v *DefsH) {
+	lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *DefsA) { lexrt.StructValue(f, v) })
 }

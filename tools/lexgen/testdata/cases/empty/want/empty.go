@@ -7,128 +7,53 @@ import "mls-server/lexrt"
 // EmptyInput is the input of com.example.empty.
 type EmptyInput struct{}
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *EmptyInput) UnmarshalJSON(src []byte) error {
-	*v = EmptyInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
+// Lex names the members of v.
+func (v *EmptyInput) Lex(f *lexrt.Fields) {}
 
-func (v *EmptyInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *EmptyInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *EmptyInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v EmptyInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *EmptyInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	return append(b, '}')
-}
+func (v *EmptyInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *EmptyInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *EmptyInput) validateLex(c *lexrt.Checker) {}
+func (v *EmptyInput) Validate() error { return lexrt.Validate(v) }
 
 // EmptyOutput is the output of com.example.empty.
 type EmptyOutput struct{}
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *EmptyOutput) UnmarshalJSON(src []byte) error {
-	*v = EmptyOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+// Lex names the members of v.
+func (v *EmptyOutput) Lex(f *lexrt.Fields) {}
 
-func (v *EmptyOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *EmptyOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *EmptyOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v EmptyOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *EmptyOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	return append(b, '}')
-}
+func (v *EmptyOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *EmptyOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *EmptyOutput) validateLex(c *lexrt.Checker) {}
+func (v *EmptyOutput) Validate() error { return lexrt.Validate(v) }
 
 // EmptyNothing is com.example.empty#nothing.
 type EmptyNothing struct{}
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *EmptyNothing) UnmarshalJSON(src []byte) error {
-	*v = EmptyNothing{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+// Lex names the members of v.
+func (v *EmptyNothing) Lex(f *lexrt.Fields) {}
 
-func (v *EmptyNothing) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *EmptyNothing) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *EmptyNothing) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v EmptyNothing) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *EmptyNothing) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	return append(b, '}')
-}
+func (v *EmptyNothing) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *EmptyNothing) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *EmptyNothing) validateLex(c *lexrt.Checker) {}
+func (v *EmptyNothing) Validate() error { return lexrt.Validate(v) }

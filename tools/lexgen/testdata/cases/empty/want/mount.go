@@ -9,15 +9,7 @@ import (
 
 // Mount registers every method of s with r, each with its own descriptor.
 func Mount(r lexrt.Registrar, s Service) {
-	r.Handle(MethodEmpty, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		in := new(EmptyInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.Empty(ctx, req.Caller, in))
-	})
+	r.Handle(MethodEmpty, lexrt.InputEndpoint(s.Empty))
 	r.Handle(MethodFire, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return nil, s.Fire(ctx, req.Caller)
 	})

@@ -30,208 +30,43 @@ type Formats struct {
 	URI *lexrt.URI
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Formats) UnmarshalJSON(src []byte) error {
-	*v = Formats{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *Formats) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "atidentifier", &v.Atidentifier, lexrt.Optional, &ruleFormats_ATIdentifier)
+	lexrt.StringPtr(f, "aturi", &v.Aturi, lexrt.Optional, &ruleFormats_ATURI)
+	lexrt.StringPtr(f, "cid", &v.CID, lexrt.Optional, &ruleFormats_CID)
+	lexrt.StringPtr(f, "datetime", &v.Datetime, lexrt.Optional, &ruleFormats_Datetime)
+	lexrt.StringPtr(f, "did", &v.DID, lexrt.Optional, &ruleFormats_DID)
+	lexrt.StringPtr(f, "handle", &v.Handle, lexrt.Optional, &ruleFormats_Handle)
+	lexrt.StringPtr(f, "language", &v.Language, lexrt.Optional, &ruleFormats_Language)
+	lexrt.StringPtr(f, "nsid", &v.Nsid, lexrt.Optional, &ruleFormats_NSID)
+	lexrt.StringPtr(f, "recordkey", &v.Recordkey, lexrt.Optional, &ruleFormats_RecordKey)
+	lexrt.StringPtr(f, "tid", &v.Tid, lexrt.Optional, &ruleFormats_TID)
+	lexrt.StringPtr(f, "uri", &v.URI, lexrt.Optional, &ruleFormats_URI)
 }
 
-func (v *Formats) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "atidentifier":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Atidentifier), &ruleFormats_0)
-			}
-		case "aturi":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Aturi), &ruleFormats_1)
-			}
-		case "cid":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.CID), &ruleFormats_2)
-			}
-		case "datetime":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Datetime), &ruleFormats_3)
-			}
-		case "did":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DID), &ruleFormats_4)
-			}
-		case "handle":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Handle), &ruleFormats_5)
-			}
-		case "language":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Language), &ruleFormats_6)
-			}
-		case "nsid":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Nsid), &ruleFormats_7)
-			}
-		case "recordkey":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Recordkey), &ruleFormats_8)
-			}
-		case "tid":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Tid), &ruleFormats_9)
-			}
-		case "uri":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.URI), &ruleFormats_10)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *Formats) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Formats) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Formats) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Formats) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Atidentifier != nil {
-		b = lexrt.AppendName(b, "\"atidentifier\":")
-		b = lexrt.AppendString(b, v.Atidentifier)
-	}
-	if v.Aturi != nil {
-		b = lexrt.AppendName(b, "\"aturi\":")
-		b = lexrt.AppendString(b, v.Aturi)
-	}
-	if v.CID != nil {
-		b = lexrt.AppendName(b, "\"cid\":")
-		b = lexrt.AppendString(b, v.CID)
-	}
-	if v.Datetime != nil {
-		b = lexrt.AppendName(b, "\"datetime\":")
-		b = lexrt.AppendString(b, v.Datetime)
-	}
-	if v.DID != nil {
-		b = lexrt.AppendName(b, "\"did\":")
-		b = lexrt.AppendString(b, v.DID)
-	}
-	if v.Handle != nil {
-		b = lexrt.AppendName(b, "\"handle\":")
-		b = lexrt.AppendString(b, v.Handle)
-	}
-	if v.Language != nil {
-		b = lexrt.AppendName(b, "\"language\":")
-		b = lexrt.AppendString(b, v.Language)
-	}
-	if v.Nsid != nil {
-		b = lexrt.AppendName(b, "\"nsid\":")
-		b = lexrt.AppendString(b, v.Nsid)
-	}
-	if v.Recordkey != nil {
-		b = lexrt.AppendName(b, "\"recordkey\":")
-		b = lexrt.AppendString(b, v.Recordkey)
-	}
-	if v.Tid != nil {
-		b = lexrt.AppendName(b, "\"tid\":")
-		b = lexrt.AppendString(b, v.Tid)
-	}
-	if v.URI != nil {
-		b = lexrt.AppendName(b, "\"uri\":")
-		b = lexrt.AppendString(b, v.URI)
-	}
-	return append(b, '}')
-}
+func (v *Formats) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Formats) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *Formats) Validate() error { return lexrt.Validate(v) }
 
-func (v *Formats) validateLex(c *lexrt.Checker) {
-	c.Push("atidentifier")
-	if v.Atidentifier != nil {
-		lexrt.CheckString(c, v.Atidentifier, &ruleFormats_0)
-	}
-	c.Pop()
-	c.Push("aturi")
-	if v.Aturi != nil {
-		lexrt.CheckString(c, v.Aturi, &ruleFormats_1)
-	}
-	c.Pop()
-	c.Push("cid")
-	if v.CID != nil {
-		lexrt.CheckString(c, v.CID, &ruleFormats_2)
-	}
-	c.Pop()
-	c.Push("datetime")
-	if v.Datetime != nil {
-		lexrt.CheckString(c, v.Datetime, &ruleFormats_3)
-	}
-	c.Pop()
-	c.Push("did")
-	if v.DID != nil {
-		lexrt.CheckString(c, v.DID, &ruleFormats_4)
-	}
-	c.Pop()
-	c.Push("handle")
-	if v.Handle != nil {
-		lexrt.CheckString(c, v.Handle, &ruleFormats_5)
-	}
-	c.Pop()
-	c.Push("language")
-	if v.Language != nil {
-		lexrt.CheckString(c, v.Language, &ruleFormats_6)
-	}
-	c.Pop()
-	c.Push("nsid")
-	if v.Nsid != nil {
-		lexrt.CheckString(c, v.Nsid, &ruleFormats_7)
-	}
-	c.Pop()
-	c.Push("recordkey")
-	if v.Recordkey != nil {
-		lexrt.CheckString(c, v.Recordkey, &ruleFormats_8)
-	}
-	c.Pop()
-	c.Push("tid")
-	if v.Tid != nil {
-		lexrt.CheckString(c, v.Tid, &ruleFormats_9)
-	}
-	c.Pop()
-	c.Push("uri")
-	if v.URI != nil {
-		lexrt.CheckString(c, v.URI, &ruleFormats_10)
-	}
-	c.Pop()
-}
-
-var ruleFormats_0 = lexrt.StringRule{Format: lexrt.FormatATIdentifier}
-
-var ruleFormats_1 = lexrt.StringRule{Format: lexrt.FormatATURI}
-
-var ruleFormats_2 = lexrt.StringRule{Format: lexrt.FormatCID}
-
-var ruleFormats_3 = lexrt.StringRule{Format: lexrt.FormatDatetime}
-
-var ruleFormats_4 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleFormats_5 = lexrt.StringRule{Format: lexrt.FormatHandle}
-
-var ruleFormats_6 = lexrt.StringRule{Format: lexrt.FormatLanguage}
-
-var ruleFormats_7 = lexrt.StringRule{Format: lexrt.FormatNSID}
-
-var ruleFormats_8 = lexrt.StringRule{Format: lexrt.FormatRecordKey}
-
-var ruleFormats_9 = lexrt.StringRule{Format: lexrt.FormatTID}
-
-var ruleFormats_10 = lexrt.StringRule{Format: lexrt.FormatURI}
+var (
+	ruleFormats_ATIdentifier = lexrt.StringRule{Format: lexrt.FormatATIdentifier}
+	ruleFormats_ATURI        = lexrt.StringRule{Format: lexrt.FormatATURI}
+	ruleFormats_CID          = lexrt.StringRule{Format: lexrt.FormatCID}
+	ruleFormats_Datetime     = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleFormats_DID          = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleFormats_Handle       = lexrt.StringRule{Format: lexrt.FormatHandle}
+	ruleFormats_Language     = lexrt.StringRule{Format: lexrt.FormatLanguage}
+	ruleFormats_NSID         = lexrt.StringRule{Format: lexrt.FormatNSID}
+	ruleFormats_RecordKey    = lexrt.StringRule{Format: lexrt.FormatRecordKey}
+	ruleFormats_TID          = lexrt.StringRule{Format: lexrt.FormatTID}
+	ruleFormats_URI          = lexrt.StringRule{Format: lexrt.FormatURI}
+)

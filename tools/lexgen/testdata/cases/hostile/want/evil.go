@@ -34,33 +34,24 @@ type EvilParams struct {
 	P string
 }
 
+// Lex names the members of v.
+func (v *EvilParams) Lex(f *lexrt.Fields) {
+	lexrt.Default(f, &v.P, "line one\nfunc init() { panic(\"x\") }\r\n*/ /* */ // //go:build ignore\u2028import \"os\"\u2029\u0085\v\f `back` \"quote\" \u202etxt.exe\u202c \ufeff\x00\a //line foo.go:1\n//go:generate rm\n//export X")
+	lexrt.String(f, "p", &v.P, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *EvilParams) DecodeQuery(q url.Values) error {
-	*v = EvilParams{}
-	d := lexrt.NewParamDecoder(q)
-	v.P = "line one\nfunc init() { panic(\"x\") }\r\n*/ /* */ // //go:build ignore\u2028import \"os\"\u2029\u0085\v\f `back` \"quote\" \u202etxt.exe\u202c \ufeff\x00\a //line foo.go:1\n//go:generate rm\n//export X"
-	if s, ok := d.One("p", false); ok {
-		lexrt.ParamString(&d, s, &v.P, nil)
-	}
-	return d.Done()
-}
+func (v *EvilParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *EvilParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddString(q, "p", &v.P)
-	return q
-}
+func (v *EvilParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v EvilParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *EvilParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *EvilParams) validateLex(c *lexrt.Checker) {}
+func (v *EvilParams) Validate() error { return lexrt.Validate(v) }
 
 // EvilInput is the input of com.example.evil.
 //
@@ -91,69 +82,24 @@ type EvilInput struct {
 	C *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *EvilInput) UnmarshalJSON(src []byte) error {
-	*v = EvilInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
+// Lex names the members of v.
+func (v *EvilInput) Lex(f *lexrt.Fields) {
+	lexrt.Default(f, &v.F, "*/")
+	lexrt.String(f, "f", &v.F, lexrt.Optional, &enumEvilInputF)
+	lexrt.StringPtr(f, "c", &v.C, lexrt.Optional, &ruleEvil_Const)
 }
 
-func (v *EvilInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	v.F = "*/"
-	for d.Next() {
-		switch string(d.Name()) {
-		case "f":
-			if !d.Null() {
-				lexrt.DecodeString(d, &v.F, &ruleEvil_0)
-			}
-		case "c":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.C), &ruleEvil_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *EvilInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *EvilInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v EvilInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *EvilInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"f\":")
-	b = lexrt.AppendString(b, &v.F)
-	if v.C != nil {
-		b = append(b, ",\"c\":"...)
-		b = lexrt.AppendString(b, v.C)
-	}
-	return append(b, '}')
-}
+func (v *EvilInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *EvilInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *EvilInput) validateLex(c *lexrt.Checker) {
-	c.Push("f")
-	lexrt.CheckString(c, &v.F, &ruleEvil_0)
-	c.Pop()
-	c.Push("c")
-	if v.C != nil {
-		lexrt.CheckString(c, v.C, &ruleEvil_1)
-	}
-	c.Pop()
-}
+func (v *EvilInput) Validate() error { return lexrt.Validate(v) }
 
 // EvilArr is com.example.evil#arr.
 //
@@ -168,19 +114,17 @@ func (v *EvilInput) validateLex(c *lexrt.Checker) {
 // //export X
 type EvilArr []string
 
-func decodeEvilArr(v *EvilArr, d *lexrt.Decoder) {
-	lexrt.DecodeArray(d, v, nil, func(v *string, d *lexrt.Decoder) {
-		lexrt.DecodeString(d, v, nil)
-	})
+// MarshalJSON is for package encoding/json.
+func (v EvilArr) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexEvilArr) }
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *EvilArr) UnmarshalJSON(src []byte) error {
+	return lexrt.UnmarshalValue(src, v, "value", lexEvilArr)
 }
 
-func appendEvilArr(v *EvilArr, b []byte) []byte {
-	return lexrt.AppendArray(b, v, func(v *string, b []byte) []byte {
-		return lexrt.AppendString(b, v)
-	})
+func lexEvilArr(f *lexrt.Fields, v *EvilArr) {
+	lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *string) { lexrt.StringValue(f, v, nil) })
 }
-
-func checkEvilArr(v *EvilArr, c *lexrt.Checker) {}
 
 // EvilThing is com.example.evil#thing.
 //
@@ -220,82 +164,27 @@ type EvilThing struct {
 	T []byte
 }
 
+// Lex names the members of v.
+func (v *EvilThing) Lex(f *lexrt.Fields) {
+	lexrt.UnionMember(f, "u", &v.U, lexrt.Optional, &unionEvilThingU)
+	lexrt.StringPtr(f, "k", &v.K, lexrt.Optional, &enumEvilThingK)
+	lexrt.Bytes(f, "t", &v.T, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *EvilThing) UnmarshalJSON(src []byte) error {
-	*v = EvilThing{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+func (v *EvilThing) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
-func (v *EvilThing) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "u":
-			if !d.Null() {
-				decodeEvilThingU(&v.U, d)
-			}
-		case "k":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.K), nil)
-			}
-		case "t":
-			if !d.Null() {
-				lexrt.DecodeBytes(d, &v.T, nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *EvilThing) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v EvilThing) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *EvilThing) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *EvilThing) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"com.example.evil#thing\""...))
-}
-
-func (v *EvilThing) appendLex(b []byte) []byte {
-	if v.U != nil {
-		b = lexrt.AppendName(b, "\"u\":")
-		b = appendEvilThingU(&v.U, b)
-	}
-	if v.K != nil {
-		b = lexrt.AppendName(b, "\"k\":")
-		b = lexrt.AppendString(b, v.K)
-	}
-	if v.T != nil {
-		b = lexrt.AppendName(b, "\"t\":")
-		b = lexrt.AppendBytes(b, &v.T)
-	}
-	return append(b, '}')
-}
+func (v *EvilThing) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *EvilThing) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *EvilThing) Validate() error { return lexrt.Validate(v) }
 
-func (v *EvilThing) validateLex(c *lexrt.Checker) {
-	c.Push("u")
-	if v.U != nil {
-		checkEvilThingU(&v.U, c)
-	}
-	c.Pop()
-}
+// LexType is the $type that v has in a union.
+func (v *EvilThing) LexType() string { return "com.example.evil#thing" }
 
 func (*EvilThing) isEvilThingU() {}
 
@@ -331,14 +220,10 @@ const (
 	EvilInputFX                                                                                                                    EvilInputF = "*/"
 )
 
+var enumEvilInputF = lexrt.StringRule{Enum: []string{"line one\nfunc init() { panic(\"x\") }\r\n*/ /* */ // //go:build ignore\u2028import \"os\"\u2029\u0085\v\f `back` \"quote\" \u202etxt.exe\u202c \ufeff\x00\a //line foo.go:1\n//go:generate rm\n//export X", "*/"}}
+
 // Known reports whether v is one of the constants.
-func (v EvilInputF) Known() bool {
-	switch v {
-	case EvilInputFLineOneFuncInitPanicXGoBuildIgnoreU2028ImportOsU2029U0085BackQuoteU202ETxtExeU202CUFEFFLineFooGo1GoGenerateRmExportX, EvilInputFX:
-		return true
-	}
-	return false
-}
+func (v EvilInputF) Known() bool { return enumEvilInputF.Lists(string(v)) }
 
 // EvilOutput is another name of EvilThing.
 type EvilOutput = EvilThing
@@ -360,39 +245,11 @@ type EvilThingU interface {
 
 func (*UnknownVariant) isEvilThingU() {}
 
-func decodeEvilThingU(v *EvilThingU, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.evil#thing":
-		m := new(EvilThing)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
-}
-
-func appendEvilThingU(v *EvilThingU, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *EvilThing:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkEvilThingU(v *EvilThingU, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *EvilThing:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
+var unionEvilThingU = lexrt.Union[EvilThingU]{
+	Variants: []lexrt.Variant[EvilThingU]{
+		{Type: "com.example.evil#thing", New: func() EvilThingU { return new(EvilThing) }},
+	},
+	Unknown: func(u lexrt.RawUnion) EvilThingU { return &UnknownVariant{RawUnion: u} },
 }
 
 // EvilThingK is an open set: values other than its constants are accepted.
@@ -404,15 +261,11 @@ const (
 	EvilThingKX                                                                                                                    EvilThingK = "x"
 )
 
+var enumEvilThingK = lexrt.StringRule{Known: []string{"line one\nfunc init() { panic(\"x\") }\r\n*/ /* */ // //go:build ignore\u2028import \"os\"\u2029\u0085\v\f `back` \"quote\" \u202etxt.exe\u202c \ufeff\x00\a //line foo.go:1\n//go:generate rm\n//export X", "x"}}
+
 // Known reports whether v is one of the constants.
-func (v EvilThingK) Known() bool {
-	switch v {
-	case EvilThingKLineOneFuncInitPanicXGoBuildIgnoreU2028ImportOsU2029U0085BackQuoteU202ETxtExeU202CUFEFFLineFooGo1GoGenerateRmExportX, EvilThingKX:
-		return true
-	}
-	return false
-}
+func (v EvilThingK) Known() bool { return enumEvilThingK.Lists(string(v)) }
 
-var ruleEvil_0 = lexrt.StringRule{Enum: []string{"line one\nfunc init() { panic(\"x\") }\r\n*/ /* */ // //go:build ignore\u2028import \"os\"\u2029\u0085\v\f `back` \"quote\" \u202etxt.exe\u202c \ufeff\x00\a //line foo.go:1\n//go:generate rm\n//export X", "*/"}}
-
-var ruleEvil_1 = lexrt.StringRule{Enum: []string{"line one\nfunc init() { panic(\"x\") }\r\n*/ /* */ // //go:build ignore\u2028import \"os\"\u2029\u0085\v\f `back` \"quote\" \u202etxt.exe\u202c \ufeff\x00\a //line foo.go:1\n//go:generate rm\n//export X"}}
+var (
+	ruleEvil_Const = lexrt.StringRule{Enum: []string{"line one\nfunc init() { panic(\"x\") }\r\n*/ /* */ // //go:build ignore\u2028import \"os\"\u2029\u0085\v\f `back` \"quote\" \u202etxt.exe\u202c \ufeff\x00\a //line foo.go:1\n//go:generate rm\n//export X"}}
+)

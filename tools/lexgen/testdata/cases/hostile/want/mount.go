@@ -15,9 +15,7 @@ func Mount(r lexrt.Registrar, s Service) {
 			return nil, err
 		}
 		in := new(EvilInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
+		if err := req.Decode(in); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.Evil(ctx, req.Caller, params, in))

@@ -11,135 +11,47 @@ type Deep struct {
 	List [][]DeepListItemItem
 }
 
+// Lex names the members of v.
+func (v *Deep) Lex(f *lexrt.Fields) {
+	lexrt.Struct(f, "a", &v.A, lexrt.Required)
+	lexrt.Array(f, "list", &v.List, lexrt.Optional, nil, func(f *lexrt.Fields, v *[]DeepListItemItem) {
+		lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *DeepListItemItem) { lexrt.StructValue(f, v) })
+	})
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Deep) UnmarshalJSON(src []byte) error {
-	*v = Deep{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredDeep = []string{"a"}
-
-func (v *Deep) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "a":
-			seen |= 1 << 0
-			v.A.decodeLex(d)
-		case "list":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.List, nil, func(v *[]DeepListItemItem, d *lexrt.Decoder) {
-					lexrt.DecodeArray(d, v, nil, (*DeepListItemItem).decodeLex)
-				})
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDeep)
-}
+func (v *Deep) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Deep) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Deep) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Deep) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"a\":")
-	b = v.A.AppendJSON(b)
-	if v.List != nil {
-		b = append(b, ",\"list\":"...)
-		b = lexrt.AppendArray(b, &v.List, func(v *[]DeepListItemItem, b []byte) []byte {
-			return lexrt.AppendArray(b, v, (*DeepListItemItem).AppendJSON)
-		})
-	}
-	return append(b, '}')
-}
+func (v *Deep) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Deep) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Deep) validateLex(c *lexrt.Checker) {
-	c.Push("a")
-	v.A.validateLex(c)
-	c.Pop()
-	c.Push("list")
-	if v.List != nil {
-		lexrt.CheckArray(c, &v.List, nil, func(v *[]DeepListItemItem, c *lexrt.Checker) {
-			lexrt.CheckArray(c, v, nil, (*DeepListItemItem).validateLex)
-		})
-	}
-	c.Pop()
-}
+func (v *Deep) Validate() error { return lexrt.Validate(v) }
 
 // DeepA is the object at a in com.example.deep.
 type DeepA struct {
 	B DeepAB
 }
 
+// Lex names the members of v.
+func (v *DeepA) Lex(f *lexrt.Fields) {
+	lexrt.Struct(f, "b", &v.B, lexrt.Required)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepA) UnmarshalJSON(src []byte) error {
-	*v = DeepA{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredDeepA = []string{"b"}
-
-func (v *DeepA) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "b":
-			seen |= 1 << 0
-			v.B.decodeLex(d)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDeepA)
-}
+func (v *DeepA) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DeepA) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DeepA) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DeepA) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"b\":")
-	b = v.B.AppendJSON(b)
-	return append(b, '}')
-}
+func (v *DeepA) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepA) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DeepA) validateLex(c *lexrt.Checker) {
-	c.Push("b")
-	v.B.validateLex(c)
-	c.Pop()
-}
+func (v *DeepA) Validate() error { return lexrt.Validate(v) }
 
 // DeepListItemItem is the object at list.item.item in com.example.deep.
 type DeepListItemItem struct {
@@ -147,111 +59,44 @@ type DeepListItemItem struct {
 	X *string
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepListItemItem) UnmarshalJSON(src []byte) error {
-	*v = DeepListItemItem{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *DeepListItemItem) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "x", &v.X, lexrt.Optional, nil)
 }
 
-func (v *DeepListItemItem) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *DeepListItemItem) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DeepListItemItem) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DeepListItemItem) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DeepListItemItem) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendString(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *DeepListItemItem) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepListItemItem) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DeepListItemItem) validateLex(c *lexrt.Checker) {}
+func (v *DeepListItemItem) Validate() error { return lexrt.Validate(v) }
 
 // DeepAB is the object at a.b in com.example.deep.
 type DeepAB struct {
 	C DeepABC
 }
 
+// Lex names the members of v.
+func (v *DeepAB) Lex(f *lexrt.Fields) {
+	lexrt.Struct(f, "c", &v.C, lexrt.Required)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepAB) UnmarshalJSON(src []byte) error {
-	*v = DeepAB{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredDeepAB = []string{"c"}
-
-func (v *DeepAB) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "c":
-			seen |= 1 << 0
-			v.C.decodeLex(d)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDeepAB)
-}
+func (v *DeepAB) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DeepAB) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DeepAB) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DeepAB) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"c\":")
-	b = v.C.AppendJSON(b)
-	return append(b, '}')
-}
+func (v *DeepAB) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepAB) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DeepAB) validateLex(c *lexrt.Checker) {
-	c.Push("c")
-	v.C.validateLex(c)
-	c.Pop()
-}
+func (v *DeepAB) Validate() error { return lexrt.Validate(v) }
 
 // DeepABC is the object at a.b.c in com.example.deep.
 type DeepABC struct {
@@ -259,110 +104,41 @@ type DeepABC struct {
 	D []DeepABCDItem
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepABC) UnmarshalJSON(src []byte) error {
-	*v = DeepABC{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *DeepABC) Lex(f *lexrt.Fields) {
+	lexrt.Structs(f, "d", &v.D, lexrt.Optional, nil)
 }
 
-func (v *DeepABC) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "d":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.D, nil, (*DeepABCDItem).decodeLex)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *DeepABC) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DeepABC) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DeepABC) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DeepABC) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.D != nil {
-		b = lexrt.AppendName(b, "\"d\":")
-		b = lexrt.AppendArray(b, &v.D, (*DeepABCDItem).AppendJSON)
-	}
-	return append(b, '}')
-}
+func (v *DeepABC) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepABC) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DeepABC) validateLex(c *lexrt.Checker) {
-	c.Push("d")
-	if v.D != nil {
-		lexrt.CheckArray(c, &v.D, nil, (*DeepABCDItem).validateLex)
-	}
-	c.Pop()
-}
+func (v *DeepABC) Validate() error { return lexrt.Validate(v) }
 
 // DeepABCDItem is the object at a.b.c.d.item in com.example.deep.
 type DeepABCDItem struct {
 	E int64
 }
 
+// Lex names the members of v.
+func (v *DeepABCDItem) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "e", &v.E, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepABCDItem) UnmarshalJSON(src []byte) error {
-	*v = DeepABCDItem{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredDeepABCDItem = []string{"e"}
-
-func (v *DeepABCDItem) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "e":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.E, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredDeepABCDItem)
-}
+func (v *DeepABCDItem) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *DeepABCDItem) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v DeepABCDItem) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *DeepABCDItem) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"e\":")
-	b = lexrt.AppendInt(b, &v.E)
-	return append(b, '}')
-}
+func (v *DeepABCDItem) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *DeepABCDItem) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *DeepABCDItem) validateLex(c *lexrt.Checker) {}
+func (v *DeepABCDItem) Validate() error { return lexrt.Validate(v) }

@@ -27,76 +27,30 @@ type FuncParams struct {
 	Err *string
 }
 
+// Lex names the members of v.
+func (v *FuncParams) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "q", &v.Q, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "s", &v.S, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "ok", &v.OK, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "d", &v.D, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "v", &v.V, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "type", &v.Type, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "url", &v.URL, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "err", &v.Err, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *FuncParams) DecodeQuery(q url.Values) error {
-	*v = FuncParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("q", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Q), nil)
-	}
-	if s, ok := d.One("s", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.S), nil)
-	}
-	if s, ok := d.One("ok", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.OK), nil)
-	}
-	if s, ok := d.One("d", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.D), nil)
-	}
-	if s, ok := d.One("v", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.V), nil)
-	}
-	if s, ok := d.One("type", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Type), nil)
-	}
-	if s, ok := d.One("url", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.URL), nil)
-	}
-	if s, ok := d.One("err", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Err), nil)
-	}
-	return d.Done()
-}
+func (v *FuncParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *FuncParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	if v.Q != nil {
-		lexrt.AddString(q, "q", v.Q)
-	}
-	if v.S != nil {
-		lexrt.AddString(q, "s", v.S)
-	}
-	if v.OK != nil {
-		lexrt.AddString(q, "ok", v.OK)
-	}
-	if v.D != nil {
-		lexrt.AddString(q, "d", v.D)
-	}
-	if v.V != nil {
-		lexrt.AddString(q, "v", v.V)
-	}
-	if v.Type != nil {
-		lexrt.AddString(q, "type", v.Type)
-	}
-	if v.URL != nil {
-		lexrt.AddString(q, "url", v.URL)
-	}
-	if v.Err != nil {
-		lexrt.AddString(q, "err", v.Err)
-	}
-	return q
-}
+func (v *FuncParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v FuncParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *FuncParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *FuncParams) validateLex(c *lexrt.Checker) {}
+func (v *FuncParams) Validate() error { return lexrt.Validate(v) }
 
 // FuncOutput is the output of com.example.func.
 type FuncOutput struct {
@@ -104,53 +58,22 @@ type FuncOutput struct {
 	X *FuncOutputX
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *FuncOutput) UnmarshalJSON(src []byte) error {
-	*v = FuncOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *FuncOutput) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "x", &v.X, lexrt.Optional, &enumFuncOutputX)
 }
 
-func (v *FuncOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *FuncOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *FuncOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v FuncOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *FuncOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendString(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *FuncOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *FuncOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *FuncOutput) validateLex(c *lexrt.Checker) {}
+func (v *FuncOutput) Validate() error { return lexrt.Validate(v) }
 
 // FuncOutputX is an open set: values other than its constants are accepted.
 type FuncOutputX string
@@ -162,11 +85,7 @@ const (
 	FuncOutputXNil  FuncOutputX = "nil"
 )
 
+var enumFuncOutputX = lexrt.StringRule{Known: []string{"type", "func", "nil"}}
+
 // Known reports whether v is one of the constants.
-func (v FuncOutputX) Known() bool {
-	switch v {
-	case FuncOutputXType, FuncOutputXFunc, FuncOutputXNil:
-		return true
-	}
-	return false
-}
+func (v FuncOutputX) Known() bool { return enumFuncOutputX.Lists(string(v)) }

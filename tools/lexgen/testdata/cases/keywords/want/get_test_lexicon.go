@@ -10,50 +10,19 @@ type GetTest struct {
 	X *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *GetTest) UnmarshalJSON(src []byte) error {
-	*v = GetTest{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *GetTest) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
 }
 
-func (v *GetTest) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetTest) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *GetTest) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v GetTest) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *GetTest) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendInt(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *GetTest) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *GetTest) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *GetTest) validateLex(c *lexrt.Checker) {}
+func (v *GetTest) Validate() error { return lexrt.Validate(v) }

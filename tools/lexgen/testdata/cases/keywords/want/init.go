@@ -10,70 +10,37 @@ type Init struct {
 	X *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Init) UnmarshalJSON(src []byte) error {
-	*v = Init{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *Init) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
 }
 
-func (v *Init) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *Init) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Init) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Init) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Init) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendInt(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *Init) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Init) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Init) validateLex(c *lexrt.Checker) {}
+func (v *Init) Validate() error { return lexrt.Validate(v) }
 
 // InitError is com.example.init#error.
 type InitError []string
 
-func decodeInitError(v *InitError, d *lexrt.Decoder) {
-	lexrt.DecodeArray(d, v, nil, func(v *string, d *lexrt.Decoder) {
-		lexrt.DecodeString(d, v, nil)
-	})
+// MarshalJSON is for package encoding/json.
+func (v InitError) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexInitError) }
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *InitError) UnmarshalJSON(src []byte) error {
+	return lexrt.UnmarshalValue(src, v, "value", lexInitError)
 }
 
-func appendInitError(v *InitError, b []byte) []byte {
-	return lexrt.AppendArray(b, v, func(v *string, b []byte) []byte {
-		return lexrt.AppendString(b, v)
-	})
+func lexInitError(f *lexrt.Fields, v *InitError) {
+	lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *string) { lexrt.StringValue(f, v, nil) })
 }
-
-func checkInitError(v *InitError, c *lexrt.Checker) {}
 
 // InitString is com.example.init#string.
 type InitString struct {
@@ -81,53 +48,22 @@ type InitString struct {
 	Y *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *InitString) UnmarshalJSON(src []byte) error {
-	*v = InitString{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *InitString) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "y", &v.Y, lexrt.Optional, nil)
 }
 
-func (v *InitString) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "y":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Y), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *InitString) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *InitString) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v InitString) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *InitString) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Y != nil {
-		b = lexrt.AppendName(b, "\"y\":")
-		b = lexrt.AppendInt(b, v.Y)
-	}
-	return append(b, '}')
-}
+func (v *InitString) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *InitString) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *InitString) validateLex(c *lexrt.Checker) {}
+func (v *InitString) Validate() error { return lexrt.Validate(v) }
 
 // InitTest is the token com.example.init#test.
 const InitTest = "com.example.init#test"

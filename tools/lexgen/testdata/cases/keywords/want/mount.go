@@ -2,18 +2,9 @@
 
 package keywords
 
-import (
-	"context"
-	"mls-server/lexrt"
-)
+import "mls-server/lexrt"
 
 // Mount registers every method of s with r, each with its own descriptor.
 func Mount(r lexrt.Registrar, s Service) {
-	r.Handle(MethodFunc, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(FuncParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.Func(ctx, req.Caller, params))
-	})
+	r.Handle(MethodFunc, lexrt.ParamsEndpoint(s.Func))
 }

@@ -54,234 +54,43 @@ type Type struct {
 	Iota *string
 }
 
+// Lex names the members of v.
+func (v *Type) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "type", &v.Type, lexrt.Required, nil)
+	lexrt.StringPtr(f, "func", &v.Func, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "range", &v.Range, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "select", &v.Select, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "string", &v.String, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "nil", &v.Nil, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "true", &v.True, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "len", &v.Len, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "append", &v.Append, lexrt.Optional, nil)
+	lexrt.String(f, "b", &v.B, lexrt.Required, nil)
+	lexrt.String(f, "v", &v.V, lexrt.Required, nil)
+	lexrt.String(f, "d", &v.D, lexrt.Required, nil)
+	lexrt.StringPtr(f, "c", &v.C, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "seen", &v.Seen, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "lexrt", &v.Lexrt, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "error", &v.Error, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "int64", &v.Int64, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "go", &v.Go, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "defer", &v.Defer, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "default", &v.Default, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "switch", &v.Switch, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "init", &v.Init, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "main", &v.Main, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "_", &v.X, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "iota", &v.Iota, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Type) UnmarshalJSON(src []byte) error {
-	*v = Type{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredType = []string{"type", "b", "v", "d"}
-
-func (v *Type) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "type":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.Type, nil)
-		case "func":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Func), nil)
-			}
-		case "range":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Range), nil)
-			}
-		case "select":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Select), nil)
-			}
-		case "string":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.String), nil)
-			}
-		case "nil":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Nil), nil)
-			}
-		case "true":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.True), nil)
-			}
-		case "len":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Len), nil)
-			}
-		case "append":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Append), nil)
-			}
-		case "b":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.B, nil)
-		case "v":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.V, nil)
-		case "d":
-			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.D, nil)
-		case "c":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.C), nil)
-			}
-		case "seen":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Seen), nil)
-			}
-		case "lexrt":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Lexrt), nil)
-			}
-		case "error":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Error), nil)
-			}
-		case "int64":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Int64), nil)
-			}
-		case "go":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Go), nil)
-			}
-		case "defer":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Defer), nil)
-			}
-		case "default":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Default), nil)
-			}
-		case "switch":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Switch), nil)
-			}
-		case "init":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Init), nil)
-			}
-		case "main":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Main), nil)
-			}
-		case "_":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.X), nil)
-			}
-		case "iota":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Iota), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredType)
-}
+func (v *Type) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Type) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Type) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Type) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"type\":")
-	b = lexrt.AppendString(b, &v.Type)
-	if v.Func != nil {
-		b = append(b, ",\"func\":"...)
-		b = lexrt.AppendString(b, v.Func)
-	}
-	if v.Range != nil {
-		b = append(b, ",\"range\":"...)
-		b = lexrt.AppendString(b, v.Range)
-	}
-	if v.Select != nil {
-		b = append(b, ",\"select\":"...)
-		b = lexrt.AppendString(b, v.Select)
-	}
-	if v.String != nil {
-		b = append(b, ",\"string\":"...)
-		b = lexrt.AppendString(b, v.String)
-	}
-	if v.Nil != nil {
-		b = append(b, ",\"nil\":"...)
-		b = lexrt.AppendString(b, v.Nil)
-	}
-	if v.True != nil {
-		b = append(b, ",\"true\":"...)
-		b = lexrt.AppendString(b, v.True)
-	}
-	if v.Len != nil {
-		b = append(b, ",\"len\":"...)
-		b = lexrt.AppendString(b, v.Len)
-	}
-	if v.Append != nil {
-		b = append(b, ",\"append\":"...)
-		b = lexrt.AppendString(b, v.Append)
-	}
-	b = append(b, ",\"b\":"...)
-	b = lexrt.AppendString(b, &v.B)
-	b = append(b, ",\"v\":"...)
-	b = lexrt.AppendString(b, &v.V)
-	b = append(b, ",\"d\":"...)
-	b = lexrt.AppendString(b, &v.D)
-	if v.C != nil {
-		b = append(b, ",\"c\":"...)
-		b = lexrt.AppendString(b, v.C)
-	}
-	if v.Seen != nil {
-		b = append(b, ",\"seen\":"...)
-		b = lexrt.AppendString(b, v.Seen)
-	}
-	if v.Lexrt != nil {
-		b = append(b, ",\"lexrt\":"...)
-		b = lexrt.AppendString(b, v.Lexrt)
-	}
-	if v.Error != nil {
-		b = append(b, ",\"error\":"...)
-		b = lexrt.AppendString(b, v.Error)
-	}
-	if v.Int64 != nil {
-		b = append(b, ",\"int64\":"...)
-		b = lexrt.AppendString(b, v.Int64)
-	}
-	if v.Go != nil {
-		b = append(b, ",\"go\":"...)
-		b = lexrt.AppendString(b, v.Go)
-	}
-	if v.Defer != nil {
-		b = append(b, ",\"defer\":"...)
-		b = lexrt.AppendString(b, v.Defer)
-	}
-	if v.Default != nil {
-		b = append(b, ",\"default\":"...)
-		b = lexrt.AppendString(b, v.Default)
-	}
-	if v.Switch != nil {
-		b = append(b, ",\"switch\":"...)
-		b = lexrt.AppendString(b, v.Switch)
-	}
-	if v.Init != nil {
-		b = append(b, ",\"init\":"...)
-		b = lexrt.AppendString(b, v.Init)
-	}
-	if v.Main != nil {
-		b = append(b, ",\"main\":"...)
-		b = lexrt.AppendString(b, v.Main)
-	}
-	if v.X != nil {
-		b = append(b, ",\"_\":"...)
-		b = lexrt.AppendString(b, v.X)
-	}
-	if v.Iota != nil {
-		b = append(b, ",\"iota\":"...)
-		b = lexrt.AppendString(b, v.Iota)
-	}
-	return append(b, '}')
-}
+func (v *Type) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Type) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Type) validateLex(c *lexrt.Checker) {}
+func (v *Type) Validate() error { return lexrt.Validate(v) }

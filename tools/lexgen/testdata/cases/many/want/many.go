@@ -138,700 +138,148 @@ type Many struct {
 	F129 int64
 }
 
+// Lex names the members of v.
+func (v *Many) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "f00", &v.F00, lexrt.Required, nil)
+	lexrt.Int(f, "f01", &v.F01, lexrt.Required, nil)
+	lexrt.Int(f, "f02", &v.F02, lexrt.Required, nil)
+	lexrt.Int(f, "f03", &v.F03, lexrt.Required, nil)
+	lexrt.Int(f, "f04", &v.F04, lexrt.Required, nil)
+	lexrt.Int(f, "f05", &v.F05, lexrt.Required, nil)
+	lexrt.Int(f, "f06", &v.F06, lexrt.Required, nil)
+	lexrt.Int(f, "f07", &v.F07, lexrt.Required, nil)
+	lexrt.Int(f, "f08", &v.F08, lexrt.Required, nil)
+	lexrt.Int(f, "f09", &v.F09, lexrt.Required, nil)
+	lexrt.Int(f, "f10", &v.F10, lexrt.Required, nil)
+	lexrt.Int(f, "f11", &v.F11, lexrt.Required, nil)
+	lexrt.Int(f, "f12", &v.F12, lexrt.Required, nil)
+	lexrt.Int(f, "f13", &v.F13, lexrt.Required, nil)
+	lexrt.Int(f, "f14", &v.F14, lexrt.Required, nil)
+	lexrt.Int(f, "f15", &v.F15, lexrt.Required, nil)
+	lexrt.Int(f, "f16", &v.F16, lexrt.Required, nil)
+	lexrt.Int(f, "f17", &v.F17, lexrt.Required, nil)
+	lexrt.Int(f, "f18", &v.F18, lexrt.Required, nil)
+	lexrt.Int(f, "f19", &v.F19, lexrt.Required, nil)
+	lexrt.Int(f, "f20", &v.F20, lexrt.Required, nil)
+	lexrt.Int(f, "f21", &v.F21, lexrt.Required, nil)
+	lexrt.Int(f, "f22", &v.F22, lexrt.Required, nil)
+	lexrt.Int(f, "f23", &v.F23, lexrt.Required, nil)
+	lexrt.Int(f, "f24", &v.F24, lexrt.Required, nil)
+	lexrt.Int(f, "f25", &v.F25, lexrt.Required, nil)
+	lexrt.Int(f, "f26", &v.F26, lexrt.Required, nil)
+	lexrt.Int(f, "f27", &v.F27, lexrt.Required, nil)
+	lexrt.Int(f, "f28", &v.F28, lexrt.Required, nil)
+	lexrt.Int(f, "f29", &v.F29, lexrt.Required, nil)
+	lexrt.Int(f, "f30", &v.F30, lexrt.Required, nil)
+	lexrt.Int(f, "f31", &v.F31, lexrt.Required, nil)
+	lexrt.Int(f, "f32", &v.F32, lexrt.Required, nil)
+	lexrt.Int(f, "f33", &v.F33, lexrt.Required, nil)
+	lexrt.Int(f, "f34", &v.F34, lexrt.Required, nil)
+	lexrt.Int(f, "f35", &v.F35, lexrt.Required, nil)
+	lexrt.Int(f, "f36", &v.F36, lexrt.Required, nil)
+	lexrt.Int(f, "f37", &v.F37, lexrt.Required, nil)
+	lexrt.Int(f, "f38", &v.F38, lexrt.Required, nil)
+	lexrt.Int(f, "f39", &v.F39, lexrt.Required, nil)
+	lexrt.Int(f, "f40", &v.F40, lexrt.Required, nil)
+	lexrt.Int(f, "f41", &v.F41, lexrt.Required, nil)
+	lexrt.Int(f, "f42", &v.F42, lexrt.Required, nil)
+	lexrt.Int(f, "f43", &v.F43, lexrt.Required, nil)
+	lexrt.Int(f, "f44", &v.F44, lexrt.Required, nil)
+	lexrt.Int(f, "f45", &v.F45, lexrt.Required, nil)
+	lexrt.Int(f, "f46", &v.F46, lexrt.Required, nil)
+	lexrt.Int(f, "f47", &v.F47, lexrt.Required, nil)
+	lexrt.Int(f, "f48", &v.F48, lexrt.Required, nil)
+	lexrt.Int(f, "f49", &v.F49, lexrt.Required, nil)
+	lexrt.Int(f, "f50", &v.F50, lexrt.Required, nil)
+	lexrt.Int(f, "f51", &v.F51, lexrt.Required, nil)
+	lexrt.Int(f, "f52", &v.F52, lexrt.Required, nil)
+	lexrt.Int(f, "f53", &v.F53, lexrt.Required, nil)
+	lexrt.Int(f, "f54", &v.F54, lexrt.Required, nil)
+	lexrt.Int(f, "f55", &v.F55, lexrt.Required, nil)
+	lexrt.Int(f, "f56", &v.F56, lexrt.Required, nil)
+	lexrt.Int(f, "f57", &v.F57, lexrt.Required, nil)
+	lexrt.Int(f, "f58", &v.F58, lexrt.Required, nil)
+	lexrt.Int(f, "f59", &v.F59, lexrt.Required, nil)
+	lexrt.Int(f, "f60", &v.F60, lexrt.Required, nil)
+	lexrt.Int(f, "f61", &v.F61, lexrt.Required, nil)
+	lexrt.Int(f, "f62", &v.F62, lexrt.Required, nil)
+	lexrt.Int(f, "f63", &v.F63, lexrt.Required, nil)
+	lexrt.Int(f, "f64", &v.F64, lexrt.Required, nil)
+	lexrt.Int(f, "f65", &v.F65, lexrt.Required, nil)
+	lexrt.Int(f, "f66", &v.F66, lexrt.Required, nil)
+	lexrt.Int(f, "f67", &v.F67, lexrt.Required, nil)
+	lexrt.Int(f, "f68", &v.F68, lexrt.Required, nil)
+	lexrt.Int(f, "f69", &v.F69, lexrt.Required, nil)
+	lexrt.Int(f, "f70", &v.F70, lexrt.Required, nil)
+	lexrt.Int(f, "f71", &v.F71, lexrt.Required, nil)
+	lexrt.Int(f, "f72", &v.F72, lexrt.Required, nil)
+	lexrt.Int(f, "f73", &v.F73, lexrt.Required, nil)
+	lexrt.Int(f, "f74", &v.F74, lexrt.Required, nil)
+	lexrt.Int(f, "f75", &v.F75, lexrt.Required, nil)
+	lexrt.Int(f, "f76", &v.F76, lexrt.Required, nil)
+	lexrt.Int(f, "f77", &v.F77, lexrt.Required, nil)
+	lexrt.Int(f, "f78", &v.F78, lexrt.Required, nil)
+	lexrt.Int(f, "f79", &v.F79, lexrt.Required, nil)
+	lexrt.Int(f, "f80", &v.F80, lexrt.Required, nil)
+	lexrt.Int(f, "f81", &v.F81, lexrt.Required, nil)
+	lexrt.Int(f, "f82", &v.F82, lexrt.Required, nil)
+	lexrt.Int(f, "f83", &v.F83, lexrt.Required, nil)
+	lexrt.Int(f, "f84", &v.F84, lexrt.Required, nil)
+	lexrt.Int(f, "f85", &v.F85, lexrt.Required, nil)
+	lexrt.Int(f, "f86", &v.F86, lexrt.Required, nil)
+	lexrt.Int(f, "f87", &v.F87, lexrt.Required, nil)
+	lexrt.Int(f, "f88", &v.F88, lexrt.Required, nil)
+	lexrt.Int(f, "f89", &v.F89, lexrt.Required, nil)
+	lexrt.Int(f, "f90", &v.F90, lexrt.Required, nil)
+	lexrt.Int(f, "f91", &v.F91, lexrt.Required, nil)
+	lexrt.Int(f, "f92", &v.F92, lexrt.Required, nil)
+	lexrt.Int(f, "f93", &v.F93, lexrt.Required, nil)
+	lexrt.Int(f, "f94", &v.F94, lexrt.Required, nil)
+	lexrt.Int(f, "f95", &v.F95, lexrt.Required, nil)
+	lexrt.Int(f, "f96", &v.F96, lexrt.Required, nil)
+	lexrt.Int(f, "f97", &v.F97, lexrt.Required, nil)
+	lexrt.Int(f, "f98", &v.F98, lexrt.Required, nil)
+	lexrt.Int(f, "f99", &v.F99, lexrt.Required, nil)
+	lexrt.Int(f, "f100", &v.F100, lexrt.Required, nil)
+	lexrt.Int(f, "f101", &v.F101, lexrt.Required, nil)
+	lexrt.Int(f, "f102", &v.F102, lexrt.Required, nil)
+	lexrt.Int(f, "f103", &v.F103, lexrt.Required, nil)
+	lexrt.Int(f, "f104", &v.F104, lexrt.Required, nil)
+	lexrt.Int(f, "f105", &v.F105, lexrt.Required, nil)
+	lexrt.Int(f, "f106", &v.F106, lexrt.Required, nil)
+	lexrt.Int(f, "f107", &v.F107, lexrt.Required, nil)
+	lexrt.Int(f, "f108", &v.F108, lexrt.Required, nil)
+	lexrt.Int(f, "f109", &v.F109, lexrt.Required, nil)
+	lexrt.Int(f, "f110", &v.F110, lexrt.Required, nil)
+	lexrt.Int(f, "f111", &v.F111, lexrt.Required, nil)
+	lexrt.Int(f, "f112", &v.F112, lexrt.Required, nil)
+	lexrt.Int(f, "f113", &v.F113, lexrt.Required, nil)
+	lexrt.Int(f, "f114", &v.F114, lexrt.Required, nil)
+	lexrt.Int(f, "f115", &v.F115, lexrt.Required, nil)
+	lexrt.Int(f, "f116", &v.F116, lexrt.Required, nil)
+	lexrt.Int(f, "f117", &v.F117, lexrt.Required, nil)
+	lexrt.Int(f, "f118", &v.F118, lexrt.Required, nil)
+	lexrt.Int(f, "f119", &v.F119, lexrt.Required, nil)
+	lexrt.Int(f, "f120", &v.F120, lexrt.Required, nil)
+	lexrt.Int(f, "f121", &v.F121, lexrt.Required, nil)
+	lexrt.Int(f, "f122", &v.F122, lexrt.Required, nil)
+	lexrt.Int(f, "f123", &v.F123, lexrt.Required, nil)
+	lexrt.Int(f, "f124", &v.F124, lexrt.Required, nil)
+	lexrt.Int(f, "f125", &v.F125, lexrt.Required, nil)
+	lexrt.Int(f, "f126", &v.F126, lexrt.Required, nil)
+	lexrt.Int(f, "f127", &v.F127, lexrt.Required, nil)
+	lexrt.Int(f, "f128", &v.F128, lexrt.Required, nil)
+	lexrt.Int(f, "f129", &v.F129, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Many) UnmarshalJSON(src []byte) error {
-	*v = Many{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredMany = []string{"f00", "f01", "f02", "f03", "f04", "f05", "f06", "f07", "f08", "f09", "f10", "f11", "f12", "f13", "f14", "f15", "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23", "f24", "f25", "f26", "f27", "f28", "f29", "f30", "f31", "f32", "f33", "f34", "f35", "f36", "f37", "f38", "f39", "f40", "f41", "f42", "f43", "f44", "f45", "f46", "f47", "f48", "f49", "f50", "f51", "f52", "f53", "f54", "f55", "f56", "f57", "f58", "f59", "f60", "f61", "f62", "f63", "f64", "f65", "f66", "f67", "f68", "f69", "f70", "f71", "f72", "f73", "f74", "f75", "f76", "f77", "f78", "f79", "f80", "f81", "f82", "f83", "f84", "f85", "f86", "f87", "f88", "f89", "f90", "f91", "f92", "f93", "f94", "f95", "f96", "f97", "f98", "f99", "f100", "f101", "f102", "f103", "f104", "f105", "f106", "f107", "f108", "f109", "f110", "f111", "f112", "f113", "f114", "f115", "f116", "f117", "f118", "f119", "f120", "f121", "f122", "f123", "f124", "f125", "f126", "f127", "f128", "f129"}
-
-func (v *Many) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	var seen1 uint64
-	var seen2 uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "f00":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.F00, nil)
-		case "f01":
-			seen |= 1 << 1
-			lexrt.DecodeInt(d, &v.F01, nil)
-		case "f02":
-			seen |= 1 << 2
-			lexrt.DecodeInt(d, &v.F02, nil)
-		case "f03":
-			seen |= 1 << 3
-			lexrt.DecodeInt(d, &v.F03, nil)
-		case "f04":
-			seen |= 1 << 4
-			lexrt.DecodeInt(d, &v.F04, nil)
-		case "f05":
-			seen |= 1 << 5
-			lexrt.DecodeInt(d, &v.F05, nil)
-		case "f06":
-			seen |= 1 << 6
-			lexrt.DecodeInt(d, &v.F06, nil)
-		case "f07":
-			seen |= 1 << 7
-			lexrt.DecodeInt(d, &v.F07, nil)
-		case "f08":
-			seen |= 1 << 8
-			lexrt.DecodeInt(d, &v.F08, nil)
-		case "f09":
-			seen |= 1 << 9
-			lexrt.DecodeInt(d, &v.F09, nil)
-		case "f10":
-			seen |= 1 << 10
-			lexrt.DecodeInt(d, &v.F10, nil)
-		case "f11":
-			seen |= 1 << 11
-			lexrt.DecodeInt(d, &v.F11, nil)
-		case "f12":
-			seen |= 1 << 12
-			lexrt.DecodeInt(d, &v.F12, nil)
-		case "f13":
-			seen |= 1 << 13
-			lexrt.DecodeInt(d, &v.F13, nil)
-		case "f14":
-			seen |= 1 << 14
-			lexrt.DecodeInt(d, &v.F14, nil)
-		case "f15":
-			seen |= 1 << 15
-			lexrt.DecodeInt(d, &v.F15, nil)
-		case "f16":
-			seen |= 1 << 16
-			lexrt.DecodeInt(d, &v.F16, nil)
-		case "f17":
-			seen |= 1 << 17
-			lexrt.DecodeInt(d, &v.F17, nil)
-		case "f18":
-			seen |= 1 << 18
-			lexrt.DecodeInt(d, &v.F18, nil)
-		case "f19":
-			seen |= 1 << 19
-			lexrt.DecodeInt(d, &v.F19, nil)
-		case "f20":
-			seen |= 1 << 20
-			lexrt.DecodeInt(d, &v.F20, nil)
-		case "f21":
-			seen |= 1 << 21
-			lexrt.DecodeInt(d, &v.F21, nil)
-		case "f22":
-			seen |= 1 << 22
-			lexrt.DecodeInt(d, &v.F22, nil)
-		case "f23":
-			seen |= 1 << 23
-			lexrt.DecodeInt(d, &v.F23, nil)
-		case "f24":
-			seen |= 1 << 24
-			lexrt.DecodeInt(d, &v.F24, nil)
-		case "f25":
-			seen |= 1 << 25
-			lexrt.DecodeInt(d, &v.F25, nil)
-		case "f26":
-			seen |= 1 << 26
-			lexrt.DecodeInt(d, &v.F26, nil)
-		case "f27":
-			seen |= 1 << 27
-			lexrt.DecodeInt(d, &v.F27, nil)
-		case "f28":
-			seen |= 1 << 28
-			lexrt.DecodeInt(d, &v.F28, nil)
-		case "f29":
-			seen |= 1 << 29
-			lexrt.DecodeInt(d, &v.F29, nil)
-		case "f30":
-			seen |= 1 << 30
-			lexrt.DecodeInt(d, &v.F30, nil)
-		case "f31":
-			seen |= 1 << 31
-			lexrt.DecodeInt(d, &v.F31, nil)
-		case "f32":
-			seen |= 1 << 32
-			lexrt.DecodeInt(d, &v.F32, nil)
-		case "f33":
-			seen |= 1 << 33
-			lexrt.DecodeInt(d, &v.F33, nil)
-		case "f34":
-			seen |= 1 << 34
-			lexrt.DecodeInt(d, &v.F34, nil)
-		case "f35":
-			seen |= 1 << 35
-			lexrt.DecodeInt(d, &v.F35, nil)
-		case "f36":
-			seen |= 1 << 36
-			lexrt.DecodeInt(d, &v.F36, nil)
-		case "f37":
-			seen |= 1 << 37
-			lexrt.DecodeInt(d, &v.F37, nil)
-		case "f38":
-			seen |= 1 << 38
-			lexrt.DecodeInt(d, &v.F38, nil)
-		case "f39":
-			seen |= 1 << 39
-			lexrt.DecodeInt(d, &v.F39, nil)
-		case "f40":
-			seen |= 1 << 40
-			lexrt.DecodeInt(d, &v.F40, nil)
-		case "f41":
-			seen |= 1 << 41
-			lexrt.DecodeInt(d, &v.F41, nil)
-		case "f42":
-			seen |= 1 << 42
-			lexrt.DecodeInt(d, &v.F42, nil)
-		case "f43":
-			seen |= 1 << 43
-			lexrt.DecodeInt(d, &v.F43, nil)
-		case "f44":
-			seen |= 1 << 44
-			lexrt.DecodeInt(d, &v.F44, nil)
-		case "f45":
-			seen |= 1 << 45
-			lexrt.DecodeInt(d, &v.F45, nil)
-		case "f46":
-			seen |= 1 << 46
-			lexrt.DecodeInt(d, &v.F46, nil)
-		case "f47":
-			seen |= 1 << 47
-			lexrt.DecodeInt(d, &v.F47, nil)
-		case "f48":
-			seen |= 1 << 48
-			lexrt.DecodeInt(d, &v.F48, nil)
-		case "f49":
-			seen |= 1 << 49
-			lexrt.DecodeInt(d, &v.F49, nil)
-		case "f50":
-			seen |= 1 << 50
-			lexrt.DecodeInt(d, &v.F50, nil)
-		case "f51":
-			seen |= 1 << 51
-			lexrt.DecodeInt(d, &v.F51, nil)
-		case "f52":
-			seen |= 1 << 52
-			lexrt.DecodeInt(d, &v.F52, nil)
-		case "f53":
-			seen |= 1 << 53
-			lexrt.DecodeInt(d, &v.F53, nil)
-		case "f54":
-			seen |= 1 << 54
-			lexrt.DecodeInt(d, &v.F54, nil)
-		case "f55":
-			seen |= 1 << 55
-			lexrt.DecodeInt(d, &v.F55, nil)
-		case "f56":
-			seen |= 1 << 56
-			lexrt.DecodeInt(d, &v.F56, nil)
-		case "f57":
-			seen |= 1 << 57
-			lexrt.DecodeInt(d, &v.F57, nil)
-		case "f58":
-			seen |= 1 << 58
-			lexrt.DecodeInt(d, &v.F58, nil)
-		case "f59":
-			seen |= 1 << 59
-			lexrt.DecodeInt(d, &v.F59, nil)
-		case "f60":
-			seen |= 1 << 60
-			lexrt.DecodeInt(d, &v.F60, nil)
-		case "f61":
-			seen |= 1 << 61
-			lexrt.DecodeInt(d, &v.F61, nil)
-		case "f62":
-			seen |= 1 << 62
-			lexrt.DecodeInt(d, &v.F62, nil)
-		case "f63":
-			seen |= 1 << 63
-			lexrt.DecodeInt(d, &v.F63, nil)
-		case "f64":
-			seen1 |= 1 << 0
-			lexrt.DecodeInt(d, &v.F64, nil)
-		case "f65":
-			seen1 |= 1 << 1
-			lexrt.DecodeInt(d, &v.F65, nil)
-		case "f66":
-			seen1 |= 1 << 2
-			lexrt.DecodeInt(d, &v.F66, nil)
-		case "f67":
-			seen1 |= 1 << 3
-			lexrt.DecodeInt(d, &v.F67, nil)
-		case "f68":
-			seen1 |= 1 << 4
-			lexrt.DecodeInt(d, &v.F68, nil)
-		case "f69":
-			seen1 |= 1 << 5
-			lexrt.DecodeInt(d, &v.F69, nil)
-		case "f70":
-			seen1 |= 1 << 6
-			lexrt.DecodeInt(d, &v.F70, nil)
-		case "f71":
-			seen1 |= 1 << 7
-			lexrt.DecodeInt(d, &v.F71, nil)
-		case "f72":
-			seen1 |= 1 << 8
-			lexrt.DecodeInt(d, &v.F72, nil)
-		case "f73":
-			seen1 |= 1 << 9
-			lexrt.DecodeInt(d, &v.F73, nil)
-		case "f74":
-			seen1 |= 1 << 10
-			lexrt.DecodeInt(d, &v.F74, nil)
-		case "f75":
-			seen1 |= 1 << 11
-			lexrt.DecodeInt(d, &v.F75, nil)
-		case "f76":
-			seen1 |= 1 << 12
-			lexrt.DecodeInt(d, &v.F76, nil)
-		case "f77":
-			seen1 |= 1 << 13
-			lexrt.DecodeInt(d, &v.F77, nil)
-		case "f78":
-			seen1 |= 1 << 14
-			lexrt.DecodeInt(d, &v.F78, nil)
-		case "f79":
-			seen1 |= 1 << 15
-			lexrt.DecodeInt(d, &v.F79, nil)
-		case "f80":
-			seen1 |= 1 << 16
-			lexrt.DecodeInt(d, &v.F80, nil)
-		case "f81":
-			seen1 |= 1 << 17
-			lexrt.DecodeInt(d, &v.F81, nil)
-		case "f82":
-			seen1 |= 1 << 18
-			lexrt.DecodeInt(d, &v.F82, nil)
-		case "f83":
-			seen1 |= 1 << 19
-			lexrt.DecodeInt(d, &v.F83, nil)
-		case "f84":
-			seen1 |= 1 << 20
-			lexrt.DecodeInt(d, &v.F84, nil)
-		case "f85":
-			seen1 |= 1 << 21
-			lexrt.DecodeInt(d, &v.F85, nil)
-		case "f86":
-			seen1 |= 1 << 22
-			lexrt.DecodeInt(d, &v.F86, nil)
-		case "f87":
-			seen1 |= 1 << 23
-			lexrt.DecodeInt(d, &v.F87, nil)
-		case "f88":
-			seen1 |= 1 << 24
-			lexrt.DecodeInt(d, &v.F88, nil)
-		case "f89":
-			seen1 |= 1 << 25
-			lexrt.DecodeInt(d, &v.F89, nil)
-		case "f90":
-			seen1 |= 1 << 26
-			lexrt.DecodeInt(d, &v.F90, nil)
-		case "f91":
-			seen1 |= 1 << 27
-			lexrt.DecodeInt(d, &v.F91, nil)
-		case "f92":
-			seen1 |= 1 << 28
-			lexrt.DecodeInt(d, &v.F92, nil)
-		case "f93":
-			seen1 |= 1 << 29
-			lexrt.DecodeInt(d, &v.F93, nil)
-		case "f94":
-			seen1 |= 1 << 30
-			lexrt.DecodeInt(d, &v.F94, nil)
-		case "f95":
-			seen1 |= 1 << 31
-			lexrt.DecodeInt(d, &v.F95, nil)
-		case "f96":
-			seen1 |= 1 << 32
-			lexrt.DecodeInt(d, &v.F96, nil)
-		case "f97":
-			seen1 |= 1 << 33
-			lexrt.DecodeInt(d, &v.F97, nil)
-		case "f98":
-			seen1 |= 1 << 34
-			lexrt.DecodeInt(d, &v.F98, nil)
-		case "f99":
-			seen1 |= 1 << 35
-			lexrt.DecodeInt(d, &v.F99, nil)
-		case "f100":
-			seen1 |= 1 << 36
-			lexrt.DecodeInt(d, &v.F100, nil)
-		case "f101":
-			seen1 |= 1 << 37
-			lexrt.DecodeInt(d, &v.F101, nil)
-		case "f102":
-			seen1 |= 1 << 38
-			lexrt.DecodeInt(d, &v.F102, nil)
-		case "f103":
-			seen1 |= 1 << 39
-			lexrt.DecodeInt(d, &v.F103, nil)
-		case "f104":
-			seen1 |= 1 << 40
-			lexrt.DecodeInt(d, &v.F104, nil)
-		case "f105":
-			seen1 |= 1 << 41
-			lexrt.DecodeInt(d, &v.F105, nil)
-		case "f106":
-			seen1 |= 1 << 42
-			lexrt.DecodeInt(d, &v.F106, nil)
-		case "f107":
-			seen1 |= 1 << 43
-			lexrt.DecodeInt(d, &v.F107, nil)
-		case "f108":
-			seen1 |= 1 << 44
-			lexrt.DecodeInt(d, &v.F108, nil)
-		case "f109":
-			seen1 |= 1 << 45
-			lexrt.DecodeInt(d, &v.F109, nil)
-		case "f110":
-			seen1 |= 1 << 46
-			lexrt.DecodeInt(d, &v.F110, nil)
-		case "f111":
-			seen1 |= 1 << 47
-			lexrt.DecodeInt(d, &v.F111, nil)
-		case "f112":
-			seen1 |= 1 << 48
-			lexrt.DecodeInt(d, &v.F112, nil)
-		case "f113":
-			seen1 |= 1 << 49
-			lexrt.DecodeInt(d, &v.F113, nil)
-		case "f114":
-			seen1 |= 1 << 50
-			lexrt.DecodeInt(d, &v.F114, nil)
-		case "f115":
-			seen1 |= 1 << 51
-			lexrt.DecodeInt(d, &v.F115, nil)
-		case "f116":
-			seen1 |= 1 << 52
-			lexrt.DecodeInt(d, &v.F116, nil)
-		case "f117":
-			seen1 |= 1 << 53
-			lexrt.DecodeInt(d, &v.F117, nil)
-		case "f118":
-			seen1 |= 1 << 54
-			lexrt.DecodeInt(d, &v.F118, nil)
-		case "f119":
-			seen1 |= 1 << 55
-			lexrt.DecodeInt(d, &v.F119, nil)
-		case "f120":
-			seen1 |= 1 << 56
-			lexrt.DecodeInt(d, &v.F120, nil)
-		case "f121":
-			seen1 |= 1 << 57
-			lexrt.DecodeInt(d, &v.F121, nil)
-		case "f122":
-			seen1 |= 1 << 58
-			lexrt.DecodeInt(d, &v.F122, nil)
-		case "f123":
-			seen1 |= 1 << 59
-			lexrt.DecodeInt(d, &v.F123, nil)
-		case "f124":
-			seen1 |= 1 << 60
-			lexrt.DecodeInt(d, &v.F124, nil)
-		case "f125":
-			seen1 |= 1 << 61
-			lexrt.DecodeInt(d, &v.F125, nil)
-		case "f126":
-			seen1 |= 1 << 62
-			lexrt.DecodeInt(d, &v.F126, nil)
-		case "f127":
-			seen1 |= 1 << 63
-			lexrt.DecodeInt(d, &v.F127, nil)
-		case "f128":
-			seen2 |= 1 << 0
-			lexrt.DecodeInt(d, &v.F128, nil)
-		case "f129":
-			seen2 |= 1 << 1
-			lexrt.DecodeInt(d, &v.F129, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredMany[0:64])
-	d.Missing(seen1, requiredMany[64:128])
-	d.Missing(seen2, requiredMany[128:130])
-}
+func (v *Many) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Many) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Many) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Many) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"f00\":")
-	b = lexrt.AppendInt(b, &v.F00)
-	b = append(b, ",\"f01\":"...)
-	b = lexrt.AppendInt(b, &v.F01)
-	b = append(b, ",\"f02\":"...)
-	b = lexrt.AppendInt(b, &v.F02)
-	b = append(b, ",\"f03\":"...)
-	b = lexrt.AppendInt(b, &v.F03)
-	b = append(b, ",\"f04\":"...)
-	b = lexrt.AppendInt(b, &v.F04)
-	b = append(b, ",\"f05\":"...)
-	b = lexrt.AppendInt(b, &v.F05)
-	b = append(b, ",\"f06\":"...)
-	b = lexrt.AppendInt(b, &v.F06)
-	b = append(b, ",\"f07\":"...)
-	b = lexrt.AppendInt(b, &v.F07)
-	b = append(b, ",\"f08\":"...)
-	b = lexrt.AppendInt(b, &v.F08)
-	b = append(b, ",\"f09\":"...)
-	b = lexrt.AppendInt(b, &v.F09)
-	b = append(b, ",\"f10\":"...)
-	b = lexrt.AppendInt(b, &v.F10)
-	b = append(b, ",\"f11\":"...)
-	b = lexrt.AppendInt(b, &v.F11)
-	b = append(b, ",\"f12\":"...)
-	b = lexrt.AppendInt(b, &v.F12)
-	b = append(b, ",\"f13\":"...)
-	b = lexrt.AppendInt(b, &v.F13)
-	b = append(b, ",\"f14\":"...)
-	b = lexrt.AppendInt(b, &v.F14)
-	b = append(b, ",\"f15\":"...)
-	b = lexrt.AppendInt(b, &v.F15)
-	b = append(b, ",\"f16\":"...)
-	b = lexrt.AppendInt(b, &v.F16)
-	b = append(b, ",\"f17\":"...)
-	b = lexrt.AppendInt(b, &v.F17)
-	b = append(b, ",\"f18\":"...)
-	b = lexrt.AppendInt(b, &v.F18)
-	b = append(b, ",\"f19\":"...)
-	b = lexrt.AppendInt(b, &v.F19)
-	b = append(b, ",\"f20\":"...)
-	b = lexrt.AppendInt(b, &v.F20)
-	b = append(b, ",\"f21\":"...)
-	b = lexrt.AppendInt(b, &v.F21)
-	b = append(b, ",\"f22\":"...)
-	b = lexrt.AppendInt(b, &v.F22)
-	b = append(b, ",\"f23\":"...)
-	b = lexrt.AppendInt(b, &v.F23)
-	b = append(b, ",\"f24\":"...)
-	b = lexrt.AppendInt(b, &v.F24)
-	b = append(b, ",\"f25\":"...)
-	b = lexrt.AppendInt(b, &v.F25)
-	b = append(b, ",\"f26\":"...)
-	b = lexrt.AppendInt(b, &v.F26)
-	b = append(b, ",\"f27\":"...)
-	b = lexrt.AppendInt(b, &v.F27)
-	b = append(b, ",\"f28\":"...)
-	b = lexrt.AppendInt(b, &v.F28)
-	b = append(b, ",\"f29\":"...)
-	b = lexrt.AppendInt(b, &v.F29)
-	b = append(b, ",\"f30\":"...)
-	b = lexrt.AppendInt(b, &v.F30)
-	b = append(b, ",\"f31\":"...)
-	b = lexrt.AppendInt(b, &v.F31)
-	b = append(b, ",\"f32\":"...)
-	b = lexrt.AppendInt(b, &v.F32)
-	b = append(b, ",\"f33\":"...)
-	b = lexrt.AppendInt(b, &v.F33)
-	b = append(b, ",\"f34\":"...)
-	b = lexrt.AppendInt(b, &v.F34)
-	b = append(b, ",\"f35\":"...)
-	b = lexrt.AppendInt(b, &v.F35)
-	b = append(b, ",\"f36\":"...)
-	b = lexrt.AppendInt(b, &v.F36)
-	b = append(b, ",\"f37\":"...)
-	b = lexrt.AppendInt(b, &v.F37)
-	b = append(b, ",\"f38\":"...)
-	b = lexrt.AppendInt(b, &v.F38)
-	b = append(b, ",\"f39\":"...)
-	b = lexrt.AppendInt(b, &v.F39)
-	b = append(b, ",\"f40\":"...)
-	b = lexrt.AppendInt(b, &v.F40)
-	b = append(b, ",\"f41\":"...)
-	b = lexrt.AppendInt(b, &v.F41)
-	b = append(b, ",\"f42\":"...)
-	b = lexrt.AppendInt(b, &v.F42)
-	b = append(b, ",\"f43\":"...)
-	b = lexrt.AppendInt(b, &v.F43)
-	b = append(b, ",\"f44\":"...)
-	b = lexrt.AppendInt(b, &v.F44)
-	b = append(b, ",\"f45\":"...)
-	b = lexrt.AppendInt(b, &v.F45)
-	b = append(b, ",\"f46\":"...)
-	b = lexrt.AppendInt(b, &v.F46)
-	b = append(b, ",\"f47\":"...)
-	b = lexrt.AppendInt(b, &v.F47)
-	b = append(b, ",\"f48\":"...)
-	b = lexrt.AppendInt(b, &v.F48)
-	b = append(b, ",\"f49\":"...)
-	b = lexrt.AppendInt(b, &v.F49)
-	b = append(b, ",\"f50\":"...)
-	b = lexrt.AppendInt(b, &v.F50)
-	b = append(b, ",\"f51\":"...)
-	b = lexrt.AppendInt(b, &v.F51)
-	b = append(b, ",\"f52\":"...)
-	b = lexrt.AppendInt(b, &v.F52)
-	b = append(b, ",\"f53\":"...)
-	b = lexrt.AppendInt(b, &v.F53)
-	b = append(b, ",\"f54\":"...)
-	b = lexrt.AppendInt(b, &v.F54)
-	b = append(b, ",\"f55\":"...)
-	b = lexrt.AppendInt(b, &v.F55)
-	b = append(b, ",\"f56\":"...)
-	b = lexrt.AppendInt(b, &v.F56)
-	b = append(b, ",\"f57\":"...)
-	b = lexrt.AppendInt(b, &v.F57)
-	b = append(b, ",\"f58\":"...)
-	b = lexrt.AppendInt(b, &v.F58)
-	b = append(b, ",\"f59\":"...)
-	b = lexrt.AppendInt(b, &v.F59)
-	b = append(b, ",\"f60\":"...)
-	b = lexrt.AppendInt(b, &v.F60)
-	b = append(b, ",\"f61\":"...)
-	b = lexrt.AppendInt(b, &v.F61)
-	b = append(b, ",\"f62\":"...)
-	b = lexrt.AppendInt(b, &v.F62)
-	b = append(b, ",\"f63\":"...)
-	b = lexrt.AppendInt(b, &v.F63)
-	b = append(b, ",\"f64\":"...)
-	b = lexrt.AppendInt(b, &v.F64)
-	b = append(b, ",\"f65\":"...)
-	b = lexrt.AppendInt(b, &v.F65)
-	b = append(b, ",\"f66\":"...)
-	b = lexrt.AppendInt(b, &v.F66)
-	b = append(b, ",\"f67\":"...)
-	b = lexrt.AppendInt(b, &v.F67)
-	b = append(b, ",\"f68\":"...)
-	b = lexrt.AppendInt(b, &v.F68)
-	b = append(b, ",\"f69\":"...)
-	b = lexrt.AppendInt(b, &v.F69)
-	b = append(b, ",\"f70\":"...)
-	b = lexrt.AppendInt(b, &v.F70)
-	b = append(b, ",\"f71\":"...)
-	b = lexrt.AppendInt(b, &v.F71)
-	b = append(b, ",\"f72\":"...)
-	b = lexrt.AppendInt(b, &v.F72)
-	b = append(b, ",\"f73\":"...)
-	b = lexrt.AppendInt(b, &v.F73)
-	b = append(b, ",\"f74\":"...)
-	b = lexrt.AppendInt(b, &v.F74)
-	b = append(b, ",\"f75\":"...)
-	b = lexrt.AppendInt(b, &v.F75)
-	b = append(b, ",\"f76\":"...)
-	b = lexrt.AppendInt(b, &v.F76)
-	b = append(b, ",\"f77\":"...)
-	b = lexrt.AppendInt(b, &v.F77)
-	b = append(b, ",\"f78\":"...)
-	b = lexrt.AppendInt(b, &v.F78)
-	b = append(b, ",\"f79\":"...)
-	b = lexrt.AppendInt(b, &v.F79)
-	b = append(b, ",\"f80\":"...)
-	b = lexrt.AppendInt(b, &v.F80)
-	b = append(b, ",\"f81\":"...)
-	b = lexrt.AppendInt(b, &v.F81)
-	b = append(b, ",\"f82\":"...)
-	b = lexrt.AppendInt(b, &v.F82)
-	b = append(b, ",\"f83\":"...)
-	b = lexrt.AppendInt(b, &v.F83)
-	b = append(b, ",\"f84\":"...)
-	b = lexrt.AppendInt(b, &v.F84)
-	b = append(b, ",\"f85\":"...)
-	b = lexrt.AppendInt(b, &v.F85)
-	b = append(b, ",\"f86\":"...)
-	b = lexrt.AppendInt(b, &v.F86)
-	b = append(b, ",\"f87\":"...)
-	b = lexrt.AppendInt(b, &v.F87)
-	b = append(b, ",\"f88\":"...)
-	b = lexrt.AppendInt(b, &v.F88)
-	b = append(b, ",\"f89\":"...)
-	b = lexrt.AppendInt(b, &v.F89)
-	b = append(b, ",\"f90\":"...)
-	b = lexrt.AppendInt(b, &v.F90)
-	b = append(b, ",\"f91\":"...)
-	b = lexrt.AppendInt(b, &v.F91)
-	b = append(b, ",\"f92\":"...)
-	b = lexrt.AppendInt(b, &v.F92)
-	b = append(b, ",\"f93\":"...)
-	b = lexrt.AppendInt(b, &v.F93)
-	b = append(b, ",\"f94\":"...)
-	b = lexrt.AppendInt(b, &v.F94)
-	b = append(b, ",\"f95\":"...)
-	b = lexrt.AppendInt(b, &v.F95)
-	b = append(b, ",\"f96\":"...)
-	b = lexrt.AppendInt(b, &v.F96)
-	b = append(b, ",\"f97\":"...)
-	b = lexrt.AppendInt(b, &v.F97)
-	b = append(b, ",\"f98\":"...)
-	b = lexrt.AppendInt(b, &v.F98)
-	b = append(b, ",\"f99\":"...)
-	b = lexrt.AppendInt(b, &v.F99)
-	b = append(b, ",\"f100\":"...)
-	b = lexrt.AppendInt(b, &v.F100)
-	b = append(b, ",\"f101\":"...)
-	b = lexrt.AppendInt(b, &v.F101)
-	b = append(b, ",\"f102\":"...)
-	b = lexrt.AppendInt(b, &v.F102)
-	b = append(b, ",\"f103\":"...)
-	b = lexrt.AppendInt(b, &v.F103)
-	b = append(b, ",\"f104\":"...)
-	b = lexrt.AppendInt(b, &v.F104)
-	b = append(b, ",\"f105\":"...)
-	b = lexrt.AppendInt(b, &v.F105)
-	b = append(b, ",\"f106\":"...)
-	b = lexrt.AppendInt(b, &v.F106)
-	b = append(b, ",\"f107\":"...)
-	b = lexrt.AppendInt(b, &v.F107)
-	b = append(b, ",\"f108\":"...)
-	b = lexrt.AppendInt(b, &v.F108)
-	b = append(b, ",\"f109\":"...)
-	b = lexrt.AppendInt(b, &v.F109)
-	b = append(b, ",\"f110\":"...)
-	b = lexrt.AppendInt(b, &v.F110)
-	b = append(b, ",\"f111\":"...)
-	b = lexrt.AppendInt(b, &v.F111)
-	b = append(b, ",\"f112\":"...)
-	b = lexrt.AppendInt(b, &v.F112)
-	b = append(b, ",\"f113\":"...)
-	b = lexrt.AppendInt(b, &v.F113)
-	b = append(b, ",\"f114\":"...)
-	b = lexrt.AppendInt(b, &v.F114)
-	b = append(b, ",\"f115\":"...)
-	b = lexrt.AppendInt(b, &v.F115)
-	b = append(b, ",\"f116\":"...)
-	b = lexrt.AppendInt(b, &v.F116)
-	b = append(b, ",\"f117\":"...)
-	b = lexrt.AppendInt(b, &v.F117)
-	b = append(b, ",\"f118\":"...)
-	b = lexrt.AppendInt(b, &v.F118)
-	b = append(b, ",\"f119\":"...)
-	b = lexrt.AppendInt(b, &v.F119)
-	b = append(b, ",\"f120\":"...)
-	b = lexrt.AppendInt(b, &v.F120)
-	b = append(b, ",\"f121\":"...)
-	b = lexrt.AppendInt(b, &v.F121)
-	b = append(b, ",\"f122\":"...)
-	b = lexrt.AppendInt(b, &v.F122)
-	b = append(b, ",\"f123\":"...)
-	b = lexrt.AppendInt(b, &v.F123)
-	b = append(b, ",\"f124\":"...)
-	b = lexrt.AppendInt(b, &v.F124)
-	b = append(b, ",\"f125\":"...)
-	b = lexrt.AppendInt(b, &v.F125)
-	b = append(b, ",\"f126\":"...)
-	b = lexrt.AppendInt(b, &v.F126)
-	b = append(b, ",\"f127\":"...)
-	b = lexrt.AppendInt(b, &v.F127)
-	b = append(b, ",\"f128\":"...)
-	b = lexrt.AppendInt(b, &v.F128)
-	b = append(b, ",\"f129\":"...)
-	b = lexrt.AppendInt(b, &v.F129)
-	return append(b, '}')
-}
+func (v *Many) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Many) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Many) validateLex(c *lexrt.Checker) {}
+func (v *Many) Validate() error { return lexrt.Validate(v) }

@@ -58,442 +58,55 @@ type Four struct {
 	DIDOptNull lexrt.OptNull[lexrt.DID]
 }
 
+// Lex names the members of v.
+func (v *Four) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "strReq", &v.StrReq, lexrt.Required, nil)
+	lexrt.StringPtr(f, "strOpt", &v.StrOpt, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "strReqNull", &v.StrReqNull, lexrt.RequiredNullable, nil)
+	lexrt.Maybe(f, "strOptNull", &v.StrOptNull, func(f *lexrt.Fields, v *string) { lexrt.StringValue(f, v, nil) })
+	lexrt.Int(f, "intReq", &v.IntReq, lexrt.Required, nil)
+	lexrt.IntPtr(f, "intOpt", &v.IntOpt, lexrt.Optional, nil)
+	lexrt.IntPtr(f, "intReqNull", &v.IntReqNull, lexrt.RequiredNullable, nil)
+	lexrt.Maybe(f, "intOptNull", &v.IntOptNull, func(f *lexrt.Fields, v *int64) { lexrt.IntValue(f, v, nil) })
+	lexrt.Bool(f, "boolReq", &v.BoolReq, lexrt.Required, nil)
+	lexrt.BoolPtr(f, "boolOpt", &v.BoolOpt, lexrt.Optional, nil)
+	lexrt.BoolPtr(f, "boolReqNull", &v.BoolReqNull, lexrt.RequiredNullable, nil)
+	lexrt.Maybe(f, "boolOptNull", &v.BoolOptNull, func(f *lexrt.Fields, v *bool) { lexrt.BoolValue(f, v, nil) })
+	lexrt.Bytes(f, "bytesReq", &v.BytesReq, lexrt.Required, &ruleFour_BytesMax4)
+	lexrt.Bytes(f, "bytesOpt", &v.BytesOpt, lexrt.Optional, &ruleFour_BytesMax4)
+	lexrt.Bytes(f, "bytesReqNull", &v.BytesReqNull, lexrt.RequiredNullable, &ruleFour_BytesMax4)
+	lexrt.Maybe(f, "bytesOptNull", &v.BytesOptNull, func(f *lexrt.Fields, v *[]byte) { lexrt.BytesValue(f, v, &ruleFour_BytesMax4) })
+	lexrt.Strings(f, "listReq", &v.ListReq, lexrt.Required, nil, nil)
+	lexrt.Strings(f, "listOpt", &v.ListOpt, lexrt.Optional, nil, nil)
+	lexrt.Strings(f, "listReqNull", &v.ListReqNull, lexrt.RequiredNullable, nil, nil)
+	lexrt.Maybe(f, "listOptNull", &v.ListOptNull, func(f *lexrt.Fields, v *[]string) {
+		lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *string) { lexrt.StringValue(f, v, nil) })
+	})
+	lexrt.Struct(f, "objReq", &v.ObjReq, lexrt.Required)
+	lexrt.StructPtr(f, "objOpt", &v.ObjOpt, lexrt.Optional)
+	lexrt.StructPtr(f, "objReqNull", &v.ObjReqNull, lexrt.RequiredNullable)
+	lexrt.Maybe(f, "objOptNull", &v.ObjOptNull, func(f *lexrt.Fields, v *FourThing) { lexrt.StructValue(f, v) })
+	lexrt.Unknown(f, "anyReq", &v.AnyReq, lexrt.Required)
+	lexrt.Unknown(f, "anyOpt", &v.AnyOpt, lexrt.Optional)
+	lexrt.Unknown(f, "anyReqNull", &v.AnyReqNull, lexrt.RequiredNullable)
+	lexrt.Maybe(f, "anyOptNull", &v.AnyOptNull, lexrt.UnknownValue)
+	lexrt.String(f, "didReq", &v.DIDReq, lexrt.Required, &ruleFour_DID)
+	lexrt.StringPtr(f, "didOpt", &v.DIDOpt, lexrt.Optional, &ruleFour_DID)
+	lexrt.StringPtr(f, "didReqNull", &v.DIDReqNull, lexrt.RequiredNullable, &ruleFour_DID)
+	lexrt.Maybe(f, "didOptNull", &v.DIDOptNull, func(f *lexrt.Fields, v *lexrt.DID) { lexrt.StringValue(f, v, &ruleFour_DID) })
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Four) UnmarshalJSON(src []byte) error {
-	*v = Four{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredFour = []string{"strReq", "strReqNull", "intReq", "intReqNull", "boolReq", "boolReqNull", "bytesReq", "bytesReqNull", "listReq", "listReqNull", "objReq", "objReqNull", "anyReq", "anyReqNull", "didReq", "didReqNull"}
-
-func (v *Four) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "strReq":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.StrReq, nil)
-		case "strOpt":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.StrOpt), nil)
-			}
-		case "strReqNull":
-			seen |= 1 << 1
-			if !d.Nullable() {
-				lexrt.DecodeString(d, lexrt.New(&v.StrReqNull), nil)
-			}
-		case "strOptNull":
-			if d.Nullable() {
-				v.StrOptNull.SetNull()
-			} else {
-				lexrt.DecodeString(d, v.StrOptNull.Set(), nil)
-			}
-		case "intReq":
-			seen |= 1 << 2
-			lexrt.DecodeInt(d, &v.IntReq, nil)
-		case "intOpt":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.IntOpt), nil)
-			}
-		case "intReqNull":
-			seen |= 1 << 3
-			if !d.Nullable() {
-				lexrt.DecodeInt(d, lexrt.New(&v.IntReqNull), nil)
-			}
-		case "intOptNull":
-			if d.Nullable() {
-				v.IntOptNull.SetNull()
-			} else {
-				lexrt.DecodeInt(d, v.IntOptNull.Set(), nil)
-			}
-		case "boolReq":
-			seen |= 1 << 4
-			lexrt.DecodeBool(d, &v.BoolReq, nil)
-		case "boolOpt":
-			if !d.Null() {
-				lexrt.DecodeBool(d, lexrt.New(&v.BoolOpt), nil)
-			}
-		case "boolReqNull":
-			seen |= 1 << 5
-			if !d.Nullable() {
-				lexrt.DecodeBool(d, lexrt.New(&v.BoolReqNull), nil)
-			}
-		case "boolOptNull":
-			if d.Nullable() {
-				v.BoolOptNull.SetNull()
-			} else {
-				lexrt.DecodeBool(d, v.BoolOptNull.Set(), nil)
-			}
-		case "bytesReq":
-			seen |= 1 << 6
-			lexrt.DecodeBytes(d, &v.BytesReq, &ruleFour_0)
-		case "bytesOpt":
-			if !d.Null() {
-				lexrt.DecodeBytes(d, &v.BytesOpt, &ruleFour_0)
-			}
-		case "bytesReqNull":
-			seen |= 1 << 7
-			if !d.Nullable() {
-				lexrt.DecodeBytes(d, &v.BytesReqNull, &ruleFour_0)
-			}
-		case "bytesOptNull":
-			if d.Nullable() {
-				v.BytesOptNull.SetNull()
-			} else {
-				lexrt.DecodeBytes(d, v.BytesOptNull.Set(), &ruleFour_0)
-			}
-		case "listReq":
-			seen |= 1 << 8
-			lexrt.DecodeArray(d, &v.ListReq, nil, func(v *string, d *lexrt.Decoder) {
-				lexrt.DecodeString(d, v, nil)
-			})
-		case "listOpt":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.ListOpt, nil, func(v *string, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, nil)
-				})
-			}
-		case "listReqNull":
-			seen |= 1 << 9
-			if !d.Nullable() {
-				lexrt.DecodeArray(d, &v.ListReqNull, nil, func(v *string, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, nil)
-				})
-			}
-		case "listOptNull":
-			if d.Nullable() {
-				v.ListOptNull.SetNull()
-			} else {
-				lexrt.DecodeArray(d, v.ListOptNull.Set(), nil, func(v *string, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, nil)
-				})
-			}
-		case "objReq":
-			seen |= 1 << 10
-			v.ObjReq.decodeLex(d)
-		case "objOpt":
-			if !d.Null() {
-				lexrt.New(&v.ObjOpt).decodeLex(d)
-			}
-		case "objReqNull":
-			seen |= 1 << 11
-			if !d.Nullable() {
-				lexrt.New(&v.ObjReqNull).decodeLex(d)
-			}
-		case "objOptNull":
-			if d.Nullable() {
-				v.ObjOptNull.SetNull()
-			} else {
-				v.ObjOptNull.Set().decodeLex(d)
-			}
-		case "anyReq":
-			seen |= 1 << 12
-			lexrt.DecodeUnknown(d, &v.AnyReq)
-		case "anyOpt":
-			if !d.Null() {
-				lexrt.DecodeUnknown(d, &v.AnyOpt)
-			}
-		case "anyReqNull":
-			seen |= 1 << 13
-			if !d.Nullable() {
-				lexrt.DecodeUnknown(d, &v.AnyReqNull)
-			}
-		case "anyOptNull":
-			if d.Nullable() {
-				v.AnyOptNull.SetNull()
-			} else {
-				lexrt.DecodeUnknown(d, v.AnyOptNull.Set())
-			}
-		case "didReq":
-			seen |= 1 << 14
-			lexrt.DecodeString(d, &v.DIDReq, &ruleFour_1)
-		case "didOpt":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.DIDOpt), &ruleFour_1)
-			}
-		case "didReqNull":
-			seen |= 1 << 15
-			if !d.Nullable() {
-				lexrt.DecodeString(d, lexrt.New(&v.DIDReqNull), &ruleFour_1)
-			}
-		case "didOptNull":
-			if d.Nullable() {
-				v.DIDOptNull.SetNull()
-			} else {
-				lexrt.DecodeString(d, v.DIDOptNull.Set(), &ruleFour_1)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredFour)
-}
+func (v *Four) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Four) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Four) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Four) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"strReq\":")
-	b = lexrt.AppendString(b, &v.StrReq)
-	if v.StrOpt != nil {
-		b = append(b, ",\"strOpt\":"...)
-		b = lexrt.AppendString(b, v.StrOpt)
-	}
-	b = append(b, ",\"strReqNull\":"...)
-	if v.StrReqNull != nil {
-		b = lexrt.AppendString(b, v.StrReqNull)
-	} else {
-		b = append(b, "null"...)
-	}
-	if !v.StrOptNull.IsAbsent() {
-		b = append(b, ",\"strOptNull\":"...)
-		if p := v.StrOptNull.Get(); p != nil {
-			b = lexrt.AppendString(b, p)
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	b = append(b, ",\"intReq\":"...)
-	b = lexrt.AppendInt(b, &v.IntReq)
-	if v.IntOpt != nil {
-		b = append(b, ",\"intOpt\":"...)
-		b = lexrt.AppendInt(b, v.IntOpt)
-	}
-	b = append(b, ",\"intReqNull\":"...)
-	if v.IntReqNull != nil {
-		b = lexrt.AppendInt(b, v.IntReqNull)
-	} else {
-		b = append(b, "null"...)
-	}
-	if !v.IntOptNull.IsAbsent() {
-		b = append(b, ",\"intOptNull\":"...)
-		if p := v.IntOptNull.Get(); p != nil {
-			b = lexrt.AppendInt(b, p)
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	b = append(b, ",\"boolReq\":"...)
-	b = lexrt.AppendBool(b, &v.BoolReq)
-	if v.BoolOpt != nil {
-		b = append(b, ",\"boolOpt\":"...)
-		b = lexrt.AppendBool(b, v.BoolOpt)
-	}
-	b = append(b, ",\"boolReqNull\":"...)
-	if v.BoolReqNull != nil {
-		b = lexrt.AppendBool(b, v.BoolReqNull)
-	} else {
-		b = append(b, "null"...)
-	}
-	if !v.BoolOptNull.IsAbsent() {
-		b = append(b, ",\"boolOptNull\":"...)
-		if p := v.BoolOptNull.Get(); p != nil {
-			b = lexrt.AppendBool(b, p)
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	b = append(b, ",\"bytesReq\":"...)
-	b = lexrt.AppendBytes(b, &v.BytesReq)
-	if v.BytesOpt != nil {
-		b = append(b, ",\"bytesOpt\":"...)
-		b = lexrt.AppendBytes(b, &v.BytesOpt)
-	}
-	b = append(b, ",\"bytesReqNull\":"...)
-	if v.BytesReqNull != nil {
-		b = lexrt.AppendBytes(b, &v.BytesReqNull)
-	} else {
-		b = append(b, "null"...)
-	}
-	if !v.BytesOptNull.IsAbsent() {
-		b = append(b, ",\"bytesOptNull\":"...)
-		if p := v.BytesOptNull.Get(); p != nil {
-			b = lexrt.AppendBytes(b, p)
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	b = append(b, ",\"listReq\":"...)
-	b = lexrt.AppendArray(b, &v.ListReq, func(v *string, b []byte) []byte {
-		return lexrt.AppendString(b, v)
-	})
-	if v.ListOpt != nil {
-		b = append(b, ",\"listOpt\":"...)
-		b = lexrt.AppendArray(b, &v.ListOpt, func(v *string, b []byte) []byte {
-			return lexrt.AppendString(b, v)
-		})
-	}
-	b = append(b, ",\"listReqNull\":"...)
-	if v.ListReqNull != nil {
-		b = lexrt.AppendArray(b, &v.ListReqNull, func(v *string, b []byte) []byte {
-			return lexrt.AppendString(b, v)
-		})
-	} else {
-		b = append(b, "null"...)
-	}
-	if !v.ListOptNull.IsAbsent() {
-		b = append(b, ",\"listOptNull\":"...)
-		if p := v.ListOptNull.Get(); p != nil {
-			b = lexrt.AppendArray(b, p, func(v *string, b []byte) []byte {
-				return lexrt.AppendString(b, v)
-			})
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	b = append(b, ",\"objReq\":"...)
-	b = v.ObjReq.AppendJSON(b)
-	if v.ObjOpt != nil {
-		b = append(b, ",\"objOpt\":"...)
-		b = v.ObjOpt.AppendJSON(b)
-	}
-	b = append(b, ",\"objReqNull\":"...)
-	if v.ObjReqNull != nil {
-		b = v.ObjReqNull.AppendJSON(b)
-	} else {
-		b = append(b, "null"...)
-	}
-	if !v.ObjOptNull.IsAbsent() {
-		b = append(b, ",\"objOptNull\":"...)
-		if p := v.ObjOptNull.Get(); p != nil {
-			b = p.AppendJSON(b)
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	b = append(b, ",\"anyReq\":"...)
-	b = lexrt.AppendRaw(b, &v.AnyReq)
-	if v.AnyOpt != nil {
-		b = append(b, ",\"anyOpt\":"...)
-		b = lexrt.AppendRaw(b, &v.AnyOpt)
-	}
-	b = append(b, ",\"anyReqNull\":"...)
-	if v.AnyReqNull != nil {
-		b = lexrt.AppendRaw(b, &v.AnyReqNull)
-	} else {
-		b = append(b, "null"...)
-	}
-	if !v.AnyOptNull.IsAbsent() {
-		b = append(b, ",\"anyOptNull\":"...)
-		if p := v.AnyOptNull.Get(); p != nil {
-			b = lexrt.AppendRaw(b, p)
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	b = append(b, ",\"didReq\":"...)
-	b = lexrt.AppendString(b, &v.DIDReq)
-	if v.DIDOpt != nil {
-		b = append(b, ",\"didOpt\":"...)
-		b = lexrt.AppendString(b, v.DIDOpt)
-	}
-	b = append(b, ",\"didReqNull\":"...)
-	if v.DIDReqNull != nil {
-		b = lexrt.AppendString(b, v.DIDReqNull)
-	} else {
-		b = append(b, "null"...)
-	}
-	if !v.DIDOptNull.IsAbsent() {
-		b = append(b, ",\"didOptNull\":"...)
-		if p := v.DIDOptNull.Get(); p != nil {
-			b = lexrt.AppendString(b, p)
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	return append(b, '}')
-}
+func (v *Four) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Four) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Four) validateLex(c *lexrt.Checker) {
-	c.Push("bytesReq")
-	lexrt.CheckBytes(c, &v.BytesReq, &ruleFour_0)
-	c.Pop()
-	c.Push("bytesOpt")
-	if v.BytesOpt != nil {
-		lexrt.CheckBytes(c, &v.BytesOpt, &ruleFour_0)
-	}
-	c.Pop()
-	c.Push("bytesReqNull")
-	if v.BytesReqNull != nil {
-		lexrt.CheckBytes(c, &v.BytesReqNull, &ruleFour_0)
-	}
-	c.Pop()
-	c.Push("bytesOptNull")
-	if p := v.BytesOptNull.Get(); p != nil {
-		lexrt.CheckBytes(c, p, &ruleFour_0)
-	}
-	c.Pop()
-	c.Push("objReq")
-	v.ObjReq.validateLex(c)
-	c.Pop()
-	c.Push("objOpt")
-	if v.ObjOpt != nil {
-		v.ObjOpt.validateLex(c)
-	}
-	c.Pop()
-	c.Push("objReqNull")
-	if v.ObjReqNull != nil {
-		v.ObjReqNull.validateLex(c)
-	}
-	c.Pop()
-	c.Push("objOptNull")
-	if p := v.ObjOptNull.Get(); p != nil {
-		p.validateLex(c)
-	}
-	c.Pop()
-	c.Push("anyReq")
-	lexrt.CheckUnknown(c, &v.AnyReq)
-	c.Pop()
-	c.Push("anyOpt")
-	if v.AnyOpt != nil {
-		lexrt.CheckUnknown(c, &v.AnyOpt)
-	}
-	c.Pop()
-	c.Push("anyReqNull")
-	if v.AnyReqNull != nil {
-		lexrt.CheckUnknown(c, &v.AnyReqNull)
-	}
-	c.Pop()
-	c.Push("anyOptNull")
-	if p := v.AnyOptNull.Get(); p != nil {
-		lexrt.CheckUnknown(c, p)
-	}
-	c.Pop()
-	c.Push("didReq")
-	lexrt.CheckString(c, &v.DIDReq, &ruleFour_1)
-	c.Pop()
-	c.Push("didOpt")
-	if v.DIDOpt != nil {
-		lexrt.CheckString(c, v.DIDOpt, &ruleFour_1)
-	}
-	c.Pop()
-	c.Push("didReqNull")
-	if v.DIDReqNull != nil {
-		lexrt.CheckString(c, v.DIDReqNull, &ruleFour_1)
-	}
-	c.Pop()
-	c.Push("didOptNull")
-	if p := v.DIDOptNull.Get(); p != nil {
-		lexrt.CheckString(c, p, &ruleFour_1)
-	}
-	c.Pop()
-}
+func (v *Four) Validate() error { return lexrt.Validate(v) }
 
 // FourThing is com.example.four#thing.
 type FourThing struct {
@@ -501,54 +114,24 @@ type FourThing struct {
 	X *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *FourThing) UnmarshalJSON(src []byte) error {
-	*v = FourThing{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *FourThing) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
 }
 
-func (v *FourThing) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *FourThing) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *FourThing) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v FourThing) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *FourThing) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendInt(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *FourThing) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *FourThing) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *FourThing) Validate() error { return lexrt.Validate(v) }
 
-func (v *FourThing) validateLex(c *lexrt.Checker) {}
-
-var ruleFour_0 = lexrt.BytesRule{MaxLen: 4}
-
-var ruleFour_1 = lexrt.StringRule{Format: lexrt.FormatDID}
+var (
+	ruleFour_BytesMax4 = lexrt.BytesRule{MaxLen: 4}
+	ruleFour_DID       = lexrt.StringRule{Format: lexrt.FormatDID}
+)

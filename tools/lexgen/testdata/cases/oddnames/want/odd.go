@@ -38,173 +38,38 @@ type Odd struct {
 	GoEmbedX *string
 }
 
+// Lex names the members of v.
+func (v *Odd) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "a-b", &v.AB, lexrt.Required, nil)
+	lexrt.StringPtr(f, "a_b", &v.AB_, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "a.b", &v.AB__, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "1st", &v.N1st, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "日本", &v.U65E5U672C, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "with space", &v.WithSpace, lexrt.Optional, nil)
+	lexrt.String(f, "sla/sh", &v.SlaSh, lexrt.Required, nil)
+	lexrt.String(f, "til~de", &v.TilDe, lexrt.Required, nil)
+	lexrt.StringPtr(f, "quo\\\"te", &v.QuoTe, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "back\\\\slash", &v.BackSlash, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "`", &v.X, lexrt.Optional, nil)
+	lexrt.String(f, " ", &v.X_, lexrt.Required, nil)
+	lexrt.StringPtr(f, "émoji🎉", &v.U00E9MojiU1F389, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "$dollar", &v.Dollar, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "x\\ny", &v.XY, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "*/", &v.X__, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "//go:embed x", &v.GoEmbedX, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Odd) UnmarshalJSON(src []byte) error {
-	*v = Odd{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredOdd = []string{"a-b", "sla/sh", "til~de", " "}
-
-func (v *Odd) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "a-b":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.AB, nil)
-		case "a_b":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.AB_), nil)
-			}
-		case "a.b":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.AB__), nil)
-			}
-		case "1st":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.N1st), nil)
-			}
-		case "日本":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.U65E5U672C), nil)
-			}
-		case "with space":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.WithSpace), nil)
-			}
-		case "sla/sh":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.SlaSh, nil)
-		case "til~de":
-			seen |= 1 << 2
-			lexrt.DecodeString(d, &v.TilDe, nil)
-		case "quo\"te":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.QuoTe), nil)
-			}
-		case "back\\slash":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.BackSlash), nil)
-			}
-		case "`":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.X), nil)
-			}
-		case " ":
-			seen |= 1 << 3
-			lexrt.DecodeString(d, &v.X_, nil)
-		case "émoji🎉":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.U00E9MojiU1F389), nil)
-			}
-		case "$dollar":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Dollar), nil)
-			}
-		case "x\ny":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.XY), nil)
-			}
-		case "*/":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.X__), nil)
-			}
-		case "//go:embed x":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.GoEmbedX), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredOdd)
-}
+func (v *Odd) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Odd) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Odd) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Odd) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"a-b\":")
-	b = lexrt.AppendString(b, &v.AB)
-	if v.AB_ != nil {
-		b = append(b, ",\"a_b\":"...)
-		b = lexrt.AppendString(b, v.AB_)
-	}
-	if v.AB__ != nil {
-		b = append(b, ",\"a.b\":"...)
-		b = lexrt.AppendString(b, v.AB__)
-	}
-	if v.N1st != nil {
-		b = append(b, ",\"1st\":"...)
-		b = lexrt.AppendString(b, v.N1st)
-	}
-	if v.U65E5U672C != nil {
-		b = append(b, ",\"日本\":"...)
-		b = lexrt.AppendString(b, v.U65E5U672C)
-	}
-	if v.WithSpace != nil {
-		b = append(b, ",\"with space\":"...)
-		b = lexrt.AppendString(b, v.WithSpace)
-	}
-	b = append(b, ",\"sla/sh\":"...)
-	b = lexrt.AppendString(b, &v.SlaSh)
-	b = append(b, ",\"til~de\":"...)
-	b = lexrt.AppendString(b, &v.TilDe)
-	if v.QuoTe != nil {
-		b = append(b, ",\"quo\\\"te\":"...)
-		b = lexrt.AppendString(b, v.QuoTe)
-	}
-	if v.BackSlash != nil {
-		b = append(b, ",\"back\\\\slash\":"...)
-		b = lexrt.AppendString(b, v.BackSlash)
-	}
-	if v.X != nil {
-		b = append(b, ",\"`\":"...)
-		b = lexrt.AppendString(b, v.X)
-	}
-	b = append(b, ",\" \":"...)
-	b = lexrt.AppendString(b, &v.X_)
-	if v.U00E9MojiU1F389 != nil {
-		b = append(b, ",\"émoji🎉\":"...)
-		b = lexrt.AppendString(b, v.U00E9MojiU1F389)
-	}
-	if v.Dollar != nil {
-		b = append(b, ",\"$dollar\":"...)
-		b = lexrt.AppendString(b, v.Dollar)
-	}
-	if v.XY != nil {
-		b = append(b, ",\"x\\ny\":"...)
-		b = lexrt.AppendString(b, v.XY)
-	}
-	if v.X__ != nil {
-		b = append(b, ",\"*/\":"...)
-		b = lexrt.AppendString(b, v.X__)
-	}
-	if v.GoEmbedX != nil {
-		b = append(b, ",\"//go:embed x\":"...)
-		b = lexrt.AppendString(b, v.GoEmbedX)
-	}
-	return append(b, '}')
-}
+func (v *Odd) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Odd) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Odd) validateLex(c *lexrt.Checker) {}
+func (v *Odd) Validate() error { return lexrt.Validate(v) }
 
 // OddDefTwo is an open set: values other than its constants are accepted.
 type OddDefTwo string
@@ -222,14 +87,10 @@ const (
 	OddDefTwoAB         OddDefTwo = "a\x00b"
 )
 
+var enumOddDefTwo = lexrt.StringRule{Known: []string{"*/", "\n", "\"", "`", "\\", "日本", "\u202e", "//go:build", "a\x00b"}}
+
 // Known reports whether v is one of the constants.
-func (v OddDefTwo) Known() bool {
-	switch v {
-	case OddDefTwoX, OddDefTwoX_, OddDefTwoX__, OddDefTwoX___, OddDefTwoX____, OddDefTwoU65E5U672C, OddDefTwoU202E, OddDefTwoGoBuild, OddDefTwoAB:
-		return true
-	}
-	return false
-}
+func (v OddDefTwo) Known() bool { return enumOddDefTwo.Lists(string(v)) }
 
 // OddOddDef is com.example.odd#odd-def.
 type OddOddDef struct {
@@ -237,50 +98,19 @@ type OddOddDef struct {
 	X *int64
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *OddOddDef) UnmarshalJSON(src []byte) error {
-	*v = OddOddDef{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *OddOddDef) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
 }
 
-func (v *OddOddDef) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.X), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *OddOddDef) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *OddOddDef) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v OddOddDef) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *OddOddDef) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.X != nil {
-		b = lexrt.AppendName(b, "\"x\":")
-		b = lexrt.AppendInt(b, v.X)
-	}
-	return append(b, '}')
-}
+func (v *OddOddDef) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *OddOddDef) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *OddOddDef) validateLex(c *lexrt.Checker) {}
+func (v *OddOddDef) Validate() error { return lexrt.Validate(v) }

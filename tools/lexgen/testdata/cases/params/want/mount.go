@@ -15,18 +15,10 @@ func Mount(r lexrt.Registrar, s Service) {
 			return nil, err
 		}
 		in := new(PutInput)
-		d := req.Decoder()
-		in.decodeLex(d)
-		if err := d.Done("body"); err != nil {
+		if err := req.Decode(in); err != nil {
 			return nil, err
 		}
 		return lexrt.Answer(s.Put(ctx, req.Caller, params, in))
 	})
-	r.Handle(MethodSearch, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
-		params := new(SearchParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
-			return nil, err
-		}
-		return lexrt.Answer(s.Search(ctx, req.Caller, params))
-	})
+	r.Handle(MethodSearch, lexrt.ParamsEndpoint(s.Search))
 }

@@ -13,34 +13,23 @@ type PutParams struct {
 	Dry *bool
 }
 
+// Lex names the members of v.
+func (v *PutParams) Lex(f *lexrt.Fields) {
+	lexrt.BoolPtr(f, "dry", &v.Dry, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *PutParams) DecodeQuery(q url.Values) error {
-	*v = PutParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("dry", false); ok {
-		lexrt.ParamBool(&d, s, lexrt.New(&v.Dry), nil)
-	}
-	return d.Done()
-}
+func (v *PutParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *PutParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	if v.Dry != nil {
-		lexrt.AddBool(q, "dry", v.Dry)
-	}
-	return q
-}
+func (v *PutParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v PutParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *PutParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *PutParams) validateLex(c *lexrt.Checker) {}
+func (v *PutParams) Validate() error { return lexrt.Validate(v) }
 
 // PutInput is the input of com.example.put.
 type PutInput struct {
@@ -48,111 +37,45 @@ type PutInput struct {
 	X string
 }
 
+// Lex names the members of v.
+func (v *PutInput) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "x", &v.X, lexrt.Required, &rulePut_Max5)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *PutInput) UnmarshalJSON(src []byte) error {
-	*v = PutInput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("body")
-}
-
-var requiredPutInput = []string{"x"}
-
-func (v *PutInput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "x":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.X, &rulePut_0)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredPutInput)
-}
+func (v *PutInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *PutInput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v PutInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *PutInput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"x\":")
-	b = lexrt.AppendString(b, &v.X)
-	return append(b, '}')
-}
+func (v *PutInput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *PutInput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *PutInput) validateLex(c *lexrt.Checker) {
-	c.Push("x")
-	lexrt.CheckString(c, &v.X, &rulePut_0)
-	c.Pop()
-}
+func (v *PutInput) Validate() error { return lexrt.Validate(v) }
 
 // PutOutput is the output of com.example.put.
 type PutOutput struct {
 	OK bool
 }
 
+// Lex names the members of v.
+func (v *PutOutput) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "ok", &v.OK, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *PutOutput) UnmarshalJSON(src []byte) error {
-	*v = PutOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredPutOutput = []string{"ok"}
-
-func (v *PutOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "ok":
-			seen |= 1 << 0
-			lexrt.DecodeBool(d, &v.OK, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredPutOutput)
-}
+func (v *PutOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *PutOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v PutOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *PutOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"ok\":")
-	b = lexrt.AppendBool(b, &v.OK)
-	return append(b, '}')
-}
+func (v *PutOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *PutOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *PutOutput) Validate() error { return lexrt.Validate(v) }
 
-func (v *PutOutput) validateLex(c *lexrt.Checker) {}
-
-var rulePut_0 = lexrt.StringRule{MaxLen: 5}
+var (
+	rulePut_Max5 = lexrt.StringRule{MaxLen: 5}
+)

@@ -31,164 +31,57 @@ type SearchParams struct {
 	Exact *SearchParamsExact
 }
 
+// Lex names the members of v.
+func (v *SearchParams) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "q", &v.Q, lexrt.Required, &ruleSearch_Min1Max640MaxChars64)
+	lexrt.Strings(f, "tags", &v.Tags, lexrt.Required, &ruleSearch_ItemsMin1Max3, &ruleSearch_Max8)
+	lexrt.Default(f, &v.Limit, 50)
+	lexrt.Int(f, "limit", &v.Limit, lexrt.Optional, &ruleSearch_From1To100)
+	lexrt.Default(f, &v.Deep, false)
+	lexrt.Bool(f, "deep", &v.Deep, lexrt.Optional, nil)
+	lexrt.BoolPtr(f, "flag", &v.Flag, lexrt.Optional, nil)
+	lexrt.Default(f, &v.Sort, "top")
+	lexrt.String(f, "sort", &v.Sort, lexrt.Optional, &enumSearchParamsSort)
+	lexrt.Array(f, "days", &v.Days, lexrt.Optional, nil, func(f *lexrt.Fields, v *int64) { lexrt.IntValue(f, v, &ruleSearch_From0) })
+	lexrt.Array(f, "flags", &v.Flags, lexrt.Optional, nil, func(f *lexrt.Fields, v *bool) { lexrt.BoolValue(f, v, nil) })
+	lexrt.StringPtr(f, "did", &v.DID, lexrt.Optional, &ruleSearch_DID)
+	lexrt.StringPtr(f, "exact", &v.Exact, lexrt.Optional, &enumSearchParamsExact)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *SearchParams) DecodeQuery(q url.Values) error {
-	*v = SearchParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("q", true); ok {
-		lexrt.ParamString(&d, s, &v.Q, &ruleSearch_0)
-	}
-	lexrt.ParamArray(&d, "tags", true, &v.Tags, &ruleSearch_2, func(d *lexrt.ParamDecoder, s string, v *string) {
-		lexrt.ParamString(d, s, v, &ruleSearch_1)
-	})
-	v.Limit = 50
-	if s, ok := d.One("limit", false); ok {
-		lexrt.ParamInt(&d, s, &v.Limit, &ruleSearch_3)
-	}
-	v.Deep = false
-	if s, ok := d.One("deep", false); ok {
-		lexrt.ParamBool(&d, s, &v.Deep, nil)
-	}
-	if s, ok := d.One("flag", false); ok {
-		lexrt.ParamBool(&d, s, lexrt.New(&v.Flag), nil)
-	}
-	v.Sort = "top"
-	if s, ok := d.One("sort", false); ok {
-		lexrt.ParamString(&d, s, &v.Sort, nil)
-	}
-	lexrt.ParamArray(&d, "days", false, &v.Days, nil, func(d *lexrt.ParamDecoder, s string, v *int64) {
-		lexrt.ParamInt(d, s, v, &ruleSearch_4)
-	})
-	lexrt.ParamArray(&d, "flags", false, &v.Flags, nil, func(d *lexrt.ParamDecoder, s string, v *bool) {
-		lexrt.ParamBool(d, s, v, nil)
-	})
-	if s, ok := d.One("did", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.DID), &ruleSearch_5)
-	}
-	if s, ok := d.One("exact", false); ok {
-		lexrt.ParamString(&d, s, lexrt.New(&v.Exact), &ruleSearch_6)
-	}
-	return d.Done()
-}
+func (v *SearchParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *SearchParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	lexrt.AddString(q, "q", &v.Q)
-	lexrt.AddArray(q, "tags", &v.Tags, lexrt.AddString[string])
-	lexrt.AddInt(q, "limit", &v.Limit)
-	lexrt.AddBool(q, "deep", &v.Deep)
-	if v.Flag != nil {
-		lexrt.AddBool(q, "flag", v.Flag)
-	}
-	lexrt.AddString(q, "sort", &v.Sort)
-	lexrt.AddArray(q, "days", &v.Days, lexrt.AddInt[int64])
-	lexrt.AddArray(q, "flags", &v.Flags, lexrt.AddBool[bool])
-	if v.DID != nil {
-		lexrt.AddString(q, "did", v.DID)
-	}
-	if v.Exact != nil {
-		lexrt.AddString(q, "exact", v.Exact)
-	}
-	return q
-}
+func (v *SearchParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v SearchParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *SearchParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *SearchParams) validateLex(c *lexrt.Checker) {
-	c.Push("q")
-	lexrt.CheckString(c, &v.Q, &ruleSearch_0)
-	c.Pop()
-	c.Push("tags")
-	lexrt.CheckArray(c, &v.Tags, &ruleSearch_2, func(v *string, c *lexrt.Checker) {
-		lexrt.CheckString(c, v, &ruleSearch_1)
-	})
-	c.Pop()
-	c.Push("limit")
-	lexrt.CheckInt(c, &v.Limit, &ruleSearch_3)
-	c.Pop()
-	c.Push("days")
-	if v.Days != nil {
-		lexrt.CheckArray(c, &v.Days, nil, func(v *int64, c *lexrt.Checker) {
-			lexrt.CheckInt(c, v, &ruleSearch_4)
-		})
-	}
-	c.Pop()
-	c.Push("did")
-	if v.DID != nil {
-		lexrt.CheckString(c, v.DID, &ruleSearch_5)
-	}
-	c.Pop()
-	c.Push("exact")
-	if v.Exact != nil {
-		lexrt.CheckString(c, v.Exact, &ruleSearch_6)
-	}
-	c.Pop()
-}
+func (v *SearchParams) Validate() error { return lexrt.Validate(v) }
 
 // SearchOutput is the output of com.example.search.
 type SearchOutput struct {
 	Hits []string
 }
 
+// Lex names the members of v.
+func (v *SearchOutput) Lex(f *lexrt.Fields) {
+	lexrt.Strings(f, "hits", &v.Hits, lexrt.Required, nil, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *SearchOutput) UnmarshalJSON(src []byte) error {
-	*v = SearchOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredSearchOutput = []string{"hits"}
-
-func (v *SearchOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "hits":
-			seen |= 1 << 0
-			lexrt.DecodeArray(d, &v.Hits, nil, func(v *string, d *lexrt.Decoder) {
-				lexrt.DecodeString(d, v, nil)
-			})
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredSearchOutput)
-}
+func (v *SearchOutput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *SearchOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v SearchOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *SearchOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"hits\":")
-	b = lexrt.AppendArray(b, &v.Hits, func(v *string, b []byte) []byte {
-		return lexrt.AppendString(b, v)
-	})
-	return append(b, '}')
-}
+func (v *SearchOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *SearchOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *SearchOutput) validateLex(c *lexrt.Checker) {}
+func (v *SearchOutput) Validate() error { return lexrt.Validate(v) }
 
 // SearchParamsSort is an open set: values other than its constants are accepted.
 type SearchParamsSort string
@@ -199,14 +92,10 @@ const (
 	SearchParamsSortNew SearchParamsSort = "new"
 )
 
+var enumSearchParamsSort = lexrt.StringRule{Known: []string{"top", "new"}}
+
 // Known reports whether v is one of the constants.
-func (v SearchParamsSort) Known() bool {
-	switch v {
-	case SearchParamsSortTop, SearchParamsSortNew:
-		return true
-	}
-	return false
-}
+func (v SearchParamsSort) Known() bool { return enumSearchParamsSort.Lists(string(v)) }
 
 // SearchParamsExact is a closed set: no other values are accepted.
 type SearchParamsExact string
@@ -217,38 +106,16 @@ const (
 	SearchParamsExactB SearchParamsExact = "b"
 )
 
+var enumSearchParamsExact = lexrt.StringRule{Enum: []string{"a", "b"}}
+
 // Known reports whether v is one of the constants.
-func (v SearchParamsExact) Known() bool {
-	switch v {
-	case SearchParamsExactA, SearchParamsExactB:
-		return true
-	}
-	return false
-}
+func (v SearchParamsExact) Known() bool { return enumSearchParamsExact.Lists(string(v)) }
 
-var ruleSearch_0 = lexrt.StringRule{
-	MaxGraphemes: 64,
-	MaxLen:       640,
-	MinLen:       1,
-}
-
-var ruleSearch_1 = lexrt.StringRule{MaxLen: 8}
-
-var ruleSearch_2 = lexrt.ArrayRule{
-	MaxLen: 3,
-	MinLen: 1,
-}
-
-var ruleSearch_3 = lexrt.IntRule{
-	Max: 100,
-	Min: 1,
-}
-
-var ruleSearch_4 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
-
-var ruleSearch_5 = lexrt.StringRule{Format: lexrt.FormatDID}
-
-var ruleSearch_6 = lexrt.StringRule{Enum: []string{"a", "b"}}
+var (
+	ruleSearch_Min1Max640MaxChars64 = lexrt.StringRule{MinLen: 1, MaxLen: 640, MaxGraphemes: 64}
+	ruleSearch_ItemsMin1Max3        = lexrt.ArrayRule{MinLen: 1, MaxLen: 3}
+	ruleSearch_Max8                 = lexrt.StringRule{MaxLen: 8}
+	ruleSearch_From1To100           = lexrt.IntRule{Min: 1, Max: 100}
+	ruleSearch_From0                = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleSearch_DID                  = lexrt.StringRule{Format: lexrt.FormatDID}
+)

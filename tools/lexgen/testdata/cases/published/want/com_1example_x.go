@@ -12,69 +12,22 @@ type ComN1exampleXOutput struct {
 	Root *lexrt.CID
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ComN1exampleXOutput) UnmarshalJSON(src []byte) error {
-	*v = ComN1exampleXOutput{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *ComN1exampleXOutput) Lex(f *lexrt.Fields) {
+	lexrt.BlobRefPtr(f, "blob", &v.Blob, lexrt.Optional, nil)
+	lexrt.CIDLinkPtr(f, "root", &v.Root, lexrt.Optional)
 }
 
-func (v *ComN1exampleXOutput) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "blob":
-			if !d.Null() {
-				lexrt.DecodeBlob(d, lexrt.New(&v.Blob), nil)
-			}
-		case "root":
-			if !d.Null() {
-				lexrt.DecodeCID(d, lexrt.New(&v.Root))
-			}
-		default:
-			d.Skip()
-		}
-	}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *ComN1exampleXOutput) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
 }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *ComN1exampleXOutput) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v ComN1exampleXOutput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ComN1exampleXOutput) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Blob != nil {
-		b = lexrt.AppendName(b, "\"blob\":")
-		b = lexrt.AppendBlob(b, v.Blob)
-	}
-	if v.Root != nil {
-		b = lexrt.AppendName(b, "\"root\":")
-		b = lexrt.AppendCID(b, v.Root)
-	}
-	return append(b, '}')
-}
+func (v *ComN1exampleXOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ComN1exampleXOutput) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *ComN1exampleXOutput) validateLex(c *lexrt.Checker) {
-	c.Push("blob")
-	if v.Blob != nil {
-		lexrt.CheckBlob(c, v.Blob, nil)
-	}
-	c.Pop()
-	c.Push("root")
-	if v.Root != nil {
-		lexrt.CheckCID(c, v.Root)
-	}
-	c.Pop()
-}
+func (v *ComN1exampleXOutput) Validate() error { return lexrt.Validate(v) }

@@ -7,6 +7,11 @@ import "mls-server/lexrt"
 // Repo202602Note is a record of the collection com.example.repo-2026-02.note.
 type Repo202602Note struct{}
 
+// Lex names the members of v.
+func (v *Repo202602Note) Lex(f *lexrt.Fields) {
+	f.Type("com.example.repo-2026-02.note")
+}
+
 // Repo202602NoteCollection is the collection of Repo202602Note records, and their $type.
 const Repo202602NoteCollection = "com.example.repo-2026-02.note"
 
@@ -14,48 +19,13 @@ const Repo202602NoteCollection = "com.example.repo-2026-02.note"
 const Repo202602NoteKey = "nsid"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Repo202602Note) UnmarshalJSON(src []byte) error {
-	*v = Repo202602Note{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredRepo202602Note = []string{"$type"}
-
-func (v *Repo202602Note) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.repo-2026-02.note")
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRepo202602Note)
-}
+func (v *Repo202602Note) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Repo202602Note) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Repo202602Note) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Repo202602Note) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.repo-2026-02.note\""...)
-	return append(b, '}')
-}
+func (v *Repo202602Note) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Repo202602Note) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Repo202602Note) validateLex(c *lexrt.Checker) {}
+func (v *Repo202602Note) Validate() error { return lexrt.Validate(v) }

@@ -15,6 +15,16 @@ type RepoNote struct {
 	Root RepoNoteFolder
 }
 
+// Lex names the members of v.
+func (v *RepoNote) Lex(f *lexrt.Fields) {
+	f.Type("com.example.repo.note")
+	lexrt.String(f, "kind", &v.Kind, lexrt.Required|lexrt.Constant, &ruleRepoNote_Const)
+	lexrt.Default(f, &v.Mode, "com.example.repo.note#open")
+	lexrt.String(f, "mode", &v.Mode, lexrt.Optional, &enumRepoNoteMode)
+	lexrt.Bool(f, "done", &v.Done, lexrt.Required, nil)
+	lexrt.Struct(f, "root", &v.Root, lexrt.Required)
+}
+
 // RepoNoteCollection is the collection of RepoNote records, and their $type.
 const RepoNoteCollection = "com.example.repo.note"
 
@@ -22,77 +32,16 @@ const RepoNoteCollection = "com.example.repo.note"
 const RepoNoteKey = "any"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNote) UnmarshalJSON(src []byte) error {
-	*v = RepoNote{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredRepoNote = []string{"$type", "kind", "done", "root"}
-
-func (v *RepoNote) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	v.Mode = "com.example.repo.note#open"
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.repo.note")
-		case "kind":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Kind, &ruleRepoNote_0)
-		case "mode":
-			if !d.Null() {
-				lexrt.DecodeString(d, &v.Mode, nil)
-			}
-		case "done":
-			seen |= 1 << 2
-			lexrt.DecodeBool(d, &v.Done, nil)
-		case "root":
-			seen |= 1 << 3
-			v.Root.decodeLex(d)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRepoNote)
-}
+func (v *RepoNote) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RepoNote) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RepoNote) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RepoNote) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.repo.note\""...)
-	b = append(b, ",\"kind\":"...)
-	b = append(b, "\"note\""...)
-	b = append(b, ",\"mode\":"...)
-	b = lexrt.AppendString(b, &v.Mode)
-	b = append(b, ",\"done\":"...)
-	b = lexrt.AppendBool(b, &v.Done)
-	b = append(b, ",\"root\":"...)
-	b = v.Root.AppendJSON(b)
-	return append(b, '}')
-}
+func (v *RepoNote) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNote) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *RepoNote) validateLex(c *lexrt.Checker) {
-	c.Push("root")
-	v.Root.validateLex(c)
-	c.Pop()
-}
+func (v *RepoNote) Validate() error { return lexrt.Validate(v) }
 
 // RepoNoteEntry is com.example.repo.note#entry.
 type RepoNoteEntry struct {
@@ -101,66 +50,23 @@ type RepoNoteEntry struct {
 	Node RepoNoteEntryNode
 }
 
+// Lex names the members of v.
+func (v *RepoNoteEntry) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "name", &v.Name, lexrt.Required, &ruleRepoNote_RecordKeyMin1Max32)
+	lexrt.UnionMember(f, "node", &v.Node, lexrt.Required, &unionRepoNoteEntryNode)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNoteEntry) UnmarshalJSON(src []byte) error {
-	*v = RepoNoteEntry{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredRepoNoteEntry = []string{"name", "node"}
-
-func (v *RepoNoteEntry) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "name":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.Name, &ruleRepoNote_1)
-		case "node":
-			seen |= 1 << 1
-			decodeRepoNoteEntryNode(&v.Node, d)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRepoNoteEntry)
-}
+func (v *RepoNoteEntry) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RepoNoteEntry) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RepoNoteEntry) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RepoNoteEntry) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"name\":")
-	b = lexrt.AppendString(b, &v.Name)
-	b = append(b, ",\"node\":"...)
-	b = appendRepoNoteEntryNode(&v.Node, b)
-	return append(b, '}')
-}
+func (v *RepoNoteEntry) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNoteEntry) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *RepoNoteEntry) validateLex(c *lexrt.Checker) {
-	c.Push("name")
-	lexrt.CheckString(c, &v.Name, &ruleRepoNote_1)
-	c.Pop()
-	c.Push("node")
-	checkRepoNoteEntryNode(&v.Node, c)
-	c.Pop()
-}
+func (v *RepoNoteEntry) Validate() error { return lexrt.Validate(v) }
 
 // RepoNoteFolder is com.example.repo.note#folder.
 type RepoNoteFolder struct {
@@ -168,117 +74,48 @@ type RepoNoteFolder struct {
 	Entries []RepoNoteEntry
 }
 
+// Lex names the members of v.
+func (v *RepoNoteFolder) Lex(f *lexrt.Fields) {
+	lexrt.Structs(f, "entries", &v.Entries, lexrt.Required, &ruleRepoNote_ItemsMax10)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNoteFolder) UnmarshalJSON(src []byte) error {
-	*v = RepoNoteFolder{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+func (v *RepoNoteFolder) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
-var requiredRepoNoteFolder = []string{"entries"}
-
-func (v *RepoNoteFolder) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "entries":
-			seen |= 1 << 0
-			lexrt.DecodeArray(d, &v.Entries, &ruleRepoNote_2, (*RepoNoteEntry).decodeLex)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRepoNoteFolder)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *RepoNoteFolder) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v RepoNoteFolder) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RepoNoteFolder) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *RepoNoteFolder) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"com.example.repo.note#folder\""...))
-}
-
-func (v *RepoNoteFolder) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"entries\":")
-	b = lexrt.AppendArray(b, &v.Entries, (*RepoNoteEntry).AppendJSON)
-	return append(b, '}')
-}
+func (v *RepoNoteFolder) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNoteFolder) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *RepoNoteFolder) Validate() error { return lexrt.Validate(v) }
 
-func (v *RepoNoteFolder) validateLex(c *lexrt.Checker) {
-	c.Push("entries")
-	lexrt.CheckArray(c, &v.Entries, &ruleRepoNote_2, (*RepoNoteEntry).validateLex)
-	c.Pop()
-}
+// LexType is the $type that v has in a union.
+func (v *RepoNoteFolder) LexType() string { return "com.example.repo.note#folder" }
 
 func (*RepoNoteFolder) isRepoNoteEntryNode() {}
 
 // RepoNoteLeaf is com.example.repo.note#leaf.
 type RepoNoteLeaf struct{}
 
+// Lex names the members of v.
+func (v *RepoNoteLeaf) Lex(f *lexrt.Fields) {}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNoteLeaf) UnmarshalJSON(src []byte) error {
-	*v = RepoNoteLeaf{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+func (v *RepoNoteLeaf) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
-func (v *RepoNoteLeaf) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		default:
-			d.Skip()
-		}
-	}
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *RepoNoteLeaf) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v RepoNoteLeaf) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RepoNoteLeaf) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *RepoNoteLeaf) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"com.example.repo.note#leaf\""...))
-}
-
-func (v *RepoNoteLeaf) appendLex(b []byte) []byte {
-	return append(b, '}')
-}
+func (v *RepoNoteLeaf) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNoteLeaf) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *RepoNoteLeaf) Validate() error { return lexrt.Validate(v) }
 
-func (v *RepoNoteLeaf) validateLex(c *lexrt.Checker) {}
+// LexType is the $type that v has in a union.
+func (v *RepoNoteLeaf) LexType() string { return "com.example.repo.note#leaf" }
 
 func (*RepoNoteLeaf) isRepoNoteEntryNode() {}
 
@@ -291,14 +128,10 @@ const (
 	RepoNoteModeShut RepoNoteMode = "com.example.repo.note#shut"
 )
 
+var enumRepoNoteMode = lexrt.StringRule{Known: []string{"com.example.repo.note#open", "com.example.repo.note#shut"}}
+
 // Known reports whether v is one of the constants.
-func (v RepoNoteMode) Known() bool {
-	switch v {
-	case RepoNoteModeOpen, RepoNoteModeShut:
-		return true
-	}
-	return false
-}
+func (v RepoNoteMode) Known() bool { return enumRepoNoteMode.Lists(string(v)) }
 
 // RepoNoteOpen is the token com.example.repo.note#open.
 //
@@ -318,55 +151,16 @@ type RepoNoteEntryNode interface {
 
 func (*UnknownVariant) isRepoNoteEntryNode() {}
 
-func decodeRepoNoteEntryNode(v *RepoNoteEntryNode, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.repo.note#folder":
-		m := new(RepoNoteFolder)
-		m.decodeLex(sub)
-		*v = m
-	case "com.example.repo.note#leaf":
-		m := new(RepoNoteLeaf)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
+var unionRepoNoteEntryNode = lexrt.Union[RepoNoteEntryNode]{
+	Variants: []lexrt.Variant[RepoNoteEntryNode]{
+		{Type: "com.example.repo.note#folder", New: func() RepoNoteEntryNode { return new(RepoNoteFolder) }},
+		{Type: "com.example.repo.note#leaf", New: func() RepoNoteEntryNode { return new(RepoNoteLeaf) }},
+	},
+	Unknown: func(u lexrt.RawUnion) RepoNoteEntryNode { return &UnknownVariant{RawUnion: u} },
 }
 
-func appendRepoNoteEntryNode(v *RepoNoteEntryNode, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *RepoNoteFolder:
-		return m.appendTyped(b)
-	case *RepoNoteLeaf:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkRepoNoteEntryNode(v *RepoNoteEntryNode, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *RepoNoteFolder:
-		m.validateLex(c)
-	case *RepoNoteLeaf:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
-}
-
-var ruleRepoNote_0 = lexrt.StringRule{Enum: []string{"note"}}
-
-var ruleRepoNote_1 = lexrt.StringRule{
-	Format: lexrt.FormatRecordKey,
-	MaxLen: 32,
-	MinLen: 1,
-}
-
-var ruleRepoNote_2 = lexrt.ArrayRule{MaxLen: 10}
+var (
+	ruleRepoNote_Const              = lexrt.StringRule{Enum: []string{"note"}}
+	ruleRepoNote_RecordKeyMin1Max32 = lexrt.StringRule{Format: lexrt.FormatRecordKey, MinLen: 1, MaxLen: 32}
+	ruleRepoNote_ItemsMax10         = lexrt.ArrayRule{MaxLen: 10}
+)

@@ -10,6 +10,12 @@ type RepoNoteComment struct {
 	Note *RepoNote
 }
 
+// Lex names the members of v.
+func (v *RepoNoteComment) Lex(f *lexrt.Fields) {
+	f.Type("com.example.repo.note.comment")
+	lexrt.StructPtr(f, "note", &v.Note, lexrt.Optional)
+}
+
 // RepoNoteCommentCollection is the collection of RepoNoteComment records, and their $type.
 const RepoNoteCommentCollection = "com.example.repo.note.comment"
 
@@ -17,62 +23,13 @@ const RepoNoteCommentCollection = "com.example.repo.note.comment"
 const RepoNoteCommentKey = "tid"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNoteComment) UnmarshalJSON(src []byte) error {
-	*v = RepoNoteComment{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredRepoNoteComment = []string{"$type"}
-
-func (v *RepoNoteComment) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.repo.note.comment")
-		case "note":
-			if !d.Null() {
-				lexrt.New(&v.Note).decodeLex(d)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRepoNoteComment)
-}
+func (v *RepoNoteComment) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RepoNoteComment) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RepoNoteComment) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RepoNoteComment) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.repo.note.comment\""...)
-	if v.Note != nil {
-		b = append(b, ",\"note\":"...)
-		b = v.Note.AppendJSON(b)
-	}
-	return append(b, '}')
-}
+func (v *RepoNoteComment) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RepoNoteComment) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *RepoNoteComment) validateLex(c *lexrt.Checker) {
-	c.Push("note")
-	if v.Note != nil {
-		v.Note.validateLex(c)
-	}
-	c.Pop()
-}
+func (v *RepoNoteComment) Validate() error { return lexrt.Validate(v) }

@@ -15,6 +15,14 @@ type RecLiteral struct {
 	Link *lexrt.CID
 }
 
+// Lex names the members of v.
+func (v *RecLiteral) Lex(f *lexrt.Fields) {
+	f.Type("com.example.rec.literal")
+	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleRecLiteral_Datetime)
+	lexrt.StructPtr(f, "strong", &v.Strong, lexrt.Optional)
+	lexrt.CIDLinkPtr(f, "link", &v.Link, lexrt.Optional)
+}
+
 // RecLiteralCollection is the collection of RecLiteral records, and their $type.
 const RecLiteralCollection = "com.example.rec.literal"
 
@@ -22,85 +30,17 @@ const RecLiteralCollection = "com.example.rec.literal"
 const RecLiteralKey = "literal:self"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RecLiteral) UnmarshalJSON(src []byte) error {
-	*v = RecLiteral{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredRecLiteral = []string{"$type", "createdAt"}
-
-func (v *RecLiteral) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.rec.literal")
-		case "createdAt":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleRecLiteral_0)
-		case "strong":
-			if !d.Null() {
-				lexrt.New(&v.Strong).decodeLex(d)
-			}
-		case "link":
-			if !d.Null() {
-				lexrt.DecodeCID(d, lexrt.New(&v.Link))
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRecLiteral)
-}
+func (v *RecLiteral) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RecLiteral) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RecLiteral) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RecLiteral) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.rec.literal\""...)
-	b = append(b, ",\"createdAt\":"...)
-	b = lexrt.AppendString(b, &v.CreatedAt)
-	if v.Strong != nil {
-		b = append(b, ",\"strong\":"...)
-		b = v.Strong.AppendJSON(b)
-	}
-	if v.Link != nil {
-		b = append(b, ",\"link\":"...)
-		b = lexrt.AppendCID(b, v.Link)
-	}
-	return append(b, '}')
-}
+func (v *RecLiteral) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RecLiteral) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *RecLiteral) Validate() error { return lexrt.Validate(v) }
 
-func (v *RecLiteral) validateLex(c *lexrt.Checker) {
-	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleRecLiteral_0)
-	c.Pop()
-	c.Push("strong")
-	if v.Strong != nil {
-		v.Strong.validateLex(c)
-	}
-	c.Pop()
-	c.Push("link")
-	if v.Link != nil {
-		lexrt.CheckCID(c, v.Link)
-	}
-	c.Pop()
-}
-
-var ruleRecLiteral_0 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	ruleRecLiteral_Datetime = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

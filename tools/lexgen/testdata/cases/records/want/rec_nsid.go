@@ -15,6 +15,14 @@ type RecNsid struct {
 	Link *lexrt.CID
 }
 
+// Lex names the members of v.
+func (v *RecNsid) Lex(f *lexrt.Fields) {
+	f.Type("com.example.rec.nsid")
+	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleRecNsid_Datetime)
+	lexrt.StructPtr(f, "strong", &v.Strong, lexrt.Optional)
+	lexrt.CIDLinkPtr(f, "link", &v.Link, lexrt.Optional)
+}
+
 // RecNsidCollection is the collection of RecNsid records, and their $type.
 const RecNsidCollection = "com.example.rec.nsid"
 
@@ -22,85 +30,17 @@ const RecNsidCollection = "com.example.rec.nsid"
 const RecNsidKey = "nsid"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RecNsid) UnmarshalJSON(src []byte) error {
-	*v = RecNsid{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredRecNsid = []string{"$type", "createdAt"}
-
-func (v *RecNsid) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.rec.nsid")
-		case "createdAt":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.CreatedAt, &ruleRecNsid_0)
-		case "strong":
-			if !d.Null() {
-				lexrt.New(&v.Strong).decodeLex(d)
-			}
-		case "link":
-			if !d.Null() {
-				lexrt.DecodeCID(d, lexrt.New(&v.Link))
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredRecNsid)
-}
+func (v *RecNsid) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *RecNsid) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v RecNsid) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *RecNsid) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.rec.nsid\""...)
-	b = append(b, ",\"createdAt\":"...)
-	b = lexrt.AppendString(b, &v.CreatedAt)
-	if v.Strong != nil {
-		b = append(b, ",\"strong\":"...)
-		b = v.Strong.AppendJSON(b)
-	}
-	if v.Link != nil {
-		b = append(b, ",\"link\":"...)
-		b = lexrt.AppendCID(b, v.Link)
-	}
-	return append(b, '}')
-}
+func (v *RecNsid) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *RecNsid) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *RecNsid) Validate() error { return lexrt.Validate(v) }
 
-func (v *RecNsid) validateLex(c *lexrt.Checker) {
-	c.Push("createdAt")
-	lexrt.CheckString(c, &v.CreatedAt, &ruleRecNsid_0)
-	c.Pop()
-	c.Push("strong")
-	if v.Strong != nil {
-		v.Strong.validateLex(c)
-	}
-	c.Pop()
-	c.Push("link")
-	if v.Link != nil {
-		lexrt.CheckCID(c, v.Link)
-	}
-	c.Pop()
-}
-
-var ruleRecNsid_0 = lexrt.StringRule{Format: lexrt.FormatDatetime}
+var (
+	ruleRecNsid_Datetime = lexrt.StringRule{Format: lexrt.FormatDatetime}
+)

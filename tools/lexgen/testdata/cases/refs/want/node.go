@@ -19,118 +19,27 @@ type Node struct {
 	Must  NodeLeaf
 }
 
+// Lex names the members of v.
+func (v *Node) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "value", &v.Value, lexrt.Optional, nil)
+	lexrt.StructPtr(f, "self", &v.Self, lexrt.Optional)
+	lexrt.StructPtr(f, "again", &v.Again, lexrt.Optional)
+	lexrt.StructPtr(f, "next", &v.Next, lexrt.Optional)
+	lexrt.StructPtr(f, "other", &v.Other, lexrt.Optional)
+	lexrt.Struct(f, "must", &v.Must, lexrt.Required)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Node) UnmarshalJSON(src []byte) error {
-	*v = Node{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredNode = []string{"must"}
-
-func (v *Node) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "value":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Value), nil)
-			}
-		case "self":
-			if !d.Null() {
-				lexrt.New(&v.Self).decodeLex(d)
-			}
-		case "again":
-			if !d.Null() {
-				lexrt.New(&v.Again).decodeLex(d)
-			}
-		case "next":
-			if !d.Null() {
-				lexrt.New(&v.Next).decodeLex(d)
-			}
-		case "other":
-			if !d.Null() {
-				lexrt.New(&v.Other).decodeLex(d)
-			}
-		case "must":
-			seen |= 1 << 0
-			v.Must.decodeLex(d)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredNode)
-}
+func (v *Node) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Node) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Node) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Node) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Value != nil {
-		b = lexrt.AppendName(b, "\"value\":")
-		b = lexrt.AppendString(b, v.Value)
-	}
-	if v.Self != nil {
-		b = lexrt.AppendName(b, "\"self\":")
-		b = v.Self.AppendJSON(b)
-	}
-	if v.Again != nil {
-		b = lexrt.AppendName(b, "\"again\":")
-		b = v.Again.AppendJSON(b)
-	}
-	if v.Next != nil {
-		b = lexrt.AppendName(b, "\"next\":")
-		b = v.Next.AppendJSON(b)
-	}
-	if v.Other != nil {
-		b = lexrt.AppendName(b, "\"other\":")
-		b = v.Other.AppendJSON(b)
-	}
-	b = lexrt.AppendName(b, "\"must\":")
-	b = v.Must.AppendJSON(b)
-	return append(b, '}')
-}
+func (v *Node) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Node) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Node) validateLex(c *lexrt.Checker) {
-	c.Push("self")
-	if v.Self != nil {
-		v.Self.validateLex(c)
-	}
-	c.Pop()
-	c.Push("again")
-	if v.Again != nil {
-		v.Again.validateLex(c)
-	}
-	c.Pop()
-	c.Push("next")
-	if v.Next != nil {
-		v.Next.validateLex(c)
-	}
-	c.Pop()
-	c.Push("other")
-	if v.Other != nil {
-		v.Other.validateLex(c)
-	}
-	c.Pop()
-	c.Push("must")
-	v.Must.validateLex(c)
-	c.Pop()
-}
+func (v *Node) Validate() error { return lexrt.Validate(v) }
 
 // NodeLeaf is com.example.node#leaf.
 type NodeLeaf struct {
@@ -139,71 +48,20 @@ type NodeLeaf struct {
 	Name *string
 }
 
+// Lex names the members of v.
+func (v *NodeLeaf) Lex(f *lexrt.Fields) {
+	lexrt.StructPtr(f, "up", &v.Up, lexrt.Required)
+	lexrt.StringPtr(f, "name", &v.Name, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *NodeLeaf) UnmarshalJSON(src []byte) error {
-	*v = NodeLeaf{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredNodeLeaf = []string{"up"}
-
-func (v *NodeLeaf) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "up":
-			seen |= 1 << 0
-			lexrt.New(&v.Up).decodeLex(d)
-		case "name":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Name), nil)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredNodeLeaf)
-}
+func (v *NodeLeaf) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *NodeLeaf) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v NodeLeaf) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *NodeLeaf) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"up\":")
-	if v.Up != nil {
-		b = v.Up.AppendJSON(b)
-	} else {
-		b = append(b, "null"...)
-	}
-	if v.Name != nil {
-		b = append(b, ",\"name\":"...)
-		b = lexrt.AppendString(b, v.Name)
-	}
-	return append(b, '}')
-}
+func (v *NodeLeaf) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *NodeLeaf) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *NodeLeaf) validateLex(c *lexrt.Checker) {
-	c.Push("up")
-	if v.Up != nil {
-		v.Up.validateLex(c)
-	} else {
-		c.Absent()
-	}
-	c.Pop()
-}
+func (v *NodeLeaf) Validate() error { return lexrt.Validate(v) }

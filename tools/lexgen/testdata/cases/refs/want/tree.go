@@ -18,152 +18,54 @@ type Tree struct {
 	A TreeA
 }
 
+// Lex names the members of v.
+func (v *Tree) Lex(f *lexrt.Fields) {
+	lexrt.List(f, "forest", &v.Forest, lexrt.Optional, lexTreeForest)
+	lexrt.String(f, "name", &v.Name, lexrt.Required, &ruleTree_Max10)
+	lexrt.Strings(f, "names", &v.Names, lexrt.Optional, &ruleTree_ItemsMax2, &ruleTree_Max10)
+	lexrt.IntPtr(f, "count", &v.Count, lexrt.Optional, &ruleTree_From0)
+	lexrt.List(f, "a", &v.A, lexrt.Optional, lexTreeA)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Tree) UnmarshalJSON(src []byte) error {
-	*v = Tree{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredTree = []string{"name"}
-
-func (v *Tree) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "forest":
-			if !d.Null() {
-				decodeTreeForest(&v.Forest, d)
-			}
-		case "name":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.Name, &ruleTree_0)
-		case "names":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.Names, &ruleTree_1, func(v *string, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, &ruleTree_0)
-				})
-			}
-		case "count":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.Count), &ruleTree_2)
-			}
-		case "a":
-			if !d.Null() {
-				decodeTreeA(&v.A, d)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredTree)
-}
+func (v *Tree) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Tree) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Tree) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Tree) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Forest != nil {
-		b = lexrt.AppendName(b, "\"forest\":")
-		b = appendTreeForest(&v.Forest, b)
-	}
-	b = lexrt.AppendName(b, "\"name\":")
-	b = lexrt.AppendString(b, &v.Name)
-	if v.Names != nil {
-		b = append(b, ",\"names\":"...)
-		b = lexrt.AppendArray(b, &v.Names, func(v *string, b []byte) []byte {
-			return lexrt.AppendString(b, v)
-		})
-	}
-	if v.Count != nil {
-		b = append(b, ",\"count\":"...)
-		b = lexrt.AppendInt(b, v.Count)
-	}
-	if v.A != nil {
-		b = append(b, ",\"a\":"...)
-		b = appendTreeA(&v.A, b)
-	}
-	return append(b, '}')
-}
+func (v *Tree) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Tree) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Tree) validateLex(c *lexrt.Checker) {
-	c.Push("forest")
-	if v.Forest != nil {
-		checkTreeForest(&v.Forest, c)
-	}
-	c.Pop()
-	c.Push("name")
-	lexrt.CheckString(c, &v.Name, &ruleTree_0)
-	c.Pop()
-	c.Push("names")
-	if v.Names != nil {
-		lexrt.CheckArray(c, &v.Names, &ruleTree_1, func(v *string, c *lexrt.Checker) {
-			lexrt.CheckString(c, v, &ruleTree_0)
-		})
-	}
-	c.Pop()
-	c.Push("count")
-	if v.Count != nil {
-		lexrt.CheckInt(c, v.Count, &ruleTree_2)
-	}
-	c.Pop()
-	c.Push("a")
-	if v.A != nil {
-		checkTreeA(&v.A, c)
-	}
-	c.Pop()
-}
+func (v *Tree) Validate() error { return lexrt.Validate(v) }
 
 // TreeA is com.example.tree#a.
 type TreeA [][]TreeB
 
-func decodeTreeA(v *TreeA, d *lexrt.Decoder) {
-	lexrt.DecodeArray(d, v, nil, func(v *[]TreeB, d *lexrt.Decoder) {
-		lexrt.DecodeArray(d, v, nil, decodeTreeB)
-	})
+// MarshalJSON is for package encoding/json.
+func (v TreeA) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexTreeA) }
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *TreeA) UnmarshalJSON(src []byte) error {
+	return lexrt.UnmarshalValue(src, v, "value", lexTreeA)
 }
 
-func appendTreeA(v *TreeA, b []byte) []byte {
-	return lexrt.AppendArray(b, v, func(v *[]TreeB, b []byte) []byte {
-		return lexrt.AppendArray(b, v, appendTreeB)
-	})
-}
-
-func checkTreeA(v *TreeA, c *lexrt.Checker) {
-	lexrt.CheckArray(c, v, nil, func(v *[]TreeB, c *lexrt.Checker) {
-		lexrt.CheckArray(c, v, nil, checkTreeB)
-	})
+func lexTreeA(f *lexrt.Fields, v *TreeA) {
+	lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *[]TreeB) { lexrt.ArrayValue(f, v, nil, lexTreeB) })
 }
 
 // TreeB is com.example.tree#b.
 type TreeB []TreeA
 
-func decodeTreeB(v *TreeB, d *lexrt.Decoder) {
-	lexrt.DecodeArray(d, v, nil, decodeTreeA)
+// MarshalJSON is for package encoding/json.
+func (v TreeB) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexTreeB) }
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *TreeB) UnmarshalJSON(src []byte) error {
+	return lexrt.UnmarshalValue(src, v, "value", lexTreeB)
 }
 
-func appendTreeB(v *TreeB, b []byte) []byte {
-	return lexrt.AppendArray(b, v, appendTreeA)
-}
-
-func checkTreeB(v *TreeB, c *lexrt.Checker) {
-	lexrt.CheckArray(c, v, nil, checkTreeA)
-}
+func lexTreeB(f *lexrt.Fields, v *TreeB) { lexrt.ArrayValue(f, v, nil, lexTreeA) }
 
 // TreeBranch is com.example.tree#branch.
 type TreeBranch struct {
@@ -172,71 +74,23 @@ type TreeBranch struct {
 	Kids []TreeBranch
 }
 
+// Lex names the members of v.
+func (v *TreeBranch) Lex(f *lexrt.Fields) {
+	lexrt.Struct(f, "leaf", &v.Leaf, lexrt.Required)
+	lexrt.Structs(f, "kids", &v.Kids, lexrt.Optional, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *TreeBranch) UnmarshalJSON(src []byte) error {
-	*v = TreeBranch{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
-
-var requiredTreeBranch = []string{"leaf"}
-
-func (v *TreeBranch) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "leaf":
-			seen |= 1 << 0
-			v.Leaf.decodeLex(d)
-		case "kids":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.Kids, nil, (*TreeBranch).decodeLex)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredTreeBranch)
-}
+func (v *TreeBranch) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *TreeBranch) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v TreeBranch) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *TreeBranch) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = lexrt.AppendName(b, "\"leaf\":")
-	b = v.Leaf.AppendJSON(b)
-	if v.Kids != nil {
-		b = append(b, ",\"kids\":"...)
-		b = lexrt.AppendArray(b, &v.Kids, (*TreeBranch).AppendJSON)
-	}
-	return append(b, '}')
-}
+func (v *TreeBranch) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *TreeBranch) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *TreeBranch) validateLex(c *lexrt.Checker) {
-	c.Push("leaf")
-	v.Leaf.validateLex(c)
-	c.Pop()
-	c.Push("kids")
-	if v.Kids != nil {
-		lexrt.CheckArray(c, &v.Kids, nil, (*TreeBranch).validateLex)
-	}
-	c.Pop()
-}
+func (v *TreeBranch) Validate() error { return lexrt.Validate(v) }
 
 // TreeCount is a value of the lexicon type integer.
 type TreeCount = int64
@@ -244,28 +98,24 @@ type TreeCount = int64
 // TreeForest is com.example.tree#forest.
 type TreeForest []TreeForest
 
-func decodeTreeForest(v *TreeForest, d *lexrt.Decoder) {
-	lexrt.DecodeArray(d, v, &ruleTree_3, decodeTreeForest)
+// MarshalJSON is for package encoding/json.
+func (v TreeForest) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexTreeForest) }
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *TreeForest) UnmarshalJSON(src []byte) error {
+	return lexrt.UnmarshalValue(src, v, "value", lexTreeForest)
 }
 
-func appendTreeForest(v *TreeForest, b []byte) []byte {
-	return lexrt.AppendArray(b, v, appendTreeForest)
-}
-
-func checkTreeForest(v *TreeForest, c *lexrt.Checker) {
-	lexrt.CheckArray(c, v, &ruleTree_3, checkTreeForest)
+func lexTreeForest(f *lexrt.Fields, v *TreeForest) {
+	lexrt.ArrayValue(f, v, &ruleTree_ItemsMax3, lexTreeForest)
 }
 
 // TreeName is a value of the lexicon type string.
 type TreeName = string
 
-var ruleTree_0 = lexrt.StringRule{MaxLen: 10}
-
-var ruleTree_1 = lexrt.ArrayRule{MaxLen: 2}
-
-var ruleTree_2 = lexrt.IntRule{
-	Max: lexrt.MaxInt,
-	Min: 0,
-}
-
-var ruleTree_3 = lexrt.ArrayRule{MaxLen: 3}
+var (
+	ruleTree_Max10     = lexrt.StringRule{MaxLen: 10}
+	ruleTree_ItemsMax2 = lexrt.ArrayRule{MaxLen: 2}
+	ruleTree_From0     = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleTree_ItemsMax3 = lexrt.ArrayRule{MaxLen: 3}
+)

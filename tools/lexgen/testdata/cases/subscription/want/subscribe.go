@@ -13,34 +13,23 @@ type SubscribeParams struct {
 	Cursor *int64
 }
 
+// Lex names the members of v.
+func (v *SubscribeParams) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
+}
+
 // DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
 // with every issue.
-func (v *SubscribeParams) DecodeQuery(q url.Values) error {
-	*v = SubscribeParams{}
-	d := lexrt.NewParamDecoder(q)
-	if s, ok := d.One("cursor", false); ok {
-		lexrt.ParamInt(&d, s, lexrt.New(&v.Cursor), nil)
-	}
-	return d.Done()
-}
+func (v *SubscribeParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
-func (v *SubscribeParams) EncodeQuery() url.Values {
-	q := url.Values{}
-	if v.Cursor != nil {
-		lexrt.AddInt(q, "cursor", v.Cursor)
-	}
-	return q
-}
+func (v *SubscribeParams) EncodeQuery() url.Values { return lexrt.EncodeQuery(v) }
+
+// MarshalJSON returns v as a JSON object, for logs.
+func (v SubscribeParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *SubscribeParams) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *SubscribeParams) validateLex(c *lexrt.Checker) {}
+func (v *SubscribeParams) Validate() error { return lexrt.Validate(v) }
 
 // SubscribeMessage is an open union of *SubscribeCommit, *SubscribeInfo, and *UnknownVariant for any
 // other type.
@@ -50,47 +39,12 @@ type SubscribeMessage interface {
 
 func (*UnknownVariant) isSubscribeMessage() {}
 
-func decodeSubscribeMessage(v *SubscribeMessage, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.subscribe#commit":
-		m := new(SubscribeCommit)
-		m.decodeLex(sub)
-		*v = m
-	case "com.example.subscribe#info":
-		m := new(SubscribeInfo)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
-}
-
-func appendSubscribeMessage(v *SubscribeMessage, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *SubscribeCommit:
-		return m.appendTyped(b)
-	case *SubscribeInfo:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkSubscribeMessage(v *SubscribeMessage, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *SubscribeCommit:
-		m.validateLex(c)
-	case *SubscribeInfo:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
+var unionSubscribeMessage = lexrt.Union[SubscribeMessage]{
+	Variants: []lexrt.Variant[SubscribeMessage]{
+		{Type: "com.example.subscribe#commit", New: func() SubscribeMessage { return new(SubscribeCommit) }},
+		{Type: "com.example.subscribe#info", New: func() SubscribeMessage { return new(SubscribeInfo) }},
+	},
+	Unknown: func(u lexrt.RawUnion) SubscribeMessage { return &UnknownVariant{RawUnion: u} },
 }
 
 // SubscribeCommit is com.example.subscribe#commit.
@@ -98,61 +52,25 @@ type SubscribeCommit struct {
 	Seq int64
 }
 
+// Lex names the members of v.
+func (v *SubscribeCommit) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "seq", &v.Seq, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *SubscribeCommit) UnmarshalJSON(src []byte) error {
-	*v = SubscribeCommit{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+func (v *SubscribeCommit) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
-var requiredSubscribeCommit = []string{"seq"}
-
-func (v *SubscribeCommit) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "seq":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.Seq, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredSubscribeCommit)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *SubscribeCommit) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v SubscribeCommit) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *SubscribeCommit) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *SubscribeCommit) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"com.example.subscribe#commit\""...))
-}
-
-func (v *SubscribeCommit) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"seq\":")
-	b = lexrt.AppendInt(b, &v.Seq)
-	return append(b, '}')
-}
+func (v *SubscribeCommit) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *SubscribeCommit) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *SubscribeCommit) Validate() error { return lexrt.Validate(v) }
 
-func (v *SubscribeCommit) validateLex(c *lexrt.Checker) {}
+// LexType is the $type that v has in a union.
+func (v *SubscribeCommit) LexType() string { return "com.example.subscribe#commit" }
 
 func (*SubscribeCommit) isSubscribeMessage() {}
 
@@ -161,61 +79,25 @@ type SubscribeInfo struct {
 	Name SubscribeInfoName
 }
 
+// Lex names the members of v.
+func (v *SubscribeInfo) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "name", &v.Name, lexrt.Required, &enumSubscribeInfoName)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *SubscribeInfo) UnmarshalJSON(src []byte) error {
-	*v = SubscribeInfo{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+func (v *SubscribeInfo) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
-var requiredSubscribeInfo = []string{"name"}
-
-func (v *SubscribeInfo) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "name":
-			seen |= 1 << 0
-			lexrt.DecodeString(d, &v.Name, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredSubscribeInfo)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *SubscribeInfo) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v SubscribeInfo) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *SubscribeInfo) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *SubscribeInfo) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"com.example.subscribe#info\""...))
-}
-
-func (v *SubscribeInfo) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"name\":")
-	b = lexrt.AppendString(b, &v.Name)
-	return append(b, '}')
-}
+func (v *SubscribeInfo) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *SubscribeInfo) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *SubscribeInfo) Validate() error { return lexrt.Validate(v) }
 
-func (v *SubscribeInfo) validateLex(c *lexrt.Checker) {}
+// LexType is the $type that v has in a union.
+func (v *SubscribeInfo) LexType() string { return "com.example.subscribe#info" }
 
 func (*SubscribeInfo) isSubscribeMessage() {}
 
@@ -227,11 +109,7 @@ const (
 	SubscribeInfoNameOutdatedCursor SubscribeInfoName = "OutdatedCursor"
 )
 
+var enumSubscribeInfoName = lexrt.StringRule{Known: []string{"OutdatedCursor"}}
+
 // Known reports whether v is one of the constants.
-func (v SubscribeInfoName) Known() bool {
-	switch v {
-	case SubscribeInfoNameOutdatedCursor:
-		return true
-	}
-	return false
-}
+func (v SubscribeInfoName) Known() bool { return enumSubscribeInfoName.Lists(string(v)) }

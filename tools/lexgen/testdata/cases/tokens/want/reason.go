@@ -21,14 +21,10 @@ const (
 	ReasonKindSpam_ ReasonKind = "spam"
 )
 
+var enumReasonKind = lexrt.StringRule{Known: []string{"com.example.reason#spam", "com.example.reason#rude", "other", "", "spam"}}
+
 // Known reports whether v is one of the constants.
-func (v ReasonKind) Known() bool {
-	switch v {
-	case ReasonKindSpam, ReasonKindRude, ReasonKindOther, ReasonKindEmpty, ReasonKindSpam_:
-		return true
-	}
-	return false
-}
+func (v ReasonKind) Known() bool { return enumReasonKind.Lists(string(v)) }
 
 // ReasonRude is the token com.example.reason#rude.
 const ReasonRude = "com.example.reason#rude"
@@ -44,62 +40,20 @@ type ReasonUse struct {
 	List []ReasonKind
 }
 
-// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ReasonUse) UnmarshalJSON(src []byte) error {
-	*v = ReasonUse{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
+// Lex names the members of v.
+func (v *ReasonUse) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "reason", &v.Reason, lexrt.Optional, &enumReasonKind)
+	lexrt.Strings(f, "list", &v.List, lexrt.Optional, nil, &enumReasonKind)
 }
 
-func (v *ReasonUse) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "reason":
-			if !d.Null() {
-				lexrt.DecodeString(d, lexrt.New(&v.Reason), nil)
-			}
-		case "list":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.List, nil, func(v *ReasonKind, d *lexrt.Decoder) {
-					lexrt.DecodeString(d, v, nil)
-				})
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *ReasonUse) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *ReasonUse) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v ReasonUse) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ReasonUse) AppendJSON(b []byte) []byte {
-	b = append(b, '{')
-	if v.Reason != nil {
-		b = lexrt.AppendName(b, "\"reason\":")
-		b = lexrt.AppendString(b, v.Reason)
-	}
-	if v.List != nil {
-		b = lexrt.AppendName(b, "\"list\":")
-		b = lexrt.AppendArray(b, &v.List, func(v *ReasonKind, b []byte) []byte {
-			return lexrt.AppendString(b, v)
-		})
-	}
-	return append(b, '}')
-}
+func (v *ReasonUse) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ReasonUse) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *ReasonUse) validateLex(c *lexrt.Checker) {}
+func (v *ReasonUse) Validate() error { return lexrt.Validate(v) }

@@ -9,6 +9,12 @@ type Note struct {
 	Text string
 }
 
+// Lex names the members of v.
+func (v *Note) Lex(f *lexrt.Fields) {
+	f.Type("com.example.note")
+	lexrt.String(f, "text", &v.Text, lexrt.Required, nil)
+}
+
 // NoteCollection is the collection of Note records, and their $type.
 const NoteCollection = "com.example.note"
 
@@ -16,59 +22,18 @@ const NoteCollection = "com.example.note"
 const NoteKey = "any"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Note) UnmarshalJSON(src []byte) error {
-	*v = Note{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredNote = []string{"$type", "text"}
-
-func (v *Note) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.note")
-		case "text":
-			seen |= 1 << 1
-			lexrt.DecodeString(d, &v.Text, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredNote)
-}
+func (v *Note) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Note) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Note) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Note) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.note\""...)
-	b = append(b, ",\"text\":"...)
-	b = lexrt.AppendString(b, &v.Text)
-	return append(b, '}')
-}
-
-func (v *Note) appendTyped(b []byte) []byte {
-	return v.AppendJSON(b)
-}
+func (v *Note) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Note) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *Note) Validate() error { return lexrt.Validate(v) }
 
-func (v *Note) validateLex(c *lexrt.Checker) {}
+// LexType is the $type that v has in a union.
+func (v *Note) LexType() string { return "com.example.note" }
 
 func (*Note) isShapeClosed() {}

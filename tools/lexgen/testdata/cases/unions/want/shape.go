@@ -19,6 +19,20 @@ type Shape struct {
 	Null ShapeNull
 }
 
+// Lex names the members of v.
+func (v *Shape) Lex(f *lexrt.Fields) {
+	f.Type("com.example.shape")
+	lexrt.UnionMember(f, "open", &v.Open, lexrt.Required, &unionShapeOpen)
+	lexrt.UnionMember(f, "closed", &v.Closed, lexrt.Required, &unionShapeClosed)
+	lexrt.UnionMember(f, "empty", &v.Empty, lexrt.Optional, &unionShapeEmpty)
+	lexrt.Unions(f, "list", &v.List, lexrt.Optional, &ruleShape_ItemsMax5, &unionShapeListItem)
+	lexrt.Array(f, "grid", &v.Grid, lexrt.Optional, nil, func(f *lexrt.Fields, v *[]ShapeGridItemItem) {
+		lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *ShapeGridItemItem) { lexrt.UnionValue(f, v, &unionShapeGridItemItem) })
+	})
+	lexrt.Maybe(f, "maybe", &v.Maybe, func(f *lexrt.Fields, v *ShapeMaybe) { lexrt.UnionValue(f, v, &unionShapeMaybe) })
+	lexrt.UnionMember(f, "null", &v.Null, lexrt.RequiredNullable, &unionShapeNull)
+}
+
 // ShapeCollection is the collection of Shape records, and their $type.
 const ShapeCollection = "com.example.shape"
 
@@ -26,209 +40,41 @@ const ShapeCollection = "com.example.shape"
 const ShapeKey = "tid"
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *Shape) UnmarshalJSON(src []byte) error {
-	*v = Shape{}
-	d := lexrt.NewRecordDecoder(src)
-	v.decodeLex(d)
-	return d.Done("record")
-}
-
-var requiredShape = []string{"$type", "open", "closed", "null"}
-
-func (v *Shape) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "$type":
-			seen |= 1 << 0
-			d.Type("com.example.shape")
-		case "open":
-			seen |= 1 << 1
-			decodeShapeOpen(&v.Open, d)
-		case "closed":
-			seen |= 1 << 2
-			decodeShapeClosed(&v.Closed, d)
-		case "empty":
-			if !d.Null() {
-				decodeShapeEmpty(&v.Empty, d)
-			}
-		case "list":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.List, &ruleShape_0, decodeShapeListItem)
-			}
-		case "grid":
-			if !d.Null() {
-				lexrt.DecodeArray(d, &v.Grid, nil, func(v *[]ShapeGridItemItem, d *lexrt.Decoder) {
-					lexrt.DecodeArray(d, v, nil, decodeShapeGridItemItem)
-				})
-			}
-		case "maybe":
-			if d.Nullable() {
-				v.Maybe.SetNull()
-			} else {
-				decodeShapeMaybe(v.Maybe.Set(), d)
-			}
-		case "null":
-			seen |= 1 << 3
-			if !d.Nullable() {
-				decodeShapeNull(&v.Null, d)
-			}
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredShape)
-}
+func (v *Shape) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
-func (v *Shape) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+func (v Shape) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *Shape) AppendJSON(b []byte) []byte {
-	b = append(b, "{\"$type\":\"com.example.shape\""...)
-	b = append(b, ",\"open\":"...)
-	b = appendShapeOpen(&v.Open, b)
-	b = append(b, ",\"closed\":"...)
-	b = appendShapeClosed(&v.Closed, b)
-	if v.Empty != nil {
-		b = append(b, ",\"empty\":"...)
-		b = appendShapeEmpty(&v.Empty, b)
-	}
-	if v.List != nil {
-		b = append(b, ",\"list\":"...)
-		b = lexrt.AppendArray(b, &v.List, appendShapeListItem)
-	}
-	if v.Grid != nil {
-		b = append(b, ",\"grid\":"...)
-		b = lexrt.AppendArray(b, &v.Grid, func(v *[]ShapeGridItemItem, b []byte) []byte {
-			return lexrt.AppendArray(b, v, appendShapeGridItemItem)
-		})
-	}
-	if !v.Maybe.IsAbsent() {
-		b = append(b, ",\"maybe\":"...)
-		if p := v.Maybe.Get(); p != nil {
-			b = appendShapeMaybe(p, b)
-		} else {
-			b = append(b, "null"...)
-		}
-	}
-	b = append(b, ",\"null\":"...)
-	if v.Null != nil {
-		b = appendShapeNull(&v.Null, b)
-	} else {
-		b = append(b, "null"...)
-	}
-	return append(b, '}')
-}
+func (v *Shape) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *Shape) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
-
-func (v *Shape) validateLex(c *lexrt.Checker) {
-	c.Push("open")
-	checkShapeOpen(&v.Open, c)
-	c.Pop()
-	c.Push("closed")
-	checkShapeClosed(&v.Closed, c)
-	c.Pop()
-	c.Push("empty")
-	if v.Empty != nil {
-		checkShapeEmpty(&v.Empty, c)
-	}
-	c.Pop()
-	c.Push("list")
-	if v.List != nil {
-		lexrt.CheckArray(c, &v.List, &ruleShape_0, checkShapeListItem)
-	}
-	c.Pop()
-	c.Push("grid")
-	if v.Grid != nil {
-		lexrt.CheckArray(c, &v.Grid, nil, func(v *[]ShapeGridItemItem, c *lexrt.Checker) {
-			lexrt.CheckArray(c, v, nil, checkShapeGridItemItem)
-		})
-	}
-	c.Pop()
-	c.Push("maybe")
-	if p := v.Maybe.Get(); p != nil {
-		checkShapeMaybe(p, c)
-	}
-	c.Pop()
-	c.Push("null")
-	if v.Null != nil {
-		checkShapeNull(&v.Null, c)
-	}
-	c.Pop()
-}
+func (v *Shape) Validate() error { return lexrt.Validate(v) }
 
 // ShapeCircle is com.example.shape#circle.
 type ShapeCircle struct {
 	R int64
 }
 
+// Lex names the members of v.
+func (v *ShapeCircle) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "r", &v.R, lexrt.Required, nil)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ShapeCircle) UnmarshalJSON(src []byte) error {
-	*v = ShapeCircle{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+func (v *ShapeCircle) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
-var requiredShapeCircle = []string{"r"}
-
-func (v *ShapeCircle) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	var seen uint64
-	for d.Next() {
-		switch string(d.Name()) {
-		case "r":
-			seen |= 1 << 0
-			lexrt.DecodeInt(d, &v.R, nil)
-		default:
-			d.Skip()
-		}
-	}
-	d.Missing(seen, requiredShapeCircle)
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *ShapeCircle) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v ShapeCircle) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ShapeCircle) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *ShapeCircle) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"com.example.shape#circle\""...))
-}
-
-func (v *ShapeCircle) appendLex(b []byte) []byte {
-	b = lexrt.AppendName(b, "\"r\":")
-	b = lexrt.AppendInt(b, &v.R)
-	return append(b, '}')
-}
+func (v *ShapeCircle) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ShapeCircle) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *ShapeCircle) Validate() error { return lexrt.Validate(v) }
 
-func (v *ShapeCircle) validateLex(c *lexrt.Checker) {}
+// LexType is the $type that v has in a union.
+func (v *ShapeCircle) LexType() string { return "com.example.shape#circle" }
 
 func (*ShapeCircle) isShapeClosed() {}
 
@@ -250,74 +96,26 @@ type ShapeSquare struct {
 	Inner ShapeSquareInner
 }
 
+// Lex names the members of v.
+func (v *ShapeSquare) Lex(f *lexrt.Fields) {
+	lexrt.IntPtr(f, "a", &v.A, lexrt.Optional, nil)
+	lexrt.UnionMember(f, "inner", &v.Inner, lexrt.Optional, &unionShapeSquareInner)
+}
+
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ShapeSquare) UnmarshalJSON(src []byte) error {
-	*v = ShapeSquare{}
-	d := lexrt.NewDecoder(src)
-	v.decodeLex(d)
-	return d.Done("value")
-}
+func (v *ShapeSquare) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
 
-func (v *ShapeSquare) decodeLex(d *lexrt.Decoder) {
-	if !d.Object() {
-		return
-	}
-	for d.Next() {
-		switch string(d.Name()) {
-		case "a":
-			if !d.Null() {
-				lexrt.DecodeInt(d, lexrt.New(&v.A), nil)
-			}
-		case "inner":
-			if !d.Null() {
-				decodeShapeSquareInner(&v.Inner, d)
-			}
-		default:
-			d.Skip()
-		}
-	}
-}
-
-// MarshalJSON is AppendJSON for package encoding/json.
-func (v *ShapeSquare) MarshalJSON() ([]byte, error) {
-	return v.AppendJSON(nil), nil
-}
+// MarshalJSON is AppendJSON for package encoding/json, with the $type that v has in a union.
+func (v ShapeSquare) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
 
 // AppendJSON appends the JSON of v to b and returns the extended slice.
-func (v *ShapeSquare) AppendJSON(b []byte) []byte {
-	return v.appendLex(append(b, '{'))
-}
-
-func (v *ShapeSquare) appendTyped(b []byte) []byte {
-	return v.appendLex(append(b, "{\"$type\":\"com.example.shape#square\""...))
-}
-
-func (v *ShapeSquare) appendLex(b []byte) []byte {
-	if v.A != nil {
-		b = lexrt.AppendName(b, "\"a\":")
-		b = lexrt.AppendInt(b, v.A)
-	}
-	if v.Inner != nil {
-		b = lexrt.AppendName(b, "\"inner\":")
-		b = appendShapeSquareInner(&v.Inner, b)
-	}
-	return append(b, '}')
-}
+func (v *ShapeSquare) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
-func (v *ShapeSquare) Validate() error {
-	var c lexrt.Checker
-	v.validateLex(&c)
-	return c.Done()
-}
+func (v *ShapeSquare) Validate() error { return lexrt.Validate(v) }
 
-func (v *ShapeSquare) validateLex(c *lexrt.Checker) {
-	c.Push("inner")
-	if v.Inner != nil {
-		checkShapeSquareInner(&v.Inner, c)
-	}
-	c.Pop()
-}
+// LexType is the $type that v has in a union.
+func (v *ShapeSquare) LexType() string { return "com.example.shape#square" }
 
 func (*ShapeSquare) isShapeGridItemItem() {}
 
@@ -334,47 +132,12 @@ type ShapeOpen interface {
 
 func (*UnknownVariant) isShapeOpen() {}
 
-func decodeShapeOpen(v *ShapeOpen, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.shape#circle":
-		m := new(ShapeCircle)
-		m.decodeLex(sub)
-		*v = m
-	case "com.example.shape#square":
-		m := new(ShapeSquare)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
-}
-
-func appendShapeOpen(v *ShapeOpen, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		return m.appendTyped(b)
-	case *ShapeSquare:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkShapeOpen(v *ShapeOpen, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		m.validateLex(c)
-	case *ShapeSquare:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
+var unionShapeOpen = lexrt.Union[ShapeOpen]{
+	Variants: []lexrt.Variant[ShapeOpen]{
+		{Type: "com.example.shape#circle", New: func() ShapeOpen { return new(ShapeCircle) }},
+		{Type: "com.example.shape#square", New: func() ShapeOpen { return new(ShapeSquare) }},
+	},
+	Unknown: func(u lexrt.RawUnion) ShapeOpen { return &UnknownVariant{RawUnion: u} },
 }
 
 // ShapeClosed is a closed union of *ShapeCircle, *Note.
@@ -382,45 +145,11 @@ type ShapeClosed interface {
 	isShapeClosed()
 }
 
-var allowedShapeClosed = []string{"com.example.shape#circle", "com.example.note"}
-
-func decodeShapeClosed(v *ShapeClosed, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.shape#circle":
-		m := new(ShapeCircle)
-		m.decodeLex(sub)
-		*v = m
-	case "com.example.note":
-		m := new(Note)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		sub.NotOneOf(allowedShapeClosed)
-	}
-	d.EndVariant(sub)
-}
-
-func appendShapeClosed(v *ShapeClosed, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		return m.appendTyped(b)
-	case *Note:
-		return m.appendTyped(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkShapeClosed(v *ShapeClosed, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		m.validateLex(c)
-	case *Note:
-		m.validateLex(c)
-	default:
-		c.Absent()
-	}
+var unionShapeClosed = lexrt.Union[ShapeClosed]{
+	Variants: []lexrt.Variant[ShapeClosed]{
+		{Type: "com.example.shape#circle", New: func() ShapeClosed { return new(ShapeCircle) }},
+		{Type: "com.example.note", New: func() ShapeClosed { return new(Note) }},
+	},
 }
 
 // ShapeEmpty is an open union of no known types: it holds *UnknownVariant.
@@ -430,31 +159,9 @@ type ShapeEmpty interface {
 
 func (*UnknownVariant) isShapeEmpty() {}
 
-func decodeShapeEmpty(v *ShapeEmpty, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
-}
-
-func appendShapeEmpty(v *ShapeEmpty, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkShapeEmpty(v *ShapeEmpty, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
+var unionShapeEmpty = lexrt.Union[ShapeEmpty]{
+	Variants: []lexrt.Variant[ShapeEmpty]{},
+	Unknown:  func(u lexrt.RawUnion) ShapeEmpty { return &UnknownVariant{RawUnion: u} },
 }
 
 // ShapeListItem is an open union of *ShapeCircle, *ShapeSquare, and *UnknownVariant for any other
@@ -465,47 +172,12 @@ type ShapeListItem interface {
 
 func (*UnknownVariant) isShapeListItem() {}
 
-func decodeShapeListItem(v *ShapeListItem, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.shape#circle":
-		m := new(ShapeCircle)
-		m.decodeLex(sub)
-		*v = m
-	case "com.example.shape#square":
-		m := new(ShapeSquare)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
-}
-
-func appendShapeListItem(v *ShapeListItem, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		return m.appendTyped(b)
-	case *ShapeSquare:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkShapeListItem(v *ShapeListItem, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		m.validateLex(c)
-	case *ShapeSquare:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
+var unionShapeListItem = lexrt.Union[ShapeListItem]{
+	Variants: []lexrt.Variant[ShapeListItem]{
+		{Type: "com.example.shape#circle", New: func() ShapeListItem { return new(ShapeCircle) }},
+		{Type: "com.example.shape#square", New: func() ShapeListItem { return new(ShapeSquare) }},
+	},
+	Unknown: func(u lexrt.RawUnion) ShapeListItem { return &UnknownVariant{RawUnion: u} },
 }
 
 // ShapeGridItemItem is a closed union of *ShapeSquare.
@@ -513,37 +185,10 @@ type ShapeGridItemItem interface {
 	isShapeGridItemItem()
 }
 
-var allowedShapeGridItemItem = []string{"com.example.shape#square"}
-
-func decodeShapeGridItemItem(v *ShapeGridItemItem, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.shape#square":
-		m := new(ShapeSquare)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		sub.NotOneOf(allowedShapeGridItemItem)
-	}
-	d.EndVariant(sub)
-}
-
-func appendShapeGridItemItem(v *ShapeGridItemItem, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *ShapeSquare:
-		return m.appendTyped(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkShapeGridItemItem(v *ShapeGridItemItem, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *ShapeSquare:
-		m.validateLex(c)
-	default:
-		c.Absent()
-	}
+var unionShapeGridItemItem = lexrt.Union[ShapeGridItemItem]{
+	Variants: []lexrt.Variant[ShapeGridItemItem]{
+		{Type: "com.example.shape#square", New: func() ShapeGridItemItem { return new(ShapeSquare) }},
+	},
 }
 
 // ShapeMaybe is an open union of *ShapeCircle, and *UnknownVariant for any other type.
@@ -553,39 +198,11 @@ type ShapeMaybe interface {
 
 func (*UnknownVariant) isShapeMaybe() {}
 
-func decodeShapeMaybe(v *ShapeMaybe, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.shape#circle":
-		m := new(ShapeCircle)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
-}
-
-func appendShapeMaybe(v *ShapeMaybe, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkShapeMaybe(v *ShapeMaybe, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
+var unionShapeMaybe = lexrt.Union[ShapeMaybe]{
+	Variants: []lexrt.Variant[ShapeMaybe]{
+		{Type: "com.example.shape#circle", New: func() ShapeMaybe { return new(ShapeCircle) }},
+	},
+	Unknown: func(u lexrt.RawUnion) ShapeMaybe { return &UnknownVariant{RawUnion: u} },
 }
 
 // ShapeNull is an open union of *ShapeCircle, and *UnknownVariant for any other type.
@@ -595,39 +212,11 @@ type ShapeNull interface {
 
 func (*UnknownVariant) isShapeNull() {}
 
-func decodeShapeNull(v *ShapeNull, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.shape#circle":
-		m := new(ShapeCircle)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
-}
-
-func appendShapeNull(v *ShapeNull, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkShapeNull(v *ShapeNull, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *ShapeCircle:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
+var unionShapeNull = lexrt.Union[ShapeNull]{
+	Variants: []lexrt.Variant[ShapeNull]{
+		{Type: "com.example.shape#circle", New: func() ShapeNull { return new(ShapeCircle) }},
+	},
+	Unknown: func(u lexrt.RawUnion) ShapeNull { return &UnknownVariant{RawUnion: u} },
 }
 
 // ShapeSquareInner is an open union of *ShapeSquare, *ShapeCircle, and *UnknownVariant for any other
@@ -638,47 +227,14 @@ type ShapeSquareInner interface {
 
 func (*UnknownVariant) isShapeSquareInner() {}
 
-func decodeShapeSquareInner(v *ShapeSquareInner, d *lexrt.Decoder) {
-	sub := d.Variant()
-	switch sub.VariantType() {
-	case "":
-	case "com.example.shape#square":
-		m := new(ShapeSquare)
-		m.decodeLex(sub)
-		*v = m
-	case "com.example.shape#circle":
-		m := new(ShapeCircle)
-		m.decodeLex(sub)
-		*v = m
-	default:
-		*v = &UnknownVariant{RawUnion: sub.UnknownVariant()}
-	}
-	d.EndVariant(sub)
+var unionShapeSquareInner = lexrt.Union[ShapeSquareInner]{
+	Variants: []lexrt.Variant[ShapeSquareInner]{
+		{Type: "com.example.shape#square", New: func() ShapeSquareInner { return new(ShapeSquare) }},
+		{Type: "com.example.shape#circle", New: func() ShapeSquareInner { return new(ShapeCircle) }},
+	},
+	Unknown: func(u lexrt.RawUnion) ShapeSquareInner { return &UnknownVariant{RawUnion: u} },
 }
 
-func appendShapeSquareInner(v *ShapeSquareInner, b []byte) []byte {
-	switch m := (*v).(type) {
-	case *ShapeSquare:
-		return m.appendTyped(b)
-	case *ShapeCircle:
-		return m.appendTyped(b)
-	case *UnknownVariant:
-		return m.AppendJSON(b)
-	}
-	return append(b, "null"...)
-}
-
-func checkShapeSquareInner(v *ShapeSquareInner, c *lexrt.Checker) {
-	switch m := (*v).(type) {
-	case *ShapeSquare:
-		m.validateLex(c)
-	case *ShapeCircle:
-		m.validateLex(c)
-	case *UnknownVariant:
-		lexrt.CheckUnknownVariant(c, &m.RawUnion)
-	default:
-		c.Absent()
-	}
-}
-
-var ruleShape_0 = lexrt.ArrayRule{MaxLen: 5}
+var (
+	ruleShape_ItemsMax5 = lexrt.ArrayRule{MaxLen: 5}
+)
