@@ -12,14 +12,15 @@ FOR NO KEY UPDATE OF c;
 
 -- name: GetStanding :one
 -- GetStanding says what a user is to a conversation. join_seq and join_epoch
--- are the smallest over the user's active devices.
+-- are the smallest over the user's active devices. No row that has left is an
+-- admin's (members_gone_is_no_admin).
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
        m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
 FROM conversations c
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows_ever,
            count(*) FILTER (WHERE d.left_at IS NULL) AS rows_active,
-           coalesce(bool_or(d.is_admin) FILTER (WHERE d.left_at IS NULL), false)::boolean AS is_admin,
+           coalesce(bool_or(d.is_admin), false)::boolean AS is_admin,
            coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq,
            coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch,
            coalesce((array_agg(d.left_reason ORDER BY d.left_seq DESC NULLS LAST))[1], '')::text AS left_reason

@@ -82,7 +82,7 @@ WITH wanted AS (
     ) k
 ), claimed AS (
     UPDATE key_packages p
-    SET claimed_at = @now::timestamptz
+    SET claimed_at = @claimed_at::timestamptz
     FROM single s
     WHERE p.id = s.id
     RETURNING p.id
@@ -145,9 +145,10 @@ WHERE (ref = ANY (@hashes::bytea[]) OR sha256 = ANY (@hashes::bytea[]))
 ORDER BY id
 FOR NO KEY UPDATE;
 
--- name: ConsumeKeyPackages :execrows
+-- name: ConsumeKeyPackages :exec
+-- ConsumeKeyPackages uses up packages that ResolveKeyPackages has locked.
 UPDATE key_packages SET consumed_at = @consumed_at::timestamptz
-WHERE id = ANY (@ids::bigint[]) AND (consumed_at IS NULL OR last_resort);
+WHERE id = ANY (@ids::bigint[]);
 
 -- name: ReleaseKeyPackages :execrows
 -- ReleaseKeyPackages throws the packages of requests away that nobody will fulfil.

@@ -3,7 +3,7 @@
 SELECT pg_try_advisory_xact_lock(@lock_key::bigint) AS locked;
 
 -- name: FindRequest :one
-SELECT body_hash, status, response FROM idempotency_keys WHERE key_hash = @key_hash AND created_at > @not_before::timestamptz;
+SELECT body_hash, status, response FROM idempotency_keys WHERE key_hash = @key_hash AND created_at >= @not_before::timestamptz;
 
 -- name: InsertRequest :exec
 -- InsertRequest keeps an answer. A row that is too old to count is replaced.

@@ -35,14 +35,13 @@ ORDER BY r.welcome_id DESC
 LIMIT 1;
 
 -- name: ListWaitingWelcomes :many
--- ListWaitingWelcomes is the Welcomes that wait for a device, in any of the
--- conversations that its user is in.
+-- ListWaitingWelcomes is the Welcomes that wait for a device. Those of conversations
+-- that its user has left are superseded (DropWaitingWelcomes).
 SELECT r.convo_id, w.welcome
 FROM welcome_routes r
 JOIN welcomes w ON w.id = r.welcome_id
 WHERE r.user_did = @user_did AND r.device_id = @device_id
   AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND w.created_at > @not_before::timestamptz
-  AND EXISTS (SELECT FROM members m WHERE m.convo_id = r.convo_id AND m.user_did = r.user_did AND m.left_at IS NULL)
 ORDER BY r.welcome_id;
 
 -- name: ConfirmWelcome :execrows

@@ -35,6 +35,9 @@ func Pause(ctx context.Context, d time.Duration) error {
 // BucketSize is how coarse every time is that belongs to a message (I8).
 const BucketSize = 2 * time.Second
 
-// Bucket floors t to BucketSize, in UTC. No stored or visible time of a
+// Bucket floors t to BucketSize, in UTC. No stored time and no visible time of a
 // message is finer than this.
 func Bucket(t time.Time) time.Time { return t.UTC().Truncate(BucketSize) }
+
+// Day floors t to the day, in UTC: for what is stored and needs to be known no finer.
+func Day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }

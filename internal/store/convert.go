@@ -7,8 +7,12 @@ import (
 	"mls-server/internal/clock"
 )
 
-// bucket is how every time of a message, commit, event or Welcome is stored (I8).
+// bucket is how times are stored, whatever they are of (I8).
 func bucket(t time.Time) time.Time { return clock.Bucket(t) }
+
+// day is how times are stored that nothing needs finer: rows that are written beside a message
+// would else tell when it came.
+func day(t time.Time) time.Time { return clock.Day(t) }
 
 // texts turns ids of a domain type into what arrays of the database take.
 func texts[T ~string](values []T) []string {

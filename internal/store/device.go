@@ -14,7 +14,8 @@ type UserDevice struct {
 	Name         string
 	SignatureKey []byte
 	// MLSDID is the DID URL that names the device in credentials.
-	MLSDID    string
+	MLSDID string
+	// CreatedAt is the day of its registration.
 	CreatedAt time.Time
 }
 
@@ -91,10 +92,10 @@ func (tx *Tx) findOrInsertDevice(ctx context.Context, p Registration) (Registere
 	if len(devices) >= p.MaxDevices {
 		return Registered{}, mls.ErrTooManyDevices
 	}
-	p.Device.CreatedAt = p.At
+	p.Device.CreatedAt = day(p.At)
 	err = tx.q.InsertDevice(ctx, db.InsertDeviceParams{
 		UserDID: p.Device.User, DeviceID: p.Device.ID, DeviceName: p.Device.Name,
-		SignatureKey: p.Device.SignatureKey, MLSDID: p.Device.MLSDID, CreatedAt: p.At,
+		SignatureKey: p.Device.SignatureKey, MLSDID: p.Device.MLSDID, CreatedAt: p.Device.CreatedAt,
 	})
 	return Registered{Device: p.Device}, fail("insert device", err)
 }
@@ -137,7 +138,7 @@ func (tx *Tx) lockConvos(ctx context.Context, ids []string) error {
 	return fail("lock conversations", err)
 }
 
-// ListDevices is the registered devices of users, oldest first within each.
+// ListDevices is the registered devices of users, by the day of registration within each.
 func (r *reader) ListDevices(ctx context.Context, users ...mls.DID) ([]UserDevice, error) {
 	rows, err := r.q.ListDevices(ctx, texts(users))
 	if err != nil {

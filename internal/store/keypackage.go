@@ -17,7 +17,8 @@ type NewKeyPackage struct {
 	InitKey     []byte
 	CipherSuite mls.CipherSuite
 	// Bytes are handed out as they came.
-	Bytes      []byte
+	Bytes []byte
+	// ExpiresAt is floored to 2 seconds.
 	ExpiresAt  time.Time
 	LastResort bool
 }
@@ -129,7 +130,7 @@ func (tx *Tx) unpublished(ctx context.Context, owner Device, packages []NewKeyPa
 
 func (tx *Tx) insertKeyPackages(ctx context.Context, owner Device, packages []indexed, request *string, now time.Time) ([]int64, error) {
 	initKeys := make([][]byte, len(packages))
-	arg := db.InsertKeyPackagesParams{OwnerDID: owner.User, DeviceID: owner.ID, CreatedAt: now, ReservedRequestID: request}
+	arg := db.InsertKeyPackagesParams{OwnerDID: owner.User, DeviceID: owner.ID, CreatedAt: day(now), ReservedRequestID: request}
 	for i, p := range packages {
 		initHash, byteHash := sha256.Sum256(p.InitKey), sha256.Sum256(p.Bytes)
 		initKeys[i] = initHash[:]
@@ -137,7 +138,7 @@ func (tx *Tx) insertKeyPackages(ctx context.Context, owner Device, packages []in
 		arg.Sha256s = append(arg.Sha256s, byteHash[:])
 		arg.CipherSuites = append(arg.CipherSuites, int32(p.CipherSuite))
 		arg.KeyPackages = append(arg.KeyPackages, p.Bytes)
-		arg.ExpiresAts = append(arg.ExpiresAts, p.ExpiresAt)
+		arg.ExpiresAts = append(arg.ExpiresAts, bucket(p.ExpiresAt))
 		arg.LastResorts = append(arg.LastResorts, p.LastResort)
 	}
 	unseen, err := tx.q.InsertInitKeys(ctx, initKeys)
@@ -188,7 +189,7 @@ type ClaimParams struct {
 func (s *Store) ClaimKeyPackages(ctx context.Context, p ClaimParams) ([]KeyPackage, error) {
 	devices := texts(p.Devices)
 	rows, err := s.q.ClaimKeyPackages(ctx, db.ClaimKeyPackagesParams{
-		OwnerDids: texts(p.Owners), DeviceIds: devices, CipherSuite: int32(p.CipherSuite), Now: p.Now, UsableUntil: p.Now.Add(p.Margin),
+		OwnerDids: texts(p.Owners), DeviceIds: devices, CipherSuite: int32(p.CipherSuite), ClaimedAt: day(p.Now), UsableUntil: p.Now.Add(p.Margin),
 		// The statement counts what was there before the claim.
 		Low: int64(p.Low), BucketTs: bucket(p.Now),
 	})
@@ -261,8 +262,8 @@ func (p KeyPackage) Named(hash []byte) bool {
 	return string(p.Ref) == string(hash) || bytes.Equal(p.SHA256, hash)
 }
 
-// ConsumeKeyPackages marks resolved packages as used by a Welcome. The error
-// is mls.ErrKeyPackageNotFound when one has been used up meanwhile.
+// ConsumeKeyPackages marks packages as used by a Welcome. They were resolved, and so
+// locked, in the same transaction.
 func (tx *Tx) ConsumeKeyPackages(ctx context.Context, packages []KeyPackage, at time.Time) error {
 	if len(packages) == 0 {
 		return nil
@@ -271,11 +272,7 @@ func (tx *Tx) ConsumeKeyPackages(ctx context.Context, packages []KeyPackage, at 
 	for i, p := range packages {
 		ids[i] = p.RowID
 	}
-	n, err := tx.q.ConsumeKeyPackages(ctx, at, ids)
-	if err == nil && n != int64(len(ids)) {
-		return mls.ErrKeyPackageNotFound
-	}
-	return fail("consume key packages", err)
+	return fail("consume key packages", tx.q.ConsumeKeyPackages(ctx, day(at), ids))
 }
 
 // SuiteInventory is a user's packages of one suite.

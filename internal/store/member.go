@@ -203,7 +203,8 @@ func (tx *Tx) SetNeedsRejoin(ctx context.Context, convo mls.ConvoID, device Devi
 // Promote makes a member an admin with all its devices. The error is
 // mls.ErrAlreadyAdmin; membership is checked by the caller, under the lock.
 func (tx *Tx) Promote(ctx context.Context, convo mls.ConvoID, target, by mls.DID, at time.Time) error {
-	n, err := tx.q.SetAdmin(ctx, db.SetAdminParams{ConvoID: convo, UserDID: target, PromotedAt: &at, PromotedByDID: (*string)(&by)})
+	promoted := bucket(at)
+	n, err := tx.q.SetAdmin(ctx, db.SetAdminParams{ConvoID: convo, UserDID: target, PromotedAt: &promoted, PromotedByDID: (*string)(&by)})
 	if err == nil && n == 0 {
 		return mls.ErrAlreadyAdmin
 	}

@@ -39,7 +39,7 @@ type AdminAction struct {
 func (tx *Tx) Audit(ctx context.Context, a AdminAction) error {
 	return fail("audit", tx.q.InsertAdminAction(ctx, db.InsertAdminActionParams{
 		ConvoID: a.ConvoID, ActorDID: a.Actor, Action: string(a.Kind), TargetDID: ptrIf(string(a.Target)),
-		ReportID: ptrIf(string(a.Report)), Reason: ptrIf(a.Reason), CreatedAt: a.At,
+		ReportID: ptrIf(string(a.Report)), Reason: ptrIf(a.Reason), CreatedAt: bucket(a.At),
 	}))
 }
 
@@ -85,7 +85,7 @@ type Report struct {
 func (tx *Tx) FileReport(ctx context.Context, r Report) error {
 	return fail("file report", tx.q.InsertReport(ctx, db.InsertReportParams{
 		ID: string(r.ID), ConvoID: r.ConvoID, ReporterDID: r.Reporter, ReportedDID: r.Reported, Category: r.Category,
-		EncryptedContent: r.Content, MessageCount: int16(r.MessageCount), CreatedAt: r.CreatedAt, //nolint:gosec // at most 20 by the lexicon
+		EncryptedContent: r.Content, MessageCount: int16(r.MessageCount), CreatedAt: bucket(r.CreatedAt), //nolint:gosec // at most 20 by the lexicon
 	}))
 }
 
@@ -178,8 +178,9 @@ func (tx *Tx) ResolveReport(ctx context.Context, r Resolution) error {
 	if r.Action == string(ReportDismissed) {
 		status = ReportDismissed
 	}
+	at := bucket(r.At)
 	n, err := tx.q.ResolveReport(ctx, db.ResolveReportParams{
-		ID: string(r.Report), Status: string(status), Action: &r.Action, Notes: r.Notes, ResolvedBy: (*string)(&r.By), ResolvedAt: &r.At,
+		ID: string(r.Report), Status: string(status), Action: &r.Action, Notes: r.Notes, ResolvedBy: (*string)(&r.By), ResolvedAt: &at,
 	})
 	if err == nil && n == 0 {
 		return mls.ErrAlreadyResolved

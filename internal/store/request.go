@@ -11,7 +11,8 @@ import (
 	"mls-server/internal/mls"
 )
 
-// IdempotencyLifetime is how long the answer to a key is kept.
+// IdempotencyLifetime is how long the answer to a key is kept at least. Its time is
+// stored to the day, so that it may be kept for a day more.
 const IdempotencyLifetime = 24 * time.Hour
 
 // IdempotentRequest is a request that carries an idempotency key.
@@ -59,7 +60,7 @@ func (tx *Tx) BeginRequest(ctx context.Context, q IdempotentRequest) (*Answer, e
 func (tx *Tx) FinishRequest(ctx context.Context, q IdempotentRequest, a Answer) error {
 	return fail("finish request", tx.q.InsertRequest(ctx, db.InsertRequestParams{
 		KeyHash: q.Key[:], BodyHash: q.Body[:], Status: int16(a.Status), //nolint:gosec // HTTP statuses have three digits
-		Response: a.Body, CreatedAt: q.At,
+		Response: a.Body, CreatedAt: day(q.At),
 	}))
 }
 
@@ -72,6 +73,8 @@ func (s *Store) Replays() *Replays { return &Replays{s} }
 // Use is true for the first use of a token and false for a replay, however
 // many race. hash is a keyed hash of issuer and jti, never of the method (I7).
 func (r *Replays) Use(ctx context.Context, hash [sha256.Size]byte, expires time.Time) (bool, error) {
+	// Later than need be, to the minute: the moment of a use is nobody's business.
+	expires = expires.Add(time.Minute - 1).Truncate(time.Minute)
 	n, err := r.s.q.UseJTI(ctx, db.UseJTIParams{Hash: hash[:], ExpiresAt: expires, Now: r.s.clock.Now()})
 	return n == 1, fail("use token", err)
 }
@@ -83,7 +86,7 @@ func (s *Store) FindRequest(ctx context.Context, q IdempotentRequest) (*Answer, 
 }
 
 func (r *reader) findRequest(ctx context.Context, q IdempotentRequest) (*Answer, error) {
-	row, err := r.q.FindRequest(ctx, q.Key[:], q.At.Add(-IdempotencyLifetime))
+	row, err := r.q.FindRequest(ctx, q.Key[:], day(q.At.Add(-IdempotencyLifetime)))
 	if isNotFound(err) {
 		return nil, nil //nolint:nilnil // absence is an ordinary answer here
 	}

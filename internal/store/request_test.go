@@ -47,9 +47,21 @@ func TestIdempotency(t *testing.T) {
 	other.Body = sha256.Sum256([]byte("another"))
 	_, err = run(other, nil)
 	wantErr(t, err, mls.ErrIdempotencyKeyReused)
-	other.At = noon.Add(IdempotencyLifetime + time.Second)
+	// An answer is kept for a day at least, and to the end of that day.
+	end := clock.Day(noon).Add(24*time.Hour + IdempotencyLifetime)
+	for _, at := range []time.Time{noon.Add(IdempotencyLifetime), end.Add(-time.Microsecond)} {
+		other.At = at
+		_, err = run(other, nil)
+		wantErr(t, err, mls.ErrIdempotencyKeyReused)
+		if _, err := s.Retain(t.Context(), other.At, DefaultRetention()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = run(other, nil)
+		wantErr(t, err, mls.ErrIdempotencyKeyReused)
+	}
+	other.At = end
 	if _, err = run(other, nil); err != nil {
-		t.Errorf("a day later: %v", err)
+		t.Errorf("a day and its rest later: %v", err)
 	}
 	inTx(t, s, func(tx *Tx) error {
 		fresh := q

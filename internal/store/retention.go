@@ -105,7 +105,7 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 	})
 	add("requests", 2*p.Requests, (*db.Queries).DeleteRequests)
 	add("key_packages", time.Nanosecond, (*db.Queries).DeleteKeyPackages)
-	add("idempotency_keys", IdempotencyLifetime, (*db.Queries).DeleteIdempotencyKeys)
+	add("idempotency_keys", IdempotencyLifetime+24*time.Hour, (*db.Queries).DeleteIdempotencyKeys) // their times are days
 	add("used_jtis", time.Nanosecond, (*db.Queries).DeleteJTIs)
 	add("block_checks", p.Blocks, (*db.Queries).DeleteBlockChecks)
 	return steps

@@ -70,7 +70,7 @@ FROM conversations c
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows_ever,
            count(*) FILTER (WHERE d.left_at IS NULL) AS rows_active,
-           coalesce(bool_or(d.is_admin) FILTER (WHERE d.left_at IS NULL), false)::boolean AS is_admin,
+           coalesce(bool_or(d.is_admin), false)::boolean AS is_admin,
            coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq,
            coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch,
            coalesce((array_agg(d.left_reason ORDER BY d.left_seq DESC NULLS LAST))[1], '')::text AS left_reason
@@ -107,7 +107,8 @@ type GetStandingRow struct {
 }
 
 // GetStanding says what a user is to a conversation. join_seq and join_epoch
-// are the smallest over the user's active devices.
+// are the smallest over the user's active devices. No row that has left is an
+// admin's (members_gone_is_no_admin).
 func (q *Queries) GetStanding(ctx context.Context, arg GetStandingParams) (GetStandingRow, error) {
 	row := q.db.QueryRow(ctx, getStanding, arg.UserDID, arg.ConvoID, arg.GroupID)
 	var i GetStandingRow

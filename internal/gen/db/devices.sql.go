@@ -83,7 +83,7 @@ type ClaimKeyPackagesParams struct {
 	DeviceIds   []string
 	UsableUntil time.Time
 	CipherSuite int32
-	Now         time.Time
+	ClaimedAt   time.Time
 	BucketTs    time.Time
 	Low         int64
 }
@@ -114,7 +114,7 @@ func (q *Queries) ClaimKeyPackages(ctx context.Context, arg ClaimKeyPackagesPara
 		arg.DeviceIds,
 		arg.UsableUntil,
 		arg.CipherSuite,
-		arg.Now,
+		arg.ClaimedAt,
 		arg.BucketTs,
 		arg.Low,
 	)
@@ -145,17 +145,15 @@ func (q *Queries) ClaimKeyPackages(ctx context.Context, arg ClaimKeyPackagesPara
 	return items, nil
 }
 
-const consumeKeyPackages = `-- name: ConsumeKeyPackages :execrows
+const consumeKeyPackages = `-- name: ConsumeKeyPackages :exec
 UPDATE key_packages SET consumed_at = $1::timestamptz
-WHERE id = ANY ($2::bigint[]) AND (consumed_at IS NULL OR last_resort)
+WHERE id = ANY ($2::bigint[])
 `
 
-func (q *Queries) ConsumeKeyPackages(ctx context.Context, consumedAt time.Time, ids []int64) (int64, error) {
-	result, err := q.db.Exec(ctx, consumeKeyPackages, consumedAt, ids)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+// ConsumeKeyPackages uses up packages that ResolveKeyPackages has locked.
+func (q *Queries) ConsumeKeyPackages(ctx context.Context, consumedAt time.Time, ids []int64) error {
+	_, err := q.db.Exec(ctx, consumeKeyPackages, consumedAt, ids)
+	return err
 }
 
 const countKeyPackages = `-- name: CountKeyPackages :many

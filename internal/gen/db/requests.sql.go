@@ -11,7 +11,7 @@ import (
 )
 
 const findRequest = `-- name: FindRequest :one
-SELECT body_hash, status, response FROM idempotency_keys WHERE key_hash = $1 AND created_at > $2::timestamptz
+SELECT body_hash, status, response FROM idempotency_keys WHERE key_hash = $1 AND created_at >= $2::timestamptz
 `
 
 type FindRequestRow struct {

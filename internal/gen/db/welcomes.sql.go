@@ -528,7 +528,6 @@ FROM welcome_routes r
 JOIN welcomes w ON w.id = r.welcome_id
 WHERE r.user_did = $1 AND r.device_id = $2
   AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND w.created_at > $3::timestamptz
-  AND EXISTS (SELECT FROM members m WHERE m.convo_id = r.convo_id AND m.user_did = r.user_did AND m.left_at IS NULL)
 ORDER BY r.welcome_id
 `
 
@@ -543,8 +542,8 @@ type ListWaitingWelcomesRow struct {
 	Welcome []byte
 }
 
-// ListWaitingWelcomes is the Welcomes that wait for a device, in any of the
-// conversations that its user is in.
+// ListWaitingWelcomes is the Welcomes that wait for a device. Those of conversations
+// that its user has left are superseded (DropWaitingWelcomes).
 func (q *Queries) ListWaitingWelcomes(ctx context.Context, arg ListWaitingWelcomesParams) ([]ListWaitingWelcomesRow, error) {
 	rows, err := q.db.Query(ctx, listWaitingWelcomes, arg.UserDID, arg.DeviceID, arg.NotBefore)
 	if err != nil {
