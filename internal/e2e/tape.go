@@ -120,6 +120,8 @@ func (t *tape) add(nsid string, r Request, a Answer) {
 		switch {
 		case name == "Date":
 			continue
+		case name == "X-Request-Id":
+			value = "{request}"
 		case slices.Contains(volatile, name):
 			value = digits.ReplaceAllString(value, "{n}")
 		case name == "Content-Length" && a.Status != http.StatusOK:

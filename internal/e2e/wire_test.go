@@ -73,7 +73,7 @@ func playBeginning(t *testing.T, alice, bob, carol *e2e.Device) *e2e.Chat {
 		GroupID: string(chat.Group.GroupID()), IdempotencyKey: e2e.Key(), InitialMembers: []mls.DID{bob.DID},
 		CipherSuite:      mlsapi.CreateConvoInputCipherSuite(mls.SuiteX25519AES128.String()),
 		Metadata:         &mlsapi.CreateConvoMetadataInput{Name: new("näme \"<&>\u2028"), Description: new("text\nof two lines 🦋")},
-		WelcomeMessage:   new(mls.EncodeText(chat.Group.At(1).Welcome(mls.KeyPackageRef(*packages[0].KeyPackageHash)))),
+		WelcomeMessage:   e2e.AdditionOf(chat, packages).WelcomeMessage,
 		KeyPackageHashes: []mlsapi.CreateConvoKeyPackageHashEntry{{DID: bob.DID, Hash: *packages[0].KeyPackageHash}},
 	}
 	var made mlsapi.CreateConvoOutput
