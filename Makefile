@@ -87,6 +87,10 @@ image: ## Build the container image mls-server:$(VERSION)
 licences: ## Write docs/licences.md from the modules in the server's build
 	@$(GO) test ./internal/app -run TestLicencesAreListed -count=1 -update
 
+.PHONY: chaos
+chaos: deps ## Break everything below two servers while clients are at work; make test plays a short form
+	@$(GO) test ./internal/e2e/chaos -run '^TestChaos$$' -count=1 -v -timeout 60m -chaos.long $(CHAOSARGS)
+
 .PHONY: flood
 flood: ## 10,000 connections to one server (needs ulimit -n 12000); make test opens 2,000
 	@MLS_FLOOD_CONNECTIONS=$${MLS_FLOOD_CONNECTIONS:-10000} $(GO) test ./internal/e2e -run TestConnectionFlood -count=1 -v

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -230,7 +231,7 @@ func (c *Cluster) launch(ctx context.Context) error {
 	return nil
 }
 
-// awaitReady waits for the word "ready" that the server writes into
+// awaitReady waits for the word "ready", or "standby", that the server writes into
 // postmaster.pid once it takes connections (it is what pg_ctl waits for).
 func (c *Cluster) awaitReady(ctx context.Context) error {
 	deadline := time.After(startTimeout)
@@ -261,7 +262,7 @@ func (c *Cluster) ready() bool {
 	lines := strings.Split(string(content), "\n")
 	return len(lines) > statusLine &&
 		strings.TrimSpace(lines[0]) == strconv.Itoa(c.Pid()) &&
-		strings.TrimSpace(lines[statusLine]) == "ready"
+		slices.Contains([]string{"ready", "standby"}, strings.TrimSpace(lines[statusLine]))
 }
 
 func (c *Cluster) logTail() string {
