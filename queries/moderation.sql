@@ -62,17 +62,24 @@ FROM (
 ) a;
 
 -- name: ListBlocks :many
--- ListBlocks is the known blocks among users, and when blocks among them were
--- last looked up; an empty blocked_did of a look-up stands for all blocks of the
--- blocker. Both are of one moment: a look-up never stands without what it found.
+-- ListBlocks is the known blocks of some users against others, and when the whole
+-- lists of the former were last read. Both are of one moment: a reading never
+-- stands without what it found.
 SELECT false AS is_check, blocker_did, blocked_did, uri, rkey, created_at AS at, seen_at
 FROM bsky_blocks
-WHERE blocker_did = ANY (@dids::text[]) AND blocked_did = ANY (@dids::text[])
+WHERE blocker_did = ANY (@blocker_dids::text[]) AND blocked_did = ANY (@blocked_dids::text[])
 UNION ALL
 SELECT true AS is_check, blocker_did, blocked_did, NULL AS uri, NULL AS rkey, checked_at AS at, checked_at AS seen_at
 FROM block_checks
-WHERE blocker_did = ANY (@dids::text[]) AND (blocked_did = '' OR blocked_did = ANY (@dids::text[]))
+WHERE blocker_did = ANY (@blocker_dids::text[]) AND blocked_did = ''
 ORDER BY is_check, blocker_did, blocked_did;
+
+-- name: ListAcquaintances :many
+-- ListAcquaintances is those of some users who share an active conversation with a user.
+SELECT DISTINCT o.user_did
+FROM members m JOIN members o ON o.convo_id = m.convo_id
+WHERE m.user_did = @user_did AND m.left_at IS NULL AND o.user_did = ANY (@dids::text[]) AND o.left_at IS NULL
+ORDER BY o.user_did;
 
 -- name: UpsertBlocks :exec
 INSERT INTO bsky_blocks (blocker_did, blocked_did, uri, rkey, created_at, seen_at)
@@ -92,15 +99,17 @@ DELETE FROM bsky_blocks WHERE blocker_did = @blocker_did AND blocked_did = @bloc
 -- name: DeleteBlockByKey :many
 DELETE FROM bsky_blocks WHERE blocker_did = @blocker_did AND rkey = @rkey RETURNING blocked_did;
 
--- name: DeleteBlocksUnseen :execrows
--- DeleteBlocksUnseen removes the blocks of a checked pair, or of a blocker whose whole list
--- was read, that the look-up did not find again.
+-- name: DeleteBlocksSeenBefore :execrows
+-- DeleteBlocksSeenBefore removes the blocks of a checked pair, or of a blocker whose whole
+-- list was read, but those that were seen after that. What the look-up found is written anew.
 DELETE FROM bsky_blocks b
 USING unnest(@blocker_dids::text[]) WITH ORDINALITY AS x (blocker_did, ord)
 JOIN unnest(@blocked_dids::text[]) WITH ORDINALITY AS y (blocked_did, ord) USING (ord)
-WHERE b.blocker_did = x.blocker_did AND (y.blocked_did = '' OR b.blocked_did = y.blocked_did) AND b.seen_at < @checked_at::timestamptz;
+WHERE b.blocker_did = x.blocker_did AND (y.blocked_did = '' OR b.blocked_did = y.blocked_did) AND b.seen_at <= @checked_at::timestamptz;
 
 -- name: UpsertBlockChecks :exec
+-- UpsertBlockChecks notes when whole lists were read, and when single blocks were seen. Who
+-- wanted to know about whom is kept nowhere.
 INSERT INTO block_checks (blocker_did, blocked_did, checked_at)
 SELECT a.blocker_did, b.blocked_did, @checked_at::timestamptz
 FROM unnest(@blocker_dids::text[]) WITH ORDINALITY AS a (blocker_did, ord)

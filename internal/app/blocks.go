@@ -7,17 +7,14 @@ import (
 	"mls-server/internal/egress"
 )
 
-// newBlocks asks an AppView first, where there is one, since one call answers
-// for thirty users in both directions, and the authors' PDS for the rest.
+// newBlocks asks users' own servers, and an AppView where there is one.
 func (a *App) newBlocks(client *egress.Client, resolver *auth.Resolver) *blocks.Service {
-	cfg := a.cfg
 	pds := blocks.NewPDS(client, resolver, clock.System)
-	source := blocks.Chain{pds}
-	if cfg.AppViewURL != "" {
-		source = blocks.Chain{blocks.NewAppView(client, cfg.AppViewURL, pds, clock.System), pds}
+	cfg := blocks.Config{
+		Cache: a.store, PDS: pds, FailClosed: a.cfg.BlocksFailClosed, Clock: clock.System, Observe: a.metrics.ObserveBlocks,
 	}
-	return blocks.New(blocks.Config{
-		Cache: a.store, Source: source, Records: pds, FailClosed: cfg.BlocksFailClosed, Clock: clock.System,
-		Observe: a.metrics.ObserveBlocks,
-	})
+	if a.cfg.AppViewURL != "" {
+		cfg.AppView = blocks.NewAppView(client, a.cfg.AppViewURL, pds, clock.System)
+	}
+	return blocks.New(cfg)
 }

@@ -3,6 +3,7 @@ package blocks
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,70 +29,102 @@ const maxOthers = 30
 // users take 216.
 const maxCalls = 512
 
-// AppView asks an AppView for relationships. It sees both directions at once and
-// blocks by way of lists too, a few seconds after they are made. It is safe for
-// concurrent use.
+const (
+	// callsPerMinute is how many requests all questions of this process may make of an AppView, and
+	// maxCallsAtOnce how many after a quiet time: what the public one takes of an address (3,000 in
+	// five minutes).
+	callsPerMinute = 600
+	maxCallsAtOnce = 1500
+)
+
+// errSpent says that the AppView's budget is used up.
+var errSpent = fmt.Errorf("%w: AppView budget spent", errSource)
+
+// AppView asks an AppView for relationships. It sees both directions at once and blocks by way of
+// lists too, a few seconds after they are made. It is safe for concurrent use.
 type AppView struct {
 	client *egress.Client
 	origin string
 	pds    *PDS
 	clock  clock.Clock
+	budget *allowance
 }
 
-var _ Source = (*AppView)(nil)
-
-// NewAppView returns a source over the AppView at origin, for example
-// "https://public.api.bsky.app". pds, when not nil, is asked when a block was
-// made, which an AppView does not tell.
+// NewAppView returns a source over the AppView at origin, for example "https://public.api.bsky.app".
+// pds is asked when a block was made, which an AppView does not tell.
 func NewAppView(client *egress.Client, origin string, pds *PDS, c clock.Clock) *AppView {
-	if c == nil {
-		c = clock.System
+	return &AppView{
+		client: client, origin: strings.TrimRight(origin, "/"), pds: pds, clock: c, budget: newAllowance(callsPerMinute, maxCallsAtOnce),
 	}
-	return &AppView{client: client, origin: strings.TrimRight(origin, "/"), pds: pds, clock: c}
 }
 
-// Lookup implements Source: it asks for each two users once, in calls of 30.
-func (a *AppView) Lookup(ctx context.Context, pairs []store.BlockPair) (store.BlocksFound, error) {
+// Lookup asks for each two users of the pairs once, in calls of 30. With an error, the result holds
+// what could be looked up before; what is missing in its Checked is not known. Half of the budget
+// of calls is kept for questions that admit.
+func (a *AppView) Lookup(ctx context.Context, pairs []store.BlockPair, admits bool) (store.BlocksFound, error) {
 	found := store.BlocksFound{At: a.clock.Now()}
+	keep := float64(maxCallsAtOnce / 2)
+	if admits {
+		keep = 0
+	}
 	var mu sync.Mutex
 	var failed error
 	var g errgroup.Group
 	g.SetLimit(parallelism)
 	calls := 0
-	for _, q := range questions(pairs) {
-		for others := range slices.Chunk(q.others, maxOthers) {
-			if calls++; calls > maxCalls {
-				mu.Lock()
-				failed = fmt.Errorf("%w: too many pairs", errSource)
-				mu.Unlock()
-				break
-			}
-			g.Go(func() error {
-				checked, blocks, err := a.ask(ctx, q.actor, others)
-				mu.Lock()
-				defer mu.Unlock()
-				if err != nil {
-					failed = err
-				}
-				found.Checked = append(found.Checked, checked...)
-				found.Blocks = append(found.Blocks, blocks...)
-				return nil
-			})
+	for q, others := range batches(pairs) {
+		if calls++; calls > maxCalls || !a.budget.take(found.At, keep) {
+			mu.Lock()
+			failed = errSpent
+			mu.Unlock()
+			break
 		}
+		g.Go(func() error {
+			checked, blocks, err := a.ask(ctx, q, others)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = err
+			}
+			found.Checked = append(found.Checked, checked...)
+			found.Blocks = append(found.Blocks, blocks...)
+			return nil
+		})
 	}
 	_ = g.Wait() // the functions return no errors: one call says nothing about the next
 	return found, failed
 }
 
-// question is one actor and those whose relationship to it is wanted.
-type question struct {
+// batches gives each call that it takes to ask about pairs: an actor and the others.
+func batches(pairs []store.BlockPair) iter.Seq2[mls.DID, []mls.DID] {
+	return func(yield func(mls.DID, []mls.DID) bool) {
+		for _, s := range stars(pairs) {
+			for others := range slices.Chunk(s.others, maxOthers) {
+				if !yield(s.actor, others) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// callsFor is how many calls it takes to ask about pairs.
+func callsFor(pairs []store.BlockPair) (n int) {
+	for range batches(pairs) {
+		n++
+	}
+	return n
+}
+
+// star is one actor and those whose relationship to it is wanted.
+type star struct {
 	actor  mls.DID
 	others []mls.DID
 }
 
-// questions covers each two users of the pairs once, with few actors: one that
+// stars covers each two users of the pairs once, with few actors: one that
 // stands in many pairs asks for all of them.
-func questions(pairs []store.BlockPair) []question {
+func stars(pairs []store.BlockPair) []star {
 	neighbours := map[mls.DID]map[mls.DID]struct{}{}
 	link := func(a, b mls.DID) {
 		if neighbours[a] == nil {
@@ -113,9 +146,9 @@ func questions(pairs []store.BlockPair) []question {
 		}
 		return strings.Compare(string(x), string(y))
 	})
-	var out []question
+	var out []star
 	for _, a := range actors {
-		q := question{actor: a}
+		q := star{actor: a}
 		for other := range neighbours[a] {
 			q.others = append(q.others, other)
 			delete(neighbours[other], a)
@@ -216,10 +249,10 @@ func (a *AppView) add(ctx context.Context, to []store.Block, blocker, blocked ml
 		return to
 	}
 	now := a.clock.Now()
-	b := store.Block{BlockPair: store.BlockPair{Blocker: blocker, Blocked: blocked}, CreatedAt: now}
+	b := store.Block{BlockPair: store.BlockPair{Blocker: blocker, Blocked: blocked}, CreatedAt: clock.Bucket(now)}
 	if uri, err := syntax.ParseATURI(named); err == nil {
-		b.URI, b.CreatedAt = uri, keyTime(uri, now)
-		if b.URI.Collection() == collection && a.pds != nil {
+		b.URI, b.CreatedAt = uri, clock.Bucket(keyTime(uri, now))
+		if b.URI.Collection() == collection {
 			b.CreatedAt = a.created(ctx, b)
 		}
 	}
@@ -228,7 +261,7 @@ func (a *AppView) add(ctx context.Context, to []store.Block, blocker, blocked ml
 
 // created asks the record for its time; the time in its key will do instead.
 func (a *AppView) created(ctx context.Context, b store.Block) time.Time {
-	r, err := a.pds.read(ctx, b.Blocker, recordKey(b.URI))
+	r, err := a.pds.record(ctx, b.Blocker, recordKey(b.URI))
 	if err != nil {
 		return b.CreatedAt
 	}

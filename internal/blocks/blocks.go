@@ -1,17 +1,21 @@
-// Package blocks knows which users block which on Bluesky: it asks the sources
-// of block records, keeps what they said for a while, and answers questions
-// about pairs of users.
+// Package blocks knows which users block which on Bluesky: it asks the sources of block records,
+// keeps what they said for a while, and answers questions about pairs of users.
 //
 // Invariants it keeps:
-//   - an answer is at most FreshFor old when the source can be reached, and at
-//     most UsableFor old when it cannot; without one, the caller is told so and
-//     never given a guess;
+//   - an answer is at most FreshFor old when the sources can be reached, and at most UsableFor old
+//     when they cannot; without one, the caller is told so and never given a guess;
 //   - "no block" is an answer like "a block" and is kept as long;
-//   - work per question is bounded, in requests and in pages.
+//   - nobody learns what others ask: users who share no conversation with the caller are looked up
+//     for that caller alone, out of memory that only the caller's own questions fill;
+//   - a user is asked about at most twice in FreshFor, once at the AppView and once at the user's own
+//     server, whatever the number of pairs and questions; strangers: for each caller;
+//   - work is bounded per question, per caller and, at the AppView, for all together, where half is
+//     kept for questions on which it depends whether users are put together.
 //
-// Blocks are public records. They are asked for through internal/egress and
-// kept through the Cache interface. The package must not decide what a block
-// means for a conversation, except for the policy of AnyBetween, and must not log.
+// Blocks are public records. They are asked for through internal/egress and kept through the Cache
+// interface, where a row says that a user's list was read, never who wanted to know. The package
+// must not decide what a block means for a conversation, except for the policy of AnyBetween, and
+// must not log.
 package blocks
 
 import (
@@ -35,7 +39,8 @@ const (
 type Answer struct {
 	// Blocks are in the order of the blockers, then of the blocked.
 	Blocks []store.Block
-	// CheckedAt is the time of the oldest look-up that the answer rests on.
+	// CheckedAt is the time of the answer, floored to two seconds. The age of what it rests on would
+	// tell who has asked before.
 	CheckedAt time.Time
 }
 
@@ -48,22 +53,16 @@ type Claim struct {
 	Exists bool
 }
 
-// Cache keeps what sources said. Package store implements it, over the tables
-// bsky_blocks and block_checks.
+// Cache keeps what sources said for all servers and knows who shares conversations. Package store
+// implements it.
 type Cache interface {
-	// ListBlocks returns the known blocks among dids, and when the pairs among them
-	// and the whole lists of each of them were last looked up.
-	ListBlocks(ctx context.Context, dids []mls.DID) ([]store.Block, []store.BlockCheck, error)
-	// SaveBlocks records in one transaction what a look-up found: it writes the
-	// blocks, drops known blocks within the checked pairs and lists that were not
-	// found again, and notes the time of the checks.
+	// ListAcquaintances returns those of dids who share an active conversation with the user.
+	ListAcquaintances(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error)
+	// ListBlocks returns the known blocks of blockers against others, and when the whole list of each
+	// of the blockers was last read.
+	ListBlocks(ctx context.Context, blockers, others []mls.DID) ([]store.Block, []store.BlockCheck, error)
+	// SaveBlocks records in one transaction what a look-up found: it writes the blocks, drops known
+	// blocks within the checked pairs and lists that were not found again, and notes when lists were
+	// read.
 	SaveBlocks(ctx context.Context, found store.BlocksFound) error
-}
-
-// Source finds out who blocks whom.
-type Source interface {
-	// Lookup looks the pairs up. It may look up more than it was asked for. With an
-	// error, the result holds what could be looked up before; what is missing in its
-	// Checked is not known.
-	Lookup(ctx context.Context, pairs []store.BlockPair) (store.BlocksFound, error)
 }

@@ -3,94 +3,154 @@ package blocks_test
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"strings"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"mls-server/internal/auth"
 	"mls-server/internal/authtest"
 	"mls-server/internal/blocks"
-	"mls-server/internal/blocks/blockstest"
-	"mls-server/internal/egress"
+	"mls-server/internal/clock"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
 
-// memoryCache keeps the promises of blocks.Cache in memory.
-// users makes accounts with a PDS.
-// Both sources, and both together, say the same about the same network.
+// Users' own servers, an AppView, and both together, say the same about the same
+// network, to a stranger and to one who knows everybody.
 func TestSources(t *testing.T) {
 	t.Parallel()
-	for name, pick := range map[string]func(*env) blocks.Source{
-		"pds":     func(e *env) blocks.Source { return e.pds },
-		"appview": func(e *env) blocks.Source { return e.appview },
-		"chain":   func(e *env) blocks.Source { return blocks.Chain{e.appview, e.pds} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			e := newEnv(t)
-			s := e.service(pick(e), true)
-			u := e.users(5)
-			uri := e.network.Block(u[0], u[1])
-			made := e.clock.Now()
-			e.network.Block(u[3], u[0])
-			e.network.Block(u[4], e.users(1)[0]) // outside
-			e.clock.Advance(time.Second)
+	for _, view := range []bool{false, true} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprint("AppView ", view, ", acquainted ", known), func(t *testing.T) {
+				t.Parallel()
+				e := newEnv(t)
+				s := e.service(nil, true)
+				if view {
+					s = e.service(e.appview, true)
+				}
+				u := e.users(6)
+				caller := u[5]
+				if known {
+					e.converse(t, u...)
+				}
+				uri := e.network.Block(u[0], u[1])
+				made := clock.Bucket(e.clock.Now())
+				e.network.Block(u[3], u[0])
+				e.network.Block(u[4], e.users(1)[0]) // outside
+				e.clock.Advance(time.Second)
 
-			a := between(t, s, append([]mls.DID{u[1]}, u...))
-			if len(a.Blocks) != 2 || !a.CheckedAt.Equal(e.clock.Now()) {
-				t.Fatalf("%+v", a)
-			}
-			for _, b := range a.Blocks {
-				if b.Blocker == u[0] && (b.Blocked != u[1] || b.URI != uri || !b.CreatedAt.Equal(made)) {
-					t.Errorf("%+v, want %s at %v", b, uri, made)
+				a := between(t, s, caller, append([]mls.DID{u[1]}, u[:5]...))
+				if len(a.Blocks) != 2 || !a.CheckedAt.Equal(clock.Bucket(e.clock.Now())) {
+					t.Fatalf("%+v", a)
 				}
-			}
-			for i, other := range u {
-				got, err := s.AnyBetween(t.Context(), []mls.DID{u[0]}, []mls.DID{other})
-				if err != nil || got != (i == 1 || i == 3) {
-					t.Errorf("any between 0 and %d: %v, %v", i, got, err)
+				for _, b := range a.Blocks {
+					if b.Blocker == u[0] && (b.Blocked != u[1] || b.URI != uri || !b.CreatedAt.Equal(made)) {
+						t.Errorf("%+v, want %s at %v", b, uri, made)
+					}
 				}
-			}
-			who, err := s.Blocking(t.Context(), u[1], u)
-			if err != nil || len(who) != 1 || who[0] != u[0] {
-				t.Errorf("blocking: %v, %v", who, err)
-			}
-			if a := between(t, s, u[:1]); len(a.Blocks) != 0 {
-				t.Error("one user alone has blocks")
-			}
-		})
+				for i, other := range u[:5] {
+					got, err := s.AnyBetween(t.Context(), caller, []mls.DID{u[0]}, []mls.DID{other})
+					if err != nil || got != (i == 1 || i == 3) {
+						t.Errorf("any between 0 and %d: %v, %v", i, got, err)
+					}
+				}
+				who, err := s.Blocking(t.Context(), u[1], u)
+				if err != nil || !slices.Equal(who, u[:1]) {
+					t.Errorf("blocking: %v, %v", who, err)
+				}
+				if a := between(t, s, caller, u[:1]); len(a.Blocks) != 0 {
+					t.Error("one user alone has blocks")
+				}
+			})
+		}
 	}
 }
 
-func TestAnswersAreCached(t *testing.T) {
+// A question costs one list for each user, whatever the number of pairs, and
+// nothing more within FreshFor, whatever is asked about the same users.
+func TestUsersAreAskedAboutOnce(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{false, true} {
+		e := newEnv(t)
+		s := e.service(nil, true)
+		u := e.users(100)
+		if known {
+			e.converse(t, u...)
+		}
+		uri := e.network.Block(u[98], u[99])
+		for range 3 {
+			if a := between(t, s, u[0], u); len(a.Blocks) != 1 {
+				t.Errorf("%+v", a)
+			}
+		}
+		n := e.lists()
+		t.Logf("acquainted %v: %d requests for %d pairs", known, n, 100*99/2)
+		if n > 101 { // one of the lists has a second, empty page
+			t.Errorf("acquainted %v: %d requests for 100 users", known, n)
+		}
+		e.network.Unblock(uri)
+		e.clock.Advance(blocks.FreshFor - 4*time.Second)
+		if a := between(t, s, u[0], u[50:]); len(a.Blocks) != 1 || e.lists() != n {
+			t.Errorf("a fresh answer was asked for again: %d requests", e.lists()-n)
+		}
+		e.clock.Advance(5 * time.Second)
+		if a := between(t, s, u[0], u[98:]); len(a.Blocks) != 0 || e.lists() != n+2 {
+			t.Errorf("after its time: %+v, %d requests", a, e.lists()-n)
+		}
+	}
+}
+
+// With an AppView a user is asked about twice at most: there, and at its own server.
+func TestAppViewIsAskedWhereThatIsLess(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	s := e.service(e.pds, true)
-	u := e.users(3)
-	uri := e.network.Block(u[0], u[1])
-	first := between(t, s, u)
-	n := e.network.Requests()
-	e.network.Unblock(uri)
-	e.clock.Advance(blocks.FreshFor)
-	a := between(t, s, u)
-	if e.network.Requests() != n || pairsOf(a) != pairsOf(first) || !a.CheckedAt.Equal(first.CheckedAt) {
-		t.Errorf("a fresh answer was asked for again: %d requests", e.network.Requests()-n)
+	s := e.service(e.appview, true)
+	u := e.users(100)
+	e.network.Block(u[1], u[0])
+	// One call answers for thirty users in both directions.
+	if who, err := s.Blocking(t.Context(), u[0], u[1:41]); err != nil || !slices.Equal(who, u[1:2]) || e.calls() != 2 || e.lists() != 0 {
+		t.Errorf("%v, %v; %d calls, %d lists", who, err, e.calls(), e.lists())
 	}
-	e.clock.Advance(time.Millisecond)
-	if a := between(t, s, u); len(a.Blocks) != 0 || !a.CheckedAt.Equal(e.clock.Now()) {
-		t.Errorf("after its time: %+v", a)
+	// All pairs of 60 users would take 90 calls; their lists take 60, and as many
+	// requests that say that nobody blocks by way of lists.
+	if a := between(t, s, u[0], u[:60]); len(a.Blocks) != 1 || e.calls() != 2 {
+		t.Errorf("%+v; %d calls", a, e.calls())
 	}
-	// A user who comes in costs the lists of nobody else.
-	n = e.network.Requests()
-	between(t, s, append(u, e.users(1)...))
-	if got := e.network.Requests() - n; got != 1 {
-		t.Errorf("%d requests for one more user, want 1", got)
+	n := e.lists()
+	if n > 2*60+1 {
+		t.Errorf("%d requests for 60 users", n)
+	}
+	for range 5 {
+		between(t, s, u[0], u[20:60])
+		if got, err := s.AnyBetween(t.Context(), u[0], u[:1], u[30:60]); err != nil || got {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+	if e.calls() != 2 || e.lists() != n {
+		t.Errorf("%d calls, %d lists more", e.calls()-2, e.lists()-n)
+	}
+}
+
+// Adding 50 users to 450 asks about the 50, and about those of the 450 that are
+// not fresh, many at a time.
+func TestLargeAdditions(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	s := e.service(nil, true)
+	u := e.users(500)
+	present, newcomers := u[:450], u[450:]
+	e.converse(t, present...)
+	between(t, s, u[0], present[:400])
+	n := e.lists()
+	e.network.Block(newcomers[7], present[9])
+	if got, err := s.AnyBetween(t.Context(), u[0], newcomers, present); err != nil || !got {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got := e.lists() - n; got < 100 || got > 102 {
+		t.Errorf("%d requests for 50 newcomers and 50 members that are not fresh", got)
+	}
+	if most := e.network.MostAtOnce(); most < 8 {
+		t.Errorf("%d requests at a time", most)
 	}
 }
 
@@ -98,21 +158,21 @@ func TestStaleAnswers(t *testing.T) {
 	t.Parallel()
 	for _, failClosed := range []bool{true, false} {
 		e := newEnv(t)
-		s := e.service(blocks.Chain{e.appview, e.pds}, failClosed)
+		s := e.service(e.appview, failClosed)
 		u := e.users(3)
 		e.network.Block(u[0], u[1])
-		first := between(t, s, u)
+		first := between(t, s, u[2], u)
 		e.network.SetDown(true)
 
-		e.clock.Advance(blocks.UsableFor)
-		if a := between(t, s, u); pairsOf(a) != pairsOf(first) || !a.CheckedAt.Equal(first.CheckedAt) {
+		e.clock.Advance(blocks.UsableFor - 2*time.Second)
+		if a := between(t, s, u[2], u); pairsOf(a) != pairsOf(first) {
 			t.Errorf("stale: %+v", a)
 		}
-		e.clock.Advance(time.Millisecond)
-		if _, err := s.Between(t.Context(), u); !errors.Is(err, mls.ErrBlockSourceUnavailable) {
+		e.clock.Advance(time.Minute)
+		if _, err := s.Between(t.Context(), u[2], u); !errors.Is(err, mls.ErrBlockSourceUnavailable) {
 			t.Errorf("too old: %v", err)
 		}
-		got, err := s.AnyBetween(t.Context(), u[:1], u[1:])
+		got, err := s.AnyBetween(t.Context(), u[2], u[:1], u[1:])
 		if got || errors.Is(err, mls.ErrBlockSourceUnavailable) != failClosed {
 			t.Errorf("fail closed %v: %v, %v", failClosed, got, err)
 		}
@@ -122,13 +182,13 @@ func TestStaleAnswers(t *testing.T) {
 
 		// A dead source is left alone for a while, and asked again after it.
 		n := e.network.Requests()
-		_, _ = s.Between(t.Context(), u)
+		_, _ = s.Between(t.Context(), u[2], u)
 		if got := e.network.Requests() - n; got != 0 {
-			t.Errorf("%d requests to a source that just failed", got)
+			t.Errorf("%d requests to sources that just failed", got)
 		}
 		e.network.SetDown(false)
 		e.clock.Advance(time.Minute)
-		if a := between(t, s, u); pairsOf(a) != pairsOf(first) {
+		if a := between(t, s, u[2], u); pairsOf(a) != pairsOf(first) {
 			t.Errorf("up again: %+v", a)
 		}
 	}
@@ -138,18 +198,18 @@ func TestStaleAnswers(t *testing.T) {
 func TestKnownBlocksCountWhileTheSourceIsDown(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	s := e.service(e.pds, true)
+	s := e.service(nil, true)
 	u := e.users(3)
 	e.network.Block(u[0], u[1])
-	between(t, s, u[:2])
+	between(t, s, u[2], u[:2])
 	e.network.SetDown(true)
-	if got, err := s.AnyBetween(t.Context(), u, nil); err != nil || !got {
+	if got, err := s.AnyBetween(t.Context(), u[2], u, nil); err != nil || !got {
 		t.Errorf("%v, %v", got, err)
 	}
 	// Present members are not checked among each other.
 	e.network.SetDown(false)
 	e.clock.Advance(time.Hour)
-	if got, err := s.AnyBetween(t.Context(), u[2:], u[:2]); err != nil || got {
+	if got, err := s.AnyBetween(t.Context(), u[2], u[2:], u[:2]); err != nil || got {
 		t.Errorf("blocks among the present: %v, %v", got, err)
 	}
 }
@@ -157,190 +217,177 @@ func TestKnownBlocksCountWhileTheSourceIsDown(t *testing.T) {
 func TestLongListsArePaged(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	s := e.service(e.pds, true)
+	s := e.service(nil, true)
 	u := e.users(2)
 	e.network.Block(u[0], u[1]) // the oldest, so it is on the last page
 	for i := range 250 {
 		e.network.Block(u[0], mls.DID(fmt.Sprintf("did:plc:%024d", 222222+i)))
 	}
-	if a := between(t, s, u); len(a.Blocks) != 1 {
+	if a := between(t, s, u[1], u); len(a.Blocks) != 1 {
 		t.Errorf("%+v", a)
 	}
-	if n := e.network.Requests(blockstest.ListRecords); n != 3+1+1 { // 3 pages, an empty one, the other user
+	if n := e.network.Requests(); n != 3+1+1 { // 3 pages, an empty one, the other user
 		t.Errorf("%d requests", n)
 	}
 }
 
-func TestAppViewAsksInThirties(t *testing.T) {
+// What a user's list makes the server write is bounded; a longer one is known all the same.
+func TestLongListsAreNotSaved(t *testing.T) {
 	t.Parallel()
-	for n, calls := range map[int]int{2: 1, 31: 31, 50: 68} {
-		e := newEnv(t)
-		s := e.service(e.appview, true)
-		u := e.users(n)
-		e.network.Block(u[n-1], u[0])
-		if a := between(t, s, u); len(a.Blocks) != 1 {
-			t.Errorf("%d users: %+v", n, a)
+	const most = 2000
+	e := newEnv(t)
+	s := e.service(nil, true)
+	u := e.users(4)
+	e.converse(t, u...)
+	e.network.Block(u[0], u[1])
+	e.network.Block(u[2], u[1])
+	for i := range most {
+		e.network.Block(u[0], mls.DID(fmt.Sprintf("did:plc:%024d", i)))
+		if i > 0 {
+			e.network.Block(u[2], mls.DID(fmt.Sprintf("did:plc:%024d", i)))
 		}
-		want := 0
-		for rest := 1; rest < n; rest++ {
-			want += (rest + 29) / 30
+	}
+	for range 2 {
+		if a := between(t, s, u[3], u); len(a.Blocks) != 2 {
+			t.Errorf("%+v", a.Blocks)
 		}
-		if n == 50 && want != calls {
-			t.Fatalf("the test counts %d calls", want)
-		}
-		if got := e.network.Requests(blockstest.GetRelationships); got != want {
-			t.Errorf("%d users: %d calls, want %d", n, got, want)
-		}
-		// One user more asks ceil(n/30) times.
-		before := e.network.Requests(blockstest.GetRelationships)
-		if _, err := s.AnyBetween(t.Context(), e.users(1), u[:n-1]); err != nil {
-			t.Fatal(err)
-		}
-		if got := e.network.Requests(blockstest.GetRelationships) - before; got != (n-1+29)/30 {
-			t.Errorf("one more than %d: %d calls", n-1, got)
+	}
+	for i, want := range map[int]int{0: 0, 2: most} {
+		saved, _, err := e.store.ListBlocks(t.Context(), u[i:i+1], everybody(most, u[1]))
+		if err != nil || len(saved) != want {
+			t.Errorf("user %d: %d blocks were saved, want %d (%v)", i, len(saved), want, err)
 		}
 	}
 }
 
-func TestAppViewSeesListsAndKnowsNotEverybody(t *testing.T) {
+func everybody(n int, others ...mls.DID) []mls.DID {
+	for i := range n {
+		others = append(others, mls.DID(fmt.Sprintf("did:plc:%024d", i)))
+	}
+	return others
+}
+
+// Blocks by way of moderation lists are seen by the AppView alone. It is asked
+// about users who have such, and not about the others.
+func TestBlocksByLists(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	s := e.service(e.appview, true)
-	u := e.users(2)
+	u := e.users(100)
+	e.network.BlockByList(u[7], u[80])
+	a := between(t, s, u[0], u)
+	if len(a.Blocks) != 1 || a.Blocks[0].Blocker != u[7] || a.Blocks[0].Blocked != u[80] || a.Blocks[0].URI.Collection() != "app.bsky.graph.listblock" {
+		t.Errorf("%+v", a)
+	}
+	if n := e.calls(); n != 4 { // 99 others in thirties
+		t.Errorf("%d calls of the AppView", n)
+	}
+	if got, err := s.AnyBetween(t.Context(), u[0], u[80:81], u[5:8]); err != nil || !got {
+		t.Errorf("%v, %v", got, err)
+	}
+	// Without the AppView the users' own records decide.
+	e.network.SetDown(true, "app.bsky.graph.getRelationships")
+	e.clock.Advance(blocks.UsableFor + time.Minute)
+	if a := between(t, s, u[0], u); len(a.Blocks) != 0 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestStrangersOfTheNetworkBlockNobody(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	s := e.service(e.appview, true)
+	u := e.users(1)
 	strangers := []mls.DID{e.dir.NewIdentity(authtest.K256).DID, e.dir.NewIdentity(authtest.K256).DID}
-	e.network.BlockByList(u[0], u[1])
-	a := between(t, s, append(u, strangers...))
-	if len(a.Blocks) != 1 || a.Blocks[0].URI.Collection() != "app.bsky.graph.listblock" || time.Since(a.Blocks[0].CreatedAt).Abs() > time.Hour {
+	if a := between(t, s, u[0], append(u, strangers...)); len(a.Blocks) != 0 {
 		t.Errorf("%+v", a)
 	}
 }
 
-// What an AppView cannot say, the authors' servers do.
-func TestChainFallsBack(t *testing.T) {
+// What an AppView cannot say, the authors' servers do, and the other way round.
+func TestSourcesStandInForEachOther(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	s := e.service(blocks.Chain{e.appview, e.pds}, true)
-	u := e.users(3)
-	e.network.Block(u[2], u[0])
-	e.network.SetDown(true, blockstest.GetRelationships)
-	if a := between(t, s, u); len(a.Blocks) != 1 {
-		t.Errorf("%+v", a)
-	}
-	if _, err := (blocks.Chain{}).Lookup(t.Context(), []store.BlockPair{{Blocker: u[0], Blocked: u[1]}}); err == nil {
-		t.Error("no source at all answers")
-	}
-}
-
-func TestAccountsThatAreGoneBlockNobody(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	s := e.service(e.pds, true)
-	u := e.users(6)
-	e.network.Block(u[0], u[1])
-	e.network.Block(u[1], u[0])
-	e.network.SetGone(u[0], "RepoDeactivated")
-	noPDS := e.dir.NewIdentity(authtest.K256)
-	noPDS.SetPDS("")
-	unknown := e.dir.NewIdentity(authtest.K256) // the PDS does not know it
-	unknown.SetPDS(e.network.URL())
-	a := between(t, s, []mls.DID{u[0], u[1], noPDS.DID, unknown.DID, "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"})
-	if len(a.Blocks) != 1 || a.Blocks[0].Blocker != u[1] {
-		t.Errorf("%+v", a)
-	}
-}
-
-// What Verify learns is at once what the other questions go by.
-// A block that was made twice is gone when both records are.
-// A server that lies about its accounts, loops, or answers with junk harms
-// nothing but the answers about its own accounts.
-func TestHostileServers(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	victims := e.users(2)
-	for name, tc := range map[string]struct {
-		body string
-		ok   bool // a usable answer without blocks
-	}{
-		"foreign records": {`{"records":[{"uri":"at://` + string(victims[0]) + `/app.bsky.graph.block/3aaaaaaaaaaaa","value":{"subject":"` + string(victims[1]) + `"}}]}`, true},
-		"no records":      {`{}`, true},
-		"an endless list": {`{"cursor":"x","records":[{"uri":"x","value":{}}]}`, false},
-		"not JSON":        {`<html>`, false},
-		"too much":        {`{"records":[],"pad":"` + strings.Repeat("x", 300<<10) + `"}`, false},
-		"wrong shape":     {`{"records":{}}`, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				_, _ = w.Write([]byte(tc.body))
-			}))
-			t.Cleanup(bad.Close)
-			client, err := egress.New(egress.Config{Allow: append(e.dir.HostPorts(), e.network.HostPort(), strings.TrimPrefix(bad.URL, "http://"))})
-			if err != nil {
-				t.Fatal(err)
-			}
-			resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: e.dir.URL(), Clock: e.clock})
-			pds := blocks.NewPDS(client, resolver, nil)
-			s := blocks.New(blocks.Config{Cache: newMemoryCache(), Source: pds, Records: pds})
-			id := e.dir.NewIdentity(authtest.K256)
-			id.SetPDS(bad.URL)
-			a, err := s.Between(t.Context(), []mls.DID{id.DID, victims[0], victims[1]})
-			if (err == nil) != tc.ok || len(a.Blocks) != 0 {
-				t.Errorf("%v, %v", a, err)
-			}
-			if a, err := s.Between(t.Context(), victims); err != nil || len(a.Blocks) != 0 {
-				t.Errorf("others: %v, %v", a, err)
-			}
-		})
-	}
-}
-
-// Accounts name their servers themselves; none of these may be dialled.
-func TestAccountsCannotMakeTheServerDialInside(t *testing.T) {
-	t.Parallel()
-	var touched atomic.Bool
-	inside := httptest.NewUnstartedServer(http.NotFoundHandler())
-	inside.Config.ConnState = func(net.Conn, http.ConnState) { touched.Store(true) }
-	inside.Start()
-	t.Cleanup(inside.Close)
-	_, port, _ := strings.Cut(strings.TrimPrefix(inside.URL, "http://"), ":")
-	e := newEnv(t)
-	s := e.service(e.pds, true)
-	honest := e.users(1)[0]
-	for _, host := range []string{"127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "127.0.0.1."} {
-		for _, scheme := range []string{"https", "http"} {
-			id := e.dir.NewIdentity(authtest.K256)
-			id.SetPDS(scheme + "://" + host + ":" + port)
-			if _, err := s.Between(t.Context(), []mls.DID{id.DID, honest}); !errors.Is(err, mls.ErrBlockSourceUnavailable) {
-				t.Errorf("%s://%s: %v", scheme, host, err)
-			}
-			claim := blocks.Claim{Blocker: id.DID, Blocked: honest, Exists: true}
-			if err := s.Verify(t.Context(), claim); !errors.Is(err, mls.ErrBlockSourceUnavailable) {
-				t.Errorf("verify at %s://%s: %v", scheme, host, err)
+	for _, down := range []string{"app.bsky.graph.getRelationships", "com.atproto.repo.listRecords"} {
+		e := newEnv(t)
+		s := e.service(e.appview, true)
+		u := e.users(40)
+		e.network.Block(u[2], u[0])
+		e.network.SetDown(true, down)
+		for _, some := range [][]mls.DID{u[:3], u} {
+			if a := between(t, s, u[1], some); len(a.Blocks) != 1 {
+				t.Errorf("without %s: %+v", down, a)
 			}
 		}
 	}
-	if touched.Load() {
-		t.Error("a forbidden address was dialled")
+}
+
+// Half of the AppView's budget is kept for questions on which it depends whether
+// users are put together.
+func TestAppViewBudget(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	pair := e.users(2)
+	ask := func(admits bool) (n int) {
+		for i := range 1600 {
+			// Nobody has heard of the second one, so that no answer is kept.
+			_, err := e.appview.Lookup(t.Context(), []store.BlockPair{{Blocker: pair[i%2], Blocked: pair[1-i%2]}}, admits)
+			if err != nil {
+				return n
+			}
+			n++
+		}
+		return n
 	}
+	if open, admit := ask(false), ask(true); open != 750 || admit != 750 {
+		t.Errorf("%d open calls and %d that admit, want 750 of each", open, admit)
+	}
+	e.clock.Advance(time.Minute)
+	if open, admit := ask(false), ask(true); open != 0 || admit != 600 {
+		t.Errorf("a minute later: %d and %d, want 0 and 600", open, admit)
+	}
+}
+
+// One caller has a thousand users looked up in a minute at most.
+func TestCallersAreBounded(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	s := e.service(nil, true)
+	crowd := func(i int) []mls.DID {
+		out := make([]mls.DID, 100)
+		for j := range out {
+			out[j] = mls.DID(fmt.Sprintf("did:plc:%024d", 100*i+j)) // nobody has heard of them
+		}
+		return out
+	}
+	u := e.users(2)
+	for i := range 10 {
+		between(t, s, u[0], crowd(i))
+	}
+	if _, err := s.Between(t.Context(), u[0], u); !errors.Is(err, mls.ErrBlockSourceUnavailable) || e.lists() != 0 {
+		t.Errorf("%v; %d lists were read", err, e.lists())
+	}
+	between(t, s, u[1], u)
+	e.clock.Advance(time.Minute)
+	between(t, s, u[0], u)
 }
 
 func TestCacheErrorsArePassedOn(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	s := e.service(e.pds, true)
+	s := e.service(nil, true)
 	u := e.users(2)
-	e.cache.err = errors.New("cache is broken")
-	if _, err := s.Between(t.Context(), u); !errors.Is(err, e.cache.err) {
-		t.Errorf("between: %v", err)
+	e.store.Close()
+	if _, err := s.Between(t.Context(), u[0], u); err == nil {
+		t.Error("between")
 	}
-	if _, err := s.AnyBetween(t.Context(), u, nil); !errors.Is(err, e.cache.err) {
-		t.Errorf("any: %v", err)
+	if _, err := s.AnyBetween(t.Context(), u[0], u, nil); err == nil {
+		t.Error("any")
 	}
-	if _, err := s.Blocking(t.Context(), u[0], u); !errors.Is(err, e.cache.err) {
-		t.Errorf("blocking: %v", err)
+	if _, err := s.Blocking(t.Context(), u[0], u); err == nil {
+		t.Error("blocking")
 	}
-	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1]}); !errors.Is(err, e.cache.err) {
-		t.Errorf("verify: %v", err)
+	if err := s.Verify(t.Context(), blocks.Claim{Blocker: u[0], Blocked: u[1]}); err == nil {
+		t.Error("verify")
 	}
 }
 
@@ -348,18 +395,19 @@ func TestCacheErrorsArePassedOn(t *testing.T) {
 func TestConcurrentQuestionsShareLookups(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	s := e.service(e.pds, true)
+	s := e.service(nil, true)
 	u := e.users(4)
+	e.converse(t, u...)
 	var wg sync.WaitGroup
-	for range 20 {
+	for i := range 20 {
 		wg.Go(func() {
-			if _, err := s.Between(t.Context(), u); err != nil {
+			if _, err := s.Between(t.Context(), u[i%4], u); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if n := e.network.Requests(); n > 4*20/2 {
+	if n := e.lists(); n > 4*20/2 {
 		t.Errorf("%d requests for 4 lists", n)
 	}
 }
@@ -368,15 +416,15 @@ func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	var got []string
-	s := blocks.New(blocks.Config{Cache: e.cache, Source: e.pds, Records: e.pds, Clock: e.clock, Observe: func(o string) { got = append(got, o) }})
+	s := blocks.New(blocks.Config{Cache: e.store, PDS: e.pds, Clock: e.clock, Observe: func(o string) { got = append(got, o) }})
 	u := e.users(2)
-	between(t, s, u)
-	between(t, s, u)
+	between(t, s, u[0], u)
+	between(t, s, u[0], u)
 	e.clock.Advance(time.Hour)
 	e.network.SetDown(true)
-	between(t, s, u)
+	between(t, s, u[0], u)
 	e.clock.Advance(48 * time.Hour)
-	_, _ = s.Between(t.Context(), u)
+	_, _ = s.Between(t.Context(), u[0], u)
 	if fmt.Sprint(got) != "[fetched fresh stale unavailable]" {
 		t.Errorf("%v", got)
 	}

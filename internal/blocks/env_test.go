@@ -1,10 +1,8 @@
 package blocks_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,72 +13,19 @@ import (
 	"mls-server/internal/clock/clocktest"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
+	"mls-server/internal/pgtest"
 	"mls-server/internal/store"
 )
 
-type memoryCache struct {
-	mu     sync.Mutex
-	blocks map[store.BlockPair]savedBlock
-	checks map[store.BlockPair]time.Time
-	err    error
-}
-
-type savedBlock struct {
-	store.Block
-	seen time.Time
-}
-
-func newMemoryCache() *memoryCache {
-	return &memoryCache{blocks: map[store.BlockPair]savedBlock{}, checks: map[store.BlockPair]time.Time{}}
-}
-
-func (m *memoryCache) ListBlocks(_ context.Context, dids []mls.DID) ([]store.Block, []store.BlockCheck, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	in := map[mls.DID]bool{}
-	for _, d := range dids {
-		in[d] = true
-	}
-	var kept []store.Block
-	var checks []store.BlockCheck
-	for p, b := range m.blocks {
-		if in[p.Blocker] && in[p.Blocked] {
-			kept = append(kept, b.Block)
-		}
-	}
-	for p, at := range m.checks {
-		if in[p.Blocker] && (p.Blocked == "" || in[p.Blocked]) {
-			checks = append(checks, store.BlockCheck{BlockPair: p, CheckedAt: at})
-		}
-	}
-	return kept, checks, m.err
-}
-
-func (m *memoryCache) SaveBlocks(_ context.Context, f store.BlocksFound) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, b := range f.Blocks {
-		m.blocks[store.BlockPair{Blocker: b.Blocker, Blocked: b.Blocked}] = savedBlock{b, f.At}
-	}
-	for _, c := range f.Checked {
-		for p, b := range m.blocks {
-			if p.Blocker == c.Blocker && (c.Blocked == "" || c.Blocked == p.Blocked) && b.seen.Before(f.At) {
-				delete(m.blocks, p)
-			}
-		}
-		if f.At.After(m.checks[c]) {
-			m.checks[c] = f.At
-		}
-	}
-	return m.err
-}
-
+// env is a network of servers, and what asks them.
 type env struct {
 	clock   *clocktest.Manual
 	dir     *authtest.Directory
 	network *blockstest.Server
 	client  *egress.Client
-	cache   *memoryCache
+	store   *store.Store
+	exec    func(t *testing.T, statement string, args ...any)
+	rows    func(t *testing.T, query string) []string
 	pds     *blocks.PDS
 	appview *blocks.AppView
 }
@@ -94,18 +39,43 @@ func newEnv(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.CloseIdle)
+	url := pgtest.New(t)
+	s, err := store.New(t.Context(), store.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	pool := pgtest.Open(t, url)
 	resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL(), Clock: clk})
 	pds := blocks.NewPDS(client, resolver, clk)
 	return &env{
-		clock: clk, dir: dir, network: network, client: client, cache: newMemoryCache(), pds: pds,
+		clock: clk, dir: dir, network: network, client: client, store: s, pds: pds,
 		appview: blocks.NewAppView(client, network.URL()+"/", pds, clk),
+		exec: func(t *testing.T, statement string, args ...any) {
+			t.Helper()
+			if _, err := pool.Exec(t.Context(), statement, args...); err != nil {
+				t.Fatal(err)
+			}
+		},
+		rows: func(t *testing.T, query string) []string {
+			t.Helper()
+			var out []string
+			if err := pool.QueryRow(t.Context(), "SELECT array_agg(q.text) FROM ("+query+") AS q (text)").Scan(&out); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		},
 	}
 }
 
-func (e *env) service(source blocks.Source, failClosed bool) *blocks.Service {
-	return blocks.New(blocks.Config{Cache: e.cache, Source: source, Records: e.pds, FailClosed: failClosed, Clock: e.clock})
+// service asks the accounts' servers and, if given, an AppView.
+func (e *env) service(view *blocks.AppView, failClosed bool) *blocks.Service {
+	return blocks.New(blocks.Config{
+		Cache: e.store, PDS: e.pds, AppView: view, FailClosed: failClosed, Observe: func(string) {}, Clock: e.clock,
+	})
 }
 
+// users makes accounts with a PDS.
 func (e *env) users(n int) []mls.DID {
 	out := make([]mls.DID, n)
 	for i := range out {
@@ -117,9 +87,33 @@ func (e *env) users(n int) []mls.DID {
 	return out
 }
 
-func between(t *testing.T, s *blocks.Service, dids []mls.DID) blocks.Answer {
+// converse puts users into a conversation.
+func (e *env) converse(t *testing.T, users ...mls.DID) {
 	t.Helper()
-	a, err := s.Between(t.Context(), dids)
+	id := mls.NewConvoID(time.Now())
+	e.exec(t, `INSERT INTO conversations (id, group_id, creator_did, cipher_suite, epoch, last_seq, created_at, last_activity_at, last_message_bucket_ts)
+		SELECT $1, md5($1), $2, 1, 0, 0, t, t, t FROM date_bin('2 seconds', now(), '2000-01-01 00:00:00+00') t`, string(id), string(users[0]))
+	err := e.store.InTx(t.Context(), func(tx *store.Tx) error {
+		members := make([]store.NewMember, len(users))
+		for i, u := range users {
+			members[i] = store.NewMember{User: u, MLSDID: string(u)}
+		}
+		return tx.UpsertMembers(t.Context(), id, members, store.Joining{At: e.clock.Now()})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lists is how often lists of blocks were asked for, one page each in these tests.
+func (e *env) lists() int { return e.network.Requests(blockstest.ListRecords) }
+
+// calls is how often the AppView was asked.
+func (e *env) calls() int { return e.network.Requests(blockstest.GetRelationships) }
+
+func between(t *testing.T, s *blocks.Service, caller mls.DID, dids []mls.DID) blocks.Answer {
+	t.Helper()
+	a, err := s.Between(t.Context(), caller, dids)
 	if err != nil {
 		t.Fatalf("between: %v", err)
 	}

@@ -54,7 +54,7 @@ func TestUnaskedAnswersAreDropped(t *testing.T) {
 		q := r.URL.Query()
 		relationships(w, q.Get("actor"), append(q["others"], victim)...)
 	})
-	found, err := blocks.NewAppView(client, origin, nil, e.clock).Lookup(t.Context(), []store.BlockPair{{Blocker: u[0], Blocked: u[1]}})
+	found, err := blocks.NewAppView(client, origin, e.pds, e.clock).Lookup(t.Context(), []store.BlockPair{{Blocker: u[0], Blocked: u[1]}}, true)
 	if err != nil || len(found.Blocks) != 1 || len(found.Checked) != 2 {
 		t.Errorf("%+v, %v", found, err)
 	}
@@ -73,13 +73,14 @@ func TestAnswersWithHolesAreIncomplete(t *testing.T) {
 			q := r.URL.Query()
 			_ = json.NewEncoder(w).Encode(map[string]any{"actor": q.Get("actor"), "relationships": []any{}})
 		})
-		view := blocks.NewAppView(client, origin, nil, e.clock)
-		found, err := view.Lookup(t.Context(), []store.BlockPair{{Blocker: u[0], Blocked: u[1]}})
+		view := blocks.NewAppView(client, origin, e.pds, e.clock)
+		found, err := view.Lookup(t.Context(), []store.BlockPair{{Blocker: u[0], Blocked: u[1]}}, true)
 		if err == nil || len(found.Checked) != 0 {
 			t.Errorf("%+v, %v", found, err)
 		}
 		s := e.service(view, failClosed)
-		if blocked, err := s.AnyBetween(t.Context(), u[:1], u[1:]); blocked || errors.Is(err, mls.ErrBlockSourceUnavailable) != failClosed {
+		e.network.SetDown(true)
+		if blocked, err := s.AnyBetween(t.Context(), u[0], u[:1], u[1:]); blocked || errors.Is(err, mls.ErrBlockSourceUnavailable) != failClosed {
 			t.Errorf("fail closed %v: %v, %v", failClosed, blocked, err)
 		}
 	}
@@ -98,13 +99,13 @@ func TestCallsOfOneQuestionAreBounded(t *testing.T) {
 	for i := range pairs {
 		pairs[i] = store.BlockPair{Blocker: mls.DID(fmt.Sprintf("did:plc:%024d", 2*i)), Blocked: mls.DID(fmt.Sprintf("did:plc:%024d", 2*i+1))}
 	}
-	found, err := blocks.NewAppView(client, origin, nil, e.clock).Lookup(t.Context(), pairs)
+	found, err := blocks.NewAppView(client, origin, e.pds, e.clock).Lookup(t.Context(), pairs, true)
 	if n := calls.Load(); err == nil || n != 512 || len(found.Checked) != 2*512 {
 		t.Errorf("%d calls, %d pairs answered, %v", n, len(found.Checked), err)
 	}
 }
 
-// A PDS whose list never ends is asked for 200 pages of it and no more.
+// A PDS whose list never ends is asked for 100 pages of it and no more.
 func TestEndlessListsAreGivenUp(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
@@ -120,8 +121,9 @@ func TestEndlessListsAreGivenUp(t *testing.T) {
 	})
 	id.SetPDS(origin)
 	pds := blocks.NewPDS(client, auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: e.dir.URL(), Clock: e.clock}), e.clock)
-	found, err := pds.Lookup(t.Context(), []store.BlockPair{{Blocker: id.DID, Blocked: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}})
-	if n := pages.Load(); err == nil || n != 200 || len(found.Checked) != 0 {
-		t.Errorf("%d pages, %+v, %v", n, found.Checked, err)
+	s := blocks.New(blocks.Config{Cache: e.store, PDS: pds, Observe: func(string) {}, Clock: e.clock})
+	a, err := s.Between(t.Context(), id.DID, []mls.DID{id.DID, e.users(1)[0]})
+	if n := pages.Load(); !errors.Is(err, mls.ErrBlockSourceUnavailable) || n != 100 {
+		t.Errorf("%d pages, %+v, %v", n, a, err)
 	}
 }

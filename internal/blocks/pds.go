@@ -7,12 +7,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/go-json-experiment/json"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
 	"mls-server/internal/auth"
@@ -24,13 +22,12 @@ import (
 )
 
 const (
-	collection = "app.bsky.graph.block"
-	pageSize   = 100
-	// maxPages bounds the reading of one list: 20,000 blocks.
-	maxPages = 200
+	collection     = "app.bsky.graph.block"
+	listCollection = "app.bsky.graph.listblock"
+	pageSize       = 100
+	// maxPages bounds the reading of one list: 10,000 blocks.
+	maxPages = 100
 	maxPage  = 256 << 10
-	// parallelism is how many requests one question has under way.
-	parallelism = 8
 	// listTimeout bounds the reading of one list.
 	listTimeout = 20 * time.Second
 )
@@ -54,79 +51,78 @@ type PDS struct {
 	flights  singleflight.Group
 }
 
-var _ Source = (*PDS)(nil)
-
 // NewPDS returns a source that finds the authors' servers with the resolver.
 func NewPDS(client *egress.Client, resolver *auth.Resolver, c clock.Clock) *PDS {
-	if c == nil {
-		c = clock.System
-	}
 	return &PDS{client: client, resolver: resolver, clock: c}
 }
 
-// Lookup implements Source: it reads the whole lists of all blockers.
-func (p *PDS) Lookup(ctx context.Context, pairs []store.BlockPair) (store.BlocksFound, error) {
-	found := store.BlocksFound{At: p.clock.Now()}
-	var mu sync.Mutex
-	var failed error
-	var g errgroup.Group
-	g.SetLimit(parallelism)
-	for _, blocker := range blockersOf(pairs) {
-		g.Go(func() error {
-			list, err := p.list(ctx, blocker)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				failed = err
-				return nil
-			}
-			found.Checked = append(found.Checked, store.BlockPair{Blocker: blocker})
-			found.Blocks = append(found.Blocks, list...)
-			return nil
-		})
-	}
-	_ = g.Wait() // the functions return no errors: one list says nothing about the next
-	return found, failed
+// want is what is to be read of a user.
+type want struct {
+	// list is the whole list of blocks; probe is whether there are blocks by way of lists.
+	list, probe bool
 }
 
-func blockersOf(pairs []store.BlockPair) []mls.DID {
-	seen := make(map[mls.DID]struct{}, len(pairs))
-	var out []mls.DID
-	for _, p := range pairs {
-		if _, ok := seen[p.Blocker]; !ok {
-			seen[p.Blocker] = struct{}{}
-			out = append(out, p.Blocker)
-		}
-	}
-	return out
+// reading is what was read of a user.
+type reading struct {
+	// at is when it was read.
+	at time.Time
+	// list is nil when it was not wanted.
+	list            map[mls.DID]store.Block
+	byLists, probed bool
 }
 
-// list reads all blocks of an author, once for all who ask at the time.
-func (p *PDS) list(ctx context.Context, author mls.DID) ([]store.Block, error) {
+// read reads about a subject, once for all who ask at the time.
+func (p *PDS) read(ctx context.Context, k subject, w want) (reading, error) {
 	detached := context.WithoutCancel(ctx)
-	ch := p.flights.DoChan(string(author), func() (any, error) {
+	ch := p.flights.DoChan(fmt.Sprint(k.caller, " ", k.user, w), func() (any, error) {
 		ctx, cancel := context.WithTimeout(detached, listTimeout)
 		defer cancel()
-		var all []store.Block
-		err := p.walk(ctx, author, func(b store.Block) bool {
-			all = append(all, b)
-			return true
-		})
-		return all, err
+		return p.readNow(ctx, k.user, w)
 	})
 	select {
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", errSource, ctx.Err())
+		return reading{}, fmt.Errorf("%w: %w", errSource, ctx.Err())
 	case res := <-ch:
-		if res.Err != nil {
-			return nil, res.Err
-		}
-		list, ok := res.Val.([]store.Block)
-		if !ok {
-			return nil, errSource
-		}
-		return list, nil
+		got, _ := res.Val.(reading)
+		return got, res.Err
 	}
+}
+
+func (p *PDS) readNow(ctx context.Context, author mls.DID, w want) (reading, error) {
+	got := reading{at: p.clock.Now()}
+	if w.list {
+		got.list = map[mls.DID]store.Block{}
+		if err := p.walk(ctx, author, func(b store.Block) bool {
+			got.list[b.Blocked] = b
+			return true
+		}); err != nil {
+			return reading{}, err
+		}
+	}
+	if !w.probe {
+		return got, nil
+	}
+	var err error
+	got.probed = true
+	got.byLists, err = p.hasListBlocks(ctx, author)
+	return got, err
+}
+
+// hasListBlocks reports whether an author blocks by way of lists.
+func (p *PDS) hasListBlocks(ctx context.Context, author mls.DID) (bool, error) {
+	server, err := p.server(ctx, author)
+	if err != nil || server == "" {
+		return false, err
+	}
+	q := url.Values{"repo": {string(author)}, "collection": {listCollection}, "limit": {"1"}}
+	var page struct {
+		Records []struct{} `json:"records"`
+	}
+	err = p.get(ctx, server+"/xrpc/com.atproto.repo.listRecords?"+q.Encode(), &page)
+	if errors.Is(err, errNoRepo) {
+		return false, nil
+	}
+	return len(page.Records) > 0, err
 }
 
 // walk gives each block of an author to visit, newest first, until that returns
@@ -171,8 +167,8 @@ func (p *PDS) walk(ctx context.Context, author mls.DID, visit func(store.Block) 
 	return errTooLong
 }
 
-// read fetches one block record.
-func (p *PDS) read(ctx context.Context, author mls.DID, rkey string) (store.Block, error) {
+// record fetches one block record.
+func (p *PDS) record(ctx context.Context, author mls.DID, rkey string) (store.Block, error) {
 	server, err := p.server(ctx, author)
 	if err != nil {
 		return store.Block{}, err
@@ -267,7 +263,7 @@ func (r *record) block(author mls.DID, now time.Time) (store.Block, bool) {
 	if d, err := syntax.ParseDatetimeLenient(r.Value.CreatedAt); err == nil && !d.Time().After(now) {
 		created = d.Time()
 	}
-	return store.Block{BlockPair: store.BlockPair{Blocker: author, Blocked: subject}, CreatedAt: created.UTC(), URI: uri}, true
+	return store.Block{BlockPair: store.BlockPair{Blocker: author, Blocked: subject}, CreatedAt: clock.Bucket(created), URI: uri}, true
 }
 
 // keyTime is the time in a record's key, which usually is a TID, else now.

@@ -3,8 +3,8 @@ package blocks
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"mls-server/internal/clock"
@@ -13,108 +13,90 @@ import (
 )
 
 const (
-	// budget is how long one question may wait for sources.
-	budget = 5 * time.Second
-	// retryAfter is how long a blocker that could not be looked up is left alone,
-	// so that one dead server does not slow every question down.
-	retryAfter = 30 * time.Second
-	// maxFailures bounds the memory for that.
-	maxFailures = 4096
+	// openWait and admitWait are how long a question may wait for sources.
+	openWait  = 5 * time.Second
+	admitWait = 10 * time.Second
+	// maxSaved is the longest list of a user that goes into the Cache; longer ones stay in memory.
+	maxSaved = 2000
 )
 
-// Config configures a Service. All fields but Clock and Observe are required.
+// Config configures a Service. All fields but AppView are required.
 type Config struct {
 	Cache Cache
-	// Source is asked for what the cache does not know.
-	Source Source
-	// Records are where single records are verified.
-	Records *PDS
-	// FailClosed makes AnyBetween refuse when the sources are down and nothing
-	// usable is known; otherwise it goes by what is known.
+	// PDS is where users' own lists are read and single records are verified.
+	PDS *PDS
+	// AppView is asked where that takes fewer requests, and about blocks by way of lists; nil for none.
+	AppView *AppView
+	// FailClosed makes AnyBetween refuse when the sources are down and nothing usable is known;
+	// otherwise it goes by what is known.
 	FailClosed bool
-	// Observe, when not nil, is told how each question was answered: "fresh",
-	// "fetched", "stale" or "unavailable".
+	// Observe is told how each question was answered: "fresh", "fetched", "stale" or "unavailable".
 	Observe func(outcome string)
 	Clock   clock.Clock
 }
 
 // Service answers questions about blocks. It is safe for concurrent use.
 type Service struct {
-	cache      Cache
-	source     Source
-	records    *PDS
-	failClosed bool
-	observe    func(string)
-	clock      clock.Clock
-
-	mu       sync.Mutex
-	failures map[mls.DID]time.Time // a blocker, and when to ask again
+	Config
+	memory *memory
 }
 
 // New returns a service.
-func New(cfg Config) *Service {
-	if cfg.Observe == nil {
-		cfg.Observe = func(string) {}
-	}
-	if cfg.Clock == nil {
-		cfg.Clock = clock.System
-	}
-	return &Service{
-		cache: cfg.Cache, source: cfg.Source, records: cfg.Records, failClosed: cfg.FailClosed, observe: cfg.Observe, clock: cfg.Clock,
-		failures: map[mls.DID]time.Time{},
-	}
-}
+func New(cfg Config) *Service { return &Service{Config: cfg, memory: newMemory()} }
 
-// Between returns the blocks among the users, in both directions of each pair.
-// It returns mls.ErrBlockSourceUnavailable when a pair cannot be looked up and
+// Between returns the blocks among the users, in both directions of each pair, for a caller who may
+// be none of them. It returns mls.ErrBlockSourceUnavailable when a pair cannot be looked up and
 // nothing usable is known about it, and errors of the cache.
-func (s *Service) Between(ctx context.Context, dids []mls.DID) (Answer, error) {
-	k, err := s.know(ctx, everyPair(dids, dids), func(*knowledge) bool { return false })
-	if err != nil {
+func (s *Service) Between(ctx context.Context, caller mls.DID, dids []mls.DID) (Answer, error) {
+	k, err := s.know(ctx, question{caller: caller, pairs: everyPair(dids, dids)})
+	switch {
+	case err != nil:
 		return Answer{}, err
-	}
-	if !k.complete {
+	case len(k.unknown) > 0:
 		return Answer{}, mls.ErrBlockSourceUnavailable
 	}
-	return k.answer(s.clock.Now()), nil
+	return Answer{Blocks: k.sorted(), CheckedAt: clock.Bucket(s.Clock.Now())}, nil
 }
 
-// AnyBetween reports whether a block stands between any of the newcomers and
-// any other of the newcomers or the present users, in either direction. When
-// the sources are down it goes by what is usable, and, with nothing known about
-// some pair, returns mls.ErrBlockSourceUnavailable if the configuration says so.
-func (s *Service) AnyBetween(ctx context.Context, newcomers, present []mls.DID) (bool, error) {
-	blocked := func(k *knowledge) bool { return len(k.blocks) > 0 }
-	k, err := s.know(ctx, everyPair(newcomers, append(slices.Clone(newcomers), present...)), blocked)
+// AnyBetween reports whether a block stands between any of the newcomers and any other of the
+// newcomers or the present users, in either direction. When the sources are down it goes by what is
+// usable, and, with nothing known about some pair, returns mls.ErrBlockSourceUnavailable if the
+// configuration says so.
+func (s *Service) AnyBetween(ctx context.Context, caller mls.DID, newcomers, present []mls.DID) (bool, error) {
+	k, err := s.know(ctx, question{
+		caller: caller, pairs: everyPair(newcomers, append(slices.Clone(newcomers), present...)), admits: true,
+		enough: func(k *knowledge) bool { return len(k.blocks) > 0 },
+	})
 	switch {
 	case err != nil:
 		return false, err
-	case blocked(k):
+	case len(k.blocks) > 0:
 		return true, nil
-	case !k.complete && s.failClosed:
+	case len(k.unknown) > 0 && s.FailClosed:
 		return false, mls.ErrBlockSourceUnavailable
 	}
 	return false, nil
 }
 
-// Blocking returns those of dids who block user. What cannot be looked up
-// counts as no block: an addition is checked again by AnyBetween.
-func (s *Service) Blocking(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error) {
-	pairs := make([]store.BlockPair, 0, len(dids))
+// Blocking returns those of dids who block the caller. What cannot be looked up counts as no block:
+// an addition is checked again by AnyBetween.
+func (s *Service) Blocking(ctx context.Context, caller mls.DID, dids []mls.DID) ([]mls.DID, error) {
+	q := question{caller: caller, admits: true}
 	for _, d := range mls.UniqueDIDs(dids) {
-		if d != user {
-			pairs = append(pairs, store.BlockPair{Blocker: d, Blocked: user})
+		if d != caller {
+			q.pairs = append(q.pairs, store.BlockPair{Blocker: d, Blocked: caller})
 		}
 	}
-	k, err := s.know(ctx, pairs, func(*knowledge) bool { return false })
+	k, err := s.know(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]mls.DID, 0, len(k.blocks))
-	for _, b := range k.blocks {
-		out = append(out, b.Blocker)
+	for p := range k.blocks {
+		out = append(out, p.Blocker)
 	}
-	return mls.UniqueDIDs(out), nil
+	slices.Sort(out)
+	return out, nil
 }
 
 // everyPair returns both directions between each of a and each of b, once.
@@ -135,167 +117,178 @@ func everyPair(a, b []mls.DID) []store.BlockPair {
 	return pairs
 }
 
-// knowledge is what is known about some pairs.
-type knowledge struct {
-	blocks map[store.BlockPair]store.Block
-	// checked is when each pair was last looked up.
-	checked  map[store.BlockPair]time.Time
-	complete bool // nothing is unknown or too old
+// question is what is to be found out, and for whom.
+type question struct {
+	caller mls.DID
+	pairs  []store.BlockPair
+	// admits says that it depends on the answer whether users are put together.
+	admits bool
+	// enough, when not nil, says that what is fresh will do.
+	enough func(*knowledge) bool
 }
 
-// know finds out about the pairs: out of the cache, and from the source for
-// those that are not fresh, unless enough says that what is fresh will do.
-func (s *Service) know(ctx context.Context, pairs []store.BlockPair, enough func(*knowledge) bool) (*knowledge, error) {
-	if len(pairs) == 0 {
-		return &knowledge{complete: true}, nil
+func (q question) blockers() []mls.DID {
+	out := make([]mls.DID, len(q.pairs))
+	for i, p := range q.pairs {
+		out[i] = p.Blocker
 	}
-	dids := make([]mls.DID, 0, 16)
-	for _, p := range pairs {
-		dids = append(dids, p.Blocker, p.Blocked)
+	return mls.UniqueDIDs(out)
+}
+
+func (q question) blocked() []mls.DID {
+	out := make([]mls.DID, len(q.pairs))
+	for i, p := range q.pairs {
+		out[i] = p.Blocked
 	}
-	kept, checks, err := s.cache.ListBlocks(ctx, mls.UniqueDIDs(dids))
+	return mls.UniqueDIDs(out)
+}
+
+// knowledge is what is known about the pairs of a question since some time.
+type knowledge struct {
+	blocks map[store.BlockPair]store.Block
+	// unknown are pairs of which nothing is known, or nothing recent enough.
+	unknown []store.BlockPair
+	// open are pairs that a source could say more about: those that are unknown, and those whose
+	// blocker blocks by way of lists, without the AppView's opinion.
+	open []store.BlockPair
+}
+
+func (k *knowledge) sorted() []store.Block {
+	return slices.SortedFunc(maps.Values(k.blocks), func(x, y store.Block) int {
+		return cmp.Or(cmp.Compare(x.Blocker, y.Blocker), cmp.Compare(x.Blocked, y.Blocked))
+	})
+}
+
+// know finds out about the pairs of a question: out of what is kept, and from the sources for what
+// is not fresh.
+func (s *Service) know(ctx context.Context, q question) (*knowledge, error) {
+	if len(q.pairs) == 0 {
+		return &knowledge{}, nil
+	}
+	e, err := s.gather(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	now := s.clock.Now()
-	fresh, stale := newKnowledge(pairs, kept, checks, now.Add(-FreshFor))
-	if len(stale) == 0 || enough(fresh) {
-		s.observe("fresh")
+	now := s.Clock.Now()
+	fresh := e.judge(q.pairs, now.Add(-FreshFor))
+	if len(fresh.open) == 0 || q.enough != nil && q.enough(fresh) {
+		s.Observe("fresh")
 		return fresh, nil
 	}
-	if ask := s.due(stale, now); len(ask) > 0 {
-		found, err := s.ask(ctx, ask)
-		if err != nil {
-			return nil, err
-		}
-		kept, checks = merge(kept, checks, found)
+	if err := s.lookUp(ctx, q, e, fresh.open); err != nil {
+		return nil, err
 	}
-	usable, unknown := newKnowledge(pairs, kept, checks, now.Add(-UsableFor))
-	switch _, old := newKnowledge(pairs, kept, checks, now.Add(-FreshFor)); {
-	case len(unknown) > 0:
-		s.observe("unavailable")
-	case len(old) > 0:
-		s.observe("stale")
+	usable := e.judge(q.pairs, now.Add(-UsableFor))
+	switch {
+	case len(usable.unknown) > 0:
+		s.Observe("unavailable")
+	case len(e.judge(q.pairs, now.Add(-FreshFor)).unknown) > 0:
+		s.Observe("stale")
 	default:
-		s.observe("fetched")
+		s.Observe("fetched")
 	}
 	return usable, nil
 }
 
-// ask looks the pairs up and keeps what was found. A source that fails is no
-// error: what is missing stays unknown.
-func (s *Service) ask(ctx context.Context, pairs []store.BlockPair) (store.BlocksFound, error) {
-	limited, cancel := context.WithTimeout(ctx, budget)
-	defer cancel()
-	found, err := s.source.Lookup(limited, pairs)
+// evidence is what is kept about the blockers of a question, each under the subject that the caller
+// may see.
+type evidence struct {
+	subjects map[mls.DID]subject
+	entries  map[mls.DID]entry
+	// saved are blocks out of the Cache.
+	saved map[store.BlockPair]store.Block
+}
+
+// gather collects what is kept. The caller's own blocks and those of users who share a conversation
+// with the caller are common knowledge; those of strangers are what the caller has asked for.
+func (s *Service) gather(ctx context.Context, q question) (*evidence, error) {
+	blockers := q.blockers()
+	near, err := s.Cache.ListAcquaintances(ctx, q.caller, blockers)
 	if err != nil {
-		if ctx.Err() != nil {
-			return store.BlocksFound{}, ctx.Err()
-		}
-		s.failed(missing(pairs, found.Checked))
+		return nil, err
 	}
-	if len(found.Checked) == 0 {
-		return found, nil
+	near = append(near, q.caller)
+	e := &evidence{
+		subjects: make(map[mls.DID]subject, len(blockers)), entries: make(map[mls.DID]entry, len(blockers)), saved: map[store.BlockPair]store.Block{},
 	}
-	return found, s.cache.SaveBlocks(ctx, found)
-}
-
-// due returns the pairs whose blocker did not fail just now.
-func (s *Service) due(pairs []store.BlockPair, now time.Time) []store.BlockPair {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]store.BlockPair, 0, len(pairs))
-	for _, p := range pairs {
-		if until, failed := s.failures[p.Blocker]; !failed || !now.Before(until) {
-			out = append(out, p)
+	for _, d := range blockers {
+		e.subjects[d] = subject{caller: q.caller, user: d}
+	}
+	common := make([]mls.DID, 0, len(near))
+	for _, d := range near {
+		if _, ok := e.subjects[d]; ok {
+			e.subjects[d] = subject{user: d}
+			common = append(common, d)
 		}
 	}
-	return out
-}
-
-func (s *Service) failed(pairs []store.BlockPair) {
-	now := s.clock.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for d, until := range s.failures {
-		if !now.Before(until) {
-			delete(s.failures, d)
+	for d, k := range e.subjects {
+		e.entries[d] = s.memory.recall(k)
+		if k.caller == "" { // what the caller found out as a stranger still counts
+			e.entries[d] = newer(e.entries[d], s.memory.recall(subject{caller: q.caller, user: d}))
 		}
 	}
-	for _, p := range pairs {
-		if len(s.failures) < maxFailures {
-			s.failures[p.Blocker] = now.Add(retryAfter)
-		}
+	if len(common) == 0 {
+		return e, nil
 	}
-}
-
-// newKnowledge reduces what is kept to the pairs and to what was checked since
-// the given time, and returns the pairs that were not.
-func newKnowledge(pairs []store.BlockPair, kept []store.Block, checks []store.BlockCheck, since time.Time) (*knowledge, []store.BlockPair) {
-	at := make(map[store.BlockPair]time.Time, len(checks))
-	for _, c := range checks {
-		if c.CheckedAt.After(at[c.BlockPair]) {
-			at[c.BlockPair] = c.CheckedAt
-		}
-	}
-	k := &knowledge{blocks: map[store.BlockPair]store.Block{}, checked: make(map[store.BlockPair]time.Time, len(pairs))}
-	var old []store.BlockPair
-	for _, p := range pairs {
-		t := at[p]
-		if whole := at[store.BlockPair{Blocker: p.Blocker}]; whole.After(t) {
-			t = whole
-		}
-		if t.Before(since) {
-			old = append(old, p)
-			continue
-		}
-		k.checked[p] = t
+	kept, checks, err := s.Cache.ListBlocks(ctx, common, q.blocked())
+	if err != nil {
+		return nil, err
 	}
 	for _, b := range kept {
-		p := b.BlockPair
-		if _, ok := k.checked[p]; ok {
-			k.blocks[p] = b
+		e.saved[b.BlockPair] = b
+	}
+	for _, c := range checks {
+		// Where the Cache is as new, it counts: a Jetstream and claims keep it up to date.
+		if known := e.entries[c.Blocker]; !c.CheckedAt.Before(clock.Bucket(known.listed)) {
+			known.list, known.listed = nil, c.CheckedAt
+			e.entries[c.Blocker] = known
 		}
 	}
-	k.complete = len(old) == 0
-	return k, old
+	return e, nil
 }
 
-// merge puts what was found over what was kept.
-func merge(kept []store.Block, checks []store.BlockCheck, found store.BlocksFound) ([]store.Block, []store.BlockCheck) {
-	if len(found.Checked) == 0 {
-		return kept, checks
+// newer puts together what two entries say of the same user.
+func newer(a, b entry) entry {
+	if b.listed.After(a.listed) {
+		a.list, a.listed, a.byLists, a.probed = b.list, b.listed, b.byLists, b.probed
 	}
-	done := make(map[store.BlockPair]struct{}, len(found.Checked))
-	for _, p := range found.Checked {
-		done[p] = struct{}{}
+	if len(b.pairs) == 0 {
+		return a
 	}
-	covered := func(b store.Block) bool {
-		_, pair := done[b.BlockPair]
-		_, whole := done[store.BlockPair{Blocker: b.Blocker}]
-		return pair || whole
-	}
-	kept = slices.DeleteFunc(slices.Clone(kept), covered)
-	checks = slices.Clone(checks)
-	for _, p := range found.Checked {
-		checks = append(checks, store.BlockCheck{BlockPair: p, CheckedAt: found.At})
-	}
-	return append(kept, found.Blocks...), checks
-}
-
-// answer lists the blocks; without any pair, the look-up is as of now.
-func (k *knowledge) answer(now time.Time) Answer {
-	a := Answer{CheckedAt: now, Blocks: make([]store.Block, 0, len(k.blocks))}
-	for _, b := range k.blocks {
-		a.Blocks = append(a.Blocks, b)
-	}
-	slices.SortFunc(a.Blocks, func(x, y store.Block) int {
-		return cmp.Or(cmp.Compare(x.Blocker, y.Blocker), cmp.Compare(x.Blocked, y.Blocked))
-	})
-	for _, t := range k.checked {
-		if t.Before(a.CheckedAt) {
-			a.CheckedAt = t
+	pairs := maps.Clone(b.pairs)
+	for d, o := range a.pairs {
+		if !o.at.Before(pairs[d].at) {
+			pairs[d] = o
 		}
 	}
+	a.pairs = pairs
 	return a
+}
+
+// judge says what the evidence since a time tells about pairs.
+func (e *evidence) judge(pairs []store.BlockPair, since time.Time) *knowledge {
+	k := &knowledge{blocks: map[store.BlockPair]store.Block{}}
+	for _, p := range pairs {
+		known := e.entries[p.Blocker]
+		listed := !known.listed.Before(since)
+		said := known.pairs[p.Blocked]
+		viewed := !said.at.Before(since)
+		own, found := known.list[p.Blocked]
+		saved, kept := e.saved[p]
+		switch {
+		case found && listed:
+			k.blocks[p] = own
+		case kept && !saved.SeenAt.Before(since):
+			k.blocks[p] = saved
+		case viewed && said.block != nil:
+			k.blocks[p] = *said.block
+		case listed && (viewed || !known.byLists), viewed:
+		case listed:
+			k.open = append(k.open, p)
+		default:
+			k.open = append(k.open, p)
+			k.unknown = append(k.unknown, p)
+		}
+	}
+	return k
 }

@@ -15,9 +15,9 @@ func (s *Service) Verify(ctx context.Context, c Claim) error {
 	if c.Blocker == c.Blocked {
 		return mls.ErrBlockNotVerified
 	}
-	limited, cancel := context.WithTimeout(ctx, budget)
+	limited, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
-	found := store.BlocksFound{At: s.clock.Now(), Checked: []store.BlockPair{{Blocker: c.Blocker, Blocked: c.Blocked}}}
+	found := store.BlocksFound{At: s.Clock.Now(), Checked: []store.BlockPair{{Blocker: c.Blocker, Blocked: c.Blocked}}}
 	var err error
 	if c.Exists {
 		var b store.Block
@@ -29,7 +29,9 @@ func (s *Service) Verify(ctx context.Context, c Claim) error {
 	}
 	switch {
 	case err == nil:
-		return s.cache.SaveBlocks(ctx, found)
+		// What the AppView said about the pair, and a long list that stayed in memory, are out of date.
+		s.memory.update(subject{user: c.Blocker}, func(known *entry) { *known = entry{} })
+		return s.Cache.SaveBlocks(ctx, found)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, errNoRecord):
@@ -46,7 +48,7 @@ func (s *Service) find(ctx context.Context, c Claim) (store.Block, error) {
 		if !named(c) {
 			return store.Block{}, errNoRecord
 		}
-		b, err := s.records.read(ctx, c.Blocker, recordKey(c.URI))
+		b, err := s.PDS.record(ctx, c.Blocker, recordKey(c.URI))
 		if err == nil && b.Blocked != c.Blocked {
 			err = errNoRecord
 		}
@@ -73,7 +75,7 @@ func (s *Service) gone(ctx context.Context, c Claim) error {
 		keys[known] = struct{}{}
 	}
 	for key := range keys {
-		if _, err := s.records.read(ctx, c.Blocker, key); err == nil {
+		if _, err := s.PDS.record(ctx, c.Blocker, key); err == nil {
 			return errNoRecord // it is still there, or the claim names another block
 		} else if err := ignoreNoRecord(err); err != nil {
 			return err
@@ -100,7 +102,7 @@ func ignoreNoRecord(err error) error {
 
 // known returns the key of the record that the cache knows, or "".
 func (s *Service) known(ctx context.Context, c Claim) (string, error) {
-	kept, _, err := s.cache.ListBlocks(ctx, []mls.DID{c.Blocker, c.Blocked})
+	kept, _, err := s.Cache.ListBlocks(ctx, []mls.DID{c.Blocker}, []mls.DID{c.Blocked})
 	if err != nil {
 		return "", err
 	}
@@ -115,7 +117,7 @@ func (s *Service) known(ctx context.Context, c Claim) (string, error) {
 // scan looks for the block in the author's list, newest first.
 func (s *Service) scan(ctx context.Context, c Claim) (store.Block, error) {
 	hit, err := store.Block{}, errNoRecord
-	if werr := s.records.walk(ctx, c.Blocker, func(b store.Block) bool {
+	if werr := s.PDS.walk(ctx, c.Blocker, func(b store.Block) bool {
 		if b.Blocked == c.Blocked {
 			hit, err = b, nil
 		}

@@ -57,11 +57,11 @@ func TestVerify(t *testing.T) {
 func TestVerifyUpdatesTheCache(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	s := e.service(e.pds, true)
+	s := e.service(nil, true)
 	u := e.users(2)
 	blocked := func() bool {
 		t.Helper()
-		got, err := s.AnyBetween(t.Context(), u[:1], u[1:])
+		got, err := s.AnyBetween(t.Context(), u[0], u[:1], u[1:])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,10 +85,10 @@ func TestVerifyUpdatesTheCache(t *testing.T) {
 func TestVerifyRemovedOfADoubleBlock(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	s := e.service(e.pds, true)
+	s := e.service(nil, true)
 	u := e.users(2)
 	first, second := e.network.Block(u[0], u[1]), e.network.Block(u[0], u[1])
-	between(t, s, u) // the cache knows the newer one
+	between(t, s, u[0], u) // the cache knows the newer one
 	e.network.Unblock(first)
 	claim := blocks.Claim{Blocker: u[0], Blocked: u[1], URI: first}
 	if err := s.Verify(t.Context(), claim); !errors.Is(err, mls.ErrBlockNotVerified) {

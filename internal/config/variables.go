@@ -109,5 +109,6 @@ var variables = []Variable{
 	rate("RATE_LIMIT_REPORT_MEMBER", "reportMember", ratelimit.Rate{PerMinute: 5, Burst: 5}),
 	rate("RATE_LIMIT_DEFAULT", ratelimit.ClassDefault, ratelimit.Rate{PerMinute: 200, Burst: 200}),
 	rate("RATE_LIMIT_CLAIM", "claim", ratelimit.Rate{PerMinute: 30, Burst: 30}),
+	rate("RATE_LIMIT_BLOCK_PAIRS", "blockPairs", ratelimit.Rate{PerMinute: 5000, Burst: 5000}),
 	rate("RATE_LIMIT_IP", ratelimit.ClassIP, ratelimit.Rate{PerMinute: 60, Burst: 30}),
 }

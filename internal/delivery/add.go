@@ -50,7 +50,7 @@ func (s *Service) Vet(ctx context.Context, r AddRequest) (Vetted, error) {
 	if len(newcomers) == 0 {
 		return vetted, nil
 	}
-	blocked, err := s.Blocks.AnyBetween(ctx, newcomers, present)
+	blocked, err := s.Blocks.AnyBetween(ctx, r.Sender, newcomers, present)
 	switch {
 	case err != nil:
 		return Vetted{}, err

@@ -33,7 +33,7 @@ func (s *Service) ClaimKeyPackages(ctx context.Context, c Claim) ([]store.KeyPac
 		}
 	}
 	blocking, err := s.Blocks.Blocking(ctx, c.Caller, c.Owners)
-	if err != nil && !errors.Is(err, mls.ErrBlockSourceUnavailable) {
+	if err != nil {
 		return nil, err
 	}
 	return s.Claimer.ClaimKeyPackages(ctx, store.ClaimParams{

@@ -23,7 +23,7 @@ func NewConvo(creator mls.DID, groupID, suite string, at time.Time) (store.NewCo
 	return store.NewConvo{ID: mls.NewConvoID(at), GroupID: group, Creator: creator, CipherSuite: known, At: at}, nil
 }
 
-// VetNew checks for blocks among the first users of a conversation.
+// VetNew checks for blocks among the first users of a conversation. The first one is its creator.
 func (s *Service) VetNew(ctx context.Context, users []mls.DID) error {
 	if len(users) > s.MaxMembers {
 		return mls.ErrTooManyMembers
@@ -31,7 +31,7 @@ func (s *Service) VetNew(ctx context.Context, users []mls.DID) error {
 	if len(users) < 2 {
 		return nil
 	}
-	blocked, err := s.Blocks.AnyBetween(ctx, users, nil)
+	blocked, err := s.Blocks.AnyBetween(ctx, users[0], users, nil)
 	switch {
 	case err != nil:
 		return err

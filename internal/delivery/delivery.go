@@ -22,12 +22,12 @@ import (
 // Blocks finds blocks between users.
 type Blocks interface {
 	// AnyBetween reports whether a block stands between any of the newcomers and any other newcomer or
-	// present user, in either direction. Whether an unreachable source counts as a block is the
-	// implementation's policy; if so, it returns mls.ErrBlockSourceUnavailable.
-	AnyBetween(ctx context.Context, newcomers, present []mls.DID) (bool, error)
-	// Blocking returns those of the users who block the user, or mls.ErrBlockSourceUnavailable with
-	// those that are known.
-	Blocking(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error)
+	// present user, in either direction, for the caller who puts them together. Whether an unreachable
+	// source counts as a block is the implementation's policy; if so, it returns
+	// mls.ErrBlockSourceUnavailable.
+	AnyBetween(ctx context.Context, caller mls.DID, newcomers, present []mls.DID) (bool, error)
+	// Blocking returns those of the users who block the caller, as far as it can be found out.
+	Blocking(ctx context.Context, caller mls.DID, dids []mls.DID) ([]mls.DID, error)
 }
 
 // Sender stores application messages: *store.Store each by itself, *batch.Sends those that arrive at
@@ -79,6 +79,16 @@ func (s *Service) take(ctx context.Context, class, subject string, cost int) err
 		return mls.RateLimited(r.RetryAfter)
 	}
 	return nil
+}
+
+// TakeBlockPairs counts a question about all blocks among some users, by its pairs. A question of
+// more pairs than the bucket holds takes all of it.
+func (s *Service) TakeBlockPairs(ctx context.Context, caller mls.DID, users int) error {
+	pairs := users * (users - 1) / 2
+	if pairs == 0 {
+		return nil
+	}
+	return s.take(ctx, "blockPairs", string(caller), min(pairs, s.Limits.Peek("blockPairs", string(caller)).Limit))
 }
 
 // Users returns the users of a roster, each once, in the roster's order.

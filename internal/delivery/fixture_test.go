@@ -22,7 +22,7 @@ const suite = mls.SuiteX25519AES128
 type blockTable map[[2]mls.DID]bool
 
 // AnyBetween implements delivery.Blocks.
-func (b blockTable) AnyBetween(_ context.Context, newcomers, present []mls.DID) (bool, error) {
+func (b blockTable) AnyBetween(_ context.Context, _ mls.DID, newcomers, present []mls.DID) (bool, error) {
 	for _, n := range newcomers {
 		for _, p := range append(slices.Clone(newcomers), present...) {
 			if b[[2]mls.DID{n, p}] || b[[2]mls.DID{p, n}] {

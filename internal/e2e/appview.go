@@ -11,7 +11,8 @@ import (
 	"mls-server/internal/mls"
 )
 
-// AppView answers app.bsky.graph.getRelationships from a table of blocks.
+// AppView answers app.bsky.graph.getRelationships from a table of blocks, and, as the users'
+// personal data server, com.atproto.repo.listRecords.
 type AppView struct {
 	server *httptest.Server
 	mu     sync.Mutex
@@ -50,6 +51,11 @@ func (v *AppView) SetDown(down bool) {
 func (v *AppView) serve(w http.ResponseWriter, r *http.Request) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	if !v.down && r.URL.Path == "/xrpc/com.atproto.repo.listRecords" {
+		v.listRecords(w, r)
+		return
+	}
 	if v.down || r.URL.Path != "/xrpc/app.bsky.graph.getRelationships" {
 		http.Error(w, `{"error":"UpstreamFailure","message":"down"}`, http.StatusBadGateway)
 		return
@@ -73,6 +79,16 @@ func (v *AppView) serve(w http.ResponseWriter, r *http.Request) {
 			Blocking: v.blocks[[2]mls.DID{actor, other}], BlockedBy: v.blocks[[2]mls.DID{other, actor}],
 		})
 	}
-	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{"actor": actor, "relationships": rels})
+}
+
+func (v *AppView) listRecords(w http.ResponseWriter, r *http.Request) {
+	repo, collection := mls.DID(r.URL.Query().Get("repo")), r.URL.Query().Get("collection")
+	records := []any{}
+	for pair, uri := range v.blocks {
+		if pair[0] == repo && collection == "app.bsky.graph.block" {
+			records = append(records, map[string]any{"uri": uri, "value": map[string]any{"subject": pair[1], "createdAt": "2024-01-01T00:00:00Z"}})
+		}
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"records": records})
 }

@@ -96,6 +96,8 @@ func refuseBlocked(t *testing.T) {
 		// Either direction counts.
 		pair := [2]mls.DID{u.DID, bob.DID}
 		alice.Server.Blocks.Block(pair[i], pair[1-i])
+	}
+	for _, u := range others {
 		alice.Post(t, mlsapi.MethodAddMembers, alice.Addition(t, chat, u), nil).Want(t, forbidden, "BlockedByMember")
 	}
 }
@@ -152,8 +154,10 @@ func refuseWithoutBlockSource(t *testing.T) {
 		Want(t, outage, "BlueskyServiceUnavailable")
 	// Of present members something recent is known.
 	alice.Get(t, mlsapi.MethodGetBlockStatus, nil, "convoId", chat.ID).OK(t)
-	if _, err := pgtest.Open(t, s.DatabaseURL).Exec(t.Context(), "UPDATE block_checks SET checked_at = checked_at - interval '25 hours'"); err != nil {
-		t.Fatal(err)
-	}
-	alice.Get(t, mlsapi.MethodGetBlockStatus, nil, "convoId", chat.ID).Want(t, outage, "BlueskyServiceUnavailable")
+	// A server that has just started has not asked anybody yet.
+	other := e2e.StartOn(t, s.DatabaseURL, s.Directory, nil)
+	other.Blocks.SetDown(true)
+	there := *alice.User
+	there.Server = other
+	there.Get(t, mlsapi.MethodGetBlockStatus, nil, "convoId", chat.ID).Want(t, outage, "BlueskyServiceUnavailable")
 }

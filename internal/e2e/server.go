@@ -160,6 +160,7 @@ func (s *Server) Canary() *Canary { return s.canary }
 // NewUser makes a user with a published identity and a handle.
 func (s *Server) NewUser(curve authtest.Curve) *User {
 	u := &User{Identity: s.Directory.NewIdentity(curve), Server: s}
+	u.SetPDS(s.Blocks.URL())
 	handle := "user-" + strconv.FormatInt(counter.Add(1), 10) + ".handle.test"
 	u.EditDocument(func(doc map[string]any) { doc["alsoKnownAs"] = []any{"at://" + handle} })
 	s.canary.Add("DID", string(u.DID))

@@ -8,8 +8,11 @@ import (
 )
 
 // CheckBlocks looks up the blocks between any two of the given users.
-func (h *Handlers) CheckBlocks(ctx context.Context, _ lexrt.Caller, params *mlsapi.CheckBlocksParams) (*mlsapi.CheckBlocksOutput, error) {
-	answer, err := h.Blocks.Between(ctx, params.DIDs)
+func (h *Handlers) CheckBlocks(ctx context.Context, caller lexrt.Caller, params *mlsapi.CheckBlocksParams) (*mlsapi.CheckBlocksOutput, error) {
+	if err := h.Delivery.TakeBlockPairs(ctx, caller.DID, len(params.DIDs)); err != nil {
+		return nil, err
+	}
+	answer, err := h.Blocks.Between(ctx, caller.DID, params.DIDs)
 	if err != nil {
 		return nil, err
 	}

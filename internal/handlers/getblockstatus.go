@@ -24,7 +24,10 @@ func (h *Handlers) GetBlockStatus(ctx context.Context, caller lexrt.Caller, para
 		return nil, err
 	}
 	users := delivery.Users(roster)
-	answer, err := h.Blocks.Between(ctx, users)
+	if err := h.Delivery.TakeBlockPairs(ctx, caller.DID, len(users)); err != nil {
+		return nil, err
+	}
+	answer, err := h.Blocks.Between(ctx, caller.DID, users)
 	if err != nil {
 		return nil, err
 	}

@@ -21,9 +21,8 @@ import (
 
 // Blocks answers questions about block records. Package blocks implements it.
 type Blocks interface {
-	// Between returns the blocks among the users and the age of the oldest answer
-	// it used, or mls.ErrBlockSourceUnavailable.
-	Between(ctx context.Context, dids []mls.DID) (blocks.Answer, error)
+	// Between returns the blocks among the users, or mls.ErrBlockSourceUnavailable.
+	Between(ctx context.Context, caller mls.DID, dids []mls.DID) (blocks.Answer, error)
 	// Verify checks that a block record was made or is gone, or returns mls.ErrBlockNotVerified.
 	Verify(ctx context.Context, claim blocks.Claim) error
 }

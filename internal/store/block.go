@@ -2,16 +2,18 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"mls-server/internal/clock"
 	"mls-server/internal/gen/db"
 	"mls-server/internal/mls"
 )
 
-// BlockPair is a blocker and who it blocks. In checks an empty Blocked stands
-// for the whole list of the blocker.
+// BlockPair is a blocker and who it blocks. In what was checked an empty Blocked stands for the
+// whole list of the blocker.
 type BlockPair struct{ Blocker, Blocked mls.DID }
 
 // Block is a known block record.
@@ -26,7 +28,7 @@ type Block struct {
 	SeenAt time.Time
 }
 
-// BlockCheck is a look-up that was made, whatever it found.
+// BlockCheck says when a whole list was read, whatever was in it.
 type BlockCheck struct {
 	BlockPair
 	CheckedAt time.Time
@@ -42,10 +44,17 @@ type BlocksFound struct {
 	Blocks []Block
 }
 
-// ListBlocks is the known blocks among users, and the look-ups that say how
-// fresh that knowledge is, both of one moment.
-func (r *reader) ListBlocks(ctx context.Context, dids []mls.DID) ([]Block, []BlockCheck, error) {
-	rows, err := r.q.ListBlocks(ctx, texts(dids))
+// ListAcquaintances is those of dids who share an active conversation with the user, the user
+// among them if asked for and in any.
+func (r *reader) ListAcquaintances(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error) {
+	found, err := r.q.ListAcquaintances(ctx, user, texts(dids))
+	return found, fail("list acquaintances", err)
+}
+
+// ListBlocks is the known blocks of blockers against others, and when the whole lists of the
+// blockers were last read, both of one moment.
+func (r *reader) ListBlocks(ctx context.Context, blockers, others []mls.DID) ([]Block, []BlockCheck, error) {
+	rows, err := r.q.ListBlocks(ctx, texts(blockers), texts(others))
 	if err != nil {
 		return nil, nil, fail("list blocks", err)
 	}
@@ -67,34 +76,54 @@ func (s *Store) SaveBlocks(ctx context.Context, found BlocksFound) error {
 	return s.InTx(ctx, func(tx *Tx) error { return tx.RecordBlocks(ctx, found) })
 }
 
-// RecordBlocks writes what a source said about pairs or whole lists: the blocks
-// that it found are kept, those that it no longer has go.
+// RecordBlocks writes what a source said about pairs or whole lists: the blocks that it found are
+// kept, those that it no longer has go. That a whole list was read is noted, and that a block was
+// seen; that there was none is not, since it would tell who looked for whom. Times are floored to
+// clock.BucketSize.
 func (tx *Tx) RecordBlocks(ctx context.Context, found BlocksFound) error {
+	at := clock.Bucket(found.At)
+	if err := tx.dropChecked(ctx, found.Checked, at); err != nil {
+		return err
+	}
 	var upsert db.UpsertBlocksParams
-	upsert.SeenAt = found.At
+	upsert.SeenAt = at
 	for _, b := range found.Blocks {
 		upsert.BlockerDids = append(upsert.BlockerDids, string(b.Blocker))
 		upsert.BlockedDids = append(upsert.BlockedDids, string(b.Blocked))
 		upsert.Uris = append(upsert.Uris, string(b.URI))
 		upsert.Rkeys = append(upsert.Rkeys, string(b.URI.RecordKey()))
-		upsert.CreatedAts = append(upsert.CreatedAts, b.CreatedAt)
+		upsert.CreatedAts = append(upsert.CreatedAts, clock.Bucket(b.CreatedAt))
 	}
 	if len(found.Blocks) > 0 {
 		if err := tx.q.UpsertBlocks(ctx, upsert); err != nil {
 			return fail("keep blocks", err)
 		}
 	}
-	if len(found.Checked) == 0 {
+	blockers, blocked := pairTexts(slices.DeleteFunc(slices.Clone(found.Checked), func(c BlockPair) bool {
+		return c.Blocked != "" && !slices.ContainsFunc(found.Blocks, func(b Block) bool { return b.BlockPair == c })
+	}))
+	if len(blockers) == 0 {
 		return nil
 	}
-	blockers, blocked := make([]string, len(found.Checked)), make([]string, len(found.Checked))
-	for i, pair := range found.Checked {
-		blockers[i], blocked[i] = string(pair.Blocker), string(pair.Blocked)
+	return fail("keep block checks", tx.q.UpsertBlockChecks(ctx, db.UpsertBlockChecksParams{BlockerDids: blockers, BlockedDids: blocked, CheckedAt: at}))
+}
+
+func pairTexts(pairs []BlockPair) (blockers, blocked []string) {
+	blockers, blocked = make([]string, len(pairs)), make([]string, len(pairs))
+	for i, p := range pairs {
+		blockers[i], blocked[i] = string(p.Blocker), string(p.Blocked)
 	}
-	if _, err := tx.q.DeleteBlocksUnseen(ctx, db.DeleteBlocksUnseenParams{BlockerDids: blockers, BlockedDids: blocked, CheckedAt: found.At}); err != nil {
-		return fail("drop blocks", err)
+	return blockers, blocked
+}
+
+// dropChecked removes the known blocks within pairs and lists that were checked at a time.
+func (tx *Tx) dropChecked(ctx context.Context, checked []BlockPair, at time.Time) error {
+	if len(checked) == 0 {
+		return nil
 	}
-	return fail("keep block checks", tx.q.UpsertBlockChecks(ctx, db.UpsertBlockChecksParams{BlockerDids: blockers, BlockedDids: blocked, CheckedAt: found.At}))
+	blockers, blocked := pairTexts(checked)
+	_, err := tx.q.DeleteBlocksSeenBefore(ctx, db.DeleteBlocksSeenBeforeParams{BlockerDids: blockers, BlockedDids: blocked, CheckedAt: at})
+	return fail("drop blocks", err)
 }
 
 // DropBlock is DeleteBlockByKey in a transaction of its own. It is no error when

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,8 @@ type Server struct {
 	down     map[string]bool
 	requests map[string]int
 	lastKey  int64
+
+	now, most int // requests that are being answered, and the most at a time
 }
 
 type block struct {
@@ -154,7 +157,28 @@ func (s *Server) Requests(methods ...string) int {
 	return n
 }
 
+// MostAtOnce is how many requests were under way at a time, at most.
+func (s *Server) MostAtOnce() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most
+}
+
+// enter counts a request that is under way. It lets others come up with it.
+func (s *Server) enter() (leave func()) {
+	change := func(by int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.now += by
+		s.most = max(s.most, s.now)
+	}
+	change(1)
+	runtime.Gosched()
+	return func() { change(-1) }
+}
+
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	defer s.enter()()
 	method := strings.TrimPrefix(r.URL.Path, "/xrpc/")
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,6 +228,12 @@ func (s *Server) listRecords(w http.ResponseWriter, r *http.Request) {
 		limit = n
 	}
 	keys := make([]string, 0, len(s.blocks[did]))
+	if q.Get("collection") == listBlockCollection {
+		for subject, uri := range s.lists[did] {
+			answer(w, map[string]any{"records": []any{map[string]any{"uri": uri, "cid": fakeCID, "value": map[string]any{"subject": subject}}}})
+			return
+		}
+	}
 	if q.Get("collection") == blockCollection {
 		for k := range s.blocks[did] {
 			if cursor := q.Get("cursor"); cursor == "" || k < cursor {

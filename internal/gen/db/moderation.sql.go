@@ -139,23 +139,23 @@ func (q *Queries) DeleteBlockByKey(ctx context.Context, blockerDID mls.DID, rkey
 	return items, nil
 }
 
-const deleteBlocksUnseen = `-- name: DeleteBlocksUnseen :execrows
+const deleteBlocksSeenBefore = `-- name: DeleteBlocksSeenBefore :execrows
 DELETE FROM bsky_blocks b
 USING unnest($1::text[]) WITH ORDINALITY AS x (blocker_did, ord)
 JOIN unnest($2::text[]) WITH ORDINALITY AS y (blocked_did, ord) USING (ord)
-WHERE b.blocker_did = x.blocker_did AND (y.blocked_did = '' OR b.blocked_did = y.blocked_did) AND b.seen_at < $3::timestamptz
+WHERE b.blocker_did = x.blocker_did AND (y.blocked_did = '' OR b.blocked_did = y.blocked_did) AND b.seen_at <= $3::timestamptz
 `
 
-type DeleteBlocksUnseenParams struct {
+type DeleteBlocksSeenBeforeParams struct {
 	BlockerDids []string
 	BlockedDids []string
 	CheckedAt   time.Time
 }
 
-// DeleteBlocksUnseen removes the blocks of a checked pair, or of a blocker whose whole list
-// was read, that the look-up did not find again.
-func (q *Queries) DeleteBlocksUnseen(ctx context.Context, arg DeleteBlocksUnseenParams) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteBlocksUnseen, arg.BlockerDids, arg.BlockedDids, arg.CheckedAt)
+// DeleteBlocksSeenBefore removes the blocks of a checked pair, or of a blocker whose whole
+// list was read, but those that were seen after that. What the look-up found is written anew.
+func (q *Queries) DeleteBlocksSeenBefore(ctx context.Context, arg DeleteBlocksSeenBeforeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteBlocksSeenBefore, arg.BlockerDids, arg.BlockedDids, arg.CheckedAt)
 	if err != nil {
 		return 0, err
 	}
@@ -311,6 +311,34 @@ func (q *Queries) InsertReport(ctx context.Context, arg InsertReportParams) erro
 	return err
 }
 
+const listAcquaintances = `-- name: ListAcquaintances :many
+SELECT DISTINCT o.user_did
+FROM members m JOIN members o ON o.convo_id = m.convo_id
+WHERE m.user_did = $1 AND m.left_at IS NULL AND o.user_did = ANY ($2::text[]) AND o.left_at IS NULL
+ORDER BY o.user_did
+`
+
+// ListAcquaintances is those of some users who share an active conversation with a user.
+func (q *Queries) ListAcquaintances(ctx context.Context, userDID mls.DID, dids []string) ([]mls.DID, error) {
+	rows, err := q.db.Query(ctx, listAcquaintances, userDID, dids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []mls.DID{}
+	for rows.Next() {
+		var user_did mls.DID
+		if err := rows.Scan(&user_did); err != nil {
+			return nil, err
+		}
+		items = append(items, user_did)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listBlockedByRecord = `-- name: ListBlockedByRecord :many
 SELECT DISTINCT blocked_did FROM block_conflicts WHERE blocker_did = $1 AND rkey = $2 ORDER BY blocked_did
 `
@@ -339,11 +367,11 @@ func (q *Queries) ListBlockedByRecord(ctx context.Context, blockerDID mls.DID, r
 const listBlocks = `-- name: ListBlocks :many
 SELECT false AS is_check, blocker_did, blocked_did, uri, rkey, created_at AS at, seen_at
 FROM bsky_blocks
-WHERE blocker_did = ANY ($1::text[]) AND blocked_did = ANY ($1::text[])
+WHERE blocker_did = ANY ($1::text[]) AND blocked_did = ANY ($2::text[])
 UNION ALL
 SELECT true AS is_check, blocker_did, blocked_did, NULL AS uri, NULL AS rkey, checked_at AS at, checked_at AS seen_at
 FROM block_checks
-WHERE blocker_did = ANY ($1::text[]) AND (blocked_did = '' OR blocked_did = ANY ($1::text[]))
+WHERE blocker_did = ANY ($1::text[]) AND blocked_did = ''
 ORDER BY is_check, blocker_did, blocked_did
 `
 
@@ -357,11 +385,11 @@ type ListBlocksRow struct {
 	SeenAt     time.Time
 }
 
-// ListBlocks is the known blocks among users, and when blocks among them were
-// last looked up; an empty blocked_did of a look-up stands for all blocks of the
-// blocker. Both are of one moment: a look-up never stands without what it found.
-func (q *Queries) ListBlocks(ctx context.Context, dids []string) ([]ListBlocksRow, error) {
-	rows, err := q.db.Query(ctx, listBlocks, dids)
+// ListBlocks is the known blocks of some users against others, and when the whole
+// lists of the former were last read. Both are of one moment: a reading never
+// stands without what it found.
+func (q *Queries) ListBlocks(ctx context.Context, blockerDids []string, blockedDids []string) ([]ListBlocksRow, error) {
+	rows, err := q.db.Query(ctx, listBlocks, blockerDids, blockedDids)
 	if err != nil {
 		return nil, err
 	}
@@ -529,6 +557,8 @@ type UpsertBlockChecksParams struct {
 	BlockedDids []string
 }
 
+// UpsertBlockChecks notes when whole lists were read, and when single blocks were seen. Who
+// wanted to know about whom is kept nowhere.
 func (q *Queries) UpsertBlockChecks(ctx context.Context, arg UpsertBlockChecksParams) error {
 	_, err := q.db.Exec(ctx, upsertBlockChecks, arg.CheckedAt, arg.BlockerDids, arg.BlockedDids)
 	return err
