@@ -13,6 +13,7 @@ VERSION  ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo
 REVISION ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 STAMP    := -X main.version=$(VERSION) -X main.revision=$(REVISION)
 DEVDB   := $(BIN)/devdb
+KINDS   := $(BIN)/kindcheck
 SERVER  := $(BIN)/mls-server
 GENARGS := --in lexicons --policy lexicons/policy.json --out internal/gen/mlsapi --package mlsapi \
            --module mls-server/internal/gen/mlsapi --prefix blue.catbird.mls --handlers internal/handlers --fakes \
@@ -62,16 +63,18 @@ breaking: $(LEXGEN) ## Compare the lexicons with the last release (before the fi
 	@.ci/breaking
 
 .PHONY: check
-check: gen-check ## What each commit must pass: generated code, vet, build and quick tests
+check: gen-check $(KINDS) ## What each commit must pass: generated code, vet, build and quick tests
 	@$(GO) vet ./...
 	@cd tools/lexgen && $(GO) vet ./...
 	@cd tools/devdb && $(GO) vet ./...
 	@cd bench && $(GO) vet ./...
+	@$(KINDS)
 	@$(GO) test -short ./lexrt/... ./internal/mls/... ./internal/xrpc/... ./internal/config/... ./internal/handlers/... ./internal/repo/...
 
 .PHONY: lint
-lint: $(LEXGEN) vuln ## Run golangci-lint (with gosec), govulncheck, deadcode and the style rules of lexicons
+lint: $(LEXGEN) $(KINDS) vuln ## Run golangci-lint (with gosec), govulncheck, deadcode and the style rules of lexicons
 	@$(LEXGEN) lint --in lexicons --quiet
+	@$(KINDS)
 	@GO='$(GO)' .ci/deadcode
 	@$(TOOL) golangci-lint run --allow-parallel-runners ./...
 
@@ -132,6 +135,9 @@ $(LEXGEN): $(shell find tools/lexgen lexrt \( -name '*.go' -o -name page.html \)
 	@cd tools/lexgen && $(GO) build -o ../../$@ .
 $(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) tools/devdb/go.mod
 	@cd tools/devdb && $(GO) build -o ../../$@ .
+
+$(KINDS): $(wildcard tools/kindcheck/*.go) tools/go.mod
+	@cd tools && $(GO) build -o ../$@ ./kindcheck
 
 .PHONY: bench-stream
 bench-stream: deps ## Streams: each event exactly once at full size, then latency, throughput, memory, database work

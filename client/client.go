@@ -307,7 +307,7 @@ func (c *Client) PublishKeyPackage(ctx context.Context, in *PublishKeyPackageInp
 // first key packages. The device is put on the list of additions owed to each of the user's
 // conversations.
 //
-// Errors: DuplicatePublicKey, InvalidKeyPackage, TooManyDevices.
+// Errors: DuplicatePublicKey, InvalidKeyPackage, TooManyDevices, TooManyKeyPackages.
 func (c *Client) RegisterDevice(ctx context.Context, in *RegisterDeviceInput) (*RegisterDeviceOutput, error) {
 	out := new(RegisterDeviceOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodRegisterDevice, nil, in, out); err != nil {

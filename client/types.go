@@ -171,6 +171,11 @@ type (
 	PublishKeyPackageOutput = mlsapi.PublishKeyPackageOutput
 	// RegisterDeviceInput is blue.catbird.mls.registerDevice input.
 	RegisterDeviceInput = mlsapi.RegisterDeviceInput
+	// RegisterDeviceKeyPackageItem is blue.catbird.mls.registerDevice#keyPackageItem: A key package of the
+	// device that registers..
+	RegisterDeviceKeyPackageItem = mlsapi.RegisterDeviceKeyPackageItem
+	// RegisterDeviceKeyPackageItemCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
+	RegisterDeviceKeyPackageItemCipherSuite = mlsapi.RegisterDeviceKeyPackageItemCipherSuite
 	// RegisterDeviceOutput is blue.catbird.mls.registerDevice output.
 	RegisterDeviceOutput = mlsapi.RegisterDeviceOutput
 	// RegisterDeviceWelcomeMessageRef is blue.catbird.mls.registerDevice#welcomeMessageRef: A Welcome and
@@ -404,6 +409,30 @@ const (
 	// PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// PublishKeyPackageInputCipherSuite.
 	PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of
+	// RegisterDeviceKeyPackageItemCipherSuite.
+	RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 is a value of
+	// RegisterDeviceKeyPackageItemCipherSuite.
+	RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a value of
+	// RegisterDeviceKeyPackageItemCipherSuite.
+	RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of
+	// RegisterDeviceKeyPackageItemCipherSuite.
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of
+	// RegisterDeviceKeyPackageItemCipherSuite.
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 is a value of
+	// RegisterDeviceKeyPackageItemCipherSuite.
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value of
+	// RegisterDeviceKeyPackageItemCipherSuite.
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
+	// RegisterDeviceKeyPackageItemCipherSuite.
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
 	// ReportMemberInputCategoryHarassment is a value of ReportMemberInputCategory.
 	ReportMemberInputCategoryHarassment = mlsapi.ReportMemberInputCategoryHarassment
 	// ReportMemberInputCategoryHateSpeech is a value of ReportMemberInputCategory.

@@ -54,8 +54,8 @@ func (m *machine) registerRequest(i *identity) ([]byte, error) {
 	device := mlstest.NewClient(mls.DID(i.did), "", suite)
 	in := mlsapi.RegisterDeviceInput{DeviceName: "phone", SignaturePublicKey: device.SignatureKey}
 	for range registerPackages {
-		in.KeyPackages = append(in.KeyPackages, mlsapi.DefsKeyPackageRef{
-			DID: mls.DID(i.did), KeyPackage: device.KeyPackage(time.Now()).Text(), CipherSuite: mlsapi.DefsKeyPackageRefCipherSuite(suite.String()),
+		in.KeyPackages = append(in.KeyPackages, mlsapi.RegisterDeviceKeyPackageItem{
+			KeyPackage: device.KeyPackage(time.Now()).Text(), CipherSuite: mlsapi.RegisterDeviceKeyPackageItemCipherSuite(suite.String()),
 		})
 	}
 	body := in.AppendJSON(nil)

@@ -69,7 +69,7 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, a 
 	if err := tx.UpsertMembers(ctx, c.ID, members, store.Joining{Epoch: c.Epoch, At: c.At}); err != nil {
 		return err
 	}
-	if err := tx.Promote(ctx, c.ID, c.Creator, c.Creator, c.At); err != nil {
+	if err := tx.AppointAdmin(ctx, c.ID, c.Creator, c.Creator, c.At); err != nil {
 		return err
 	}
 	if err := enter(ctx, tx, entry{convo: convo, Addition: a, used: used}); err != nil || !known {

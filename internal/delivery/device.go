@@ -102,11 +102,16 @@ type Registration struct {
 }
 
 // PackageText is a key package as a request brings it: base64 text and the name of its cipher suite.
-type PackageText struct{ KeyPackage, Suite string }
+type PackageText struct {
+	KeyPackage, Suite string
+	// Expires is when it is to be handed out no longer, nil for the end of its lifetime.
+	Expires *time.Time
+}
 
 // RegisterDevice stores a device with its first key packages, and asks the members of the user's
 // conversations to add it. Errors: mls.ErrInvalidKeyPackage, mls.ErrDuplicatePublicKey,
-// mls.ErrTooManyDevices, mls.ErrTooManyKeyPackages.
+// mls.ErrTooManyDevices, and mls.ErrTooManyKeyPackages, which undoes the packages and not the
+// registration.
 func (s *Service) RegisterDevice(ctx context.Context, r Registration) (store.Registered, error) {
 	id := uuid.NewString()
 	row := store.Registration{
@@ -120,8 +125,12 @@ func (s *Service) RegisterDevice(ctx context.Context, r Registration) (store.Reg
 	if err != nil {
 		return store.Registered{}, err
 	}
-	for _, kp := range packages {
-		row.Packages = append(row.Packages, newKeyPackage(kp, r.At))
+	for i, kp := range packages {
+		p := newKeyPackage(kp, r.At)
+		if expires := r.Packages[i].Expires; expires != nil && expires.Before(p.ExpiresAt) {
+			p.ExpiresAt = *expires
+		}
+		row.Packages = append(row.Packages, p)
 	}
 	var registered store.Registered
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
@@ -137,6 +146,9 @@ func (s *Service) RegisterDevice(ctx context.Context, r Registration) (store.Reg
 		}
 		return nil
 	})
+	if err == nil && registered.TooManyPackages {
+		err = mls.Detailed(mls.ErrTooManyKeyPackages, "the device is registered, none of its key packages was kept")
+	}
 	return registered, err
 }
 
@@ -148,6 +160,9 @@ func (s *Service) readPackages(r Registration) ([]*mls.PublishedKeyPackage, erro
 			return nil, mls.InvalidKeyPackageAt(i, mls.CodeUnsupportedSuite)
 		}
 		owner := mls.KeyPackageOwner{DID: r.User, Suite: suite, SignatureKey: r.SignatureKey}
+		if p.Expires != nil && !p.Expires.After(r.At) {
+			return nil, mls.InvalidKeyPackageAt(i, mls.CodeExpired)
+		}
 		if packages[i], err = s.KeyPackagePolicy.ReadText(p.KeyPackage, i, owner, r.At); err != nil {
 			return nil, err
 		}

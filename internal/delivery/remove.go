@@ -241,7 +241,7 @@ func succeed(ctx context.Context, tx *store.Tx, convo mls.ConvoID, leaver mls.DI
 	case err != nil:
 		return err
 	}
-	if err := tx.Promote(ctx, convo, successor, leaver, at); err != nil {
+	if err := tx.AppointAdmin(ctx, convo, successor, leaver, at); err != nil {
 		return err
 	}
 	return adminChanged(ctx, tx, store.AdminAction{ConvoID: convo, Actor: leaver, Kind: store.ActionSucceed, Target: successor, At: at})

@@ -66,6 +66,8 @@ func (s *Service) ResolveReport(ctx context.Context, r store.Resolution) error {
 		switch {
 		case errors.Is(err, mls.ErrNotMember):
 			return mls.ErrNotAdmin
+		case errors.Is(err, mls.ErrConvoNotFound):
+			return mls.ErrReportNotFound
 		case err != nil:
 			return err
 		}

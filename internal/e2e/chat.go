@@ -32,14 +32,14 @@ func Key() *string {
 }
 
 // KeyPackages makes key packages as a request carries them.
-func (d *Device) KeyPackages(n int) []mlsapi.DefsKeyPackageRef {
-	refs := make([]mlsapi.DefsKeyPackageRef, n)
-	for i := range refs {
-		refs[i] = mlsapi.DefsKeyPackageRef{
-			DID: d.DID, KeyPackage: d.Client.KeyPackage(time.Now()).Text(), CipherSuite: mlsapi.DefsKeyPackageRefCipherSuite(suite.String()),
+func (d *Device) KeyPackages(n int) []mlsapi.RegisterDeviceKeyPackageItem {
+	items := make([]mlsapi.RegisterDeviceKeyPackageItem, n)
+	for i := range items {
+		items[i] = mlsapi.RegisterDeviceKeyPackageItem{
+			DID: &d.DID, KeyPackage: d.Client.KeyPackage(time.Now()).Text(), CipherSuite: mlsapi.RegisterDeviceKeyPackageItemCipherSuite(suite.String()),
 		}
 	}
-	return refs
+	return items
 }
 
 // Register registers a new device with n key packages.

@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +75,7 @@ func refuseDevices(t *testing.T) {
 	s := e2e.Start(t, e2e.Env{"MAX_DEVICES": "2"})
 	users := s.Users(2)
 	alice, bob := users[0].Register(t, 1), users[1]
-	register := func(u *e2e.User, c *mlstest.Client, packages ...mlsapi.DefsKeyPackageRef) e2e.Answer {
+	register := func(u *e2e.User, c *mlstest.Client, packages ...mlsapi.RegisterDeviceKeyPackageItem) e2e.Answer {
 		t.Helper()
 		return u.Post(t, mlsapi.MethodRegisterDevice, &mlsapi.RegisterDeviceInput{
 			DeviceName: "phone", SignaturePublicKey: c.SignatureKey, KeyPackages: packages,
@@ -94,4 +96,79 @@ func refuseDevices(t *testing.T) {
 	bob.Register(t, 1)
 	bob.Register(t, 1)
 	register(bob, other.Client, other.KeyPackages(1)...).Want(t, bad, "TooManyDevices")
+}
+
+// TestRegistrationSurvivesItsCap: too many key packages are refused and the device stays, is asked
+// for in the user's conversations, and answers a repeat without packages with its id.
+func TestRegistrationSurvivesItsCap(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t, e2e.Env{"MAX_KEY_PACKAGES": "3"})
+	alice := s.Users(1)[0]
+	first := alice.Register(t, 1)
+	chat := first.Create(t)
+	second := &e2e.Device{User: alice, Client: mlstest.NewClient(alice.DID, "", mls.SuiteX25519AES128)}
+	packages := second.KeyPackages(4)
+	register := func(packages ...mlsapi.RegisterDeviceKeyPackageItem) (e2e.Answer, mlsapi.RegisterDeviceOutput) {
+		t.Helper()
+		var out mlsapi.RegisterDeviceOutput
+		a := alice.Post(t, mlsapi.MethodRegisterDevice, &mlsapi.RegisterDeviceInput{
+			DeviceName: "tablet", SignaturePublicKey: second.Client.SignatureKey, KeyPackages: packages,
+		}, &out)
+		return a, out
+	}
+	refused, _ := register(packages...)
+	refused.Want(t, bad, "TooManyKeyPackages")
+	ok, out := register()
+	ok.OK(t)
+	if out.DeviceID == "" || !slices.Contains(out.AutoJoinedConvos, chat.ID) {
+		t.Fatalf("a repeat without packages: %+v", out)
+	}
+	if n := available(t, alice); n != 1 {
+		t.Errorf("%d packages, want the first device's one", n)
+	}
+	// What was refused was not used up: it can be published within the cap, and not above it.
+	ok, again := register(packages[:3]...)
+	if ok.OK(t); again.DeviceID != out.DeviceID {
+		t.Errorf("device %s, then %s", out.DeviceID, again.DeviceID)
+	}
+	refused, _ = register(packages...)
+	refused.Want(t, bad, "TooManyKeyPackages")
+	if n := available(t, alice); n != 4 {
+		t.Errorf("%d packages, want one and three", n)
+	}
+}
+
+// TestRegistrationIsRepeatable: a registration whose answer was lost succeeds although another user
+// has claimed one of its packages meanwhile; the package stays claimed, and stays refused to others.
+func TestRegistrationIsRepeatable(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t, nil)
+	users := s.Users(2)
+	alice, bob := users[0], users[1]
+	device := &e2e.Device{User: alice, Client: mlstest.NewClient(alice.DID, "", mls.SuiteX25519AES128)}
+	in := &mlsapi.RegisterDeviceInput{DeviceName: "phone", SignaturePublicKey: device.Client.SignatureKey, KeyPackages: device.KeyPackages(3)}
+	var first, second mlsapi.RegisterDeviceOutput
+	alice.Post(t, mlsapi.MethodRegisterDevice, in, &first).OK(t)
+	claimed := bob.Claim(t, alice.DID)
+	alice.Post(t, mlsapi.MethodRegisterDevice, in, &second).OK(t)
+	if !reflect.DeepEqual(first, second) {
+		t.Errorf("first %+v, then %+v", first, second)
+	}
+	if n := available(t, alice); n != 2 {
+		t.Errorf("%d packages, want the two that nobody claimed", n)
+	}
+	alice.Post(t, mlsapi.MethodPublishKeyPackage, &mlsapi.PublishKeyPackageInput{
+		KeyPackage: claimed[0].KeyPackage, IdempotencyKey: e2e.Key(), CipherSuite: mlsapi.PublishKeyPackageInputCipherSuite(mls.SuiteX25519AES128.String()),
+	}, nil).Want(t, bad, "InvalidKeyPackage")
+	other := mlstest.NewClient(alice.DID, "", mls.SuiteX25519AES128)
+	alice.Post(t, mlsapi.MethodRegisterDevice, &mlsapi.RegisterDeviceInput{
+		DeviceName: "thief", SignaturePublicKey: other.SignatureKey, KeyPackages: in.KeyPackages[:1],
+	}, nil).Want(t, bad, "InvalidKeyPackage")
+}
+
+func available(t *testing.T, u *e2e.User) int64 {
+	t.Helper()
+	var out mlsapi.GetKeyPackageStatsOutput
+	u.Get(t, mlsapi.MethodGetKeyPackageStats, &out).OK(t)
+	return out.Available
 }

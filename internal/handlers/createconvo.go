@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 
 	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
@@ -38,7 +39,10 @@ func (h *Handlers) CreateConvo(ctx context.Context, caller lexrt.Caller, in *mls
 			return nil, err
 		}
 		entry, err := tx.FindConvoEntry(ctx, convo.ID)
-		if err != nil {
+		switch {
+		case errors.Is(err, mls.ErrConvoNotFound):
+			return nil, mls.Impossible(err) // it was written a moment ago, in this transaction
+		case err != nil:
 			return nil, err
 		}
 		view := convoView(&entry)

@@ -14,7 +14,12 @@ import (
 func (h *Handlers) RegisterDevice(ctx context.Context, caller lexrt.Caller, in *mlsapi.RegisterDeviceInput) (*mlsapi.RegisterDeviceOutput, error) {
 	r := delivery.Registration{User: caller.DID, Name: in.DeviceName, SignatureKey: in.SignaturePublicKey, At: h.now()}
 	for _, p := range in.KeyPackages {
-		r.Packages = append(r.Packages, delivery.PackageText{KeyPackage: p.KeyPackage, Suite: string(p.CipherSuite)})
+		text := delivery.PackageText{KeyPackage: p.KeyPackage, Suite: string(p.CipherSuite)}
+		if p.Expires != nil {
+			expires := p.Expires.Time()
+			text.Expires = &expires
+		}
+		r.Packages = append(r.Packages, text)
 	}
 	registered, err := h.Delivery.RegisterDevice(ctx, r)
 	if err != nil {

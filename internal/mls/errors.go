@@ -26,6 +26,13 @@ type Error struct {
 
 func newError(kind Kind) *Error { return &Error{Kind: kind, Index: -1} }
 
+// Detailed is an error of the kind with a fixed sentence.
+func Detailed(kind Kind, detail string) error {
+	e := newError(kind)
+	e.Detail = detail
+	return e
+}
+
 // EpochMismatch is ErrEpochMismatch with both epochs: a client that sees only the text can catch up.
 func EpochMismatch(have, want Epoch) error {
 	e := newError(ErrEpochMismatch)
@@ -70,6 +77,13 @@ func InvalidAsset(problem string) error {
 func InvalidInput(pointer, problem string) error {
 	e := newError(ErrInvalidInput)
 	e.Detail = pointer + " " + problem
+	return e
+}
+
+// UnstorableInput is ErrInvalidInput for a value that the database's types refuse.
+func UnstorableInput() error {
+	e := newError(ErrInvalidInput)
+	e.Detail = "a value cannot be stored: text must not hold U+0000, numbers must be in range"
 	return e
 }
 
@@ -124,6 +138,15 @@ func (e *Error) Unwrap() []error {
 }
 
 func (e *Error) domain() *Error { return e }
+
+// impossible is a domain error that cannot come back where it did: a fault of the server.
+type impossible string
+
+func (i impossible) Error() string { return "cannot happen: " + string(i) }
+
+// Impossible turns a domain error into a fault, where a verb can return it and this call of the
+// verb cannot. Clients get InternalServerError, operators the request's event.
+func Impossible(err error) error { return impossible(err.Error()) }
 
 // AsError returns the domain error inside err, nil when there is none. What wraps it may come
 // from a driver and quote values, so only the result's text may leave the server.

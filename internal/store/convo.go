@@ -58,7 +58,7 @@ func (tx *Tx) CreateConvo(ctx context.Context, c NewConvo) error {
 	return fail("create conversation", tx.q.InsertConversation(ctx, db.InsertConversationParams{
 		ID: c.ID, GroupID: c.GroupID, CreatorDID: c.Creator, CipherSuite: c.CipherSuite, Epoch: c.Epoch,
 		Name: c.Name, Description: c.Description, CreatedAt: bucket(c.At),
-	}))
+	}), groupIDTaken)
 }
 
 // LockConvo locks a conversation for the rest of the transaction, before any

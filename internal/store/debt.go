@@ -40,7 +40,7 @@ func (tx *Tx) OweRemovals(ctx context.Context, convo mls.ConvoID, user mls.DID, 
 		arg.DeviceIds = append(arg.DeviceIds, string(d.Device))
 		arg.LeafIndexes = append(arg.LeafIndexes, orAbsent(d.LeafIndex))
 	}
-	return ids, fail("owe removals", tx.q.InsertRemovalDebts(ctx, arg))
+	return ids, fail("owe removals", tx.q.InsertRemovalDebts(ctx, arg), debtOpenAlready)
 }
 
 // ListDebts is the removals that a conversation's members owe.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"mls-server/internal/gen/db"
@@ -39,13 +40,17 @@ type Registered struct {
 	Waiting []mls.ConvoID
 	// Welcomes are those that wait for the device.
 	Welcomes []WaitingWelcome
+	// TooManyPackages: none of the packages was kept, for the device would have more than its cap.
+	TooManyPackages bool
 }
 
 // RegisterDevice registers a device with its key packages, asks the members of
 // each of the user's conversations to add it and tells them by an event. The
 // same user and key again is the same device. Errors: mls.ErrDuplicatePublicKey
-// (the key is another user's), mls.ErrTooManyDevices, and those of
-// PublishKeyPackages.
+// (the key is another user's), mls.ErrTooManyDevices, and mls.ErrInvalidKeyPackage as
+// PublishKeyPackages has it. Packages that the device has published before are passed over,
+// whatever has become of them: a repeat whose first answer was lost succeeds although others have
+// claimed some meanwhile. Packages above the cap do not undo the registration.
 func (tx *Tx) RegisterDevice(ctx context.Context, p Registration) (Registered, error) {
 	if err := tx.q.LockUser(ctx, string(p.Device.User)); err != nil {
 		return Registered{}, fail("lock user", err)
@@ -55,7 +60,8 @@ func (tx *Tx) RegisterDevice(ctx context.Context, p Registration) (Registered, e
 		return Registered{}, err
 	}
 	device := result.Device.Device
-	if err := tx.PublishKeyPackages(ctx, device, p.Packages, p.MaxPackages, p.At); err != nil {
+	err = tx.Savepoint(ctx, func() error { return tx.firstPackages(ctx, device, p) })
+	if result.TooManyPackages = errors.Is(err, mls.ErrTooManyKeyPackages); err != nil && !result.TooManyPackages {
 		return Registered{}, err
 	}
 	if err := tx.askToAdd(ctx, device, p.At); err != nil {
@@ -70,6 +76,14 @@ func (tx *Tx) RegisterDevice(ctx context.Context, p Registration) (Registered, e
 	}
 	result.Welcomes, err = tx.ListWaitingWelcomes(ctx, device, p.At)
 	return result, err
+}
+
+func (tx *Tx) firstPackages(ctx context.Context, device Device, p Registration) error {
+	fresh, err := tx.unpublished(ctx, device, p.Packages, p.At, true)
+	if err != nil {
+		return err
+	}
+	return tx.addKeyPackages(ctx, device, fresh, p.MaxPackages, p.At)
 }
 
 func (tx *Tx) findOrInsertDevice(ctx context.Context, p Registration) (Registered, error) {
@@ -97,7 +111,7 @@ func (tx *Tx) findOrInsertDevice(ctx context.Context, p Registration) (Registere
 		UserDID: p.Device.User, DeviceID: p.Device.ID, DeviceName: p.Device.Name,
 		SignatureKey: p.Device.SignatureKey, MLSDID: p.Device.MLSDID, CreatedAt: p.Device.CreatedAt,
 	})
-	return Registered{Device: p.Device}, fail("insert device", err)
+	return Registered{Device: p.Device}, fail("insert device", err, signatureKeyTaken)
 }
 
 // askToAdd opens a request in each conversation of the user that the device is
@@ -117,7 +131,7 @@ func (tx *Tx) askToAdd(ctx context.Context, device Device, at time.Time) error {
 	}
 	opened, err := tx.q.OpenDeviceRequests(ctx, arg)
 	if err != nil {
-		return fail("open device requests", err)
+		return fail("open device requests", err, requestOpenAlready)
 	}
 	if len(opened) == 0 {
 		return nil

@@ -22,40 +22,43 @@ const (
 	codeUniqueViolation      = "23505"
 	codeUndefinedTable       = "42P01"
 	codeUndefinedFunction    = "42883"
+	codeUnsupported          = "0A000" // a prepared statement whose result a migration has changed
+	codeReadOnly             = "25006" // a standby, or a server that is being failed over
+	codeUnknownStatement     = "26000" // a pooler in between has changed the session
+	codeDuplicateStatement   = "42P05" // the same
+	codeNotInState           = "55000"
 	codeLockNotAvailable     = "55P03"
-	codeQueryCanceled        = "57014"
-	codeReadOnly             = "25006"
-	codeAdminShutdown        = "57P01"
-	codeCrashShutdown        = "57P02"
-	codeCannotConnectNow     = "57P03"
-	codeIdleSessionTimeout   = "57P05"
+	codeQueryCanceled        = "57014" // statement_timeout, or an operator
+	classData                = "22"    // a value that its type refuses
 	classConnection          = "08"
 	classResources           = "53"
+	classIntervention        = "57" // an operator, a shutdown, statement_timeout
 )
 
-// byConstraint is what it means when a constraint is violated. Constraints
-// that only a fault in this program can violate are not in it.
-var byConstraint = map[string]error{
-	"conversations_group_id_key":     mls.ErrGroupAlreadyExists,
-	"user_devices_signature_key_key": mls.ErrDuplicatePublicKey,
-	"messages_msg_id_key":            mls.ErrMessageIDConflict,
-	"commits_one_per_epoch":          mls.ErrEpochMismatch,
-	"reports_not_about_oneself":      mls.ErrCannotReportSelf,
-	"key_packages_sha256_key":        mls.InvalidKeyPackage(mls.CodeInitKeyReused),
-	"members_convo_id_fkey":          mls.ErrConvoNotFound,
-	"cursors_convo_id_fkey":          mls.ErrConvoNotFound,
-	"pending_welcomes_convo_id_fkey": mls.ErrConvoNotFound,
-	"pending_welcomes_one_open_key":  mls.ErrBusy,
-	"removal_debts_one_open_key":     mls.ErrBusy,
+// violation is what it means to the caller when a statement violates a constraint. A verb names
+// those that its statement can run into; any other is a fault of this program.
+type violation struct {
+	constraint string
+	means      error
 }
 
-// domainError is the one place where the database's errors become the
-// domain's. PostgreSQL's own text is dropped wherever it may quote a value (I9).
-func domainError(err error) error {
+var (
+	groupIDTaken       = violation{"conversations_group_id_key", mls.ErrGroupAlreadyExists}
+	signatureKeyTaken  = violation{"user_devices_signature_key_key", mls.ErrDuplicatePublicKey}
+	epochHasCommit     = violation{"commits_one_per_epoch", mls.ErrEpochMismatch}
+	reportOfOneself    = violation{"reports_not_about_oneself", mls.ErrCannotReportSelf}
+	keyPackageSeen     = violation{"key_packages_sha256_key", mls.InvalidKeyPackage(mls.CodeInitKeyReused)}
+	requestOpenAlready = violation{"pending_welcomes_one_open_key", mls.ErrBusy}
+	debtOpenAlready    = violation{"removal_debts_one_open_key", mls.ErrBusy}
+)
+
+// domainError is the one place where the database's errors become the domain's. PostgreSQL's own
+// text is dropped wherever it may quote a value (I9).
+func domainError(err error, expected []violation) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errNotFound
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || mls.AsError(err) != nil {
 		return err
 	}
 	fault, ok := errors.AsType[*pgconn.PgError](err)
@@ -63,17 +66,31 @@ func domainError(err error) error {
 		// Not an answer of the database's: the connection was lost, or could not be made.
 		return errors.Join(mls.ErrBusy, err)
 	}
-	if known, ok := byConstraint[fault.ConstraintName]; ok {
-		return known
+	for _, v := range expected {
+		if fault.ConstraintName == v.constraint {
+			return v.means
+		}
 	}
-	switch fault.Code {
-	case codeLockNotAvailable, codeQueryCanceled, codeReadOnly, codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow, codeIdleSessionTimeout:
-		return errors.Join(mls.ErrBusy, &stateError{fault.Code, fault.ConstraintName})
+	state := &stateError{fault.Code, fault.ConstraintName}
+	switch {
+	case passes(fault.Code):
+		return errors.Join(mls.ErrBusy, state)
+	case strings.HasPrefix(fault.Code, classData):
+		return errors.Join(mls.UnstorableInput(), state)
 	}
-	if strings.HasPrefix(fault.Code, classConnection) || strings.HasPrefix(fault.Code, classResources) {
-		return errors.Join(mls.ErrBusy, &stateError{fault.Code, fault.ConstraintName})
+	return state
+}
+
+// passes reports whether a SQLSTATE tells of a condition that ends by itself or by an operator's
+// hand, so that the request may be repeated.
+func passes(code string) bool {
+	switch code {
+	case codeSerializationFailure, codeDeadlock, codeUnsupported, codeReadOnly, codeUnknownStatement,
+		codeDuplicateStatement, codeNotInState, codeLockNotAvailable:
+		return true
 	}
-	return &stateError{fault.Code, fault.ConstraintName}
+	return strings.HasPrefix(code, classConnection) || strings.HasPrefix(code, classResources) ||
+		strings.HasPrefix(code, classIntervention)
 }
 
 // stateError is a fault of the database by its code and constraint. Its text

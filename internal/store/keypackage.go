@@ -49,9 +49,17 @@ func (tx *Tx) PublishKeyPackages(ctx context.Context, owner Device, packages []N
 	if err := tx.q.LockUser(ctx, string(owner.User)); err != nil {
 		return fail("lock user", err)
 	}
-	fresh, err := tx.unpublished(ctx, owner, packages, now)
-	if err != nil || len(fresh) == 0 {
+	fresh, err := tx.unpublished(ctx, owner, packages, now, false)
+	if err != nil {
 		return err
+	}
+	return tx.addKeyPackages(ctx, owner, fresh, limit, now)
+}
+
+// addKeyPackages keeps packages that were never seen, within the limit.
+func (tx *Tx) addKeyPackages(ctx context.Context, owner Device, fresh []indexed, limit int, now time.Time) error {
+	if len(fresh) == 0 {
+		return nil
 	}
 	if _, err := tx.insertKeyPackages(ctx, owner, fresh, nil, now); err != nil {
 		return err
@@ -72,7 +80,7 @@ func (tx *Tx) PublishKeyPackages(ctx context.Context, owner Device, packages []N
 func (tx *Tx) ReserveKeyPackage(ctx context.Context, owner Device, p NewKeyPackage, request RequestID, now time.Time) error {
 	// Nothing is counted, so the user is not locked: the caller holds a
 	// conversation's lock, which comes after a user's.
-	fresh, err := tx.unpublished(ctx, owner, []NewKeyPackage{p}, now)
+	fresh, err := tx.unpublished(ctx, owner, []NewKeyPackage{p}, now, false)
 	if err != nil {
 		return err
 	}
@@ -98,8 +106,9 @@ type indexed struct {
 	index int
 }
 
-// unpublished leaves out what is live already, and what comes twice.
-func (tx *Tx) unpublished(ctx context.Context, owner Device, packages []NewKeyPackage, now time.Time) ([]indexed, error) {
+// unpublished leaves out what is live already, and what comes twice. With usedToo it also leaves
+// out what the device published before and others have used since: the request is repeated.
+func (tx *Tx) unpublished(ctx context.Context, owner Device, packages []NewKeyPackage, now time.Time, usedToo bool) ([]indexed, error) {
 	type hash = [sha256.Size]byte
 	hashes := make([][]byte, len(packages))
 	for i, p := range packages {
@@ -112,7 +121,7 @@ func (tx *Tx) unpublished(ctx context.Context, owner Device, packages []NewKeyPa
 	}
 	live := make(map[hash]bool, len(rows))
 	for _, row := range rows {
-		live[hash(row.Sha256)] = row.Live && row.OwnerDID == owner.User && row.DeviceID == owner.ID
+		live[hash(row.Sha256)] = (row.Live || usedToo) && row.OwnerDID == owner.User && row.DeviceID == owner.ID
 	}
 	var fresh []indexed
 	for i, p := range packages {
@@ -149,7 +158,7 @@ func (tx *Tx) insertKeyPackages(ctx context.Context, owner Device, packages []in
 		return nil, mls.InvalidKeyPackageAt(packages[firstSeen(initKeys, unseen)].index, mls.CodeInitKeyReused)
 	}
 	ids, err := tx.q.InsertKeyPackages(ctx, arg)
-	return ids, fail("insert key packages", err)
+	return ids, fail("insert key packages", err, keyPackageSeen)
 }
 
 // firstSeen is the index of the first of keys that is not among unseen, or

@@ -203,12 +203,23 @@ func (tx *Tx) SetNeedsRejoin(ctx context.Context, convo mls.ConvoID, device Devi
 // Promote makes a member an admin with all its devices. The error is
 // mls.ErrAlreadyAdmin; membership is checked by the caller, under the lock.
 func (tx *Tx) Promote(ctx context.Context, convo mls.ConvoID, target, by mls.DID, at time.Time) error {
-	promoted := bucket(at)
-	n, err := tx.q.SetAdmin(ctx, db.SetAdminParams{ConvoID: convo, UserDID: target, PromotedAt: &promoted, PromotedByDID: (*string)(&by)})
+	n, err := tx.setAdmin(ctx, convo, target, by, at)
 	if err == nil && n == 0 {
 		return mls.ErrAlreadyAdmin
 	}
-	return fail("promote", err)
+	return err
+}
+
+// AppointAdmin is Promote where there is no admin yet.
+func (tx *Tx) AppointAdmin(ctx context.Context, convo mls.ConvoID, target, by mls.DID, at time.Time) error {
+	_, err := tx.setAdmin(ctx, convo, target, by, at)
+	return err
+}
+
+func (tx *Tx) setAdmin(ctx context.Context, convo mls.ConvoID, target, by mls.DID, at time.Time) (int64, error) {
+	promoted := bucket(at)
+	n, err := tx.q.SetAdmin(ctx, db.SetAdminParams{ConvoID: convo, UserDID: target, PromotedAt: &promoted, PromotedByDID: (*string)(&by)})
+	return n, fail("promote", err)
 }
 
 // Demote takes a user's adminship. The errors are mls.ErrNotAdminTarget and,

@@ -142,7 +142,7 @@ type Handshake struct {
 // AcceptCommit takes a conversation from the commit's epoch into the next one:
 // epoch by compare-and-set, message, commit row and event, in one statement
 // (I1, I2). The error is mls.ErrEpochMismatch when the conversation is in
-// another epoch, mls.ErrMessageIDConflict when the id is taken.
+// another epoch. The caller has seen under the lock that the id is free (see FindRepeat).
 func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 	hash := sha256.Sum256(h.Bytes)
 	seq, err := tx.q.AcceptCommit(ctx, db.AcceptCommitParams{
@@ -153,7 +153,7 @@ func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 		return 0, tx.epochMismatch(ctx, h)
 	}
 	if err != nil {
-		return 0, fail("accept commit", err)
+		return 0, fail("accept commit", err, epochHasCommit)
 	}
 	tx.AfterCommit(func() { tx.stored(KindCommit, len(h.Bytes)) })
 	return mls.Seq(seq), nil

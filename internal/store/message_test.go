@@ -256,7 +256,7 @@ func TestOneCommitAnEpoch(t *testing.T) {
 	}
 	// The index says so even if the code is wrong.
 	_, err := s.pool.Exec(t.Context(), "INSERT INTO commits SELECT convo_id, epoch, seq + 1, sender_did, created_at FROM commits")
-	wantErr(t, domainError(err), mls.ErrEpochMismatch)
+	wantErr(t, fail("insert", err, epochHasCommit), mls.ErrEpochMismatch)
 }
 
 func TestReadMessages(t *testing.T) {

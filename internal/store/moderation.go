@@ -86,7 +86,7 @@ func (tx *Tx) FileReport(ctx context.Context, r Report) error {
 	return fail("file report", tx.q.InsertReport(ctx, db.InsertReportParams{
 		ID: string(r.ID), ConvoID: r.ConvoID, ReporterDID: r.Reporter, ReportedDID: r.Reported, Category: r.Category,
 		EncryptedContent: r.Content, MessageCount: int16(r.MessageCount), CreatedAt: bucket(r.CreatedAt), //nolint:gosec // at most 20 by the lexicon
-	}))
+	}), reportOfOneself)
 }
 
 // CountReports counts a user's reports of another since a time, and says when

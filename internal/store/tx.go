@@ -103,11 +103,11 @@ func rollback(ctx context.Context, tx pgx.Tx) {
 	_ = tx.Rollback(ctx)
 }
 
-// fail says which step failed and puts the domain's error in the place of the
-// database's.
-func fail(step string, err error) error {
+// fail says which step failed and puts the domain's error in the place of the database's.
+// expected are the constraints that the statement can run into by what its caller asks for.
+func fail(step string, err error, expected ...violation) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("store: %s: %w", step, domainError(err))
+	return fmt.Errorf("store: %s: %w", step, domainError(err, expected))
 }

@@ -180,7 +180,7 @@ func (tx *Tx) OpenRequest(ctx context.Context, convo mls.ConvoID, n NewRequest) 
 		ID: string(id), ConvoID: convo, UserDID: n.Device.User, DeviceID: n.Device.ID, Kind: string(n.Kind), Reason: n.Reason, CreatedAt: bucket(n.At),
 	})
 	if err != nil {
-		return Request{}, false, fail("open request", err)
+		return Request{}, false, fail("open request", err, requestOpenAlready)
 	}
 	if opened == 0 {
 		found, err := tx.FindOpenRequest(ctx, convo, n.Device)

@@ -266,7 +266,7 @@ var MethodPublishKeyPackage = &lexrt.Method{
 // Register a device with its signature key and first key packages. The device is put on the list of
 // additions owed to each of the user's conversations.
 var MethodRegisterDevice = &lexrt.Method{
-	Errors:     []*lexrt.Error{ErrDuplicatePublicKey, ErrInvalidKeyPackage, ErrTooManyDevices},
+	Errors:     []*lexrt.Error{ErrDuplicatePublicKey, ErrInvalidKeyPackage, ErrTooManyDevices, ErrTooManyKeyPackages},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    18874368,

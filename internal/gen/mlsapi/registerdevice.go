@@ -12,16 +12,17 @@ type RegisterDeviceInput struct {
 	// The device's Ed25519 public key.
 	// Exactly 32 bytes.
 	SignaturePublicKey []byte
-	// First key packages of the device.
-	// 1 to 200 items.
-	KeyPackages []DefsKeyPackageRef
+	// First key packages of the device. Those that it has published before are passed over, so that a
+	// registration can be repeated.
+	// At most 200 items.
+	KeyPackages []RegisterDeviceKeyPackageItem
 }
 
 // Lex names the members of v.
 func (v *RegisterDeviceInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "deviceName", &v.DeviceName, lexrt.Required, &ruleRegisterDevice_Max128)
 	lexrt.Bytes(f, "signaturePublicKey", &v.SignaturePublicKey, lexrt.Required, &ruleRegisterDevice_BytesMin32Max32)
-	lexrt.Structs(f, "keyPackages", &v.KeyPackages, lexrt.Required, &ruleRegisterDevice_ItemsMin1Max200)
+	lexrt.Structs(f, "keyPackages", &v.KeyPackages, lexrt.Required, &ruleRegisterDevice_ItemsMax200)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -71,6 +72,53 @@ func (v *RegisterDeviceOutput) AppendJSON(b []byte) []byte { return lexrt.Append
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *RegisterDeviceOutput) Validate() error { return lexrt.Validate(v) }
 
+// RegisterDeviceKeyPackageItem is blue.catbird.mls.registerDevice#keyPackageItem.
+//
+// A key package of the device that registers.
+type RegisterDeviceKeyPackageItem struct {
+	// Owner of the key package. Its credential decides.
+	// Optional.
+	DID *lexrt.DID
+	// MLS KeyPackage, base64, wrapped in an MLSMessage or bare. A bare one of cipher suite 5 reads as
+	// wrapped.
+	KeyPackage string
+	// MLS cipher suite by its RFC 9420 name.
+	CipherSuite RegisterDeviceKeyPackageItemCipherSuite
+	// When it is to be handed out no longer, if that is before its lifetime ends. At most 90 days ahead.
+	// Optional.
+	Expires *lexrt.Datetime
+	// Not read: the key package has it. Deprecated.
+	// Optional.
+	KeyPackageHash *string
+	// Not read: the device is the one that registers. Deprecated.
+	// Optional.
+	DeviceID *string
+}
+
+// Lex names the members of v.
+func (v *RegisterDeviceKeyPackageItem) Lex(f *lexrt.Fields) {
+	lexrt.StringPtr(f, "did", &v.DID, lexrt.Optional, &ruleRegisterDevice_DID)
+	lexrt.String(f, "keyPackage", &v.KeyPackage, lexrt.Required, nil)
+	lexrt.String(f, "cipherSuite", &v.CipherSuite, lexrt.Required, &enumRegisterDeviceKeyPackageItemCipherSuite)
+	lexrt.StringPtr(f, "expires", &v.Expires, lexrt.Optional, &ruleRegisterDevice_Datetime)
+	lexrt.StringPtr(f, "keyPackageHash", &v.KeyPackageHash, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
+}
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *RegisterDeviceKeyPackageItem) UnmarshalJSON(src []byte) error {
+	return lexrt.Unmarshal(src, v, "value")
+}
+
+// MarshalJSON is AppendJSON for package encoding/json.
+func (v RegisterDeviceKeyPackageItem) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
+
+// AppendJSON appends the JSON of v to b and returns the extended slice.
+func (v *RegisterDeviceKeyPackageItem) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
+
+// Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
+func (v *RegisterDeviceKeyPackageItem) Validate() error { return lexrt.Validate(v) }
+
 // RegisterDeviceWelcomeMessageRef is blue.catbird.mls.registerDevice#welcomeMessageRef.
 //
 // A Welcome and its conversation.
@@ -101,9 +149,36 @@ func (v *RegisterDeviceWelcomeMessageRef) AppendJSON(b []byte) []byte { return l
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *RegisterDeviceWelcomeMessageRef) Validate() error { return lexrt.Validate(v) }
 
+// RegisterDeviceKeyPackageItemCipherSuite is an open set: values other than its constants are
+// accepted.
+//
+// MLS cipher suite by its RFC 9420 name.
+type RegisterDeviceKeyPackageItemCipherSuite string
+
+// The values of RegisterDeviceKeyPackageItemCipherSuite.
+const (
+	RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519        RegisterDeviceKeyPackageItemCipherSuite = "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519"
+	RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256             RegisterDeviceKeyPackageItemCipherSuite = "MLS_128_DHKEMP256_AES128GCM_SHA256_P256"
+	RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 RegisterDeviceKeyPackageItemCipherSuite = "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519"
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448            RegisterDeviceKeyPackageItemCipherSuite = "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448"
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521             RegisterDeviceKeyPackageItemCipherSuite = "MLS_256_DHKEMP521_AES256GCM_SHA512_P521"
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448     RegisterDeviceKeyPackageItemCipherSuite = "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448"
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384             RegisterDeviceKeyPackageItemCipherSuite = "MLS_256_DHKEMP384_AES256GCM_SHA384_P384"
+	RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519       RegisterDeviceKeyPackageItemCipherSuite = "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"
+)
+
+var enumRegisterDeviceKeyPackageItemCipherSuite = lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}}
+
+// Known reports whether v is one of the constants.
+func (v RegisterDeviceKeyPackageItemCipherSuite) Known() bool {
+	return enumRegisterDeviceKeyPackageItemCipherSuite.Lists(string(v))
+}
+
 var (
 	ruleRegisterDevice_Max128          = lexrt.StringRule{MaxLen: 128}
 	ruleRegisterDevice_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
-	ruleRegisterDevice_ItemsMin1Max200 = lexrt.ArrayRule{MinLen: 1, MaxLen: 200}
+	ruleRegisterDevice_ItemsMax200     = lexrt.ArrayRule{MaxLen: 200}
 	ruleRegisterDevice_URI             = lexrt.StringRule{Format: lexrt.FormatURI}
+	ruleRegisterDevice_DID             = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleRegisterDevice_Datetime        = lexrt.StringRule{Format: lexrt.FormatDatetime}
 )

@@ -248,7 +248,7 @@ type RegisterDeviceHandler interface {
 	// Register a device with its signature key and first key packages. The device is put on the list of
 	// additions owed to each of the user's conversations.
 	//
-	// Errors: DuplicatePublicKey, InvalidKeyPackage, TooManyDevices.
+	// Errors: DuplicatePublicKey, InvalidKeyPackage, TooManyDevices, TooManyKeyPackages.
 	RegisterDevice(ctx context.Context, caller lexrt.Caller, in *RegisterDeviceInput) (*RegisterDeviceOutput, error)
 }
 

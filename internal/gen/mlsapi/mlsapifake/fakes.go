@@ -1364,14 +1364,48 @@ var Schemas = lexfake.Set{
 			Name:     "keyPackages",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Array: &lexrt.ArrayRule{MinLen: 1, MaxLen: 200},
+				Array: &lexrt.ArrayRule{MaxLen: 200},
 				Items: &lexfake.Schema{
 					Kind: lexfake.Ref,
-					Name: "DefsKeyPackageRef",
+					Name: "RegisterDeviceKeyPackageItem",
 				},
 				Kind: lexfake.Array,
 			},
 		}},
+	},
+	"RegisterDeviceKeyPackageItem": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name: "did",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDID},
+			},
+		}, {
+			Name:     "keyPackage",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "cipherSuite",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}},
+			},
+		}, {
+			Name: "expires",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
+			},
+		}, {
+			Name:   "keyPackageHash",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:   "deviceId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}},
+		TypeName: "blue.catbird.mls.registerDevice#keyPackageItem",
 	},
 	"RegisterDeviceOutput": &lexfake.Schema{
 		Kind: lexfake.Object,
@@ -1957,6 +1991,9 @@ var Types = map[string]func() lexfake.Codec{
 	},
 	"RegisterDeviceInput": func() lexfake.Codec {
 		return new(mlsapi.RegisterDeviceInput)
+	},
+	"RegisterDeviceKeyPackageItem": func() lexfake.Codec {
+		return new(mlsapi.RegisterDeviceKeyPackageItem)
 	},
 	"RegisterDeviceOutput": func() lexfake.Codec {
 		return new(mlsapi.RegisterDeviceOutput)
