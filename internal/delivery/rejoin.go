@@ -97,18 +97,20 @@ func (r *Rejoin) open(ctx context.Context, tx *store.Tx, convo mls.ConvoID, devi
 	case r.At.Sub(confirmed) < justConfirmed:
 		return store.Request{}, mls.ErrAlreadyMember
 	}
-	n, first, err := tx.CountRejoins(ctx, convo, device.User, r.At.Add(-time.Hour))
+	return openRejoin(ctx, tx, convo, store.NewRequest{Device: device, Kind: store.RequestRejoin, Reason: r.Reason, At: r.At})
+}
+
+// openRejoin returns the open request of a device, or opens one and tells the members. Each costs the
+// whole group a commit, so whatever way they come by they are counted together. The error is
+// mls.ErrRateLimitExceeded.
+func openRejoin(ctx context.Context, tx *store.Tx, convo mls.ConvoID, q store.NewRequest) (store.Request, error) {
+	n, first, err := tx.CountRejoins(ctx, convo, q.Device.User, q.At.Add(-time.Hour))
 	switch {
 	case err != nil:
 		return store.Request{}, err
 	case n >= rejoinsPerHour:
-		return store.Request{}, mls.RateLimited(first.Add(time.Hour).Sub(r.At))
+		return store.Request{}, mls.RateLimited(first.Add(time.Hour).Sub(q.At))
 	}
-	return openRejoin(ctx, tx, convo, store.NewRequest{Device: device, Kind: store.RequestRejoin, Reason: r.Reason, At: r.At})
-}
-
-// openRejoin returns the open request of a device, or opens one and tells the members.
-func openRejoin(ctx context.Context, tx *store.Tx, convo mls.ConvoID, q store.NewRequest) (store.Request, error) {
 	request, existing, err := tx.OpenRequest(ctx, convo, q)
 	if err != nil || existing {
 		return request, err
@@ -128,8 +130,8 @@ type Confirmation struct {
 	At      time.Time
 }
 
-// ConfirmWelcome closes the Welcome that a device got, or asks the members to add the device anew. It
-// returns false when no Welcome was waiting. Errors as LockAsMember.
+// ConfirmWelcome closes the Welcome that a device got, or asks the members to add the device anew, as
+// often as it may ask. It returns false when no Welcome was waiting. Errors as LockAsMember.
 func (s *Service) ConfirmWelcome(ctx context.Context, c Confirmation) (confirmed bool, err error) {
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsMember(ctx, c.Key, c.User)
@@ -154,6 +156,9 @@ func (s *Service) ConfirmWelcome(ctx context.Context, c Confirmation) (confirmed
 			return err
 		}
 		_, err = openRejoin(ctx, tx, standing.ID, store.NewRequest{Device: device, Kind: store.RequestRejoin, At: c.At})
+		if errors.Is(err, mls.ErrRateLimitExceeded) {
+			return nil // the failure stands; the device may ask by itself when the hour is over
+		}
 		return err
 	})
 	return confirmed, err

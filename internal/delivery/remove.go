@@ -58,8 +58,12 @@ func (s *Service) ExamineRemoval(ctx context.Context, r Removal) error {
 
 // RemoveByCommit removes another user by a commit, and returns the new epoch. An admin may do so with
 // anyone; any member may commit the removal of a user who is off the roster and still owes its
-// leaves (ADR 5). Errors as Remove, and mls.ErrNotAdmin.
+// leaves (ADR 5). It counts as a removal, by whatever method it came. Errors as Remove, and
+// mls.ErrNotAdmin, mls.ErrRateLimitExceeded.
 func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (mls.Epoch, error) {
+	if err := s.take(ctx, "removeMember", string(r.Actor), 1); err != nil {
+		return 0, err
+	}
 	s.examine(ctx, r.Key, r.Actor, r.Commit)
 	var epoch mls.Epoch
 	err := s.store.InTx(ctx, func(tx *store.Tx) error {

@@ -13,6 +13,7 @@ import (
 	"mls-server/internal/config"
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
 )
 
 // productionLimits are the limits as they are without configuration.
@@ -232,4 +233,25 @@ func visit(t *testing.T, verb, address string) int {
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode
+}
+
+// Removing others has one limit, by whichever method it is asked for: leaveConvo is no way around
+// that of removeMember. Leaving oneself does not count.
+func TestRemovalsShareALimit(t *testing.T) {
+	t.Parallel()
+	users := e2e.Start(t, e2e.Env{"RATE_LIMIT_REMOVE_MEMBER": "1/3"}).Users(2)
+	alice, bob := users[0].Register(t, 1), users[1].Register(t, 1)
+	chat := alice.Create(t, bob.User)
+	commit := mls.EncodeText(chat.Group.PrivateCommit())
+	byLeaving := &mlsapi.LeaveConvoInput{ConvoID: chat.ID, TargetDID: &alice.DID, Commit: &commit}
+	for range 2 {
+		bob.Post(t, mlsapi.MethodLeaveConvo, byLeaving, nil).Want(t, http.StatusForbidden, "NotAdmin")
+	}
+	bob.Remove(t, chat, alice.User, nil).Want(t, http.StatusForbidden, "NotAdmin")
+	a := bob.Post(t, mlsapi.MethodLeaveConvo, byLeaving, nil).Want(t, http.StatusTooManyRequests, "RateLimitExceeded")
+	if a.Header.Get("Retry-After") == "" {
+		t.Error("the refusal does not say when to try again")
+	}
+	bob.Remove(t, chat, alice.User, nil).Want(t, http.StatusTooManyRequests, "RateLimitExceeded")
+	bob.Post(t, mlsapi.MethodLeaveConvo, &mlsapi.LeaveConvoInput{ConvoID: chat.ID}, nil).OK(t)
 }

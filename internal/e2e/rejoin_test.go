@@ -153,6 +153,40 @@ func TestFailedWelcomeOpensRejoin(t *testing.T) {
 	assert.Empty(t, alice.Pending(t, chat))
 }
 
+// A failed Welcome asks for a rejoin like any other request: beyond three an hour it is noted and
+// nobody is asked, whoever adds the device again by itself.
+func TestFailuresCountAsRejoins(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	alice, bob, chat := pair(t, s)
+	toAlice := alice.Follow(t, "")
+	for round := range 3 {
+		assert.True(t, bob.Confirm(t, chat, false))
+		pending := alice.Pending(t, chat)
+		require.Len(t, pending, 1, "round %d", round)
+		bob.Rejoin(t, chat) // brings a package
+		answer(t, alice.User, chat, bob, pending[0].RequestID)
+	}
+	assert.True(t, bob.Confirm(t, chat, false), "the failure is noted")
+	assert.Empty(t, alice.Pending(t, chat))
+	bob.Post(t, mlsapi.MethodRequestRejoin, bob.RejoinInput(chat), nil).Want(t, http.StatusTooManyRequests, "RateLimitExceeded")
+	asked := 0
+	alice.Send(t, chat)
+	toAlice.Await(t, "message")
+	for _, kind := range toAlice.Kinds() {
+		if kind == "rejoin-requested" {
+			asked++
+		}
+	}
+	assert.Equal(t, 3, asked)
+
+	// When the hour is over the device may ask again, by either way.
+	_, err := pgtest.Open(t, s.DatabaseURL).Exec(t.Context(), "UPDATE pending_welcomes SET created_at = created_at - interval '1 hour'")
+	require.NoError(t, err)
+	assert.True(t, bob.Confirm(t, chat, false))
+	assert.Len(t, alice.Pending(t, chat), 1)
+}
+
 // The reserved package is handed out to nobody who asks for the user's packages.
 func TestReservedPackageIsNotClaimed(t *testing.T) {
 	t.Parallel()

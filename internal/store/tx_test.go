@@ -117,6 +117,30 @@ func TestInTxRetriesDeadlocks(t *testing.T) {
 	}
 }
 
+// A request that is gone while its transaction is open has it rolled back at once, by the same
+// connection: to throw the connection away would end the transaction too, when the server notices,
+// and until then hold the log back.
+func TestGoneCallersAreRolledBack(t *testing.T) {
+	t.Parallel()
+	s := open(t, 1)
+	before := one[int64](t, s, "SELECT pg_backend_pid()")
+	ctx, leave := context.WithCancel(t.Context())
+	err := s.InTx(ctx, func(tx *Tx) error {
+		if err := tx.CreateConvo(ctx, NewConvo{ID: mls.NewConvoID(noon), GroupID: "00", Creator: alice, CipherSuite: 1, At: noon}); err != nil {
+			return err
+		}
+		leave()
+		return ctx.Err()
+	})
+	wantErr(t, err, context.Canceled)
+	if after := one[int64](t, s, "SELECT pg_backend_pid()"); after != before {
+		t.Error("the connection was thrown away")
+	}
+	if n := one[int64](t, s, "SELECT count(*) FROM conversations"); n != 0 {
+		t.Error("the transaction was not rolled back")
+	}
+}
+
 func TestLockTimeoutIsBusy(t *testing.T) {
 	t.Parallel()
 	url := pgtest.New(t)
