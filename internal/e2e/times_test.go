@@ -37,7 +37,7 @@ func coarseTimes(t *testing.T, s *e2e.Server) {
 	require.Greater(t, len(columns), 20)
 	for _, c := range columns {
 		name := c[0] + "." + c[1]
-		if timesOfOperators[name] != "" || c[0] == "bsky_blocks" || c[0] == "block_checks" {
+		if timesOfOperators[name] != "" {
 			continue
 		}
 		grid := "2 seconds"
