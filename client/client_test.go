@@ -85,12 +85,14 @@ func (s *service) StreamConvoEvents(_ context.Context, _ lexrt.Caller, params *m
 // edge stands for authentication, limits and observation.
 type edge struct{ t *testing.T }
 
-func (edge) Authenticate(_ context.Context, m *lexrt.Method, header string) (lexrt.Caller, error) {
+func (edge) Authenticate(_ context.Context, m *lexrt.Method, header, _ string) (xrpc.Credential, error) {
 	if header != "Bearer for:"+m.NSID {
-		return lexrt.Caller{}, &lexrt.Error{Name: "BadJwtLexiconMethod", Status: http.StatusUnauthorized, Message: "wrong method"}
+		return xrpc.Credential{}, &lexrt.Error{Name: "BadJwtLexiconMethod", Status: http.StatusUnauthorized, Message: "wrong method"}
 	}
-	return lexrt.Caller{DID: "did:web:alice.example"}, nil
+	return xrpc.Credential{Caller: lexrt.Caller{DID: "did:web:alice.example"}}, nil
 }
+
+func (edge) Spend(context.Context, xrpc.Credential) error { return nil }
 
 func (edge) Peek(string, string) ratelimit.Result { return ratelimit.Result{Allowed: true} }
 

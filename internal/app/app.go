@@ -49,9 +49,12 @@ type App struct {
 	hub     *stream.Hub
 	jobs    *jobs.Runner
 	api     *xrpc.Server
-	methods http.Handler // api, behind what development adds: what the public port serves
-	health  *health
-	feed    *blocks.Feed // nil without JETSTREAM_URL
+	// resolver finds DID documents; tokensFull says that no used token can be remembered.
+	resolver   *auth.Resolver
+	tokensFull func() bool
+	methods    http.Handler // api, behind what development adds: what the public port serves
+	health     *health
+	feed       *blocks.Feed // nil without JETSTREAM_URL
 }
 
 // Build makes a server of a configuration. It opens no port and asks nothing
@@ -97,19 +100,15 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	if err != nil {
 		return err
 	}
-	resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: cfg.PLCURL, Clock: clock.System})
-	authenticator, err := auth.New(auth.Config{
-		ServiceDID: cfg.ServiceDID, ServiceID: cfg.ServiceID, EnforceLXM: cfg.EnforceLXM, EnforceJTI: cfg.EnforceJTI,
-		JTITTL: cfg.JTITTL, Resolver: resolver, Replays: a.replays(), Hasher: hasher, Clock: clock.System,
-	})
-	if err != nil {
-		return err
-	}
 	limiter, err := a.limiter(hasher)
 	if err != nil {
 		return err
 	}
-	checker := a.newBlocks(client, resolver)
+	authenticator, err := a.authenticator(client, limiter, hasher)
+	if err != nil {
+		return err
+	}
+	checker := a.newBlocks(client, a.resolver)
 	a.hub = stream.NewHub(stream.Options{
 		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log,
 		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser,
@@ -136,8 +135,9 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	a.methods = a.devProxy(a.api, client)
 	keep := store.DefaultRetention()
 	keep.Messages, keep.Events, keep.Commits = cfg.MessageTTL, cfg.EventStreamTTL, max(cfg.MessageTTL, keep.Commits)
+	keep.Documents = max(cfg.DIDStale, time.Hour)
 	a.jobs = jobs.New(a.store, keep, a.metrics, a.log, clock.System)
-	a.health = &health{store: a.store, clock: clock.System}
+	a.health = &health{store: a.store, clock: clock.System, full: a.tokensFull}
 	a.pages()
 	return nil
 }
@@ -209,7 +209,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		})
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
-	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed} {
+	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run} {
 		g.Go(func() error { run(gctx); return nil })
 	}
 	g.Go(func() error {

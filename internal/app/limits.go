@@ -1,8 +1,11 @@
 package app
 
 import (
+	"time"
+
 	"mls-server/internal/auth"
 	"mls-server/internal/clock"
+	"mls-server/internal/egress"
 	"mls-server/internal/ratelimit"
 	"mls-server/internal/shared"
 )
@@ -20,12 +23,29 @@ func (a *App) limiter(hasher *shared.Hasher) (ratelimit.Limiter, error) {
 	return ratelimit.NewShared(own, r, hasher, clock.System, a.metrics.ObserveRedisFallback), nil
 }
 
-// replays remembers used tokens: in Redis, else in PostgreSQL while Redis is
-// away; in the process where one server runs alone.
-func (a *App) replays() auth.ReplayStore {
+// authenticator checks service tokens, and makes the resolver of their issuers.
+func (a *App) authenticator(client *egress.Client, limiter ratelimit.Limiter, hasher *shared.Hasher) (*auth.ServiceAuth, error) {
+	a.resolver = auth.NewResolver(auth.ResolverConfig{
+		Client: client, PLCURL: a.cfg.PLCURL, StaleFor: a.cfg.DIDStale, Documents: a.store, Clock: clock.System,
+		Open: func(address string) bool { return limiter.Peek(ratelimit.ClassIP, address).Allowed },
+	})
+	replays, began := a.replays()
+	return auth.New(auth.Config{
+		ServiceDID: a.cfg.ServiceDID, ServiceID: a.cfg.ServiceID, EnforceLXM: a.cfg.EnforceLXM, EnforceJTI: a.cfg.EnforceJTI,
+		JTITTL: a.cfg.JTITTL, Resolver: a.resolver, Replays: replays, Began: began, Unknown: a.metrics.ObserveUnknownToken,
+		Hasher: hasher, Clock: clock.System,
+	})
+}
+
+// replays remembers used tokens, and says since when: in Redis, else in PostgreSQL
+// while Redis is away; in the process where one server runs alone, since its start.
+func (a *App) replays() (store auth.ReplayStore, began func() time.Time) {
+	a.tokensFull = func() bool { return false }
 	if a.redis == nil {
-		return auth.NewMemoryReplays(maxTokens, clock.System)
+		memory, start := auth.NewMemoryReplays(maxTokens, clock.System), clock.System.Now()
+		a.tokensFull = memory.Full
+		return memory, func() time.Time { return start }
 	}
 	fast := auth.NewRedisReplays(shared.NewRedis(a.redis, shared.RedisTimeout))
-	return auth.NewReplayChain(fast, a.store.Replays(), clock.System, a.metrics.ObserveRedisFallback)
+	return auth.NewReplayChain(fast, a.store.Replays(), clock.System, a.metrics.ObserveRedisFallback), nil
 }

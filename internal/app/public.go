@@ -43,6 +43,7 @@ func didDocument(cfg *config.Config) map[string]any {
 type health struct {
 	store    *store.Store
 	clock    clock.Clock
+	full     func() bool // no used token can be remembered
 	draining atomic.Bool
 
 	mu       sync.Mutex
@@ -101,6 +102,9 @@ func (h *health) ask(ctx context.Context) string {
 	}
 	if err := h.store.Ping(ctx); err != nil {
 		return "database"
+	}
+	if h.full() {
+		return "used tokens"
 	}
 	return ""
 }

@@ -77,10 +77,22 @@ func newEnv(t *testing.T, change ...func(*auth.Config)) *env {
 	return e
 }
 
+// admit authenticates a request and uses its token up.
+func (e *env) admit(ctx context.Context, m *lexrt.Method, header string) (lexrt.Caller, error) {
+	c, err := e.auth.Authenticate(ctx, m, header, "192.0.2.1")
+	if err == nil {
+		err = e.auth.Spend(ctx, c)
+	}
+	if err != nil {
+		return lexrt.Caller{}, err
+	}
+	return c.Caller, nil
+}
+
 // call authenticates and returns the error's name, "" for success.
 func (e *env) call(t *testing.T, m *lexrt.Method, header string) string {
 	t.Helper()
-	caller, err := e.auth.Authenticate(t.Context(), m, header)
+	caller, err := e.admit(t.Context(), m, header)
 	if err == nil {
 		if caller.DID == "" {
 			t.Error("success without a caller")
@@ -123,7 +135,7 @@ func TestForeignSignerOfBothCurves(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			caller, err := e.auth.Authenticate(t.Context(), standard, "Bearer "+token)
+			caller, err := e.admit(t.Context(), standard, "Bearer "+token)
 			if err != nil || caller.DID != id.DID {
 				t.Errorf("curve %d, aud %s: %v, %v", curve, aud, caller, err)
 			}
@@ -269,7 +281,7 @@ func TestTokenRules(t *testing.T) {
 			if tc.lxm == "" {
 				tc.lxm = standard.NSID
 			}
-			caller, err := e.auth.Authenticate(t.Context(), standard, id.Bearer(tc.aud, tc.lxm, tc.opts...))
+			caller, err := e.admit(t.Context(), standard, id.Bearer(tc.aud, tc.lxm, tc.opts...))
 			var lerr *lexrt.Error
 			if !errors.As(err, &lerr) {
 				lerr = &lexrt.Error{}
@@ -402,7 +414,7 @@ func TestCanceledCaller(t *testing.T) {
 	id := e.dir.NewIdentity(authtest.K256)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := e.auth.Authenticate(ctx, standard, id.Bearer(serviceDID, standard.NSID)); !errors.Is(err, context.Canceled) {
+	if _, err := e.admit(ctx, standard, id.Bearer(serviceDID, standard.NSID)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"mls-server/internal/clock"
 	"mls-server/internal/shared"
+	"mls-server/internal/xrpc"
 	"mls-server/lexrt"
 )
 
@@ -17,7 +18,8 @@ const (
 	MaxLifetime = time.Hour
 )
 
-// Config configures a ServiceAuth. All fields are required.
+// Config configures a ServiceAuth. All fields but Began and Unknown are
+// required.
 type Config struct {
 	// ServiceDID is this server's DID: the aud that tokens must carry, with or
 	// without "#" and ServiceID.
@@ -33,6 +35,14 @@ type Config struct {
 	Resolver *Resolver
 	// Replays remembers used tokens.
 	Replays ReplayStore
+	// Began is when Replays began to remember: after the start of a process that
+	// remembers by itself, or of a database that was restored. For an hour after it
+	// a token that was issued before, or does not say when, counts as expired. nil
+	// means that Replays never forgets.
+	Began func() time.Time
+	// Unknown is called for each token that was refused because no store could say
+	// whether it was used; it may be nil.
+	Unknown func()
 	// Hasher makes the hashes under which used tokens are remembered. Its secret is
 	// the same on all servers of a deployment, and unknown to whoever may read the
 	// stores.
@@ -49,9 +59,13 @@ type ServiceAuth struct {
 	jtiTTL   time.Duration
 	resolver *Resolver
 	replays  ReplayStore
+	began    func() time.Time
+	unknown  func()
 	hasher   *shared.Hasher
 	clock    clock.Clock
 }
+
+var _ xrpc.Authenticator = (*ServiceAuth)(nil)
 
 // New returns an authenticator, or an error when the configuration cannot be safe.
 func New(cfg Config) (*ServiceAuth, error) {
@@ -61,6 +75,12 @@ func New(cfg Config) (*ServiceAuth, error) {
 	case cfg.Resolver == nil || cfg.Replays == nil || cfg.Hasher == nil || cfg.Clock == nil:
 		return nil, errors.New("auth: no resolver, store of used tokens, hasher or clock")
 	}
+	if cfg.Began == nil {
+		cfg.Began = func() time.Time { return time.Time{} }
+	}
+	if cfg.Unknown == nil {
+		cfg.Unknown = func() {}
+	}
 	return &ServiceAuth{
 		audience:       string(cfg.ServiceDID),
 		audienceWithID: string(cfg.ServiceDID) + "#" + cfg.ServiceID,
@@ -69,50 +89,73 @@ func New(cfg Config) (*ServiceAuth, error) {
 		jtiTTL:         cfg.JTITTL,
 		resolver:       cfg.Resolver,
 		replays:        cfg.Replays,
+		began:          cfg.Began,
+		unknown:        cfg.Unknown,
 		hasher:         cfg.Hasher,
 		clock:          cfg.Clock,
 	}, nil
 }
 
-// Authenticate checks the value of an Authorization header for a call of m. The
-// order of checks is that of atproto's own server: shape, type, times, audience,
-// method, issuer, signature; then, only for a token that is genuine, whether it
-// was used. Every error that is not the context's is a *lexrt.Error whose name is
-// one of ErrorNames.
-func (a *ServiceAuth) Authenticate(ctx context.Context, m *lexrt.Method, authorization string) (lexrt.Caller, error) {
+// Authenticate implements xrpc.Authenticator. The order of checks is that of
+// atproto's own server: shape, type, times, audience, method, issuer, signature.
+// Nothing is written anywhere: a token is used up by Spend. Every error that is
+// not the context's is a *lexrt.Error whose name is one of ErrorNames, wrapped by
+// xrpc.Costly when it took a fetch or a signature to find out.
+func (a *ServiceAuth) Authenticate(ctx context.Context, m *lexrt.Method, authorization, address string) (xrpc.Credential, error) {
 	raw, lerr := parseHeader(authorization)
 	if lerr != nil {
-		return lexrt.Caller{}, lerr
+		return xrpc.Credential{}, lerr
 	}
 	t, lerr := parseToken(raw)
 	if lerr != nil {
-		return lexrt.Caller{}, lerr
+		return xrpc.Credential{}, lerr
 	}
 	now := a.clock.Now()
 	expires, lerr := checkTimes(&t.claims, now)
 	if lerr != nil {
-		return lexrt.Caller{}, lerr
+		return xrpc.Credential{}, lerr
+	}
+	if a.mayBeUsed(&t.claims, now) {
+		return xrpc.Credential{}, unauthorized(NameJwtExpired, "The token was issued before this server can know which tokens were used; get a new one")
 	}
 	if t.claims.Audience != a.audience && t.claims.Audience != a.audienceWithID {
-		return lexrt.Caller{}, unauthorized(NameBadJwtAudience, "The token is for another service")
+		return xrpc.Credential{}, unauthorized(NameBadJwtAudience, "The token is for another service")
 	}
 	once, lerr := a.checkBinding(m, &t.claims)
 	if lerr != nil {
-		return lexrt.Caller{}, lerr
+		return xrpc.Credential{}, lerr
 	}
 	did, ok := parseIssuer(t.claims.Issuer)
 	if !ok {
-		return lexrt.Caller{}, unauthorized(NameBadJwtIss, "The token's issuer is not a DID, bare or with #atproto")
+		return xrpc.Credential{}, unauthorized(NameBadJwtIss, "The token's issuer is not a DID, bare or with #atproto")
 	}
-	if err := a.checkSignature(ctx, did, t); err != nil {
-		return lexrt.Caller{}, err
+	if err := a.checkSignature(ctx, did, t, address); err != nil {
+		return xrpc.Credential{}, err
 	}
+	c := xrpc.Credential{Caller: lexrt.Caller{DID: did}}
 	if once {
-		if err := a.use(ctx, did, t.claims.ID, later(expires.Add(Leeway), now.Add(a.jtiTTL))); err != nil {
-			return lexrt.Caller{}, err
-		}
+		c.Token, c.Until = a.hash(did, t.claims.ID), later(expires.Add(Leeway), now.Add(a.jtiTTL))
 	}
-	return lexrt.Caller{DID: did}, nil
+	return c, nil
+}
+
+// Spend implements xrpc.Authenticator: it records the token, and fails when it
+// was recorded before or nobody can say.
+func (a *ServiceAuth) Spend(ctx context.Context, c xrpc.Credential) error {
+	if c.Until.IsZero() {
+		return nil
+	}
+	fresh, err := a.replays.Use(ctx, c.Token, c.Until)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		a.unknown()
+		return unavailable()
+	case !fresh:
+		return unauthorized(NameReplayedToken, "The token was used before; each request needs a new one")
+	}
+	return nil
 }
 
 func checkTimes(c *claims, now time.Time) (expires time.Time, lerr *lexrt.Error) {
@@ -131,6 +174,20 @@ func checkTimes(c *claims, now time.Time) (expires time.Time, lerr *lexrt.Error)
 		return time.Time{}, unauthorized(NameBadJwt, "The token is not valid yet")
 	}
 	return expires, nil
+}
+
+// forgotten is for how long a token may still be valid that was used before the
+// memory of used tokens began.
+const forgotten = MaxLifetime + Leeway
+
+// mayBeUsed reports whether a token could have been used before the memory of used
+// tokens began, which is to the second, as iat is.
+func (a *ServiceAuth) mayBeUsed(c *claims, now time.Time) bool {
+	began := a.began()
+	if now.Sub(began) > forgotten {
+		return false
+	}
+	return !c.IssuedAt.set || c.IssuedAt.time().Before(began.Truncate(time.Second))
 }
 
 // checkBinding applies the rules about lxm and jti that hold for the method,
@@ -158,48 +215,56 @@ func (a *ServiceAuth) enforceStandard() (lxm, jti bool) { return a.enforceLXM, a
 // enforcePrivileged is the rule of privileged methods: both, always.
 func enforcePrivileged() (lxm, jti bool) { return true, true }
 
-func (a *ServiceAuth) checkSignature(ctx context.Context, did lexrt.DID, t *token) error {
+// checkSignature finds the issuer's key and verifies with it. The account may have
+// a new one since its document was read, so that a signature which does not fit
+// is a reason to ask again.
+func (a *ServiceAuth) checkSignature(ctx context.Context, did lexrt.DID, t *token, address string) error {
 	if len(t.signature) != signatureSize {
 		return unauthorized(NameBadJwtSignature, "The token's signature is not 64 bytes")
 	}
-	id, cached, err := a.resolver.resolve(ctx, did)
+	known, err := a.resolver.resolve(ctx, did, address)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return unauthorized(NameUnresolvedDid, "The issuer's DID could not be resolved")
+		return a.unresolved(ctx, did, err, known.worked)
 	}
-	if verify(id.Key, t) {
+	id := known.id
+	fits := verify(id.Key, t)
+	if !fits && known.cached {
+		if id, err = a.resolver.refetch(ctx, known); err != nil {
+			return xrpc.Costly(a.unresolved(ctx, did, err, true))
+		}
+		fits = id != known.id && verify(id.Key, t)
+	}
+	switch {
+	case fits:
+		a.resolver.confirm(id)
 		return nil
+	case id.Key == nil:
+		return xrpc.Costly(unauthorized(NameUnresolvedDid, "The issuer's DID document has no usable signing key"))
 	}
-	if cached {
-		// The account may have a new key since its document was read.
-		if again := a.resolver.refetch(ctx, id); again != id && verify(again.Key, t) {
-			return nil
-		}
+	return xrpc.Costly(unauthorized(NameBadJwtSignature, "The token's signature does not fit the issuer's key"))
+}
+
+// unresolved answers a failure of the resolver. Only a directory that says no
+// makes it the caller's fault; the PLC directory is asked for all accounts alike,
+// so that made-up ones are dear, while the hosts of did:web answer for themselves.
+func (a *ServiceAuth) unresolved(ctx context.Context, did lexrt.DID, err error, worked bool) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, errSpent):
+		return xrpc.Costly(directoryAway()) // which nobody will read: the address' bucket is empty
+	case !definite(err):
+		return directoryAway()
 	}
-	if id.Key == nil {
-		return unauthorized(NameUnresolvedDid, "The issuer's DID document has no usable signing key")
+	err = unauthorized(NameUnresolvedDid, "The issuer's DID could not be resolved")
+	if worked && did.Method() == "plc" {
+		return xrpc.Costly(err)
 	}
-	return unauthorized(NameBadJwtSignature, "The token's signature does not fit the issuer's key")
+	return err
 }
 
 func verify(key PublicKey, t *token) bool {
 	return key != nil && key.Alg() == t.alg && key.Verify(t.signed, t.signature)
-}
-
-// use records the token and fails when it was recorded before.
-func (a *ServiceAuth) use(ctx context.Context, iss lexrt.DID, jti string, expires time.Time) error {
-	fresh, err := a.replays.Use(ctx, a.hash(iss, jti), expires)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return unavailable()
-	case !fresh:
-		return unauthorized(NameReplayedToken, "The token was used before; each request needs a new one")
-	}
-	return nil
 }
 
 // hash is what a store learns of a token: a keyed hash of issuer and jti. The

@@ -34,7 +34,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 			header := id.Bearer(serviceDID, standard.NSID, id.ExpiresIn(time.Hour))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := a.Authenticate(b.Context(), standard, header); err != nil {
+				if _, err := a.Authenticate(b.Context(), standard, header, "192.0.2.1"); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -90,9 +89,3 @@ func origin(endpoint string) string {
 	}
 	return u.Scheme + "://" + u.Host
 }
-
-var (
-	plcPattern = regexp.MustCompile(`^did:plc:[a-z2-7]{24}$`)
-	// One spelling per host: lower case, a port only behind an upper-case %3A.
-	webPattern = regexp.MustCompile(`^did:web:([a-z0-9-]+(?:\.[a-z0-9-]+)*)(?:%3A([1-9][0-9]{0,4}))?$`)
-)

@@ -9,7 +9,8 @@ import (
 
 // Names of the errors that Authenticate returns, as atproto's own server spells
 // them; ReplayedToken is ours. All have status 401, except NotEnoughResources,
-// which is the 503 of a server that cannot reach any store of used tokens.
+// which is the 503 of a server that cannot reach any store of used tokens, or not
+// the issuer's directory.
 const (
 	NameAuthMissing         = "AuthMissing"
 	NameBadJwt              = "BadJwt"
@@ -34,6 +35,13 @@ func ErrorNames() []string {
 
 func unauthorized(name, message string) *lexrt.Error {
 	return &lexrt.Error{Name: name, Status: http.StatusUnauthorized, Message: message}
+}
+
+func directoryAway() *lexrt.Error {
+	return &lexrt.Error{
+		Name: NameNotEnoughResources, Status: http.StatusServiceUnavailable,
+		Message: "The issuer's DID document cannot be fetched at the moment, retry in 5 seconds", RetryAfter: 5 * time.Second,
+	}
 }
 
 func unavailable() *lexrt.Error {

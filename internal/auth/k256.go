@@ -2,8 +2,10 @@
 
 package auth
 
-import "github.com/bluesky-social/indigo/atproto/atcrypto"
+import (
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+)
 
-func newK256(k *atcrypto.PublicKeyK256) (PublicKey, error) {
+func newK256(k *atcrypto.PublicKeyK256) (verifier, error) {
 	return atprotoKey{alg: algES256K, key: k}, nil
 }

@@ -37,7 +37,7 @@ type systemKey struct {
 	key C.secp256k1_pubkey
 }
 
-func newK256(k *atcrypto.PublicKeyK256) (PublicKey, error) {
+func newK256(k *atcrypto.PublicKeyK256) (verifier, error) {
 	s := new(systemKey)
 	raw := k.UncompressedBytes()
 	if C.parse_key(&s.key, (*C.uchar)(&raw[0]), C.size_t(len(raw))) != 1 {

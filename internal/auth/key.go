@@ -33,7 +33,23 @@ type PublicKey interface {
 	// hash of message. Both values of S that fit a signature are accepted, as
 	// atproto's own server does for tokens.
 	Verify(message, sig []byte) bool
+	// DIDKey is the key in the form did:key, by which it can be told and kept.
+	DIDKey() string
 }
+
+// verifier is the part of a PublicKey that differs between builds.
+type verifier interface {
+	Alg() string
+	Verify(message, sig []byte) bool
+}
+
+// publicKey is a key as it was published.
+type publicKey struct {
+	verifier
+	didKey string
+}
+
+func (k publicKey) DIDKey() string { return k.didKey }
 
 // atprotoKey verifies with indigo: the standard library for P-256, and for
 // secp256k1 the fastest Go that is known to be sound (docs/adr/0040).
@@ -53,13 +69,18 @@ func newKey(k atcrypto.PublicKey, err error) (PublicKey, error) {
 	if err != nil {
 		return nil, errBadKey
 	}
+	var v verifier
 	switch k := k.(type) {
 	case *atcrypto.PublicKeyP256:
-		return atprotoKey{alg: algES256, key: k}, nil
+		v = atprotoKey{alg: algES256, key: k}
 	case *atcrypto.PublicKeyK256:
-		return newK256(k)
+		if v, err = newK256(k); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, errBadKey
 	}
-	return nil, errBadKey
+	return publicKey{verifier: v, didKey: k.DIDKey()}, nil
 }
 
 // verificationMethod is the part of a DID document's verification method that

@@ -1,6 +1,8 @@
 package auth
 
-import "testing"
+import (
+	"testing"
+)
 
 // BenchmarkParseToken measures what is done for a token before its key is looked for.
 func BenchmarkParseToken(b *testing.B) {

@@ -3,9 +3,6 @@ package auth
 import (
 	"context"
 	"errors"
-	"net"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +11,7 @@ import (
 
 	"mls-server/internal/clock"
 	"mls-server/internal/egress"
+	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
@@ -28,14 +26,19 @@ var (
 	ErrUnsupportedDID = errors.New("auth: unsupported DID")
 	// ErrDIDUnreachable says that no answer could be had.
 	ErrDIDUnreachable = errors.New("auth: DID document unreachable")
+	// errSpent says that the address has no failures left to spend on a fetch.
+	errSpent = errors.New("auth: the address has failed too often")
+	// ErrBusy says that too many documents are being fetched: for the same address,
+	// for the same domain, or altogether.
+	ErrBusy = errors.New("auth: too many DID documents are being fetched")
 )
 
 // How long what was learned about a DID is used.
 const (
-	// PositiveTTL is the life of a cached document.
+	// PositiveTTL is for how long a document is used without asking again.
 	PositiveTTL = 5 * time.Minute
 	// NegativeTTL is how long a definite failure is remembered: no such DID, or
-	// a document that is none.
+	// an answer that is not a document of it.
 	NegativeTTL = time.Minute
 	// UnreachableTTL is how long a failure to get an answer is remembered. It is
 	// short, so that a hiccup of a directory does not lock users out for a minute.
@@ -45,37 +48,38 @@ const (
 	RefetchInterval = 30 * time.Second
 )
 
-const (
-	defaultCacheSize = 32768
-	// did:web hosts can be as slow as their owner likes, so they must not be able
-	// to use up the fetches that the PLC directory needs.
-	maxPLCFetches = 64
-	maxWebFetches = 32
-	fetchWait     = 2 * time.Second
-)
+const defaultCacheSize = 32768
 
-// ResolverConfig configures a Resolver.
+// ResolverConfig configures a Resolver. Client, PLCURL and Clock are required.
 type ResolverConfig struct {
-	// Client fetches documents. Required.
+	// Client fetches documents.
 	Client *egress.Client
 	// PLCURL is the origin of the PLC directory, for example "https://plc.directory".
 	PLCURL string
 	// CacheSize bounds the documents in memory, 0 means 32768; as many failures
 	// are remembered apart from them, so that made-up DIDs cannot push real ones out.
 	CacheSize int
-	// Clock is required.
+	// StaleFor is for how long a document is used when its directory does not
+	// answer; not at all beyond PositiveTTL when it is shorter than that.
+	StaleFor time.Duration
+	// Documents keeps documents for the next start of the server, nil for nowhere.
+	Documents *store.Store
+	// Open reports whether the bucket of an address has anything left, nil for
+	// always: it is looked at again when a fetch for that address has waited.
+	Open  func(address string) bool
 	Clock clock.Clock
 }
 
 // Resolver finds DID documents and keeps what they say for a while. It is safe
 // for concurrent use.
 type Resolver struct {
-	client  *egress.Client
-	plcURL  string
-	clock   clock.Clock
-	flights singleflight.Group
-	plcSem  chan struct{}
-	webSem  chan struct{}
+	fetcher   *fetcher
+	addresses *slots
+	keeper    *keeper
+	staleFor  time.Duration
+	open      func(address string) bool
+	clock     clock.Clock
+	flights   singleflight.Group
 
 	mu       sync.Mutex
 	found    *simplelru.LRU[lexrt.DID, *found]
@@ -84,7 +88,7 @@ type Resolver struct {
 
 type found struct {
 	id        *Identity
-	expires   time.Time
+	fetched   time.Time
 	refetched time.Time // when a bad signature last caused a refetch
 }
 
@@ -98,14 +102,13 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 	if cfg.CacheSize <= 0 {
 		cfg.CacheSize = defaultCacheSize
 	}
+	if cfg.Open == nil {
+		cfg.Open = func(string) bool { return true }
+	}
 	return &Resolver{
-		client:   cfg.Client,
-		plcURL:   strings.TrimRight(cfg.PLCURL, "/"),
-		clock:    cfg.Clock,
-		plcSem:   make(chan struct{}, maxPLCFetches),
-		webSem:   make(chan struct{}, maxWebFetches),
-		found:    newLRU[*found](cfg.CacheSize),
-		failures: newLRU[failure](cfg.CacheSize),
+		fetcher: newFetcher(cfg), addresses: newSlots(addressFetches), keeper: newKeeper(cfg.Documents, cfg.Clock),
+		staleFor: max(cfg.StaleFor, PositiveTTL), open: cfg.Open, clock: cfg.Clock,
+		found: newLRU[*found](cfg.CacheSize), failures: newLRU[failure](cfg.CacheSize),
 	}
 }
 
@@ -118,14 +121,14 @@ func newLRU[V any](size int) *simplelru.LRU[lexrt.DID, V] {
 // Resolve returns the identity of did, from the cache when it is fresh. The
 // error is one of the package's Err variables, or the context's.
 func (r *Resolver) Resolve(ctx context.Context, did lexrt.DID) (*Identity, error) {
-	id, _, err := r.resolve(ctx, did)
-	return id, err
+	a, err := r.resolve(ctx, did, "")
+	return a.id, err
 }
 
 // PDSEndpoint returns the origin of the account's personal data server, or
 // ErrBadDocument when its document names none.
 func (r *Resolver) PDSEndpoint(ctx context.Context, did lexrt.DID) (string, error) {
-	id, _, err := r.resolve(ctx, did)
+	id, err := r.Resolve(ctx, did)
 	if err != nil {
 		return "", err
 	}
@@ -135,72 +138,137 @@ func (r *Resolver) PDSEndpoint(ctx context.Context, did lexrt.DID) (string, erro
 	return id.PDS, nil
 }
 
-// resolve also tells whether the answer comes from the cache.
-func (r *Resolver) resolve(ctx context.Context, did lexrt.DID) (id *Identity, cached bool, err error) {
-	if id, err, ok := r.lookup(did); ok {
-		return id, true, err
+// answer is what is known about a DID.
+type answer struct {
+	id *Identity
+	// cached says that nobody was asked for it just now, stale that it is older
+	// than PositiveTTL, worked that a fetch was waited for.
+	cached, stale, worked bool
+}
+
+// resolve finds the identity of did for a request from address, "" for one of the
+// server's own.
+func (r *Resolver) resolve(ctx context.Context, did lexrt.DID, address string) (answer, error) {
+	known, settled, err := r.lookup(did)
+	if settled {
+		return known, err
 	}
-	id, err = r.fly(ctx, string(did), did, func() (*Identity, error, bool) { return r.lookup(did) })
-	return id, false, err
+	if r.fetcher.away(did) {
+		return r.fallBack(ctx, did, known, ErrDIDUnreachable)
+	}
+	if address != "" {
+		release, err := r.addresses.acquire(ctx, address, fetchWait)
+		if err != nil {
+			return r.fallBack(ctx, did, known, err)
+		}
+		defer release()
+		if !r.open(address) {
+			return answer{}, errSpent
+		}
+	}
+	id, err := r.fly(ctx, string(did), func(ctx context.Context) (*Identity, error) {
+		if a, settled, err := r.lookup(did); settled {
+			return a.id, err // a flight has landed between our look and this one
+		}
+		return r.fetch(ctx, did, false)
+	})
+	if err != nil {
+		a, err := r.fallBack(ctx, did, known, err)
+		a.worked = true
+		return a, err
+	}
+	return answer{id: id, worked: true}, nil
 }
 
 // refetch asks for the document again, because a signature did not fit the key
-// of stale. It returns stale when a refetch is not due or brings nothing.
-func (r *Resolver) refetch(ctx context.Context, stale *Identity) *Identity {
+// of known. It returns the same identity when a refetch is not due or brings
+// nothing, and an error when the directory was asked in vain or known is stale
+// and the directory was asked a moment ago.
+func (r *Resolver) refetch(ctx context.Context, known answer) (*Identity, error) {
 	now := r.clock.Now()
+	did := known.id.DID
 	r.mu.Lock()
-	f, ok := r.found.Get(stale.DID)
+	f, ok := r.found.Get(did)
 	switch {
 	case !ok:
 		r.mu.Unlock()
-		return stale
-	case f.id != stale:
+		return known.id, nil
+	case f.id != known.id:
 		r.mu.Unlock()
-		return f.id // somebody else has been here in the meantime
+		return f.id, nil // somebody else has been here in the meantime
 	case now.Sub(f.refetched) < RefetchInterval:
 		r.mu.Unlock()
-		return stale
+		if known.stale {
+			return known.id, ErrDIDUnreachable
+		}
+		return known.id, nil
 	}
 	f.refetched = now
 	r.mu.Unlock()
 
-	id, err := r.fly(ctx, "again "+string(stale.DID), stale.DID, nil)
+	id, err := r.fly(ctx, "again "+string(did), func(ctx context.Context) (*Identity, error) { return r.fetch(ctx, did, true) })
 	if err != nil {
-		return stale
+		return known.id, err
 	}
-	return id
+	return id, nil
 }
 
-// lookup returns what is cached about did: an identity, or the error that its
-// resolution ended with.
-func (r *Resolver) lookup(did lexrt.DID) (*Identity, error, bool) {
+// lookup returns what is cached about did. It is settled when nobody needs to be
+// asked: by a fresh identity, or by a failure that is remembered, beside which a
+// stale identity counts when the directory did not answer.
+func (r *Resolver) lookup(did lexrt.DID) (a answer, settled bool, err error) {
 	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f, ok := r.found.Get(did); ok && now.Before(f.expires) {
-		return f.id, nil, true
+	if f, ok := r.found.Get(did); ok && now.Sub(f.fetched) < r.staleFor {
+		a = answer{id: f.id, cached: true, stale: now.Sub(f.fetched) >= PositiveTTL}
+		if !a.stale {
+			return a, true, nil
+		}
 	}
 	if f, ok := r.failures.Get(did); ok && now.Before(f.expires) {
-		return nil, f.err, true
+		if a.id != nil && !definite(f.err) {
+			return a, true, nil
+		}
+		return answer{}, true, f.err
 	}
-	return nil, nil, false
+	return a, false, nil
 }
 
-// fly fetches did's document once for all callers that want it at the time. The
-// fetch goes on when this caller gives up, for the others and for the cache.
-func (r *Resolver) fly(ctx context.Context, key string, did lexrt.DID, lookup func() (*Identity, error, bool)) (*Identity, error) {
-	detached := context.WithoutCancel(ctx)
-	ch := r.flights.DoChan(key, func() (any, error) {
-		if lookup != nil {
-			// A flight may have landed between our look and this one.
-			if id, err, ok := lookup(); ok {
-				return id, err
-			}
+// fallBack is what is left when the directory could not be asked, or did not
+// answer with err: a document that is still usable, here or kept from before the
+// last start.
+func (r *Resolver) fallBack(ctx context.Context, did lexrt.DID, known answer, err error) (answer, error) {
+	if definite(err) || ctx.Err() != nil {
+		return answer{}, err
+	}
+	if known.id != nil {
+		return known, nil
+	}
+	id, loadErr := r.fly(ctx, "kept "+string(did), func(ctx context.Context) (*Identity, error) {
+		id, fetched := r.keeper.load(ctx, did)
+		if id == nil || r.clock.Now().Sub(fetched) >= r.staleFor {
+			return nil, err
 		}
-		id, err := r.fetch(detached, did)
-		r.remember(did, id, err)
-		return id, err
+		r.put(id, fetched)
+		return id, nil
 	})
+	if loadErr != nil {
+		return answer{}, loadErr
+	}
+	return answer{id: id, cached: true, stale: true}, nil
+}
+
+// definite reports whether an error says no, and not only that nobody answered.
+func definite(err error) bool {
+	return errors.Is(err, ErrDIDNotFound) || errors.Is(err, ErrBadDocument) || errors.Is(err, ErrUnsupportedDID)
+}
+
+// fly runs find once for all callers that want it at the time. It goes on when
+// this caller gives up, for the others and for the cache.
+func (r *Resolver) fly(ctx context.Context, key string, find func(context.Context) (*Identity, error)) (*Identity, error) {
+	detached := context.WithoutCancel(ctx)
+	ch := r.flights.DoChan(key, func() (any, error) { return find(detached) })
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -216,82 +284,48 @@ func (r *Resolver) fly(ctx context.Context, key string, did lexrt.DID, lookup fu
 	}
 }
 
-func (r *Resolver) remember(did lexrt.DID, id *Identity, err error) {
+// fetch asks the directory and remembers what it said.
+func (r *Resolver) fetch(ctx context.Context, did lexrt.DID, again bool) (*Identity, error) {
+	id, err := r.fetcher.fetch(ctx, did, again)
 	now := r.clock.Now()
+	if err == nil {
+		r.put(id, now)
+		return id, nil
+	}
+	if definite(err) {
+		r.keeper.drop(did)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err == nil {
-		f := &found{id: id, expires: now.Add(PositiveTTL)}
-		if old, ok := r.found.Get(did); ok {
-			f.refetched = old.refetched
-		}
-		r.found.Add(did, f)
-		r.failures.Remove(did)
-		return
-	}
-	ttl := NegativeTTL
-	if errors.Is(err, ErrDIDUnreachable) {
-		ttl = UnreachableTTL
-	} else {
+	switch {
+	case definite(err):
 		r.found.Remove(did) // the DID is gone for certain
+		r.failures.Add(did, failure{err: err, expires: now.Add(NegativeTTL)})
+	case errors.Is(err, ErrDIDUnreachable):
+		r.failures.Add(did, failure{err: err, expires: now.Add(UnreachableTTL)})
 	}
-	r.failures.Add(did, failure{err: err, expires: now.Add(ttl)})
+	return nil, err
 }
 
-// fetch gets and reads the document.
-func (r *Resolver) fetch(ctx context.Context, did lexrt.DID) (*Identity, error) {
-	req, sem, err := r.request(did)
-	if err != nil {
-		return nil, err
+func (r *Resolver) put(id *Identity, fetched time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := &found{id: id, fetched: fetched}
+	if old, ok := r.found.Get(id.DID); ok {
+		f.refetched = old.refetched
 	}
-	wait := time.NewTimer(fetchWait)
-	defer wait.Stop()
-	select {
-	case sem <- struct{}{}:
-		defer func() { <-sem }()
-	case <-wait.C:
-		return nil, ErrDIDUnreachable
-	}
-
-	resp, err := r.client.Get(ctx, req)
-	switch {
-	case errors.Is(err, egress.ErrUnknownHost):
-		return nil, ErrDIDNotFound
-	case errors.Is(err, egress.ErrForbidden), errors.Is(err, egress.ErrRedirect), errors.Is(err, egress.ErrTooLarge):
-		return nil, ErrBadDocument
-	case err != nil:
-		return nil, ErrDIDUnreachable
-	}
-	switch {
-	case resp.Status == http.StatusOK:
-		return parseDocument(did, resp.Body)
-	case resp.Status == http.StatusNotFound, resp.Status == http.StatusGone:
-		return nil, ErrDIDNotFound
-	case resp.Status >= 500, resp.Status == http.StatusTooManyRequests, resp.Status == http.StatusRequestTimeout:
-		return nil, ErrDIDUnreachable
-	}
-	return nil, ErrBadDocument
+	r.found.Add(id.DID, f)
+	r.failures.Remove(id.DID)
 }
 
-func (r *Resolver) request(did lexrt.DID) (egress.Request, chan struct{}, error) {
-	const accept = "application/did+ld+json, application/json"
-	if plcPattern.MatchString(string(did)) {
-		return egress.Request{URL: r.plcURL + "/" + string(did), Purpose: egress.PurposePLC, Accept: accept}, r.plcSem, nil
+// confirm is told of each identity whose key verified a token. Only those are
+// kept for the next start: a table of documents that anybody could name would be
+// a table that anybody could fill.
+func (r *Resolver) confirm(id *Identity) {
+	r.mu.Lock()
+	f, ok := r.found.Peek(id.DID)
+	r.mu.Unlock()
+	if ok && f.id == id {
+		r.keeper.keep(id, f.fetched)
 	}
-	m := webPattern.FindStringSubmatch(string(did))
-	if m == nil || len(did) > 2048 {
-		return egress.Request{}, nil, ErrUnsupportedDID
-	}
-	scheme, host := "https", m[1]
-	if port := m[2]; port != "" {
-		host = net.JoinHostPort(m[1], port)
-		// Ports are for development (atproto DID specification); there, and only
-		// for hosts that the operator listed, plain http is what listens.
-		if r.client.Allowed(host) && port != "443" {
-			scheme = "http"
-		}
-	}
-	return egress.Request{
-		URL: scheme + "://" + host + "/.well-known/did.json", Purpose: egress.PurposeDIDWeb, Accept: accept, NoRedirect: true,
-	}, r.webSem, nil
 }

@@ -180,7 +180,7 @@ func TestKeyRotation(t *testing.T) {
 	// While the directory is down, a cached key goes on working and the refetch changes nothing.
 	e.clock.Advance(auth.RefetchInterval)
 	e.dir.SetDown(true)
-	e.want(t, "forged while down", auth.NameBadJwtSignature, standard, token(authtest.SignedBy(old)))
+	e.want(t, "forged while down, when nobody can say so", auth.NameNotEnoughResources, standard, token(authtest.SignedBy(old)))
 	e.want(t, "genuine while down", "", standard, token())
 }
 
@@ -223,13 +223,13 @@ func TestUnreachableIsRememberedBriefly(t *testing.T) {
 	id := e.dir.NewIdentity(authtest.K256)
 	e.dir.SetDown(true)
 	for range 5 {
-		e.want(t, "down", auth.NameUnresolvedDid, standard, id.Bearer(serviceDID, standard.NSID))
+		e.want(t, "down", auth.NameNotEnoughResources, standard, id.Bearer(serviceDID, standard.NSID))
 	}
 	if n := e.dir.Fetches(id.DID); n != 1 {
 		t.Errorf("%d fetches, want 1", n)
 	}
 	e.dir.SetDown(false)
-	e.want(t, "too soon", auth.NameUnresolvedDid, standard, id.Bearer(serviceDID, standard.NSID))
+	e.want(t, "too soon", auth.NameNotEnoughResources, standard, id.Bearer(serviceDID, standard.NSID))
 	e.clock.Advance(auth.UnreachableTTL)
 	e.want(t, "up again", "", standard, id.Bearer(serviceDID, standard.NSID))
 }

@@ -72,7 +72,7 @@ func TestRacingReplays(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			_, err := e.auth.Authenticate(t.Context(), standard, header)
+			_, err := e.admit(t.Context(), standard, header)
 			switch {
 			case err == nil:
 				accepted.Add(1)
@@ -100,7 +100,7 @@ func TestBrokenStoreLetsNobodyIn(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t, func(c *auth.Config) { c.Replays = brokenStore{} })
 	id := e.dir.NewIdentity(authtest.K256)
-	_, err := e.auth.Authenticate(t.Context(), standard, id.Bearer(serviceDID, standard.NSID))
+	_, err := e.admit(t.Context(), standard, id.Bearer(serviceDID, standard.NSID))
 	var lerr *lexrt.Error
 	if !errors.As(err, &lerr) || lerr.Status != http.StatusServiceUnavailable || lerr.RetryAfter <= 0 {
 		t.Errorf("got %v", err)

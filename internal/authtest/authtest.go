@@ -92,6 +92,16 @@ func (d *Directory) Fetches(did lexrt.DID) int {
 	return d.fetches[did]
 }
 
+// Asked is how often any document was asked for.
+func (d *Directory) Asked() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, times := range d.fetches {
+		n += times
+	}
+	return n
+}
+
 // SetDown makes every request fail with 503, or work again.
 func (d *Directory) SetDown(down bool) {
 	d.mu.Lock()

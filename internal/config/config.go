@@ -52,6 +52,7 @@ type Config struct {
 	HashKey    Secret
 
 	PLCURL           string
+	DIDStale         time.Duration
 	AppViewURL       string
 	JetstreamURL     string
 	EgressAllow      []string

@@ -270,3 +270,16 @@ func rate(name, class string, def ratelimit.Rate) Variable {
 		get: func(c *Config) any { return fmt.Sprintf("%d/%d", c.Rates[class].PerMinute, c.Rates[class].Burst) },
 	}
 }
+
+// addressRate is the rate of both classes that count by address.
+func addressRate(name string, def ratelimit.Rate) Variable {
+	v := rate(name, ratelimit.ClassIP, def)
+	v.Help = "Requests a minute and address that have no authenticated caller, and after a slash how many at once: " +
+		"once for tokens that took work to refuse, and once for everything else."
+	set := v.set
+	v.set = func(c *Config, r *reader, name, value string) {
+		set(c, r, name, value)
+		c.Rates[ratelimit.ClassRefused] = c.Rates[ratelimit.ClassIP]
+	}
+	return v
+}

@@ -75,6 +75,8 @@ var variables = []Variable{
 	secret("HASH_KEY", "Key of the hashes in logs, replay and limit stores, 16 bytes or more, the same on all servers; random per process when not set, which production refuses beside REDIS_URL.",
 		func(c *Config) *Secret { return &c.HashKey }),
 	httpURL("PLC_URL", "https://plc.directory", "Directory of did:plc documents.", func(c *Config) *string { return &c.PLCURL }),
+	duration("DID_STALE_HOURS", 24, limits{0, 168}, time.Hour, "For how many hours a DID document is used when its directory does not answer.",
+		func(c *Config) *time.Duration { return &c.DIDStale }),
 	httpURL("APPVIEW_URL", "https://public.api.bsky.app", "AppView that is asked for block relationships; none asks the authors' PDS only.",
 		func(c *Config) *string { return &c.AppViewURL }),
 	socketURL("JETSTREAM_URL", "Jetstream subscription that keeps the block cache live; empty for none.", func(c *Config) *string { return &c.JetstreamURL }),
@@ -110,5 +112,5 @@ var variables = []Variable{
 	rate("RATE_LIMIT_DEFAULT", ratelimit.ClassDefault, ratelimit.Rate{PerMinute: 200, Burst: 200}),
 	rate("RATE_LIMIT_CLAIM", "claim", ratelimit.Rate{PerMinute: 30, Burst: 30}),
 	rate("RATE_LIMIT_BLOCK_PAIRS", "blockPairs", ratelimit.Rate{PerMinute: 5000, Burst: 5000}),
-	rate("RATE_LIMIT_IP", ratelimit.ClassIP, ratelimit.Rate{PerMinute: 60, Burst: 30}),
+	addressRate("RATE_LIMIT_IP", ratelimit.Rate{PerMinute: 60, Burst: 30}),
 }

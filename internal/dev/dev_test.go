@@ -17,6 +17,7 @@ import (
 	"mls-server/internal/dev"
 	"mls-server/internal/egress"
 	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/xrpc"
 	"mls-server/lexrt"
 )
 
@@ -28,9 +29,11 @@ const (
 type serviceTokens struct{}
 
 // Authenticate says that it was asked.
-func (serviceTokens) Authenticate(context.Context, *lexrt.Method, string) (lexrt.Caller, error) {
-	return lexrt.Caller{}, &lexrt.Error{Name: "AskedNext", Status: http.StatusUnauthorized}
+func (serviceTokens) Authenticate(context.Context, *lexrt.Method, string, string) (xrpc.Credential, error) {
+	return xrpc.Credential{}, &lexrt.Error{Name: "AskedNext", Status: http.StatusUnauthorized}
 }
+
+func (serviceTokens) Spend(context.Context, xrpc.Credential) error { return nil }
 
 func TestTokens(t *testing.T) {
 	t.Parallel()
@@ -66,9 +69,9 @@ func TestTokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		caller, err := tokens.Authenticate(t.Context(), mlsapi.MethodGetConvos, "Bearer "+raw)
+		cred, err := tokens.Authenticate(t.Context(), mlsapi.MethodGetConvos, "Bearer "+raw, "")
 		var named *lexrt.Error
-		if tc.want == "" && (err != nil || caller.DID != "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa") {
+		if tc.want == "" && (err != nil || cred.Caller.DID != "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if tc.want != "" && (!errors.As(err, &named) || named.Name != tc.want) {
@@ -77,7 +80,7 @@ func TestTokens(t *testing.T) {
 	}
 	for _, header := range []string{"", "Basic x", "Bearer garbage"} {
 		var named *lexrt.Error
-		if _, err := tokens.Authenticate(t.Context(), mlsapi.MethodGetConvos, header); !errors.As(err, &named) || named.Name != "AskedNext" {
+		if _, err := tokens.Authenticate(t.Context(), mlsapi.MethodGetConvos, header, ""); !errors.As(err, &named) || named.Name != "AskedNext" {
 			t.Errorf("%q: %v", header, err)
 		}
 	}

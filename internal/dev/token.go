@@ -37,15 +37,15 @@ type claims struct {
 }
 
 // Authenticate implements xrpc.Authenticator.
-func (t *Tokens) Authenticate(ctx context.Context, m *lexrt.Method, authorization string) (lexrt.Caller, error) {
+func (t *Tokens) Authenticate(ctx context.Context, m *lexrt.Method, authorization, address string) (xrpc.Credential, error) {
 	raw, ok := strings.CutPrefix(authorization, "Bearer ")
 	if !ok {
-		return t.Next.Authenticate(ctx, m, authorization)
+		return t.Next.Authenticate(ctx, m, authorization, address)
 	}
 	var c claims
 	parsed, _, err := jwt.NewParser().ParseUnverified(raw, &c)
 	if err != nil || parsed.Method.Alg() != jwt.SigningMethodHS256.Alg() {
-		return t.Next.Authenticate(ctx, m, authorization)
+		return t.Next.Authenticate(ctx, m, authorization, address)
 	}
 	c = claims{}
 	parser := jwt.NewParser(
@@ -53,17 +53,20 @@ func (t *Tokens) Authenticate(ctx context.Context, m *lexrt.Method, authorizatio
 		jwt.WithLeeway(leeway), jwt.WithTimeFunc(t.Clock.Now),
 	)
 	if _, err := parser.ParseWithClaims(raw, &c, func(*jwt.Token) (any, error) { return t.Secret, nil }); err != nil {
-		return lexrt.Caller{}, refused("BadJwt", "The HS256 token is not valid here")
+		return xrpc.Credential{}, refused("BadJwt", "The HS256 token is not valid here")
 	}
 	if c.Method != "" && c.Method != m.NSID {
-		return lexrt.Caller{}, refused("BadJwtLexiconMethod", "The token is for another method")
+		return xrpc.Credential{}, refused("BadJwtLexiconMethod", "The token is for another method")
 	}
 	did, err := syntax.ParseDID(c.Issuer)
 	if err != nil {
-		return lexrt.Caller{}, refused("BadJwtIss", "The token's issuer is not a DID")
+		return xrpc.Credential{}, refused("BadJwtIss", "The token's issuer is not a DID")
 	}
-	return lexrt.Caller{DID: did}, nil
+	return xrpc.Credential{Caller: lexrt.Caller{DID: did}}, nil
 }
+
+// Spend implements xrpc.Authenticator. HS256 tokens may be used again.
+func (t *Tokens) Spend(ctx context.Context, c xrpc.Credential) error { return t.Next.Spend(ctx, c) }
 
 func refused(name, message string) *lexrt.Error {
 	return &lexrt.Error{Name: name, Status: http.StatusUnauthorized, Message: message}

@@ -63,11 +63,11 @@ const oracleDID = "did:web:ds.example.com"
 // onlyAuthed asks for a token where the recorded server did, and lets everybody in elsewhere.
 type onlyAuthed struct{ xrpc.Authenticator }
 
-func (a onlyAuthed) Authenticate(ctx context.Context, m *lexrt.Method, header string) (lexrt.Caller, error) {
+func (a onlyAuthed) Authenticate(ctx context.Context, m *lexrt.Method, header, address string) (xrpc.Credential, error) {
 	if m != oracleapi.MethodAuthed {
-		return lexrt.Caller{DID: "did:plc:anyoneanyoneanyoneanyone"}, nil
+		return xrpc.Credential{Caller: lexrt.Caller{DID: "did:plc:anyoneanyoneanyoneanyone"}}, nil
 	}
-	return a.Authenticator.Authenticate(ctx, m, header)
+	return a.Authenticator.Authenticate(ctx, m, header, address)
 }
 
 type noObserver struct{}

@@ -24,6 +24,7 @@ type Metrics struct {
 	Jobs
 	Streams
 	Redis
+	Tokens
 	Egress
 	Blocks
 
@@ -40,6 +41,7 @@ func New() *Metrics {
 		Jobs:     newJobs(&s),
 		Streams:  newStreams(&s),
 		Redis:    newRedis(&s),
+		Tokens:   newTokens(&s),
 		Egress:   newEgress(&s),
 		Blocks:   newBlocks(&s),
 	}

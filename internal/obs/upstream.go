@@ -18,6 +18,17 @@ func newRedis(s *set) Redis {
 // ObserveRedisFallback counts one decision that was taken without Redis.
 func (r *Redis) ObserveRedisFallback() { r.fallbacks.Inc() }
 
+// Tokens is what package auth reports.
+type Tokens struct{ unknown prometheus.Counter }
+
+func newTokens(s *set) Tokens {
+	return Tokens{s.counter("mls_unknown_tokens_total", "Tokens refused because no store could say whether they were used.")}
+}
+
+// ObserveUnknownToken counts one token that was refused because no store could
+// say whether it was used.
+func (t *Tokens) ObserveUnknownToken() { t.unknown.Inc() }
+
 // Egress is what package egress reports.
 type Egress struct{ duration *prometheus.HistogramVec }
 

@@ -25,8 +25,12 @@ import (
 const (
 	// ClassDefault is drawn from by classes that have no rate of their own.
 	ClassDefault = "default"
-	// ClassIP is drawn from by requests without an authenticated caller, per address.
+	// ClassIP is drawn from by requests without an authenticated caller that cost work,
+	// per address. Nothing is read of a request from an address that has used it up.
 	ClassIP = "ip"
+	// ClassRefused is drawn from by the other requests without an authenticated
+	// caller, per address.
+	ClassRefused = "refused"
 )
 
 // MaxRate is the largest number that a Rate may hold.

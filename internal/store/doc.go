@@ -38,11 +38,11 @@
 //
 // On Store (one statement each, no transaction around it):
 //
-//	SendMessage SendMessages ClaimKeyPackages Replays().Use
+//	SendMessage SendMessages ClaimKeyPackages Replays().Use FindDocument
 //
 // On Store (life):
 //
-//	New Close Ping Migrate MigrationStatus InTx Retain
+//	New Close Ping Migrate MigrationStatus InTx Retain SaveDocuments
 //
 // On Tx (writes):
 //

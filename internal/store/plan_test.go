@@ -51,6 +51,7 @@ INSERT INTO admin_actions (convo_id, actor_did, action, created_at) SELECT id, '
 INSERT INTO bsky_blocks SELECT 'a' || i, 'b' || i, 'u', 'k', now(), now() FROM generate_series(1, 20000) i;
 INSERT INTO block_conflicts SELECT id, creator_did, 'b', 'k' || id, 'epoch' FROM conversations;
 INSERT INTO block_checks SELECT 'a' || i, 'b' || i, now() FROM generate_series(1, 20000) i;
+INSERT INTO did_documents SELECT 'a' || i, 'k', 'p', date_trunc('hour', now(), 'UTC') FROM generate_series(1, 20000) i;
 ANALYZE`
 
 // planCase is what a statement's plan has to look like.
@@ -118,6 +119,7 @@ func TestPlans(t *testing.T) {
 		{"deleteKeyPackages", []string{"key_packages_expires_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteIdempotencyKeys", []string{"idempotency_keys_created_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteJTIs", []string{"used_jtis_expires_idx"}, nil, "'1969-01-01', 1000"},
+		{"deleteDIDDocuments", []string{"did_documents_fetched_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteRequests", []string{"pending_welcomes_created_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteBlockChecks", []string{"block_checks_checked_idx"}, nil, "'1969-01-01', 1000"},
 		// What has to do with every row: once after a restore, and in the background.

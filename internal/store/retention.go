@@ -18,12 +18,14 @@ type Retention struct {
 	Requests time.Duration
 	// Blocks is how long a look-up of blocks is of use.
 	Blocks time.Duration
+	// Documents is how long a DID document is of use.
+	Documents time.Duration
 }
 
 // DefaultRetention is what the contract says.
 func DefaultRetention() Retention {
 	const day = 24 * time.Hour
-	return Retention{Messages: 30 * day, Events: 30 * day, Commits: 90 * day, Welcomes: WelcomeLifetime, Requests: 30 * day, Blocks: 7 * day}
+	return Retention{Messages: 30 * day, Events: 30 * day, Commits: 90 * day, Welcomes: WelcomeLifetime, Requests: 30 * day, Blocks: 7 * day, Documents: day}
 }
 
 // Removed counts what a retention run removed, by a closed set of names.
@@ -108,5 +110,6 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 	add("idempotency_keys", IdempotencyLifetime+24*time.Hour, (*db.Queries).DeleteIdempotencyKeys) // their times are days
 	add("used_jtis", time.Nanosecond, (*db.Queries).DeleteJTIs)
 	add("block_checks", p.Blocks, (*db.Queries).DeleteBlockChecks)
+	add("did_documents", p.Documents, (*db.Queries).DeleteDIDDocuments)
 	return steps
 }

@@ -18,9 +18,10 @@ import (
 // silent lets everybody in and drops what it is told.
 type silent struct{}
 
-func (silent) Authenticate(context.Context, *lexrt.Method, string) (lexrt.Caller, error) {
-	return lexrt.Caller{DID: "did:plc:testtesttesttesttesttest"}, nil
+func (silent) Authenticate(context.Context, *lexrt.Method, string, string) (xrpc.Credential, error) {
+	return xrpc.Credential{Caller: lexrt.Caller{DID: "did:plc:testtesttesttesttesttest"}}, nil
 }
+func (silent) Spend(context.Context, xrpc.Credential) error { return nil }
 func (silent) Take(context.Context, string, string, int) ratelimit.Result {
 	return ratelimit.Result{Allowed: true}
 }

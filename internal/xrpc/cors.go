@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"mls-server/internal/ratelimit"
 	"mls-server/lexrt"
 )
 
@@ -22,7 +23,7 @@ func (x *exchange) options(ctx context.Context, allow string) {
 	h.Set("Vary", "Access-Control-Request-Headers")
 	headers, preflight := askedHeaders(x.r)
 	if !preflight {
-		if err := x.takeAddress(ctx); err != nil {
+		if err := x.takeAddress(ctx, ratelimit.ClassRefused); err != nil {
 			x.fail(err)
 			return
 		}

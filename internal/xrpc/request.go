@@ -76,8 +76,9 @@ func (s *Server) serve(m *lexrt.Method, run func(*exchange, *lexrt.Request) erro
 	}
 }
 
-// pipeline looks at the address' limit, authenticates, counts, reads and decodes,
-// in this order: work comes after the limit that it counts against.
+// pipeline looks at the address' limit, checks the token, counts, uses the token
+// up, reads and decodes, in this order: work comes after the limit that it counts
+// against, and what others share is written to last.
 func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Request) error) error {
 	if lim := x.s.opt.Limiter.Peek(ratelimit.ClassIP, x.s.opt.ClientIP(x.r)); !lim.Allowed {
 		return x.closed(lim)
@@ -85,14 +86,9 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 	if err := x.checkVerb(); err != nil {
 		return x.unauthenticated(ctx, err)
 	}
-	caller, err := x.authenticate(ctx)
+	caller, err := x.admit(ctx)
 	if err != nil {
-		return x.unauthenticated(ctx, err)
-	}
-	lim := x.s.opt.Limiter.Take(ctx, x.m.RateClass, caller.DID.String(), 1)
-	x.limitHeaders(lim)
-	if !lim.Allowed {
-		return rateLimited(lim)
+		return err
 	}
 	x.account = string(caller.DID)
 	req := lexrt.Request{Caller: caller}
@@ -135,10 +131,21 @@ func (x *exchange) read(req *lexrt.Request) (release func(), err error) {
 	return b.release, nil
 }
 
-func (x *exchange) authenticate(ctx context.Context) (lexrt.Caller, error) {
-	ctx, cancel := context.WithTimeout(ctx, workWait)
+// admit returns the caller of a request whose token is genuine, counts it against
+// the account's limit and uses the token up.
+func (x *exchange) admit(ctx context.Context) (lexrt.Caller, error) {
+	work, cancel := context.WithTimeout(ctx, workWait)
 	defer cancel()
-	return x.s.opt.Authenticator.Authenticate(ctx, x.m, x.r.Header.Get("Authorization"))
+	cred, err := x.s.opt.Authenticator.Authenticate(work, x.m, x.r.Header.Get("Authorization"), x.s.opt.ClientIP(x.r))
+	if err != nil {
+		return lexrt.Caller{}, x.unauthenticated(ctx, err)
+	}
+	lim := x.s.opt.Limiter.Take(ctx, x.m.RateClass, cred.Caller.DID.String(), 1)
+	x.limitHeaders(lim)
+	if !lim.Allowed {
+		return lexrt.Caller{}, rateLimited(lim)
+	}
+	return cred.Caller, x.s.opt.Authenticator.Spend(work, cred)
 }
 
 func (x *exchange) checkVerb() error {
@@ -153,19 +160,24 @@ func (x *exchange) checkVerb() error {
 }
 
 // unauthenticated counts a failure that has no caller against the client's
-// address, and only failures: the first of them that finds the address' bucket
-// empty, and all requests from there until it fills again, are refused unread.
+// address, and only failures. Those that cost work have a bucket of their own: the
+// first that finds it empty, and all requests from there until it fills again, are
+// refused unread.
 func (x *exchange) unauthenticated(ctx context.Context, err error) error {
-	if limited := x.takeAddress(ctx); limited != nil {
+	class := ratelimit.ClassRefused
+	if isCostly(err) {
+		class = ratelimit.ClassIP
+	}
+	if limited := x.takeAddress(ctx, class); limited != nil {
 		return limited
 	}
 	return err
 }
 
 // takeAddress counts the request against the client's address, and returns an
-// error when that is used up.
-func (x *exchange) takeAddress(ctx context.Context) error {
-	lim := x.s.opt.Limiter.Take(ctx, ratelimit.ClassIP, x.s.opt.ClientIP(x.r), 1)
+// error when its bucket of the class is empty.
+func (x *exchange) takeAddress(ctx context.Context, class string) error {
+	lim := x.s.opt.Limiter.Take(ctx, class, x.s.opt.ClientIP(x.r), 1)
 	if lim.Allowed {
 		return nil
 	}

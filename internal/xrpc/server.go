@@ -17,12 +17,6 @@ import (
 	"mls-server/lexrt"
 )
 
-// Authenticator says who is calling. It is given the descriptor of the method
-// and returns *lexrt.Error for everything that is the caller's fault.
-type Authenticator interface {
-	Authenticate(ctx context.Context, m *lexrt.Method, authorization string) (lexrt.Caller, error)
-}
-
 // Event describes one finished request. It holds no identity.
 type Event struct {
 	// Method is the NSID from the method table, "" for requests that matched none.
@@ -180,7 +174,7 @@ func (s *Server) mount(m *lexrt.Method, run func(*exchange, *lexrt.Request) erro
 func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
 	x := s.begin(nil, w, r)
 	defer x.finish(r.Context())
-	if err := x.takeAddress(r.Context()); err != nil {
+	if err := x.takeAddress(r.Context(), ratelimit.ClassRefused); err != nil {
 		x.fail(err)
 		return
 	}

@@ -65,6 +65,10 @@ type fixture struct {
 	ipTokens   int
 	tokens     int // that were looked at
 	deadlines  int // checks of tokens that had one
+	spent      int // tokens used up
+	spendErr   error
+	refused    int  // requests counted as refused without work
+	account    bool // the account's limit is used up
 	endpoint   lexrt.Endpoint
 	stream     lexrt.StreamEndpoint
 	logs       bytes.Buffer
@@ -89,7 +93,7 @@ func (f *fixture) authenticated() int {
 	return f.tokens
 }
 
-func (f *fixture) Authenticate(ctx context.Context, _ *lexrt.Method, header string) (lexrt.Caller, error) {
+func (f *fixture) Authenticate(ctx context.Context, _ *lexrt.Method, header, _ string) (xrpc.Credential, error) {
 	f.mu.Lock()
 	f.tokens++
 	f.mu.Unlock()
@@ -99,18 +103,40 @@ func (f *fixture) Authenticate(ctx context.Context, _ *lexrt.Method, header stri
 		f.mu.Unlock()
 	}
 	if header != "Bearer good" {
-		return lexrt.Caller{}, &lexrt.Error{Name: "AuthMissing", Status: http.StatusUnauthorized, Message: "Authentication Required"}
+		return xrpc.Credential{}, f.refusal(header)
 	}
-	return lexrt.Caller{DID: "did:plc:testtesttesttesttesttest"}, nil
+	return xrpc.Credential{Caller: lexrt.Caller{DID: "did:plc:testtesttesttesttesttest"}}, nil
+}
+
+// refusal is costly for a token that was looked into.
+func (f *fixture) refusal(header string) error {
+	err := &lexrt.Error{Name: "AuthMissing", Status: http.StatusUnauthorized, Message: "Authentication Required"}
+	if header == "Bearer forged" {
+		return xrpc.Costly(err)
+	}
+	return err
+}
+
+func (f *fixture) Spend(context.Context, xrpc.Credential) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.spent++
+	return f.spendErr
 }
 
 func (f *fixture) Take(_ context.Context, class, _ string, _ int) ratelimit.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	lim := ratelimit.Result{Allowed: true, Limit: 200, Remaining: 199, Window: time.Minute, Reset: time.Unix(1_800_000_000, 0)}
-	if class == ratelimit.ClassIP {
+	switch class {
+	case ratelimit.ClassIP:
 		f.ipTokens--
 		lim.Allowed, lim.RetryAfter = f.ipTokens >= 0, 1500*time.Millisecond
+	case ratelimit.ClassRefused:
+		f.refused++
+		lim.Allowed, lim.RetryAfter = f.refused <= 1000, 1500*time.Millisecond
+	default:
+		lim.Allowed = !f.account
 	}
 	return lim
 }
@@ -281,7 +307,7 @@ func TestRefusedBodiesAreRead(t *testing.T) {
 	f.mu.Lock()
 	f.ipTokens = 0
 	f.mu.Unlock()
-	if got, err := send("bad", large); err == nil {
+	if got, err := send("forged", large); err == nil {
 		t.Errorf("all of a request was read of an address that keeps failing: %d", got)
 	}
 }
@@ -404,22 +430,21 @@ func TestPanicIsOneFailedRequest(t *testing.T) {
 	}
 }
 
-// Only failures count against an address. Once its bucket is empty, nothing more
-// is looked at: no verb, no token, no body.
+// Only failures count against an address. Once the bucket of those that cost work
+// is empty, nothing more is looked at: no verb, no token, no body.
 func TestOnlyFailuresCountAgainstTheAddress(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.ipTokens = 3
+	f.ipTokens = 2
 	for range 50 {
 		f.do(t, "GET", getPath, nil).want(t, 200, "ok")
 	}
-	f.do(t, "GET", getPath, nil, "Authorization", "Bearer bad").want(t, 401, "AuthMissing")
-	f.do(t, "PUT", getPath, nil).want(t, 400, "InvalidRequest")
-	f.do(t, "OPTIONS", getPath, nil).want(t, 200, "")
+	f.do(t, "GET", getPath, nil, "Authorization", "Bearer forged").want(t, 401, "AuthMissing")
+	f.do(t, "GET", getPath, nil).want(t, 200, "ok")
+	f.do(t, "GET", getPath, nil, "Authorization", "Bearer forged").want(t, 401, "AuthMissing")
 	asked := f.authenticated()
 	for _, c := range [][3]string{
-		{"GET", getPath, "good"}, {"GET", getPath, "bad"}, {"PUT", getPath, "good"}, {"OPTIONS", getPath, "good"}, {"GET", "/nope", "good"},
-		{"POST", putPath, "good"},
+		{"GET", getPath, "good"}, {"GET", getPath, "bad"}, {"PUT", getPath, "good"}, {"POST", putPath, "good"},
 	} {
 		var body io.Reader
 		if c[0] == "POST" {
@@ -436,12 +461,51 @@ func TestOnlyFailuresCountAgainstTheAddress(t *testing.T) {
 	}
 }
 
+// What costs next to nothing to refuse has a bucket of its own, so that a user of
+// a PDS, which passes on requests from one address, cannot shut out the others.
+func TestCheapFailuresShutOutNobody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.refused = 1000 - 4
+	f.do(t, "GET", getPath, nil, "Authorization", "Bearer bad").want(t, 401, "AuthMissing")
+	f.do(t, "PUT", getPath, nil).want(t, 400, "InvalidRequest")
+	f.do(t, "OPTIONS", getPath, nil).want(t, 200, "")
+	f.do(t, "GET", "/nope", nil).want(t, 404, "NotFound")
+	for _, c := range [][3]string{{"GET", getPath, "bad"}, {"PUT", getPath, "good"}, {"OPTIONS", getPath, "good"}, {"GET", "/nope", "good"}} {
+		f.do(t, c[0], c[1], nil, "Authorization", "Bearer "+c[2]).want(t, 429, "RateLimitExceeded")
+	}
+	f.do(t, "GET", getPath, nil).want(t, 200, "ok")
+	if f.ipTokens != 1000 {
+		t.Errorf("%d of 1000 left of what work costs", f.ipTokens)
+	}
+}
+
+// A call that is refused uses no token up: neither for want of a genuine one, nor
+// over the account's limit.
+func TestRefusedCallsUseNoTokenUp(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.do(t, "GET", getPath, nil, "Authorization", "Bearer bad").want(t, 401, "AuthMissing")
+	f.account = true
+	a := f.do(t, "GET", getPath, nil)
+	a.want(t, 429, "RateLimitExceeded")
+	if f.spent != 0 || a.header.Get("RateLimit-Limit") != "200" {
+		t.Errorf("%d tokens used up by refused calls; %v", f.spent, a.header)
+	}
+	f.account = false
+	f.spendErr = &lexrt.Error{Name: "ReplayedToken", Status: http.StatusUnauthorized, Message: "used"}
+	f.do(t, "POST", putPath, strings.NewReader("not read"), "Content-Type", "application/json").want(t, 401, "ReplayedToken")
+	if f.spent != 1 || f.refused != 1 || f.ipTokens != 1000 {
+		t.Errorf("spent %d; a used token counts against its account, not against the address: %d, %d", f.spent, f.refused, f.ipTokens)
+	}
+}
+
 // Preflights of methods are answered whatever the address' bucket holds, and
 // allow the headers that the page asks for; other OPTIONS requests count.
 func TestPreflights(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.ipTokens = 0
+	f.ipTokens, f.refused = 0, 1000
 	ask := func(path, headers string) answer {
 		t.Helper()
 		h := []string{"Origin", "https://app.example", "Access-Control-Request-Method", "POST"}

@@ -10,6 +10,13 @@ import (
 	"mls-server/internal/mls"
 )
 
+type DIDDocument struct {
+	AccountDID mls.DID
+	SigningKey string
+	PDS        string
+	FetchedAt  time.Time
+}
+
 type UserDevice struct {
 	UserDID      mls.DID
 	DeviceID     mls.DeviceID
