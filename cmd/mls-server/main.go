@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"mls-server/internal/app"
@@ -101,6 +102,9 @@ func withConfig(do func(*config.Config) error) error {
 	c, err := config.Load(os.LookupEnv)
 	if err != nil {
 		return err
+	}
+	for _, warning := range slices.Concat(c.Warnings, config.Misspelt(os.Environ())) {
+		fmt.Fprintln(os.Stderr, "mls-server: warning:", warning)
 	}
 	return do(c)
 }

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -45,10 +46,13 @@ type App struct {
 	metrics *obs.Metrics
 	store   *store.Store
 	redis   redis.UniversalClient
-	bus     stream.Bus
-	hub     *stream.Hub
-	jobs    *jobs.Runner
-	api     *xrpc.Server
+	// refusals says what Redis refuses, alone whether no other server listens there.
+	refusals *redisRefusals
+	alone    atomic.Bool
+	bus      stream.Bus
+	hub      *stream.Hub
+	jobs     *jobs.Runner
+	api      *xrpc.Server
 	// resolver finds DID documents; tokensFull says that no used token can be remembered.
 	resolver   *auth.Resolver
 	tokensFull func() bool
@@ -78,6 +82,7 @@ func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error)
 			return nil, err
 		}
 		a.redis = client
+		a.refusals = &redisRefusals{log: a.log, clock: clock.System, count: a.metrics.ObserveRedisFallback}
 	}
 	a.openBus()
 	a.store, err = store.New(ctx, store.Config{
@@ -177,8 +182,8 @@ func newLogger(cfg *config.Config, hasher *shared.Hasher, out io.Writer) *slog.L
 // drainTime is how long streams and requests have to end when the server stops.
 const drainTime = 20 * time.Second
 
-// Run serves until ctx ends, then drains: not ready first, streams ended in
-// order, requests finished. ready is called with both addresses once
+// Run serves until ctx ends, then drains: not ready first, for DrainDelay with all
+// else as before, then streams ended in order, requests finished. ready is called with both addresses once
 // requests are answered.
 func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error {
 	defer a.close()
@@ -209,7 +214,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		})
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
-	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run} {
+	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.countServers, a.resolver.Run} {
 		g.Go(func() error { run(gctx); return nil })
 	}
 	g.Go(func() error {
@@ -218,6 +223,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		case <-gctx.Done():
 		}
 		a.health.drain()
+		_ = clock.Pause(gctx, a.cfg.DrainDelay) // ends early when a part of the server fails
 		a.hub.Drain()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()

@@ -19,8 +19,9 @@ func (a *App) limiter(hasher *shared.Hasher) (ratelimit.Limiter, error) {
 	if err != nil || a.redis == nil {
 		return own, err
 	}
-	r := shared.NewRedis(a.redis, shared.RedisTimeout)
-	return ratelimit.NewShared(own, r, hasher, clock.System, a.metrics.ObserveRedisFallback), nil
+	return ratelimit.NewShared(ratelimit.SharedConfig{
+		Own: own, Redis: shared.NewRedis(a.redis, shared.RedisTimeout), Hasher: hasher, Private: a.private, OnAway: a.refusals.note, Clock: clock.System,
+	}), nil
 }
 
 // authenticator checks service tokens, and makes the resolver of their issuers.
@@ -47,5 +48,5 @@ func (a *App) replays() (store auth.ReplayStore, began func() time.Time) {
 		return memory, func() time.Time { return start }
 	}
 	fast := auth.NewRedisReplays(shared.NewRedis(a.redis, shared.RedisTimeout))
-	return auth.NewReplayChain(fast, a.store.Replays(), clock.System, a.metrics.ObserveRedisFallback), nil
+	return auth.NewReplayChain(fast, a.store.Replays(), clock.System, a.refusals.note), nil
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +42,7 @@ func (a *App) checkRedis(ctx context.Context) error {
 	defer cancel()
 	info, err := a.redis.Info(ctx, "cluster").Result()
 	if err != nil {
-		a.log.WarnContext(ctx, "Redis does not answer; serving without it", slog.String("component", "redis"), slog.Any("fault", err))
+		a.refusals.note(err)
 		return nil
 	}
 	if strings.Contains(info, "cluster_enabled:1") {

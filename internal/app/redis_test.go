@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mls-server/internal/clock"
 	"mls-server/internal/redistest"
 	"mls-server/internal/shared"
 )
@@ -71,7 +72,8 @@ func TestRedisAtStart(t *testing.T) {
 			}
 			defer func() { _ = client.Close() }()
 			var logs bytes.Buffer
-			a := &App{redis: client, log: slog.New(slog.NewTextHandler(&logs, nil))}
+			log := slog.New(slog.NewTextHandler(&logs, nil))
+			a := &App{redis: client, log: log, refusals: &redisRefusals{log: log, clock: clock.System, count: func() {}}}
 			if err := a.checkRedis(t.Context()); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}

@@ -41,7 +41,7 @@ var _ ReplayStore = (*ReplayChain)(nil)
 
 // NewReplayChain returns a chain. onAway is called each time that the fast store
 // could not decide.
-func NewReplayChain(fast, slow ReplayStore, c clock.Clock, onAway func()) *ReplayChain {
+func NewReplayChain(fast, slow ReplayStore, c clock.Clock, onAway func(error)) *ReplayChain {
 	// The memory is a second guard here, so it may forget.
 	memory := &MemoryReplays{until: shared.NewBounded(chainMemory, shared.Forget, c)}
 	return &ReplayChain{memory: memory, fast: fast, slow: slow, prefer: shared.NewPrefer(c, onAway)}

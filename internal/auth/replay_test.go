@@ -41,7 +41,7 @@ func TestReplayStores(t *testing.T) {
 		"chain": func(t *testing.T) auth.ReplayStore {
 			t.Helper()
 			fast := auth.NewRedisReplays(shared.NewRedis(redistest.Start(t).Client(t), 10*time.Second))
-			return auth.NewReplayChain(fast, auth.NewMemoryReplays(1000, clock.System), clock.System, func() {})
+			return auth.NewReplayChain(fast, auth.NewMemoryReplays(1000, clock.System), clock.System, func(error) {})
 		},
 	}
 	for name, open := range stores {
@@ -154,8 +154,8 @@ func TestReplayChainFallsBackAndStaysWary(t *testing.T) {
 	memory := func() auth.ReplayStore { return auth.NewMemoryReplays(1000, clk) }
 	fast, slow := &flaky{inner: memory()}, &flaky{inner: memory()}
 	fallbacks := 0
-	chain := auth.NewReplayChain(fast, slow, clk, func() { fallbacks++ })
-	other := auth.NewReplayChain(fast, slow, clk, func() {}) // a second process on the same stores
+	chain := auth.NewReplayChain(fast, slow, clk, func(error) { fallbacks++ })
+	other := auth.NewReplayChain(fast, slow, clk, func(error) {}) // a second process on the same stores
 	until := clk.Now().Add(time.Hour)
 
 	if !use(t, chain, key(1), until) || slow.count() != 0 {
@@ -207,7 +207,7 @@ func TestReplayChainNeverOpens(t *testing.T) {
 	clk := clocktest.New()
 	fast := &flaky{inner: auth.NewMemoryReplays(10, clk), broken: true}
 	slow := &flaky{inner: auth.NewMemoryReplays(10, clk), broken: true}
-	chain := auth.NewReplayChain(fast, slow, clk, func() {})
+	chain := auth.NewReplayChain(fast, slow, clk, func(error) {})
 	until := clk.Now().Add(time.Minute)
 	if fresh, err := chain.Use(t.Context(), key(1), until); err == nil || fresh {
 		t.Errorf("both stores are off: %v, %v", fresh, err)
@@ -224,7 +224,7 @@ func TestReplayChainOverARestartedRedis(t *testing.T) {
 	fast := auth.NewRedisReplays(shared.NewRedis(server.Client(t), time.Second))
 	slow := auth.NewMemoryReplays(1000, clock.System)
 	clk := clocktest.New()
-	chain := auth.NewReplayChain(fast, slow, clk, func() {})
+	chain := auth.NewReplayChain(fast, slow, clk, func(error) {})
 	until := time.Now().Add(time.Hour)
 	step := func(what string, from, to int) {
 		t.Helper()

@@ -6,10 +6,10 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -30,6 +30,10 @@ const (
 
 // Config is everything that the environment decides. The zero value is not usable; see Load.
 type Config struct {
+	// Warnings are about values that were passed over, one sentence each, in the
+	// operator's words and without the value.
+	Warnings []string
+
 	Mode     Mode
 	LogLevel string
 
@@ -73,6 +77,7 @@ type Config struct {
 	EventStreamTTL time.Duration
 	SSEBuffer      int
 	StreamsPerUser int
+	DrainDelay     time.Duration
 	ActorSystem    bool
 	BodyBudget     int64
 	Rates          map[string]ratelimit.Rate
@@ -104,24 +109,16 @@ func Load(lookup func(string) (string, bool)) (*Config, error) {
 		v.read(r, c)
 	}
 	c.check(r)
-	if len(r.faults) == 1 {
-		return nil, fmt.Errorf("configuration: %w", r.faults[0])
-	}
-	if len(r.faults) > 0 {
-		return nil, fmt.Errorf("configuration:\n%w", errors.Join(r.faults...))
+	c.Warnings = r.warnings
+	if err := r.err(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
 // check applies the rules that span several variables.
 func (c *Config) check(r *reader) {
-	if c.ServiceDID == "" {
-		if c.Mode == Production {
-			r.fault("SERVICE_DID", "must be set in production: the DID that tokens name as their audience")
-		} else {
-			c.ServiceDID = syntax.DID(fmt.Sprintf("did:web:localhost%%3A%d", c.ServerPort))
-		}
-	}
+	c.checkServiceDID(r)
 	if c.DatabaseURL == "" {
 		r.fault("DATABASE_URL", "must be set: a postgresql:// URL (make run starts a private PostgreSQL and sets it)")
 	}
@@ -139,6 +136,32 @@ func (c *Config) check(r *reader) {
 		c.PublicURL = defaultPublicURL(c.ServiceDID)
 	}
 }
+
+// checkServiceDID refuses what no client of atproto resolves: another method than
+// plc and web, a path, and, in production, a port or a host that is no domain
+// (https://atproto.com/specs/did).
+func (c *Config) checkServiceDID(r *reader) {
+	if c.ServiceDID == "" {
+		if c.Mode == Production {
+			r.fault("SERVICE_DID", "must be set in production: the DID that tokens name as their audience")
+			return
+		}
+		c.ServiceDID = syntax.DID(fmt.Sprintf("did:web:localhost%%3A%d", c.ServerPort))
+		return
+	}
+	pattern, want := serviceDID, "must be did:web: and a domain, without port and path, or did:plc: and 24 characters: nothing else is resolved by atproto"
+	if c.Mode == Development {
+		pattern, want = developmentDID, "must be did:web: and a host, with %3A before a port and without a path, or did:plc: and 24 characters: nothing else is resolved by atproto"
+	}
+	if !pattern.MatchString(c.ServiceDID.String()) {
+		r.fault("SERVICE_DID", want)
+	}
+}
+
+var (
+	serviceDID     = regexp.MustCompile(`^did:(plc:[a-z2-7]{24}|web:([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?)$`)
+	developmentDID = regexp.MustCompile(`^did:(plc:[a-z2-7]{24}|web:[a-z0-9]([a-z0-9.-]*[a-z0-9])?(%3A[0-9]{1,5})?)$`)
+)
 
 // checkHashKey refuses keys under which servers that share a Redis would not
 // recognise each other's used tokens and limits, and keys that everybody knows.

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,5 +121,94 @@ func TestRates(t *testing.T) {
 		if err == nil || strings.Count(err.Error(), "RATE_LIMIT_IP") != 1 || !strings.Contains(err.Error(), "60/30") {
 			t.Errorf("%s: %v", value, err)
 		}
+	}
+}
+
+func TestFaultsAreReportedOnce(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load(lookup(map[string]string{"DATABASE_URL": "mysql://x", "SERVICE_DID": "no", "HASH_KEY": "short"}))
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, name := range []string{"DATABASE_URL", "SERVICE_DID", "HASH_KEY"} {
+		if n := strings.Count(err.Error(), name); n != 1 {
+			t.Errorf("%s is named %d times in %v", name, n, err)
+		}
+	}
+	if strings.Contains(err.Error(), "must be set") {
+		t.Errorf("a wrong value is reported as a missing one: %v", err)
+	}
+}
+
+// A filter that other programs understand is no reason not to start.
+func TestRustLog(t *testing.T) {
+	t.Parallel()
+	for filter, want := range map[string]string{
+		"debug": "debug", "INFO": "info", "info,hyper=warn": "info", "hyper=warn,error": "error", "mls=debug": "warn", "trace": "debug", "off": "warn", "": "warn",
+	} {
+		c, err := config.Load(lookup(map[string]string{"DATABASE_URL": "postgresql://x/y", "SERVICE_DID": "did:web:x.example", "RUST_LOG": filter}))
+		if err != nil || c.LogLevel != want {
+			t.Errorf("RUST_LOG=%s: %v, %v", filter, c, err)
+			continue
+		}
+		plain := filter == "" || filter == "debug" || filter == "INFO"
+		if warned := len(c.Warnings) == 1 && strings.HasPrefix(c.Warnings[0], "RUST_LOG "); warned == plain {
+			t.Errorf("RUST_LOG=%s: warnings %q", filter, c.Warnings)
+		}
+	}
+	c, err := config.Load(lookup(map[string]string{"DATABASE_URL": "postgresql://x/y", "SERVICE_DID": "did:web:x.example", "RUST_LOG": "mls=debug", "LOG_LEVEL": "error"}))
+	if err != nil || c.LogLevel != "error" || len(c.Warnings) != 0 {
+		t.Errorf("beside LOG_LEVEL: %v, %v", c, err)
+	}
+	_, err = config.Load(lookup(map[string]string{"DATABASE_URL": "postgresql://x/y", "SERVICE_DID": "did:web:x.example", "LOG_LEVEL": "info,hyper=warn"}))
+	if err == nil || !strings.Contains(err.Error(), "LOG_LEVEL") {
+		t.Errorf("LOG_LEVEL is no filter: %v", err)
+	}
+}
+
+func TestServiceDID(t *testing.T) {
+	t.Parallel()
+	for did, in := range map[string]string{
+		"did:web:mls.example.org":             "production development",
+		"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa":    "production development",
+		"did:web:localhost%3A3000":            "development",
+		"did:web:127.0.0.1%3A3000":            "development",
+		"did:web:mls.example.org%3A8443":      "development",
+		"did:web:mls.example.org:path":        "",
+		"did:web:mls.example.org%2Fpath":      "",
+		"did:web:MLS.example.org":             "",
+		"did:web:mls.example.org#atproto_mls": "",
+		"did:plc:short":                       "",
+		"did:key:zQ3shokFTS3brHcDQrn82RUDf":   "",
+	} {
+		for _, mode := range []config.Mode{config.Production, config.Development} {
+			_, err := config.Load(lookup(map[string]string{"MLS_ENV": string(mode), "DATABASE_URL": "postgresql://x/y", "SERVICE_DID": did}))
+			if accepted := err == nil; accepted != strings.Contains(in, string(mode)) {
+				t.Errorf("%s in %s: %v", did, mode, err)
+			}
+			if err != nil && strings.Count(err.Error(), "SERVICE_DID") != 1 {
+				t.Errorf("%s: %v", did, err)
+			}
+		}
+	}
+}
+
+func TestMisspelt(t *testing.T) {
+	t.Parallel()
+	got := config.Misspelt([]string{
+		"MESAGE_TTL_DAYS=5", "MESSAGE_TTL_DAY=5", "MESSAGEE_TTL_DAYS=5", "MESSAGE_TTL_DAYZ=secret", "MESSGAE_TTL_DAYS=5", "MESSAGE_TTL_DAYS=5",
+		"RUST_LOGS=x", "PATH=/bin", "SERVICE_PORT=1", "MSGAE_TTL_DAYS=5", "HOME", "",
+	})
+	var names []string
+	for _, w := range got {
+		name, rest, _ := strings.Cut(w, " ")
+		names = append(names, name)
+		if strings.Contains(w, "secret") || !strings.Contains(rest, "did you mean MESSAGE_TTL_DAYS?") && !strings.Contains(rest, "did you mean RUST_LOG?") {
+			t.Errorf("%q", w)
+		}
+	}
+	want := []string{"MESAGE_TTL_DAYS", "MESSAGEE_TTL_DAYS", "MESSAGE_TTL_DAY", "MESSAGE_TTL_DAYZ", "MESSGAE_TTL_DAYS", "RUST_LOGS"}
+	if !slices.Equal(names, want) {
+		t.Errorf("%v, want %v", names, want)
 	}
 }

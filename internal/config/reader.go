@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -31,11 +32,32 @@ func (e faultError) Error() string { return e.name + " " + e.problem }
 // reader collects faults, so that an operator sees all of them at once.
 type reader struct {
 	lookup func(string) (string, bool)
-	faults []error
+	faults []faultError
+	// warnings are about what was passed over.
+	warnings []string
 }
 
+// fault notes what is wrong with a variable, once: what follows from a value that
+// was refused is no news.
 func (r *reader) fault(name, problem string) {
-	r.faults = append(r.faults, faultError{name, problem})
+	if !slices.ContainsFunc(r.faults, func(f faultError) bool { return f.name == name }) {
+		r.faults = append(r.faults, faultError{name, problem})
+	}
+}
+
+// err is nil without faults, and else lists them, one a line.
+func (r *reader) err() error {
+	switch len(r.faults) {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("configuration: %w", r.faults[0])
+	}
+	errs := make([]error, len(r.faults))
+	for i, f := range r.faults {
+		errs[i] = f
+	}
+	return fmt.Errorf("configuration:\n%w", errors.Join(errs...))
 }
 
 // integer parses value within lim and reports a fault otherwise.
@@ -171,11 +193,35 @@ func setLogLevel(c *Config, r *reader, name, value string) {
 		}
 	}
 	value = strings.ToLower(value)
-	if !slices.Contains([]string{"debug", "info", "warn", "error"}, value) {
+	switch {
+	case slices.Contains(levels, value):
+		c.LogLevel = value
+	case name == "LOG_LEVEL":
 		r.fault(name, "must be debug, info, warn or error")
-		return
+	default:
+		c.LogLevel = levelOfFilter(value)
+		if c.LogLevel == "" {
+			setLogLevel(c, r, name, "")
+		}
+		r.warnings = append(r.warnings, name+" is a filter, which this server does not have: its first plain level counts, here "+
+			c.LogLevel+"; set LOG_LEVEL to choose another")
 	}
-	c.LogLevel = value
+}
+
+var levels = []string{"debug", "info", "warn", "error"}
+
+// levelOfFilter is the first plain level of a filter as other programs take it
+// from RUST_LOG, such as info,hyper=warn; "" when there is none.
+func levelOfFilter(filter string) string {
+	for _, part := range split(filter) {
+		switch {
+		case slices.Contains(levels, part):
+			return part
+		case part == "trace":
+			return "debug"
+		}
+	}
+	return ""
 }
 
 // split cuts a comma-separated list and drops empty parts.

@@ -24,14 +24,17 @@ type Variable struct {
 }
 
 func (v Variable) read(r *reader, c *Config) {
-	value, ok := r.lookup(v.Name)
-	if (!ok || value == "") && v.Alias != "" {
-		value, ok = r.lookup(v.Alias)
+	name := v.Name
+	value, _ := r.lookup(name)
+	if value == "" && v.Alias != "" {
+		if value, _ = r.lookup(v.Alias); value != "" {
+			name = v.Alias
+		}
 	}
-	if !ok || value == "" {
+	if value == "" {
 		value = v.Default
 	}
-	v.set(c, r, v.Name, strings.TrimSpace(value))
+	v.set(c, r, name, strings.TrimSpace(value))
 }
 
 // Value returns the effective value as text, hidden when it is a secret.
@@ -98,6 +101,9 @@ var variables = []Variable{
 	duration("MESSAGE_TTL_DAYS", 30, limits{1, 3650}, day, "How long messages are kept, in days.", func(c *Config) *time.Duration { return &c.MessageTTL }),
 	duration("EVENT_STREAM_TTL_DAYS", 30, limits{1, 3650}, day, "How long events can be resumed, in days.", func(c *Config) *time.Duration { return &c.EventStreamTTL }),
 	number("SSE_BUFFER_SIZE", 5000, limits{1, 100000}, "Events that wait for a slow stream before it is closed.", func(c *Config) *int { return &c.SSEBuffer }),
+	duration("DRAIN_DELAY_SECONDS", 0, limits{0, 300}, time.Second,
+		"After SIGTERM: how long the server still accepts requests, not ready any more, before it drains; time for load balancers to notice.",
+		func(c *Config) *time.Duration { return &c.DrainDelay }),
 	number("STREAMS_PER_USER", 5, limits{1, 100}, "Event streams of a user at most.", func(c *Config) *int { return &c.StreamsPerUser }),
 	boolean("ENABLE_ACTOR_SYSTEM", true, "Batch concurrent sends and key package claims of a process; results are the same without.", func(c *Config) *bool { return &c.ActorSystem }),
 	megabytes("BODY_MEMORY_MB", 256, limits{16, 65536}, "Memory that request bodies over 64 KiB may take, in MiB, each counted six times while it is handled; answers over 64 KiB may take a quarter as much besides. One account has a quarter of each. More waits, then gets 503.", func(c *Config) *int64 { return &c.BodyBudget }),

@@ -50,21 +50,34 @@ func (m *Memory) Take(_ context.Context, class, subject string, cost int) (r Res
 }
 
 // Peek implements Limiter.
-func (m *Memory) Peek(class, subject string) (r Result) {
-	b := pick(m.rates, class)
-	m.change(class, subject, func(now, full time.Time) time.Time {
-		fill := min(full.Sub(now), b.capacity)
-		_, left := b.take(fill, 1)
-		r = b.result(left, now, fill, 1)
-		return full
-	})
+func (m *Memory) Peek(class, subject string) Result {
+	r, _ := m.look(class, subject, 1)
 	return r
 }
 
-// refund gives back what an allowed Take took.
-func (m *Memory) refund(class, subject string, cost int) {
+// look says what would become of a Take, without taking, and how many tokens are
+// missing from the bucket, to the nearest.
+func (m *Memory) look(class, subject string, cost int) (r Result, used int) {
 	b := pick(m.rates, class)
-	m.change(class, subject, func(_, full time.Time) time.Time { return full.Add(-b.price(cost)) })
+	m.change(class, subject, func(now, full time.Time) time.Time {
+		fill := min(full.Sub(now), b.capacity)
+		_, allowed := b.take(fill, cost)
+		r, used = b.result(allowed, now, fill, cost), int((fill+b.interval/2)/b.interval)
+		return full
+	})
+	return r, used
+}
+
+// learn notes what all servers together have counted: the bucket will be full in
+// fill, if not later by this process' own count.
+func (m *Memory) learn(class, subject string, cost int, allowed bool, fill time.Duration) (r Result) {
+	b := pick(m.rates, class)
+	m.change(class, subject, func(now, full time.Time) time.Time {
+		fill = min(max(fill, full.Sub(now)), b.capacity)
+		r = b.result(allowed, now, fill, cost)
+		return now.Add(fill)
+	})
+	return r
 }
 
 // change changes when a bucket is full.

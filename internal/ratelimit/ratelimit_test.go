@@ -49,7 +49,7 @@ func harnesses() map[string]func(t *testing.T) harness {
 			t.Helper()
 			client := redistest.Start(t).Client(t)
 			fresh := func() Limiter {
-				return newShared(t, newMemory(t, clock.System), client, clock.System, func() { t.Error("Redis did not count") })
+				return newShared(t, newMemory(t, clock.System), client, clock.System, func(error) { t.Error("Redis did not count") })
 			}
 			return harness{forgetful{fresh}, func(d time.Duration) { age(t, client, d) }}
 		},
@@ -57,7 +57,7 @@ func harnesses() map[string]func(t *testing.T) harness {
 			t.Helper()
 			m, clk := memory(t)
 			client := redistest.Start(t).Client(t)
-			return harness{newShared(t, m, client, clk, func() { t.Error("Redis did not count") }), func(d time.Duration) {
+			return harness{newShared(t, m, client, clk, func(error) { t.Error("Redis did not count") }), func(d time.Duration) {
 				clk.Advance(d)
 				age(t, client, d)
 			}}
@@ -83,13 +83,15 @@ func newMemory(tb testing.TB, c clock.Clock) *Memory {
 	return m
 }
 
-func newShared(tb testing.TB, own *Memory, client redis.UniversalClient, c clock.Clock, onAway func()) *Shared {
+func newShared(tb testing.TB, own *Memory, client redis.UniversalClient, c clock.Clock, onAway func(error)) *Shared {
 	tb.Helper()
 	hasher, err := shared.NewHasher([]byte("0123456789abcdef"))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return NewShared(own, shared.NewRedis(client, 10*time.Second), hasher, c, onAway)
+	return NewShared(SharedConfig{
+		Own: own, Redis: shared.NewRedis(client, 10*time.Second), Hasher: hasher, Private: func(string) bool { return false }, OnAway: onAway, Clock: c,
+	})
 }
 
 // age makes every bucket in Redis older by d: its only state is the time at
@@ -322,7 +324,7 @@ func TestPeek(t *testing.T) {
 	client := redistest.Start(t).Client(t)
 	for name, l := range map[string]Limiter{
 		"memory": newMemory(t, clk),
-		"redis":  newShared(t, newMemory(t, clk), client, clk, func() {}),
+		"redis":  newShared(t, newMemory(t, clk), client, clk, func(error) {}),
 	} {
 		for range 50 {
 			if r := l.Peek(ClassIP, "a"); !r.Allowed || r.Remaining != 30 || r.Limit != 30 {
@@ -342,7 +344,7 @@ func TestPeek(t *testing.T) {
 func TestRedisKeysHoldNoSubject(t *testing.T) {
 	t.Parallel()
 	client := redistest.Start(t).Client(t)
-	take(t, newShared(t, newMemory(t, clock.System), client, clock.System, func() {}), "createConvo", "did:plc:subject")
+	take(t, newShared(t, newMemory(t, clock.System), client, clock.System, func(error) {}), "createConvo", "did:plc:subject")
 	keys, err := client.Keys(t.Context(), "*").Result()
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("%v, %v", keys, err)
@@ -361,7 +363,7 @@ func TestSharedOverARestartedRedis(t *testing.T) {
 	clk := clocktest.New()
 	server := redistest.Start(t)
 	var fallbacks int
-	f := newShared(t, newMemory(t, clk), server.Client(t), clk, func() { fallbacks++ })
+	f := newShared(t, newMemory(t, clk), server.Client(t), clk, func(error) { fallbacks++ })
 
 	if n := drain(t, f, "createConvo", "a"); n != 20 {
 		t.Errorf("%d before", n)
@@ -384,29 +386,98 @@ func TestSharedOverARestartedRedis(t *testing.T) {
 	}
 }
 
-// What the other servers used up is refused here, and does not cost this
-// process' own allowance.
+// What the other servers used up is refused here, and remembered: it is not asked
+// for again, and an outage gives nothing of it back.
 func TestSharedObeysTheSharedCount(t *testing.T) {
 	t.Parallel()
 	clk := clocktest.New()
-	client := redistest.Start(t).Client(t)
-	others := newShared(t, newMemory(t, clk), client, clk, func() {})
-	own := newMemory(t, clk)
-	l := newShared(t, own, client, clk, func() {})
+	server := redistest.Start(t)
+	client := server.Client(t)
+	others := newShared(t, newMemory(t, clk), client, clk, func(error) {})
+	l := newShared(t, newMemory(t, clk), client, clk, func(error) {})
 	for range 17 {
 		take(t, others, "createConvo", "a")
 	}
 	if r := take(t, l, "createConvo", "a"); !r.Allowed || r.Remaining != 2 {
 		t.Errorf("after 17 elsewhere: %+v", r)
 	}
-	drain(t, others, "createConvo", "a")
+	if n := drain(t, others, "createConvo", "a"); n != 2 {
+		t.Errorf("%d of the last 2", n)
+	}
 	for range 100 {
 		if r := take(t, l, "createConvo", "a"); r.Allowed || r.RetryAfter < 10*time.Second {
 			t.Fatalf("%+v", r)
 		}
 	}
-	if r := own.Peek("createConvo", "a"); r.Remaining != 19 {
-		t.Errorf("refused requests left %d of this process' own 19", r.Remaining)
+	server.Kill()
+	if take(t, l, "createConvo", "a").Allowed {
+		t.Error("the outage opened what others had used up")
+	}
+	clk.Advance(13 * time.Second)
+	if !take(t, l, "createConvo", "a").Allowed || take(t, l, "createConvo", "a").Allowed {
+		t.Error("want one token after 12 seconds")
+	}
+}
+
+// No name of a bucket outlives its minute, and a new one gives nobody a fresh
+// allowance: not on this server, nor on another that saw the last request.
+func TestKeysChangeWithTheWindow(t *testing.T) {
+	t.Parallel()
+	clk := clocktest.New()
+	clk.Advance(window - clk.Now().Sub(clk.Now().Truncate(window)) + time.Second) // early in a window
+	client := redistest.Start(t).Client(t)
+	first := newShared(t, newMemory(t, clk), client, clk, func(error) {})
+	second := newShared(t, newMemory(t, clk), client, clk, func(error) {})
+	seen := map[string]bool{}
+	for minute := range 4 {
+		drained := drain(t, first, "createConvo", "a")
+		if want := 5; minute > 0 && drained != want {
+			t.Errorf("minute %d: %d requests passed, want %d", minute, drained, want)
+		}
+		if take(t, second, "createConvo", "a").Allowed {
+			t.Errorf("minute %d: another server has something left", minute)
+		}
+		keys, err := client.Keys(t.Context(), keyPrefix+"*").Result()
+		if err != nil || len(keys) != 1 {
+			t.Fatalf("minute %d: keys %v, %v", minute, keys, err)
+		}
+		if seen[keys[0]] {
+			t.Errorf("minute %d has a key of an earlier one", minute)
+		}
+		seen[keys[0]] = true
+		if ttl := client.PTTL(t.Context(), keys[0]).Val(); ttl <= 0 || ttl > window+windowSlack {
+			t.Errorf("minute %d: the key lives for %v", minute, ttl)
+		}
+		if err := client.FlushAll(t.Context()).Err(); err != nil { // as the end of the window does
+			t.Fatal(err)
+		}
+		clk.Advance(window)
+	}
+}
+
+// A class that is private is counted here alone: Redis hears nothing of it.
+func TestPrivateClasses(t *testing.T) {
+	t.Parallel()
+	clk := clocktest.New()
+	client := redistest.Start(t).Client(t)
+	l := newShared(t, newMemory(t, clk), client, clk, func(error) {})
+	alone := true
+	l.cfg.Private = func(class string) bool { return alone && class == "sendMessage" }
+	if n := drain(t, l, "sendMessage", "a"); n != 100 {
+		t.Errorf("%d of 100 passed", n)
+	}
+	if n := client.DBSize(t.Context()).Val(); n != 0 {
+		t.Errorf("%d keys in Redis", n)
+	}
+	take(t, l, "createConvo", "a")
+	alone = false
+	if take(t, l, "sendMessage", "a").Allowed {
+		t.Error("a second server gives a fresh allowance")
+	}
+	clk.Advance(2 * time.Second)
+	take(t, l, "sendMessage", "a")
+	if n := client.DBSize(t.Context()).Val(); n != 2 {
+		t.Errorf("%d keys in Redis, want one for each class", n)
 	}
 }
 
@@ -415,10 +486,10 @@ func TestCallerWhoLeftIsNoOutage(t *testing.T) {
 	t.Parallel()
 	clk := clocktest.New()
 	client := redistest.Start(t).Client(t)
-	others := newShared(t, newMemory(t, clk), client, clk, func() {})
+	others := newShared(t, newMemory(t, clk), client, clk, func(error) {})
 	drain(t, others, "createConvo", "a")
 	away := 0
-	l := newShared(t, newMemory(t, clk), client, clk, func() { away++ })
+	l := newShared(t, newMemory(t, clk), client, clk, func(error) { away++ })
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	l.Take(gone, "createConvo", "b", 1)

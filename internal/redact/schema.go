@@ -26,10 +26,20 @@ const keyWithheld = "withheld"
 // of method and error_name come from the method table; the caller adds them.
 func BaseSchema() Schema {
 	return Schema{
-		Numbers:  []string{"bytes_in", "bytes_out", "duration_us", "status"},
-		Words:    map[string][]string{"component": {"app", "jetstream", "jobs", "redis"}, "method": nil, "error_name": nil},
+		Numbers: []string{"bytes_in", "bytes_out", "duration_us", "status"},
+		Words: map[string][]string{
+			"component": {"app", "jetstream", "jobs", "redis"}, "refusal": RedisRefusals(), "method": nil, "error_name": nil,
+		},
 		Patterns: map[string]*regexp.Regexp{"request_id": regexp.MustCompile(`^[0-9a-f]{16}$`)},
 		Errors:   []string{"err", "fault"},
+	}
+}
+
+// RedisRefusals are the words that Redis begins a refusal with.
+func RedisRefusals() []string {
+	return []string{
+		"ASK", "BUSY", "CLUSTERDOWN", "CROSSSLOT", "ERR", "LOADING", "MASTERDOWN", "MISCONF", "MOVED", "NOAUTH", "NOPERM", "NOREPLICAS", "OOM",
+		"READONLY", "WRONGPASS",
 	}
 }
 

@@ -21,29 +21,31 @@ var ErrAway = errors.New("shared: the store is away")
 // concurrent use.
 type Prefer struct {
 	clock    clock.Clock
-	onAway   func()
+	onAway   func(error)
 	failedAt atomic.Int64 // Unix nanoseconds, 0 before the first failure
 }
 
-// NewPrefer returns a Prefer. onAway is called each time that Ask returns ErrAway.
-func NewPrefer(c clock.Clock, onAway func()) *Prefer { return &Prefer{clock: c, onAway: onAway} }
+// NewPrefer returns a Prefer. onAway is called each time that Ask returns ErrAway,
+// with what the store said, or with ErrAway when it was not asked.
+func NewPrefer(c clock.Clock, onAway func(error)) *Prefer { return &Prefer{clock: c, onAway: onAway} }
 
 // Ask calls ask unless the store failed a moment ago. The error is nil when ask
 // returned nil, ctx.Err() when the caller left meanwhile, and ErrAway in every
 // other case.
 func (p *Prefer) Ask(ctx context.Context, ask func() error) error {
 	if p.FailedWithin(RetryInterval) {
-		p.onAway()
+		p.onAway(ErrAway)
 		return ErrAway
 	}
-	if ask() == nil {
+	err := ask()
+	if err == nil {
 		return nil
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // that says nothing about the store
 	}
 	p.failedAt.Store(p.clock.Now().UnixNano())
-	p.onAway()
+	p.onAway(err)
 	return ErrAway
 }
 

@@ -144,7 +144,7 @@ func TestPrefer(t *testing.T) {
 	t.Parallel()
 	clk := clocktest.New()
 	var away, asked int
-	p := shared.NewPrefer(clk, func() { away++ })
+	p := shared.NewPrefer(clk, func(error) { away++ })
 	ask := func(ctx context.Context, err error) error {
 		return p.Ask(ctx, func() error { asked++; return err })
 	}

@@ -99,6 +99,14 @@ func (b *RedisBus) receive(ctx context.Context) {
 	}
 }
 
+// Servers is how many servers listen to hints, this one included, as Redis knows.
+func (b *RedisBus) Servers(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, hintTimeout)
+	defer cancel()
+	n, err := b.client.PubSubNumSub(ctx, hintChannel).Result()
+	return int(n[hintChannel]), err
+}
+
 // received passes on hints of other processes. A process has its own already.
 func (b *RedisBus) received(message any) {
 	switch message := message.(type) {
