@@ -19,7 +19,7 @@ func TestToy(t *testing.T) {
 		t.Fatal(err)
 	}
 	reached := map[string]string{
-		"toy.direct": "Gone NotEnoughResources Taken", "toy.wrapped": "Gone", "toy.converted": "Taken", "toy.closure": "Limit Taken",
+		"toy.direct": "Gone NotEnoughResources Taken", "toy.wrapped": "Gone", "toy.converted": "Taken", "toy.closure": "Limit Taken", "toy.retried": "Gone",
 		"toy.queue": "Gone Taken", "toy.violation": "Taken", "toy.unproduced": "Gone", "toy.unnamed": "", "toy.unknown": "",
 	}
 	for nsid, want := range reached {

@@ -63,9 +63,9 @@ func (f *flow) settle(roots []*ssa.Function) {
 	}
 }
 
-// call evaluates a function in the context of its arguments. Contexts differ by the kinds, the
-// functions and the lists of errors that are given; other places that are given to one context
-// are taken together, so that there is an end of contexts.
+// call evaluates a function in the context of its arguments and of what it has captured. Contexts
+// differ by the kinds, the functions and the lists of errors that are given; other places that are
+// given to one context are taken together, so that there is an end of contexts.
 func (f *flow) call(fn *ssa.Function, args, bound []set) *frame {
 	var key strings.Builder
 	key.WriteString(strconv.Itoa(f.number(fn)))
@@ -73,7 +73,11 @@ func (f *flow) call(fn *ssa.Function, args, bound []set) *frame {
 	for i, p := range fn.Params {
 		args[i] = f.fit(p.Type(), args[i])
 		key.WriteByte('|')
-		depth = max(depth, f.context(&key, args[i]))
+		depth = max(depth, f.context(&key, args[i], false))
+	}
+	for _, b := range bound {
+		key.WriteByte('/')
+		depth = max(depth, f.context(&key, b, true))
 	}
 	return f.enter(key.String(), depth, fn, args, bound)
 }
@@ -114,20 +118,36 @@ func (f *flow) join(have, more []set) {
 	}
 }
 
-// maxDepth bounds how often contexts differ by the lists that were made in contexts of their own.
+// maxDepth bounds how often contexts differ by what was made in contexts of their own.
 const maxDepth = 4
 
-// context writes what of an argument makes a context of its own, and returns how deep that is.
-func (f *flow) context(b *strings.Builder, s set) (depth int) {
+// context writes what of an argument, or of a captured variable, makes a context of its own, and
+// returns how deep that is.
+func (f *flow) context(b *strings.Builder, s set, captured bool) (depth int) {
 	for _, id := range s {
-		switch a := f.atoms.all[id]; {
+		a := f.atoms.all[id]
+		d := f.depth(a)
+		switch {
 		case a.kind != "":
 			fmt.Fprintf(b, "%d,", id)
-		case a.fn != nil:
+		case a.fn != nil && d >= maxDepth:
 			fmt.Fprintf(b, "f%d,", f.number(a.fn))
-		case f.holdsErrors(a.place.typ) && a.place.depth < maxDepth:
+		case a.fn != nil, d < maxDepth && (captured || f.holdsErrors(a.place.typ)):
 			fmt.Fprintf(b, "%d,", id)
-			depth = max(depth, a.place.depth+1)
+			depth = max(depth, d+1)
+		}
+	}
+	return depth
+}
+
+// depth is that of the context that a place was made in; of a function, that of what it captured.
+func (f *flow) depth(a atom) (depth int) {
+	if a.place != nil {
+		return a.place.depth
+	}
+	for _, c := range a.captured {
+		for _, p := range f.atoms.places(c) {
+			depth = max(depth, p.depth)
 		}
 	}
 	return depth

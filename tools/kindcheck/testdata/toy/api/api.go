@@ -22,6 +22,8 @@ var MethodConverted = &runtime.Method{NSID: "toy.converted", Errors: []*runtime.
 
 var MethodClosure = &runtime.Method{NSID: "toy.closure"}
 
+var MethodRetried = &runtime.Method{NSID: "toy.retried", Errors: []*runtime.Error{ErrGone}}
+
 var MethodQueue = &runtime.Method{NSID: "toy.queue"}
 
 var MethodViolation = &runtime.Method{NSID: "toy.violation", Errors: []*runtime.Error{ErrTaken}}
@@ -41,6 +43,7 @@ type Service interface {
 	Wrapped(ctx context.Context) error
 	Converted(ctx context.Context) error
 	Closure(ctx context.Context) error
+	Retried(ctx context.Context) error
 	Queue(ctx context.Context) error
 	Violation(ctx context.Context) error
 	Unproduced(ctx context.Context) error

@@ -89,6 +89,19 @@ func (h *Handlers) Converted(context.Context) error {
 }
 
 func inTx(fn func(tx *int) error) error {
+	return retry(func() error { return inTxOnce(fn) })
+}
+
+func retry(do func() error) error {
+	for range 3 {
+		if err := do(); err == nil {
+			return nil
+		}
+	}
+	return do()
+}
+
+func inTxOnce(fn func(tx *int) error) error {
 	n := 0
 	if err := fn(&n); err != nil {
 		return wrap("tx", err)
@@ -110,6 +123,11 @@ func (h *Handlers) Closure(context.Context) error {
 		return err // Limit
 	}
 	return kept // Taken
+}
+
+// Retried shares the transaction with Closure, which must not mix them up.
+func (h *Handlers) Retried(context.Context) error {
+	return inTx(func(*int) error { return domain.ErrGone })
 }
 
 // Queue hands work to a goroutine and takes the outcome from it.
