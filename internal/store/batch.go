@@ -42,6 +42,7 @@ func (s *Store) SendMessages(ctx context.Context, messages []SendParams) []SendO
 		hash := sha256.Sum256(messages[i].Ciphertext)
 		open[i], hashes[i] = i, hash[:]
 	}
+	alone := func(p SendParams) (SendResult, error) { return s.SendMessage(ctx, p) }
 	for range sendAttempts {
 		if len(open) < 2 {
 			break
@@ -51,9 +52,14 @@ func (s *Store) SendMessages(ctx context.Context, messages []SendParams) []SendO
 		case isCode(err, codeSerializationFailure, codeDeadlock):
 			s.observer.ObserveRetry()
 			continue
+		case isCode(err, codeLockNotAvailable):
+			// The time to wait is over for the messages of the locked conversation; the others need none.
+			s.observer.ObserveRetry()
+			s.sendAlone(messages, outcomes, open, func(p SendParams) (SendResult, error) { return s.sendMessage(ctx, p, s.sendHastily) })
+			return outcomes
 		case isOneMessagesFault(err):
 			s.observer.ObserveRetry()
-			s.sendAlone(ctx, messages, outcomes, open)
+			s.sendAlone(messages, outcomes, open, alone)
 			return outcomes
 		case err != nil:
 			return failOpen(outcomes, open, fail("send messages", err))
@@ -62,7 +68,7 @@ func (s *Store) SendMessages(ctx context.Context, messages []SendParams) []SendO
 	}
 	// One left: the statement for one is the cheaper. Several left: the roster
 	// changed each time, and each of them has its own attempts.
-	s.sendAlone(ctx, messages, outcomes, open)
+	s.sendAlone(messages, outcomes, open, alone)
 	return outcomes
 }
 
@@ -101,17 +107,17 @@ func (s *Store) settle(rows []db.SendMessagesRow, messages []SendParams, hashes 
 }
 
 // sendAlone sends some of the messages each by itself.
-func (s *Store) sendAlone(ctx context.Context, messages []SendParams, outcomes []SendOutcome, open []int) {
+func (s *Store) sendAlone(messages []SendParams, outcomes []SendOutcome, open []int, send func(SendParams) (SendResult, error)) {
 	if len(open) == 1 {
 		i := open[0]
-		outcomes[i].Result, outcomes[i].Err = s.SendMessage(ctx, messages[i])
+		outcomes[i].Result, outcomes[i].Err = send(messages[i])
 		return
 	}
 	var g errgroup.Group
 	g.SetLimit(aloneAtOnce)
 	for _, i := range open {
 		g.Go(func() error {
-			outcomes[i].Result, outcomes[i].Err = s.SendMessage(ctx, messages[i])
+			outcomes[i].Result, outcomes[i].Err = send(messages[i])
 			return nil
 		})
 	}
@@ -125,12 +131,12 @@ func failOpen(outcomes []SendOutcome, open []int, err error) []SendOutcome {
 	return outcomes
 }
 
-// isOneMessagesFault reports whether the database refused a statement for what
-// may be the matter of one message in it: a value (class 22), a constraint
-// (class 23), a lock or a statement that took too long. Nothing was written.
+// isOneMessagesFault reports whether the database refused a statement for what may be the matter of
+// one message in it: a value (class 22), a constraint (class 23), or a statement that took too long.
+// Nothing was written.
 func isOneMessagesFault(err error) bool {
 	state := sqlState(err)
-	return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23") || state == codeLockNotAvailable || state == codeQueryCanceled
+	return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23") || state == codeQueryCanceled
 }
 
 // batchParams turns the messages into the statement's lists.

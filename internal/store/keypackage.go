@@ -196,11 +196,15 @@ type ClaimParams struct {
 // has one, and no package twice (I4). A device that has only a last-resort
 // package left gives that one and keeps it.
 func (s *Store) ClaimKeyPackages(ctx context.Context, p ClaimParams) ([]KeyPackage, error) {
-	devices := texts(p.Devices)
-	rows, err := s.q.ClaimKeyPackages(ctx, db.ClaimKeyPackagesParams{
-		OwnerDids: texts(p.Owners), DeviceIds: devices, CipherSuite: int32(p.CipherSuite), ClaimedAt: day(p.Now), UsableUntil: p.Now.Add(p.Margin),
+	arg := db.ClaimKeyPackagesParams{
+		OwnerDids: texts(p.Owners), DeviceIds: texts(p.Devices), CipherSuite: int32(p.CipherSuite), ClaimedAt: day(p.Now), UsableUntil: p.Now.Add(p.Margin),
 		// The statement counts what was there before the claim.
 		Low: int64(p.Low), BucketTs: bucket(p.Now),
+	}
+	var rows []db.ClaimKeyPackagesRow
+	err := s.retry(ctx, func() (err error) {
+		rows, err = s.q.ClaimKeyPackages(ctx, arg)
+		return err
 	})
 	if err != nil {
 		return nil, fail("claim key packages", err)

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"mls-server/internal/gen/db"
 	"mls-server/internal/mls"
 )
@@ -59,6 +61,28 @@ const sendAttempts = 8
 // mls.ErrNotMember (left), mls.ErrInvalidAsset (another group),
 // mls.ErrMessageIDConflict, mls.ErrEpochMismatch.
 func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, error) {
+	if len(p.Ciphertext) >= largeArgument {
+		return s.sendMessage(ctx, p, s.large.SendMessage)
+	}
+	return s.sendMessage(ctx, p, s.q.SendMessage)
+}
+
+// sendStatement runs the statement that sends one message.
+type sendStatement func(ctx context.Context, arg db.SendMessageParams) (db.SendMessageRow, error)
+
+// sendHastily is a sendStatement that gives up at once where its conversation is locked.
+func (s *Store) sendHastily(ctx context.Context, arg db.SendMessageParams) (row db.SendMessageRow, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '50ms'"); err != nil {
+			return err
+		}
+		row, err = db.New(tx).SendMessage(ctx, arg)
+		return err
+	})
+	return row, err
+}
+
+func (s *Store) sendMessage(ctx context.Context, p SendParams, send sendStatement) (SendResult, error) {
 	hash := sha256.Sum256(p.Ciphertext)
 	arg := db.SendMessageParams{
 		ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), FramedGroup: string(p.GroupID), UserDID: string(p.Sender),
@@ -66,12 +90,8 @@ func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, erro
 		Ciphertext: p.Ciphertext, DeclaredSize: p.DeclaredSize, PaddedSize: int64(len(p.Ciphertext)),
 		CiphertextHash: hash[:], ReceivedAt: bucket(p.At),
 	}
-	q := s.q
-	if len(p.Ciphertext) >= largeArgument {
-		q = s.large
-	}
 	for range sendAttempts {
-		row, err := q.SendMessage(ctx, arg)
+		row, err := send(ctx, arg)
 		switch {
 		case isNotFound(err):
 			return SendResult{}, mls.ErrConvoNotFound

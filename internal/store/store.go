@@ -108,6 +108,9 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	parameters["timezone"] = "UTC"
 	parameters["statement_timeout"] = milliseconds(cmp.Or(cfg.StatementTimeout, defaultStatementTimeout))
 	parameters["lock_timeout"] = milliseconds(cmp.Or(cfg.LockTimeout, defaultLockTimeout))
+	// Retries and compare-and-set are made for this level, also of single statements, whatever the
+	// database's default is.
+	parameters["default_transaction_isolation"] = "read committed"
 	// A statement whose arguments may turn a condition off looks cheaper with
 	// known arguments, so that PostgreSQL would plan it anew for every call.
 	parameters["plan_cache_mode"] = "force_generic_plan"

@@ -34,9 +34,15 @@ const (
 // Serialisation failures and deadlocks (40001, 40P01) run fn again, at most
 // three times, so fn must not keep what it changed outside of the transaction.
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
+	return s.retry(ctx, func() error { return s.inTxOnce(ctx, fn) })
+}
+
+// retry does something that is one transaction again when it met a serialisation failure or a
+// deadlock.
+func (s *Store) retry(ctx context.Context, do func() error) error {
 	delay := firstRetryDelay
 	for attempt := 0; ; attempt++ {
-		err := s.inTxOnce(ctx, fn)
+		err := do()
 		if err == nil || attempt == maxRetries || !isCode(err, codeSerializationFailure, codeDeadlock) {
 			return err
 		}
