@@ -32,7 +32,7 @@ func New(base string, opt Options) (*Client, error) {
 // current epoch.
 //
 // Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound, EpochMismatch,
-// InvalidCommit, KeyPackageNotFound, NotMember, TooManyMembers.
+// InvalidCommit, KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
 func (c *Client) AddMembers(ctx context.Context, in *AddMembersInput) (*AddMembersOutput, error) {
 	out := new(AddMembersOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodAddMembers, nil, in, out); err != nil {
@@ -74,7 +74,7 @@ func (c *Client) ConfirmWelcome(ctx context.Context, in *ConfirmWelcomeInput) (*
 // packages and events are written together or not at all.
 //
 // Errors: BlueskyServiceUnavailable, GroupAlreadyExists, InvalidCipherSuite, InvalidGroupId,
-// KeyPackageNotFound, MutualBlockDetected, TooManyMembers.
+// KeyPackageNotFound, MutualBlockDetected, TooManyMembers, WelcomeMismatch.
 func (c *Client) CreateConvo(ctx context.Context, in *CreateConvoInput) (*CreateConvoOutput, error) {
 	out := new(CreateConvoOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodCreateConvo, nil, in, out); err != nil {
@@ -370,7 +370,7 @@ func (c *Client) ResolveReport(ctx context.Context, in *ResolveReportInput) (*Re
 // be sent the same way.
 //
 // Errors: ConvoNotFound, EpochMismatch, InvalidAsset, InvalidCommit, MessageIdConflict,
-// MessageTooLarge, NotMember.
+// MessageTooLarge, NotAdmin, NotMember.
 func (c *Client) SendMessage(ctx context.Context, in *SendMessageInput) (*SendMessageOutput, error) {
 	out := new(SendMessageOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodSendMessage, nil, in, out); err != nil {

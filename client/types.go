@@ -579,6 +579,8 @@ var (
 	ErrTooManyKeyPackages = mlsapi.ErrTooManyKeyPackages
 	// ErrTooManyMembers is the error TooManyMembers, for errors.Is.
 	ErrTooManyMembers = mlsapi.ErrTooManyMembers
+	// ErrWelcomeMismatch is the error WelcomeMismatch, for errors.Is.
+	ErrWelcomeMismatch = mlsapi.ErrWelcomeMismatch
 	// ErrWelcomeNotFound is the error WelcomeNotFound, for errors.Is.
 	ErrWelcomeNotFound = mlsapi.ErrWelcomeNotFound
 )

@@ -74,8 +74,9 @@ WITH advanced AS (
 SELECT last_seq FROM advanced;
 
 -- name: AcceptProposal :one
--- AcceptProposal stores a proposal of the current epoch with its event. No
--- row: the conversation is in another epoch.
+-- AcceptProposal stores a proposal of the current epoch with its event and, when
+-- it is readable, with the reference that commits name it by. No row: the
+-- conversation is in another epoch.
 WITH advanced AS (
     UPDATE conversations c
     SET last_seq = c.last_seq + 1,
@@ -84,8 +85,8 @@ WITH advanced AS (
     WHERE c.id = @convo_id::text AND c.epoch = @epoch::bigint
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT a.id, a.last_seq, @msg_id::text, 2, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
+    SELECT a.id, a.last_seq, @msg_id::text, 2, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea, sqlc.narg('proposal_ref')::bytea
     FROM advanced a
 ), told AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
@@ -93,6 +94,16 @@ WITH advanced AS (
     FROM advanced a CROSS JOIN event_log g
 )
 SELECT last_seq FROM advanced;
+
+-- name: FindProposals :many
+-- FindProposals is the readable proposals of an epoch that a commit names.
+SELECT ciphertext FROM messages
+WHERE convo_id = @convo_id AND epoch = @epoch AND kind = 2 AND proposal_ref = ANY (@refs::bytea[]);
+
+-- name: HasUnreadableProposal :one
+-- HasUnreadableProposal says whether a commit of an epoch may refer to something
+-- that nobody but the members can read.
+SELECT EXISTS (SELECT FROM messages WHERE convo_id = @convo_id AND epoch = @epoch AND kind = 2 AND proposal_ref IS NULL)::boolean AS unreadable;
 
 -- name: FindMessage :one
 -- FindMessage is what repeats of a message are compared with.

@@ -63,24 +63,28 @@ func (s *Service) Vet(ctx context.Context, r AddRequest) (Vetted, error) {
 // Add accepts a commit that brings users, or further devices of users, into the group, and does
 // everything that follows from it: roster, Welcome, key packages, fulfilled requests, requests for
 // devices that are still missing. It returns the new epoch. Errors: those of LockAsMember and of
-// mls.Candidate, ErrStale, mls.ErrInvalidWelcome, mls.ErrKeyPackageNotFound, mls.ErrAlreadyMember.
+// mls.Candidate, ErrStale, mls.ErrNotAdmin, mls.ErrInvalidWelcome, mls.ErrWelcomeMismatch, mls.ErrKeyPackageNotFound, mls.ErrAlreadyMember.
 func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted) (mls.Epoch, error) {
 	standing, err := tx.LockAsMember(ctx, r.Key, r.Sender)
 	if err != nil {
 		return 0, err
 	}
 	convo := &standing.Convo
-	h, err := judge(convo, r.Commit, r.Sender, r.at)
+	h, err := judge(ctx, tx, &standing, r.Commit, submission{r.Sender, r.at})
 	if err != nil {
+		return 0, err
+	}
+	if err := h.adds(); err != nil {
 		return 0, err
 	}
 	if v.epoch != convo.Epoch {
 		return 0, ErrStale
 	}
-	if r.welcome != nil {
-		if err := h.CheckWelcome(r.welcome, convo.CipherSuite); err != nil {
-			return 0, err
-		}
+	if r.welcome == nil {
+		return 0, mls.ErrWelcomeMismatch // nobody could join
+	}
+	if err := h.CheckWelcome(r.welcome, convo.CipherSuite); err != nil {
+		return 0, err
 	}
 	used, err := r.resolve(ctx, tx, convo.ID)
 	if err != nil {

@@ -21,14 +21,10 @@ type handshake struct {
 	at     time.Time
 }
 
-func groupState(convo *store.Convo) mls.GroupState {
-	return mls.GroupState{GroupID: convo.GroupID, Epoch: convo.Epoch, Suite: convo.CipherSuite}
-}
-
-// judge holds a commit or proposal of a text field against the locked conversation.
-func judge(convo *store.Convo, c *mls.Candidate, sender mls.DID, at time.Time) (handshake, error) {
-	seen, err := c.Judge(groupState(convo))
-	return handshake{Handshake: seen, bytes: c.Bytes, sender: sender, at: at}, err
+// submission says whose a commit or proposal is, and since when.
+type submission struct {
+	sender mls.DID
+	at     time.Time
 }
 
 // examiner is a commit or proposal that was read.
@@ -74,16 +70,20 @@ func (h *handshake) stored(convo *store.Convo, sender mls.DID) store.Handshake {
 	if id == "" {
 		id = mls.NewMessageID(h.at)
 	}
-	return store.Handshake{
+	stored := store.Handshake{
 		ConvoID: convo.ID, ID: id, Epoch: h.Epoch, Bytes: h.bytes, DeclaredSize: h.declaredSize, Sender: sender, At: h.at,
 	}
+	if h.Visible {
+		stored.ProposalRef = h.Message.Public.ProposalRef(convo.CipherSuite)
+	}
+	return stored
 }
 
 // settleVisible settles the removal debts that a commit is seen to settle: by Remove proposals whose
 // leaf the server knows, or because the leaver's own proposal of the same epoch obliges an opaque
 // commit to contain it (ADR 5).
 func settleVisible(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake) error {
-	if !h.Visible || len(h.Unresolved) > 0 {
+	if !h.Resolved() {
 		return tx.SettleProposedDebts(ctx, convo.ID, h.Epoch, h.at)
 	}
 	return tx.SettleLeafDebts(ctx, convo.ID, h.Removed, convo.Epoch, h.at)

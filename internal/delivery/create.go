@@ -42,7 +42,8 @@ func (s *Service) VetNew(ctx context.Context, users []mls.DID) error {
 }
 
 // Create writes a conversation with its creator as admin, the initial members and their Welcome.
-// Errors: mls.ErrGroupAlreadyExists, mls.ErrInvalidWelcome, mls.ErrKeyPackageNotFound.
+// Errors: mls.ErrGroupAlreadyExists, mls.ErrInvalidWelcome, mls.ErrKeyPackageNotFound,
+// mls.ErrWelcomeMismatch.
 func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, a Addition) error {
 	if err := tx.CreateConvo(ctx, c); err != nil {
 		return err

@@ -35,7 +35,7 @@ func (s *Service) Remove(ctx context.Context, tx *store.Tx, r Removal) (mls.Epoc
 	convo := &standing.Convo
 	end := ending{Removal: r, kicked: true}
 	if r.Commit != nil {
-		h, err := judge(convo, r.Commit, r.Actor, r.At)
+		h, err := judge(ctx, tx, &standing, r.Commit, submission{r.Actor, r.At})
 		if err != nil {
 			return 0, err
 		}
@@ -79,7 +79,7 @@ func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (mls.Epoch, err
 		case !standing.Admin && !settles:
 			return mls.ErrNotAdmin
 		}
-		h, err := judge(convo, r.Commit, r.Actor, r.At)
+		h, err := judge(ctx, tx, &standing, r.Commit, submission{r.Actor, r.At})
 		if err != nil {
 			return err
 		}
@@ -96,21 +96,38 @@ func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (mls.Epoch, err
 
 // owesOnly reports whether a user is off the roster and its leaves are still to be removed.
 func owesOnly(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID) (bool, error) {
-	debts, err := tx.ListDebts(ctx, convo)
-	if err != nil || !slices.ContainsFunc(debts, func(d store.Debt) bool { return d.Device.User == user }) {
+	debts, err := debtsOf(ctx, tx, convo, user)
+	if err != nil || len(debts) == 0 {
 		return false, err
 	}
 	active, err := tx.FindActive(ctx, convo, user)
 	return len(active) == 0, err
 }
 
+// debtsOf is the leaves of a user that are still to be removed.
+func debtsOf(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID) ([]store.Debt, error) {
+	debts, err := tx.ListDebts(ctx, convo)
+	return slices.DeleteFunc(debts, func(d store.Debt) bool { return d.Device.User != user }), err
+}
+
 // settle accepts a commit whose sender says that it removes the leaves of a user who is off the
 // roster already.
 func settle(ctx context.Context, tx *store.Tx, convo *store.Convo, target mls.DID, h handshake) error {
+	debts, err := debtsOf(ctx, tx, convo.ID, target)
+	if err != nil {
+		return err
+	}
+	known := make([]*int64, len(debts))
+	for i, d := range debts {
+		known[i] = d.LeafIndex
+	}
+	if err := h.removes(known); err != nil {
+		return err
+	}
 	if _, err := commit(ctx, tx, convo, h); err != nil {
 		return err
 	}
-	_, err := tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, convo.Epoch, h.at)
+	_, err = tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, convo.Epoch, h.at)
 	return err
 }
 
@@ -129,7 +146,7 @@ type ending struct {
 // user's streams end (I10).
 func endMembership(ctx context.Context, tx *store.Tx, convo *store.Convo, e ending) error {
 	if e.commit != nil {
-		if _, err := commit(ctx, tx, convo, *e.commit); err != nil {
+		if err := e.commitRemoval(ctx, tx, convo); err != nil {
 			return err
 		}
 	}
@@ -155,6 +172,23 @@ func endMembership(ctx context.Context, tx *store.Tx, convo *store.Convo, e endi
 		return nil
 	}
 	return e.owe(ctx, tx, convo, left)
+}
+
+// commitRemoval accepts the commit that removes the target's leaves.
+func (e *ending) commitRemoval(ctx context.Context, tx *store.Tx, convo *store.Convo) error {
+	active, err := tx.FindActive(ctx, convo.ID, e.Target)
+	if err != nil {
+		return err
+	}
+	known := make([]*int64, len(active))
+	for i, d := range active {
+		known[i] = d.LeafIndex
+	}
+	if err := e.commit.removes(known); err != nil {
+		return err
+	}
+	_, err = commit(ctx, tx, convo, *e.commit)
+	return err
 }
 
 // owe records the leaves that stay in the group, and asks the members to remove them.
@@ -198,7 +232,7 @@ func (s *Service) Leave(ctx context.Context, d Departure) (mls.Epoch, error) {
 		epoch = standing.Epoch
 		switch {
 		case standing.Member:
-			return leave(ctx, tx, &standing.Convo, d)
+			return leave(ctx, tx, &standing, d)
 		case standing.LeftReason == store.LeaveSelf:
 			return nil
 		}
@@ -207,7 +241,8 @@ func (s *Service) Leave(ctx context.Context, d Departure) (mls.Epoch, error) {
 	return epoch, err
 }
 
-func leave(ctx context.Context, tx *store.Tx, convo *store.Convo, d Departure) error {
+func leave(ctx context.Context, tx *store.Tx, standing *store.Standing, d Departure) error {
+	convo := &standing.Convo
 	users, err := tx.CountUsers(ctx, convo.ID)
 	switch {
 	case err != nil:
@@ -216,9 +251,12 @@ func leave(ctx context.Context, tx *store.Tx, convo *store.Convo, d Departure) e
 		return mls.ErrLastMember
 	}
 	if d.Proposal != nil {
-		h, err := judge(convo, d.Proposal, d.User, d.At)
-		if err != nil {
+		h, err := judge(ctx, tx, standing, d.Proposal, submission{d.User, d.At})
+		switch {
+		case err != nil:
 			return err
+		case h.Visible && !h.OwnRemoval():
+			return mls.InvalidCommit(mls.CodeForbiddenProposal)
 		}
 		if _, err := propose(ctx, tx, convo, h); err != nil {
 			return err

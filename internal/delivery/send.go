@@ -9,7 +9,8 @@ import (
 
 // Send stores a message. An application message, and what cannot be read, goes the short way: one
 // statement that judges and writes. A commit or proposal, and what looks like neither, is judged
-// under the conversation's lock. Errors as store.Store.SendMessage, and those of mls.Submission.
+// under the conversation's lock. Errors as store.Store.SendMessage, those of mls.Submission, and
+// mls.ErrNotAdmin.
 func (s *Service) Send(ctx context.Context, p store.SendParams) (store.SendResult, error) {
 	p.Grace = s.EpochGrace
 	message := mls.ParseSend(p.Ciphertext)
@@ -42,7 +43,11 @@ func sendHandshake(ctx context.Context, tx *store.Tx, p store.SendParams, messag
 	case repeat != nil:
 		return *repeat, nil
 	}
-	seen, err := message.Judge(p.Epoch, p.Grace, groupState(convo))
+	state, err := groupState(ctx, tx, convo, message.References())
+	if err != nil {
+		return store.SendResult{}, err
+	}
+	seen, err := message.Judge(p.Epoch, p.Grace, state)
 	switch {
 	case err != nil:
 		return store.SendResult{}, err
@@ -51,6 +56,12 @@ func sendHandshake(ctx context.Context, tx *store.Tx, p store.SendParams, messag
 	}
 	h := handshake{
 		Handshake: seen.Handshake, bytes: p.Ciphertext, id: p.ID, declaredSize: p.DeclaredSize, sender: p.Sender, at: p.At,
+	}
+	if err := checkSender(ctx, tx, &standing, h); err != nil {
+		return store.SendResult{}, err
+	}
+	if err := h.addsNobody(); err != nil {
+		return store.SendResult{}, err
 	}
 	accept := commit
 	if seen.Content == mls.ContentProposal {

@@ -68,11 +68,11 @@ func (a *Addition) wanted() ([]wanted, error) {
 	return list, nil
 }
 
-// resolve finds and locks the key packages that an addition refers to. Each
-// reference of the Welcome must be an unused package of one of the users; each
-// hash must name a package of its user; with a Welcome every user must be
-// addressed. Anything else is mls.ErrKeyPackageNotFound. The Welcome may also
-// address the users in also, who need not be addressed.
+// resolve finds and locks the key packages that an addition refers to. Each reference of the Welcome
+// must be an unused package of one of the users, each name that of a package of its user; anything
+// else is mls.ErrKeyPackageNotFound. The Welcome decides who is added with what (RFC 9420 12.4.3.1):
+// a user whom it does not address, or a name that it does not have, is mls.ErrWelcomeMismatch. It may
+// also address the users in also, who need not be addressed.
 func (a *Addition) resolve(ctx context.Context, tx *store.Tx, convo mls.ConvoID, also ...mls.DID) ([]store.KeyPackage, error) {
 	list, err := a.wanted()
 	if err != nil || len(list) == 0 {
@@ -89,8 +89,8 @@ func (a *Addition) resolve(ctx context.Context, tx *store.Tx, convo mls.ConvoID,
 	if err := a.checkReservations(ctx, tx, convo, found); err != nil {
 		return nil, err
 	}
-	addressed := map[mls.DID]bool{}
-	for _, w := range list {
+	welcomed := map[mls.DID]bool{}
+	for n, w := range list {
 		i := slices.IndexFunc(found, func(k store.KeyPackage) bool { return k.Named(w.name) })
 		if i < 0 {
 			return nil, mls.ErrKeyPackageNotFound
@@ -100,12 +100,36 @@ func (a *Addition) resolve(ctx context.Context, tx *store.Tx, convo mls.ConvoID,
 		if foreign || (!slices.Contains(a.Users, owner) && !slices.Contains(also, owner)) {
 			return nil, mls.ErrKeyPackageNotFound
 		}
-		addressed[owner] = true
+		if n < a.welcomes() {
+			welcomed[owner] = true
+		} else if !a.addresses(found[i].Ref) {
+			return nil, mls.ErrWelcomeMismatch
+		}
 	}
-	if a.welcome != nil && slices.ContainsFunc(a.Users, func(u mls.DID) bool { return !addressed[u] }) {
-		return nil, mls.ErrKeyPackageNotFound
+	if a.welcome == nil {
+		return found, nil
 	}
-	return found, nil
+	return found, a.coversUsers(welcomed)
+}
+
+// welcomes is how many new members the Welcome is for.
+func (a *Addition) welcomes() int {
+	if a.welcome == nil {
+		return 0
+	}
+	return len(a.welcome.Refs)
+}
+
+func (a *Addition) addresses(ref mls.KeyPackageRef) bool {
+	return a.welcome != nil && slices.Contains(a.welcome.Refs, ref)
+}
+
+// coversUsers refuses an addition with a user whom the Welcome does not address.
+func (a *Addition) coversUsers(welcomed map[mls.DID]bool) error {
+	if slices.ContainsFunc(a.Users, func(u mls.DID) bool { return !welcomed[u] }) {
+		return mls.ErrWelcomeMismatch
+	}
+	return nil
 }
 
 // checkReservations refuses packages that wait for a request in another conversation.

@@ -35,11 +35,16 @@ func Key() *string {
 func (d *Device) KeyPackages(n int) []mlsapi.RegisterDeviceKeyPackageItem {
 	items := make([]mlsapi.RegisterDeviceKeyPackageItem, n)
 	for i := range items {
-		items[i] = mlsapi.RegisterDeviceKeyPackageItem{
-			DID: &d.DID, KeyPackage: d.Client.KeyPackage(time.Now()).Text(), CipherSuite: mlsapi.RegisterDeviceKeyPackageItemCipherSuite(suite.String()),
-		}
+		items[i] = d.keyPackage()
 	}
 	return items
+}
+
+func (d *Device) keyPackage(changes ...mlstest.Change) mlsapi.RegisterDeviceKeyPackageItem {
+	return mlsapi.RegisterDeviceKeyPackageItem{
+		DID: &d.DID, KeyPackage: d.Client.KeyPackage(time.Now(), changes...).Text(),
+		CipherSuite: mlsapi.RegisterDeviceKeyPackageItemCipherSuite(suite.String()),
+	}
 }
 
 // Register registers a new device with n key packages.
@@ -50,12 +55,26 @@ func (u *User) Register(tb testing.TB, n int) *Device {
 	return d
 }
 
+// RegisterLastResort registers a new device with nothing but a last-resort key package, which can be
+// claimed and used again and again.
+func (u *User) RegisterLastResort(tb testing.TB) *Device {
+	tb.Helper()
+	d := &Device{User: u, Client: mlstest.NewClient(u.DID, "", suite)}
+	d.register(tb, []mlsapi.RegisterDeviceKeyPackageItem{d.keyPackage(mlstest.LastResort)})
+	return d
+}
+
 // RegisterAgain repeats the registration with fresh packages.
 func (d *Device) RegisterAgain(tb testing.TB, n int) mlsapi.RegisterDeviceOutput {
 	tb.Helper()
+	return d.register(tb, d.KeyPackages(n))
+}
+
+func (d *Device) register(tb testing.TB, packages []mlsapi.RegisterDeviceKeyPackageItem) mlsapi.RegisterDeviceOutput {
+	tb.Helper()
 	var out mlsapi.RegisterDeviceOutput
 	d.Post(tb, mlsapi.MethodRegisterDevice, &mlsapi.RegisterDeviceInput{
-		DeviceName: "Phone of " + string(d.DID[len(d.DID)-6:]), SignaturePublicKey: d.Client.SignatureKey, KeyPackages: d.KeyPackages(n),
+		DeviceName: "Phone of " + string(d.DID[len(d.DID)-6:]), SignaturePublicKey: d.Client.SignatureKey, KeyPackages: packages,
 	}, &out).OK(tb)
 	d.ID = out.DeviceID
 	return out

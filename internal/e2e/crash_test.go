@@ -47,6 +47,8 @@ type load struct {
 	sent     map[string]int64
 	refused  map[string]bool // messages that were finally not accepted
 	packages map[string]int
+	// reusable are the last-resort packages of the guests.
+	reusable map[mls.DID][]mlsapi.DefsKeyPackageRef
 	tries    int
 	broken   int // tries that got no answer, or a failure
 }
@@ -160,8 +162,7 @@ func (l *load) create(u *e2e.User) {
 func (l *load) addMember(u, guest *e2e.User, c *loadChat) {
 	epoch := c.epoch.Load()
 	chat := &e2e.Chat{ID: c.ID, Group: c.Group.At(mls.Epoch(epoch))}
-	in := e2e.AdditionOf(chat, nil, guest.DID)
-	in.WelcomeMessage = nil
+	in := e2e.AdditionOf(chat, l.reusable[guest.DID], guest.DID)
 	a := l.keep(u, mlsapi.MethodAddMembers, in.AppendJSON(nil))
 	switch a.Error {
 	case "":
@@ -210,6 +211,11 @@ func TestCrash(t *testing.T) {
 		u.Register(t, 100)
 	}
 	guests := p.Users(4)
+	l.reusable = map[mls.DID][]mlsapi.DefsKeyPackageRef{}
+	for _, guest := range guests {
+		guest.RegisterLastResort(t)
+		l.reusable[guest.DID] = l.users[0].Claim(t, guest.DID)
+	}
 	for range 3 {
 		chat := l.users[0].Create(t, l.users[1:]...)
 		c := &loadChat{Chat: chat}

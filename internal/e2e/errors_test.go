@@ -34,6 +34,7 @@ var scenarios = map[string]func(t *testing.T){
 	"unverified":      refuseUnverifiedBlocks,
 	"blocks unknown":  refuseWithoutBlockSource,
 	"caps of members": refuseTooManyMembers,
+	"readable":        refuseReadable,
 }
 
 // Every declared error of every endpoint is produced through HTTP.

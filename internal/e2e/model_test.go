@@ -181,7 +181,7 @@ func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
 	}
 	for _, target := range a.users {
 		if !slices.ContainsFunc(devices, func(d *modelDevice) bool { return d.owner == target }) {
-			return "KeyPackageNotFound"
+			return "WelcomeMismatch"
 		}
 	}
 	for _, target := range a.users {

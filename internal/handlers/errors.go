@@ -65,6 +65,8 @@ func wireError(kind mls.Kind) *lexrt.Error {
 		return mlsapi.ErrInvalidEpochRange
 	case mls.ErrInvalidCommit:
 		return mlsapi.ErrInvalidCommit
+	case mls.ErrWelcomeMismatch:
+		return mlsapi.ErrWelcomeMismatch
 	case mls.ErrWelcomeNotFound:
 		return mlsapi.ErrWelcomeNotFound
 	case mls.ErrInvalidAsset:

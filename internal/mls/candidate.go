@@ -64,6 +64,20 @@ func ReadProposal(b []byte, g GroupState) (*Handshake, error) {
 	return parseCandidate(b, ContentProposal).Judge(g)
 }
 
+// References returns what a readable commit names by reference: proposals that were sent before.
+func (c *Candidate) References() []ProposalRef {
+	if c.fault != 0 || c.message == nil || c.message.Public == nil || c.message.Public.Commit == nil {
+		return nil
+	}
+	var refs []ProposalRef
+	for _, e := range c.message.Public.Commit.Proposals {
+		if e.Proposal == nil {
+			refs = append(refs, refOf(e.Ref))
+		}
+	}
+	return refs
+}
+
 // MadeFor reports whether the candidate is framed in the epoch.
 func (c *Candidate) MadeFor(epoch Epoch) bool {
 	return c.fault == 0 && c.message.Framing().Epoch == epoch

@@ -98,7 +98,7 @@ const (
 	CodeMissingExternalPub
 	// CodeMissingTree: the ratchet tree is needed and not there.
 	CodeMissingTree
-	// CodeRosterMismatch: a tree's leaves are not the conversation's members.
+	// CodeRosterMismatch: what a tree or a commit shows is not what the request says of the members.
 	CodeRosterMismatch
 	// CodeMissingUpdatePath: a commit lacks the UpdatePath that it needs (RFC 9420 12.4).
 	CodeMissingUpdatePath
@@ -139,6 +139,8 @@ const (
 	CodeGroupInfoMismatch
 	// CodeSmallOrderKey: a public key is a point of small order.
 	CodeSmallOrderKey
+	// CodeNotTheCaller: the leaf that a commit or proposal gives its sender names another user than the caller.
+	CodeNotTheCaller
 	// CodeMisplacedExtension: an extension stands where RFC 9420 17.3 does not put its type, or a
 	// last_resort extension is not empty.
 	CodeMisplacedExtension
@@ -207,6 +209,7 @@ var codeNames = [codeEnd]string{
 	CodeTranscriptMismatch:         "TranscriptMismatch",
 	CodeGroupInfoMismatch:          "GroupInfoMismatch",
 	CodeSmallOrderKey:              "SmallOrderKey",
+	CodeNotTheCaller:               "NotTheCaller",
 	CodeMisplacedExtension:         "MisplacedExtension",
 }
 

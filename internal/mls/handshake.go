@@ -33,25 +33,48 @@ type Handshake struct {
 	// Unresolved are references to proposals that are not in GroupState.Pending, so that
 	// Adds and Removed may lack something.
 	Unresolved []ProposalRef
+	// Foreign is how many Removes the sender makes itself, by value, of leaves that are not its own.
+	Foreign int
 	// Joiner is the leaf of who joins by an external commit, nil otherwise.
 	Joiner *LeafNode
+
+	// own is the sender's new leaf, of a path or an Update; nil when it shows none.
+	own *LeafNode
 }
+
+// SentBy reports whether nothing in the handshake contradicts that a user sent it: the leaf that it
+// gives its sender names that user.
+func (h *Handshake) SentBy(user DID) bool {
+	if h.own == nil {
+		return true
+	}
+	did, _, ok := SplitIdentity(h.own.Credential.Identity)
+	return ok && did == user
+}
+
+// OwnRemoval reports whether a readable proposal asks for nothing but the removal of its own sender.
+func (h *Handshake) OwnRemoval() bool {
+	return h.SenderType == SenderMember && len(h.Removed) == 1 && h.Removed[0] == h.Sender
+}
+
+// Resolved reports whether all that the handshake does is in Adds and Removed.
+func (h *Handshake) Resolved() bool { return h.Visible && len(h.Unresolved) == 0 }
 
 // External reports whether the handshake is a commit by which its sender joins from outside.
 func (h *Handshake) External() bool { return h.SenderType == SenderNewMemberCommit }
 
 // CheckWelcome checks that a Welcome is for exactly the clients whom the commit
-// adds, and of the group's suite (RFC 9420 12.4.3.1). A commit that shows only part of its Adds is not compared. The error is an
-// ErrInvalidWelcome.
+// adds, and of the group's suite (RFC 9420 12.4.3.1). A commit that shows only part of its Adds is not compared. The error is
+// ErrWelcomeMismatch, or ErrInvalidWelcome for another suite.
 func (h *Handshake) CheckWelcome(w *WelcomeView, suite CipherSuite) error {
 	if suite != 0 && w.Suite != suite {
 		return InvalidWelcome(CodeWrongSuite)
 	}
-	if !h.Visible || len(h.Unresolved) > 0 {
+	if !h.Resolved() {
 		return nil
 	}
 	if len(h.Adds) != len(w.Refs) {
-		return InvalidWelcome(CodeWelcomeRefMismatch)
+		return ErrWelcomeMismatch
 	}
 	added := make(map[KeyPackageRef]bool, len(h.Adds))
 	for _, ref := range h.Adds {
@@ -59,7 +82,7 @@ func (h *Handshake) CheckWelcome(w *WelcomeView, suite CipherSuite) error {
 	}
 	for _, ref := range w.Refs {
 		if !added[ref] {
-			return InvalidWelcome(CodeWelcomeRefMismatch)
+			return ErrWelcomeMismatch
 		}
 	}
 	return nil
@@ -110,6 +133,12 @@ func (j *judge) proposal(p *Proposal) Code {
 		p.Add.Suite == j.g.Suite && !j.m.VerifySignature(j.g.Suite, nil, p.Add.Leaf.SignatureKey) {
 		return CodeContentSignature
 	}
+	switch {
+	case p.Type == ProposalUpdate:
+		j.h.own = p.Update
+	case p.Type == ProposalRemove && (j.m.SenderType != SenderMember || p.Removed != j.m.Sender):
+		j.h.Foreign++
+	}
 	return j.count1(p, j.m.SenderType, j.m.Sender, false)
 }
 
@@ -137,6 +166,9 @@ func (j *judge) entry(e *ProposalOrRef) Code {
 	if e.Proposal != nil {
 		if e.Proposal.Type.SelfRemove() {
 			return CodeForbiddenProposal // it is its sender's own word, so it comes by reference
+		}
+		if e.Proposal.Type == ProposalRemove {
+			j.h.Foreign++
 		}
 		return j.count1(e.Proposal, j.m.SenderType, j.m.Sender, true)
 	}
@@ -270,6 +302,9 @@ func (j *judge) externalCommit(c *Commit) Code {
 // path checks the new leaf of the path. A joiner's leaf signs an index that only
 // the tree tells, so it is checked with the message's own signature at most.
 func (j *judge) path(p *UpdatePath) Code {
+	if p != nil {
+		j.h.own = &p.Leaf
+	}
 	if p == nil || !j.g.Suite.Known() {
 		return 0
 	}

@@ -108,8 +108,8 @@ func TestReadCommitShows(t *testing.T) {
 		return w
 	}
 	require.NoError(t, h.CheckWelcome(welcome(g, k2.Ref, k.Ref), 2))
-	require.ErrorIs(t, h.CheckWelcome(welcome(g, k.Ref), 2), mls.CodeWelcomeRefMismatch)
-	require.ErrorIs(t, h.CheckWelcome(welcome(g, k.Ref, me.KeyPackage(testTime).Ref), 2), mls.CodeWelcomeRefMismatch)
+	require.ErrorIs(t, h.CheckWelcome(welcome(g, k.Ref), 2), mls.ErrWelcomeMismatch)
+	require.ErrorIs(t, h.CheckWelcome(welcome(g, k.Ref, me.KeyPackage(testTime).Ref), 2), mls.ErrWelcomeMismatch)
 	require.ErrorIs(t, h.CheckWelcome(welcome(mlstest.NewGroup(1), k.Ref, k2.Ref), 2), mls.CodeWrongSuite)
 
 	private, err := mls.ReadCommit(g.PrivateCommit(), g.State())

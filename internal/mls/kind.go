@@ -70,6 +70,8 @@ const (
 	// ErrInvalidWelcome: a Welcome failed a check; the code says which. No method of the contract
 	// declares a name for it, so it is answered as InvalidRequest.
 	ErrInvalidWelcome
+	// ErrWelcomeMismatch: the Welcome is not for exactly those who are added.
+	ErrWelcomeMismatch
 	// ErrWelcomeNotFound: no Welcome waits for the device.
 	ErrWelcomeNotFound
 	// ErrInvalidMessageID: the id is not a ULID. It is answered as InvalidRequest.
@@ -148,6 +150,7 @@ var kindTexts = [kindEnd]string{
 	ErrInvalidEpochRange:      "invalid epoch range",
 	ErrInvalidCommit:          "invalid commit",
 	ErrInvalidWelcome:         "invalid Welcome",
+	ErrWelcomeMismatch:        "the Welcome is not for exactly those who are added",
 	ErrWelcomeNotFound:        "no Welcome is waiting",
 	ErrInvalidMessageID:       "the message id must be a ULID of 26 Crockford characters",
 	ErrInvalidConvoID:         "conversation not found",

@@ -133,6 +133,14 @@ func (s *Submission) Examine(suite CipherSuite) {
 	}
 }
 
+// References is Candidate.References.
+func (s *Submission) References() []ProposalRef {
+	if s.message == nil {
+		return nil
+	}
+	return s.handshake.References()
+}
+
 // Judge holds the message against the group and the epoch that was declared for it. What is opaque
 // is held to the declared epoch. grace says how many epochs back an application message may be.
 // Errors: ErrEpochMismatch when the declared or the framing epoch is not acceptable or they

@@ -2,7 +2,6 @@ package mls
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 )
 
 // Verify checks the leaf's own signature by its own key. A leaf made by an update
@@ -65,11 +64,11 @@ func (g *GroupInfo) VerifySignature(key []byte) bool {
 	return g.Context.Suite.Known() && g.Context.Suite.verifyWithLabel(key, g.Signature, "GroupInfoTBS", g.tbs)
 }
 
-// ProposalRef is the RFC 9420 5.2 reference of a proposal, in lower-case hex.
+// ProposalRef is the RFC 9420 5.2 reference of a proposal: its raw bytes.
 type ProposalRef string
 
 // refOf is the reference as it stands in a commit.
-func refOf(raw []byte) ProposalRef { return ProposalRef(hex.EncodeToString(raw)) }
+func refOf(raw []byte) ProposalRef { return ProposalRef(raw) }
 
 // ProposalRef returns the reference by which a commit names this message's
 // proposal; "" when it holds none or the suite is unknown.

@@ -1,8 +1,6 @@
 package mlstest
 
 import (
-	"encoding/hex"
-
 	"mls-server/internal/mls"
 )
 
@@ -149,12 +147,8 @@ func (g Group) Commit(c Commit) []byte {
 				p(e, g, c.From, c.Leaf)
 			}
 			for _, ref := range c.Refs {
-				raw, err := hex.DecodeString(string(ref))
-				if err != nil {
-					panic(err)
-				}
 				e.u8(2)
-				e.vec(raw)
+				e.vec([]byte(ref))
 			}
 		})
 		if c.NoPath {

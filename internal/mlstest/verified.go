@@ -2,7 +2,6 @@ package mlstest
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"maps"
 	"slices"
 	"time"
@@ -139,14 +138,6 @@ func mustKeyPackage(k *KeyPackage) *mls.KeyPackage {
 	return parsed
 }
 
-func rawRef(ref mls.ProposalRef) []byte {
-	raw, err := hex.DecodeString(string(ref))
-	if err != nil {
-		panic(err)
-	}
-	return raw
-}
-
 // clone copies the group.
 func (v *VerifiedGroup) clone() *VerifiedGroup {
 	next := *v
@@ -265,7 +256,7 @@ func (d *Draft) proposals(e *encoder) {
 	}
 	for _, s := range d.Refs {
 		e.u8(2)
-		e.vec(rawRef(s.Ref))
+		e.vec([]byte(s.Ref))
 	}
 }
 

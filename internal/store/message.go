@@ -155,8 +155,18 @@ type Handshake struct {
 	DeclaredSize *int64
 	// Sender is kept for commits, and for commits only.
 	Sender mls.DID
+	// ProposalRef is what commits name a readable proposal by, "" for everything else.
+	ProposalRef mls.ProposalRef
 	// At is floored to 2 seconds (I8).
 	At time.Time
+}
+
+// proposalRef is NULL where there is none.
+func (h *Handshake) proposalRef() []byte {
+	if h.ProposalRef == "" {
+		return nil
+	}
+	return []byte(h.ProposalRef)
 }
 
 // AcceptCommit takes a conversation from the commit's epoch into the next one:
@@ -185,7 +195,7 @@ func (tx *Tx) AcceptProposal(ctx context.Context, h Handshake) (mls.Seq, error) 
 	hash := sha256.Sum256(h.Bytes)
 	seq, err := tx.q.AcceptProposal(ctx, db.AcceptProposalParams{
 		ConvoID: string(h.ConvoID), MsgID: string(h.ID), Epoch: int64(h.Epoch), Ciphertext: h.Bytes, DeclaredSize: h.DeclaredSize,
-		PaddedSize: int64(len(h.Bytes)), CiphertextHash: hash[:], ReceivedAt: bucket(h.At),
+		PaddedSize: int64(len(h.Bytes)), CiphertextHash: hash[:], ReceivedAt: bucket(h.At), ProposalRef: h.proposalRef(),
 	})
 	if isNotFound(err) {
 		return 0, tx.epochMismatch(ctx, h)
@@ -195,6 +205,21 @@ func (tx *Tx) AcceptProposal(ctx context.Context, h Handshake) (mls.Seq, error) 
 	}
 	tx.AfterCommit(func() { tx.stored(KindProposal, len(h.Bytes)) })
 	return mls.Seq(seq), nil
+}
+
+// FindProposals returns the bytes of the readable proposals of the conversation's epoch that have
+// one of the references, as they were sent, and whether the epoch has no proposal that could not be
+// read. The conversation is locked.
+func (tx *Tx) FindProposals(ctx context.Context, c *Convo, refs []mls.ProposalRef) (found [][]byte, complete bool, err error) {
+	raw := make([][]byte, len(refs))
+	for i, r := range refs {
+		raw[i] = []byte(r)
+	}
+	if found, err = tx.q.FindProposals(ctx, db.FindProposalsParams{ConvoID: c.ID, Epoch: c.Epoch, Refs: raw}); err != nil {
+		return nil, false, fail("find proposals", err)
+	}
+	unreadable, err := tx.q.HasUnreadableProposal(ctx, c.ID, c.Epoch)
+	return found, !unreadable, fail("look for unreadable proposals", err)
 }
 
 func (tx *Tx) epochMismatch(ctx context.Context, h Handshake) error {

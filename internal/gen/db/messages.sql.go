@@ -78,8 +78,8 @@ WITH advanced AS (
     WHERE c.id = $2::text AND c.epoch = $3::bigint
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT a.id, a.last_seq, $4::text, 2, $3::bigint, $5::bytea, $6::bigint, $7::bigint, $1::timestamptz, $8::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
+    SELECT a.id, a.last_seq, $4::text, 2, $3::bigint, $5::bytea, $6::bigint, $7::bigint, $1::timestamptz, $8::bytea, $9::bytea
     FROM advanced a
 ), told AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
@@ -98,10 +98,12 @@ type AcceptProposalParams struct {
 	DeclaredSize   *int64
 	PaddedSize     int64
 	CiphertextHash []byte
+	ProposalRef    []byte
 }
 
-// AcceptProposal stores a proposal of the current epoch with its event. No
-// row: the conversation is in another epoch.
+// AcceptProposal stores a proposal of the current epoch with its event and, when
+// it is readable, with the reference that commits name it by. No row: the
+// conversation is in another epoch.
 func (q *Queries) AcceptProposal(ctx context.Context, arg AcceptProposalParams) (int64, error) {
 	row := q.db.QueryRow(ctx, acceptProposal,
 		arg.ReceivedAt,
@@ -112,6 +114,7 @@ func (q *Queries) AcceptProposal(ctx context.Context, arg AcceptProposalParams) 
 		arg.DeclaredSize,
 		arg.PaddedSize,
 		arg.CiphertextHash,
+		arg.ProposalRef,
 	)
 	var last_seq int64
 	err := row.Scan(&last_seq)
@@ -144,6 +147,38 @@ func (q *Queries) FindMessage(ctx context.Context, convoID mls.ConvoID, msgID ml
 		&i.ReceivedBucketTs,
 	)
 	return i, err
+}
+
+const findProposals = `-- name: FindProposals :many
+SELECT ciphertext FROM messages
+WHERE convo_id = $1 AND epoch = $2 AND kind = 2 AND proposal_ref = ANY ($3::bytea[])
+`
+
+type FindProposalsParams struct {
+	ConvoID mls.ConvoID
+	Epoch   mls.Epoch
+	Refs    [][]byte
+}
+
+// FindProposals is the readable proposals of an epoch that a commit names.
+func (q *Queries) FindProposals(ctx context.Context, arg FindProposalsParams) ([][]byte, error) {
+	rows, err := q.db.Query(ctx, findProposals, arg.ConvoID, arg.Epoch, arg.Refs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := [][]byte{}
+	for rows.Next() {
+		var ciphertext []byte
+		if err := rows.Scan(&ciphertext); err != nil {
+			return nil, err
+		}
+		items = append(items, ciphertext)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const getReadingStanding = `-- name: GetReadingStanding :one
@@ -197,6 +232,19 @@ func (q *Queries) GetReadingStanding(ctx context.Context, arg GetReadingStanding
 		&i.SinceSeq,
 	)
 	return i, err
+}
+
+const hasUnreadableProposal = `-- name: HasUnreadableProposal :one
+SELECT EXISTS (SELECT FROM messages WHERE convo_id = $1 AND epoch = $2 AND kind = 2 AND proposal_ref IS NULL)::boolean AS unreadable
+`
+
+// HasUnreadableProposal says whether a commit of an epoch may refer to something
+// that nobody but the members can read.
+func (q *Queries) HasUnreadableProposal(ctx context.Context, convoID mls.ConvoID, epoch mls.Epoch) (bool, error) {
+	row := q.db.QueryRow(ctx, hasUnreadableProposal, convoID, epoch)
+	var unreadable bool
+	err := row.Scan(&unreadable)
+	return unreadable, err
 }
 
 const listCommits = `-- name: ListCommits :many

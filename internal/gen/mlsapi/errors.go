@@ -45,5 +45,6 @@ var (
 	ErrTooManyDIDs               = &lexrt.Error{Name: "TooManyDids", Status: 400}
 	ErrTooManyKeyPackages        = &lexrt.Error{Name: "TooManyKeyPackages", Status: 400}
 	ErrTooManyMembers            = &lexrt.Error{Name: "TooManyMembers", Status: 400}
+	ErrWelcomeMismatch           = &lexrt.Error{Name: "WelcomeMismatch", Status: 400}
 	ErrWelcomeNotFound           = &lexrt.Error{Name: "WelcomeNotFound", Status: 404}
 )

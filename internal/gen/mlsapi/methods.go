@@ -9,7 +9,7 @@ import "mls-server/lexrt"
 // Add users to a conversation, or add further devices of its users. Takes the MLS commit that performs
 // the change; it is accepted only if it was made in the current epoch.
 var MethodAddMembers = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrKeyPackageNotFound, ErrNotMember, ErrTooManyMembers},
+	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -55,7 +55,7 @@ var MethodConfirmWelcome = &lexrt.Method{
 // Conversation, roster, Welcome routing, consumed key packages and events are written together or not
 // at all.
 var MethodCreateConvo = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrGroupAlreadyExists, ErrInvalidCipherSuite, ErrInvalidGroupID, ErrKeyPackageNotFound, ErrMutualBlockDetected, ErrTooManyMembers},
+	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrGroupAlreadyExists, ErrInvalidCipherSuite, ErrInvalidGroupID, ErrKeyPackageNotFound, ErrMutualBlockDetected, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -338,7 +338,7 @@ var MethodResolveReport = &lexrt.Method{
 // Store an encrypted message for the members of a conversation. The service does not record who sent
 // it. A handshake message (proposal or commit) may be sent the same way.
 var MethodSendMessage = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrInvalidAsset, ErrInvalidCommit, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotMember},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrInvalidAsset, ErrInvalidCommit, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   14680064,

@@ -47,7 +47,7 @@ type AddMembersHandler interface {
 	// the change; it is accepted only if it was made in the current epoch.
 	//
 	// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound, EpochMismatch,
-	// InvalidCommit, KeyPackageNotFound, NotMember, TooManyMembers.
+	// InvalidCommit, KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
 	AddMembers(ctx context.Context, caller lexrt.Caller, in *AddMembersInput) (*AddMembersOutput, error)
 }
 
@@ -81,7 +81,7 @@ type CreateConvoHandler interface {
 	// at all.
 	//
 	// Errors: BlueskyServiceUnavailable, GroupAlreadyExists, InvalidCipherSuite, InvalidGroupId,
-	// KeyPackageNotFound, MutualBlockDetected, TooManyMembers.
+	// KeyPackageNotFound, MutualBlockDetected, TooManyMembers, WelcomeMismatch.
 	CreateConvo(ctx context.Context, caller lexrt.Caller, in *CreateConvoInput) (*CreateConvoOutput, error)
 }
 
@@ -302,7 +302,7 @@ type SendMessageHandler interface {
 	// it. A handshake message (proposal or commit) may be sent the same way.
 	//
 	// Errors: ConvoNotFound, EpochMismatch, InvalidAsset, InvalidCommit, MessageIdConflict,
-	// MessageTooLarge, NotMember.
+	// MessageTooLarge, NotAdmin, NotMember.
 	SendMessage(ctx context.Context, caller lexrt.Caller, in *SendMessageInput) (*SendMessageOutput, error)
 }
 
