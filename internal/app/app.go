@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,9 +45,8 @@ type App struct {
 	metrics *obs.Metrics
 	store   *store.Store
 	redis   redis.UniversalClient
-	// refusals says what Redis refuses, alone whether no other server listens there.
+	// refusals says what Redis refuses.
 	refusals *redisRefusals
-	alone    atomic.Bool
 	bus      stream.Bus
 	hub      *stream.Hub
 	jobs     *jobs.Runner
@@ -214,7 +212,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		})
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
-	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.countServers, a.resolver.Run} {
+	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run} {
 		g.Go(func() error { run(gctx); return nil })
 	}
 	g.Go(func() error {

@@ -89,24 +89,10 @@ func refusal(err error) string {
 	return "ERR"
 }
 
-// serversInterval is how often a server counts how many there are.
-const serversInterval = 5 * time.Second
-
-// countServers keeps alone: whether this is the only server that listens at its
-// Redis. While nobody can say, it is not.
-func (a *App) countServers(ctx context.Context) {
-	bus, ok := a.bus.(*stream.RedisBus)
-	if !ok {
-		return
-	}
-	for ctx.Err() == nil {
-		n, err := bus.Servers(ctx)
-		a.alone.Store(err == nil && n == 1)
-		_ = clock.Pause(ctx, serversInterval) // the loop looks at ctx
-	}
-}
-
 // private reports whether a class is counted in this process alone: that of sends,
 // while there is no other server, so that the command stream of Redis does not say
 // when somebody sent a message (I7).
-func (a *App) private(class string) bool { return class == "sendMessage" && a.alone.Load() }
+func (a *App) private(class string) bool {
+	bus, ok := a.bus.(*stream.RedisBus)
+	return ok && class == "sendMessage" && bus.Alone()
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,6 +23,8 @@ const (
 	hintPause   = 500 * time.Millisecond
 	// hintSilence is when an idle subscription is checked by a ping.
 	hintSilence = 5 * time.Second
+	// countPause is how often a server counts how many there are.
+	countPause = 5 * time.Second
 )
 
 // RedisBus carries hints between the servers of one Redis, by pub/sub, and
@@ -31,11 +35,15 @@ type RedisBus struct {
 	client  redis.UniversalClient
 	name    string
 	publish chan struct{}
+
+	subscribed, alone atomic.Bool
+	foreign           atomic.Int64 // hints of other servers
+	recount           chan struct{}
 }
 
 // NewRedisBus returns a bus that carries nothing to other servers until Run.
 func NewRedisBus(client redis.UniversalClient) *RedisBus {
-	return &RedisBus{LocalBus: NewLocalBus(), client: client, name: rand.Text(), publish: make(chan struct{}, 1)}
+	return &RedisBus{LocalBus: NewLocalBus(), client: client, name: rand.Text(), publish: make(chan struct{}, 1), recount: make(chan struct{}, 1)}
 }
 
 // Hint implements Bus. The process's own tailer is woken at once; hints to
@@ -48,13 +56,12 @@ func (b *RedisBus) Hint() {
 // Run publishes and receives hints until ctx ends. It never fails: a lost
 // connection is made again.
 func (b *RedisBus) Run(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		b.receive(ctx)
-	}()
-	b.send(ctx)
-	<-done
+	poke(b.publish) // so that the others know of this server at once
+	var wg sync.WaitGroup
+	for _, run := range []func(context.Context){b.receive, b.send, b.count} {
+		wg.Go(func() { run(ctx) })
+	}
+	wg.Wait()
 }
 
 func (b *RedisBus) send(ctx context.Context) {
@@ -89,9 +96,11 @@ func (b *RedisBus) receive(ctx context.Context) {
 		switch {
 		case isTimeout(err):
 			if err := sub.Ping(ctx); err != nil {
+				b.subscribed.Store(false)
 				_ = clock.Pause(ctx, hintPause) // the loop looks at ctx
 			}
 		case err != nil:
+			b.subscribed.Store(false)
 			_ = clock.Pause(ctx, hintPause) // the loop looks at ctx
 		default:
 			b.received(message)
@@ -99,22 +108,41 @@ func (b *RedisBus) receive(ctx context.Context) {
 	}
 }
 
-// Servers is how many servers listen to hints, this one included, as Redis knows.
-func (b *RedisBus) Servers(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, hintTimeout)
-	defer cancel()
-	n, err := b.client.PubSubNumSub(ctx, hintChannel).Result()
-	return int(n[hintChannel]), err
+// count keeps alone. It counts when this server's own subscription stands, else the
+// one that listens may be another. A server that starts sends a hint, so that the
+// others need not wait for their next count.
+func (b *RedisBus) count(ctx context.Context) {
+	for ctx.Err() == nil {
+		before := b.foreign.Load()
+		n, err := b.client.PubSubNumSub(ctx, hintChannel).Result()
+		alone := err == nil && n[hintChannel] == 1 && b.subscribed.Load()
+		b.alone.Store(alone && b.foreign.Load() == before)
+		timer := time.NewTimer(countPause)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-b.recount:
+		}
+		timer.Stop()
+	}
 }
+
+// Alone reports whether no other server listens to hints, as far as this one knows:
+// not before it has counted, nor while Redis does not answer.
+func (b *RedisBus) Alone() bool { return b.alone.Load() }
 
 // received passes on hints of other processes. A process has its own already.
 func (b *RedisBus) received(message any) {
 	switch message := message.(type) {
 	case *redis.Message:
 		if message.Payload != b.name {
+			b.foreign.Add(1)
+			b.alone.Store(false)
 			b.LocalBus.Hint()
 		}
 	case *redis.Subscription:
+		b.subscribed.Store(true)
+		poke(b.recount)
 		b.LocalBus.Hint() // hints before it were missed
 	}
 }

@@ -148,3 +148,43 @@ func TestTwoServers(t *testing.T) {
 	}
 	connect(t, onB, "bob", at(start)).want("1", "2", "3")
 }
+
+// A server knows whether it is alone: when it has counted, and at once when another
+// starts.
+func TestAlone(t *testing.T) {
+	t.Parallel()
+	client := redistest.Start(t).Client(t)
+	until := func(what string, b *stream.RedisBus, want bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); b.Alone() != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: Alone is %v", what, !want)
+			}
+		}
+	}
+	run := func(b *stream.RedisBus) (stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			b.Run(ctx)
+		}()
+		return func() {
+			cancel()
+			<-done
+		}
+	}
+	first, second := stream.NewRedisBus(client), stream.NewRedisBus(client)
+	if first.Alone() {
+		t.Error("alone before it has counted")
+	}
+	defer run(first)()
+	until("one server", first, true)
+	stop := run(second)
+	until("another has started", first, false)
+	if second.Alone() {
+		t.Error("the second server is alone")
+	}
+	stop()
+	until("the other has stopped", first, true)
+}
