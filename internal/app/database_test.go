@@ -96,7 +96,7 @@ func (g *gate) pass(from, to net.Conn) {
 	}
 }
 
-// silence lets nothing pass any more, as a network does that has lost the database.
+// silence lets nothing pass, like a network that has lost the database.
 func (g *gate) silence() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -52,7 +52,7 @@ type publicKey struct {
 func (k publicKey) DIDKey() string { return k.didKey }
 
 // atprotoKey verifies with indigo: the standard library for P-256, and for
-// secp256k1 the fastest Go that is known to be sound (docs/adr/0040).
+// secp256k1 the fastest Go that is known to be sound (docs/adr/0016).
 type atprotoKey struct {
 	alg string
 	key atcrypto.PublicKey

@@ -129,7 +129,7 @@ func (f *Feed) follow(ctx context.Context) {
 	}
 }
 
-// keepAlive ends a connection that does not answer any more.
+// keepAlive ends a connection that no longer answers.
 func keepAlive(ctx context.Context, cancel context.CancelFunc, conn *websocket.Conn) {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
@@ -169,7 +169,7 @@ type event struct {
 func (f *Feed) handle(ctx context.Context, message []byte) error {
 	var e event
 	if err := json.Unmarshal(message, &e); err != nil {
-		return nil //nolint:nilerr // what is no event is passed over
+		return nil //nolint:nilerr // anything but an event is passed over
 	}
 	if e.TimeUS <= f.position {
 		return nil // it was handled before the connection broke
@@ -186,7 +186,7 @@ func (f *Feed) handle(ctx context.Context, message []byte) error {
 func (f *Feed) apply(ctx context.Context, e *event) error {
 	author, err := syntax.ParseDID(e.DID)
 	if err != nil {
-		return nil //nolint:nilerr // it is no event of an account
+		return nil //nolint:nilerr // it is not an event of an account
 	}
 	if err := f.refresh(ctx); err != nil {
 		return err

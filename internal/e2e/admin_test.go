@@ -117,7 +117,7 @@ func TestAdminsDemoteEachOther(t *testing.T) {
 		}
 		require.Equal(t, []string{string(top.DID)}, admins(t, top, chat), "round %d", round)
 	}
-	// Who is no admin any more, and did not cross with anybody, is told just that.
+	// Whoever is no longer an admin, and did not cross with anybody, is told just that.
 	carol := s.NewUser(authtest.P256)
 	carol.Register(t, 1)
 	top.Add(t, chat, carol)

@@ -81,7 +81,7 @@ func TestDebtSettledByNamedCommit(t *testing.T) {
 	bob.Post(t, mlsapi.MethodLeaveConvo, out(), &done).OK(t)
 	assert.Equal(t, int64(chat.Group.Epoch)+1, done.NewEpoch)
 	assert.False(t, owes(t, alice.User, chat, carol.User))
-	bob.Post(t, mlsapi.MethodLeaveConvo, out(), nil).Want(t, http.StatusForbidden, "NotAdmin") // nothing is owed any more
+	bob.Post(t, mlsapi.MethodLeaveConvo, out(), nil).Want(t, http.StatusForbidden, "NotAdmin") // nothing is owed now
 }
 
 // A removal comes with its commit, or leaves a debt; the removed user is not restored by anything but an addition.

@@ -36,7 +36,7 @@ func (h *Handlers) GetAdminStats(ctx context.Context, caller lexrt.Caller, param
 	return &mlsapi.GetAdminStatsOutput{Stats: statsView(stats), GeneratedAt: datetime(now), ConvoID: optional(convo)}, nil
 }
 
-// adminOf is RequireAdmin with the name that statistics declare for those who are none.
+// adminOf is RequireAdmin with the name that statistics declare for those who are not admins.
 func (h *Handlers) adminOf(ctx context.Context, convoID string, did mls.DID) (mls.ConvoID, error) {
 	key, err := mls.ParseConvoKey(convoID)
 	if err != nil {

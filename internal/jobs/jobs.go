@@ -57,7 +57,7 @@ func (r *Runner) Run(ctx context.Context) {
 }
 
 // Once runs the jobs one time. What they have not done by the time of the next
-// run, against a database that says nothing any more for example, is left to that.
+// run, against a hung database for example, is left to that.
 func (r *Runner) Once(ctx context.Context) {
 	stopping := ctx
 	ctx, cancel := context.WithTimeout(ctx, interval)

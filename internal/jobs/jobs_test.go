@@ -12,7 +12,7 @@ import (
 	"mls-server/internal/store"
 )
 
-// silent is a database that says nothing any more.
+// silent is a database that hangs.
 type silent struct{}
 
 func (silent) Retain(ctx context.Context, _ time.Time, _ store.Retention) (store.Removed, error) {

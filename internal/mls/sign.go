@@ -95,7 +95,7 @@ func signContent(label string, content ...[]byte) []byte {
 }
 
 // verifyWithLabel reports whether sig is a signature over the content by the key,
-// for a known suite. A key that is none verifies nothing. Compressed points are taken: whether a
+// for a known suite. An invalid key verifies nothing. Compressed points are taken: whether a
 // key may be compressed is the policy's decision, and its bytes are signed with the rest.
 func (s CipherSuite) verifyWithLabel(key, sig []byte, label string, content ...[]byte) bool {
 	msg := signContent(label, content...)

@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -104,5 +105,73 @@ func TestInvariantsAreTested(t *testing.T) {
 				t.Errorf("%s: the test %s does not name it", name, m[1])
 			}
 		}
+	}
+}
+
+// TestFaultsAreHeld: each kind of fault that was found once says where, and has tests.
+func TestFaultsAreHeld(t *testing.T) {
+	t.Parallel()
+	known := tests(t)
+	all := rows(read(t, "docs/faults.md"))
+	if len(all) == 0 {
+		t.Fatal("there are no faults")
+	}
+	for _, cells := range all {
+		if len(cells) != 3 || cells[0] == "" || cells[1] == "" {
+			t.Errorf("want the kind, where it was seen, and tests: %q", cells)
+			continue
+		}
+		named := code.FindAllStringSubmatch(cells[2], -1)
+		if len(named) == 0 {
+			t.Errorf("%q has no test", cells[0])
+		}
+		for _, m := range named {
+			if _, ok := known[m[1]]; !ok {
+				t.Errorf("%q: there is no test %s", cells[0], m[1])
+			}
+		}
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)|(?:src|srcset)="([^"]+)"`)
+
+// TestLinks: what pages link to in the repository is there.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	for _, name := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(read(t, name), -1) {
+			target := m[1] + m[2]
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(name), filepath.FromSlash(target))); err != nil {
+				t.Errorf("%s: there is no %s", name, target)
+			}
+		}
+	}
+}
+
+// TestDecisions: the pages in docs/adr are numbered without gaps, and the index has a line for
+// each, in order.
+func TestDecisions(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join(root, "docs/adr/[0-9]*.md"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	index := rows(read(t, "docs/adr/README.md"))
+	for i, file := range files {
+		name := filepath.Base(file)
+		number := fmt.Sprintf("%04d", i+1)
+		title, _, _ := strings.Cut(read(t, "docs/adr/"+name), "\n")
+		if !strings.HasPrefix(name, number+"-") || !strings.HasPrefix(title, fmt.Sprintf("# %d. ", i+1)) {
+			t.Fatalf("%s, %q: the next number is %s", name, title, number)
+		}
+		if i >= len(index) || len(index[i]) != 2 || index[i][1] == "" || !strings.Contains(index[i][0], "("+name+")") {
+			t.Fatalf("docs/adr/README.md: row %d must link to %s and say what was decided", i+1, name)
+		}
+	}
+	if len(index) != len(files) {
+		t.Errorf("the index has %d rows for %d pages", len(index), len(files))
 	}
 }

@@ -14,14 +14,17 @@ import (
 
 var update = flag.Bool("update", false, "wrap the pages anew")
 
-// columns is the width of prose in pages.
+// columns is the width of prose in pages and of Go comments.
 const columns = 100
 
 // generated pages are as wide as what they are made from.
 var generatedPages = []string{"docs/api", "docs/licences.md", "bench/REPORT.md"}
 
 // pages returns the names of all hand-written pages, relative to the root, with slashes.
-func pages(t *testing.T) []string {
+func pages(t *testing.T) []string { return files(t, ".md") }
+
+// files returns the names of all hand-written files that end like ext.
+func files(t *testing.T, ext string) []string {
 	t.Helper()
 	var found []string
 	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
@@ -32,13 +35,13 @@ func pages(t *testing.T) []string {
 			return err
 		case skip && d.IsDir():
 			return fs.SkipDir
-		case !skip && strings.HasSuffix(name, ".md"):
+		case !skip && strings.HasSuffix(name, ext):
 			found = append(found, name)
 		}
 		return nil
 	})
 	if err != nil || len(found) == 0 {
-		t.Fatalf("no pages below %s: %v", root, err)
+		t.Fatalf("no %s files below %s: %v", ext, root, err)
 	}
 	return found
 }

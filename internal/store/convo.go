@@ -105,7 +105,7 @@ func (tx *Tx) LockStanding(ctx context.Context, key mls.ConvoKey, did mls.DID) (
 	return tx.FindStanding(ctx, key, did)
 }
 
-// LockAsAdmin is LockAsMember with mls.ErrNotAdmin for a member that is none.
+// LockAsAdmin is LockAsMember with mls.ErrNotAdmin for a member who is not an admin.
 func (tx *Tx) LockAsAdmin(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
 	standing, err := tx.LockAsMember(ctx, key, did)
 	if err == nil && !standing.Admin {
@@ -150,7 +150,7 @@ func (r *reader) RequireMember(ctx context.Context, key mls.ConvoKey, did mls.DI
 	return standing, nil
 }
 
-// RequireAdmin is RequireMember with mls.ErrNotAdmin for a member that is none.
+// RequireAdmin is RequireMember with mls.ErrNotAdmin for a member who is not an admin.
 func (r *reader) RequireAdmin(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
 	standing, err := r.RequireMember(ctx, key, did)
 	if err == nil && !standing.Admin {

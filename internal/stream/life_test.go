@@ -424,7 +424,7 @@ func TestCursorOfAServerAhead(t *testing.T) {
 	})
 }
 
-// A database that says nothing any more, without an error, holds the log up for
+// A database that hangs, without an error, holds the log up for
 // as long as one read may take.
 func TestSilentDatabase(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,7 @@
 // over net/http, turns error answers into *lexrt.Error, and follows event streams
 // across broken connections.
 //
-// It knows no particular lexicon. It never logs, and no error of its own repeats
+// It is independent of any lexicon. It never logs, and no error of its own repeats
 // a token.
 package lexclient
 

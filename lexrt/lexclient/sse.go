@@ -64,7 +64,7 @@ func (c *connection) next(ctx context.Context) (*frame, error) {
 		}
 		silent.Reset(c.idle)
 		if len(line) == 0 {
-			// A frame without data is no event, but its position counts.
+			// A frame without data is not an event, but its position counts.
 			c.lastID = c.pendingID
 			if !has {
 				f = frame{name: "message"}

@@ -90,7 +90,7 @@ func (p *parser) schema(n *Node, what string) Schema {
 	return nil
 }
 
-// typeHint suggests a type for a word that is none.
+// typeHint suggests a type for a word that is not a type.
 func typeHint(word string) string {
 	switch strings.ToLower(word) {
 	case "number", "int", "int64", "float", "double", "long":
