@@ -19,8 +19,9 @@ import (
 )
 
 // prompt is how long a server may take to stop that has nothing to finish. It
-// takes some 0.3 s; what is left is for a busy machine.
-const prompt = 3 * time.Second
+// takes some 0.3 s; the rest is for a busy machine. A server that leaves fresh
+// connections to net/http waits for 5 s.
+const prompt = 4 * time.Second
 
 // running is a server under test.
 type running struct {

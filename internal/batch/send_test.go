@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mls-server/internal/batch"
@@ -49,7 +50,7 @@ func eachWay(t *testing.T, test func(t *testing.T, w *world)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := pgtest.New(t)
-			s, err := store.New(t.Context(), store.Config{URL: url, LockTimeout: time.Minute, StatementTimeout: time.Minute})
+			s, err := store.New(t.Context(), store.Config{URL: url, MaxConns: poolSize, LockTimeout: time.Minute, StatementTimeout: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -212,6 +213,9 @@ func TestSendersTakeOneRoundTrip(t *testing.T) {
 	})
 }
 
+// poolSize is how many connections the store has.
+const poolSize = 16
+
 // A database that is away fails what was not stored, and nothing after its return.
 func TestSendersOutliveBrokenConnections(t *testing.T) {
 	t.Parallel()
@@ -219,7 +223,7 @@ func TestSendersOutliveBrokenConnections(t *testing.T) {
 		t.Helper()
 		convo := w.convo(t, alice)
 		var stored sync.Map
-		stop := make(chan struct{})
+		stop, progress := make(chan struct{}), make(chan struct{})
 		var senders sync.WaitGroup
 		for range 8 {
 			senders.Go(func() {
@@ -232,20 +236,31 @@ func TestSendersOutliveBrokenConnections(t *testing.T) {
 					p := message(convo, alice, "hello")
 					if got, err := w.sender.SendMessage(t.Context(), p); err == nil {
 						stored.Store(p.ID, got.Seq)
+						select {
+						case progress <- struct{}{}:
+						case <-stop:
+						}
 					}
 				}
 			})
 		}
 		for range 5 {
-			time.Sleep(20 * time.Millisecond)
+			for range 20 {
+				<-progress
+			}
 			w.number(t, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 		}
 		close(stop)
 		senders.Wait()
-		if _, err := w.sender.SendMessage(t.Context(), message(convo, alice, "after")); err != nil {
-			if _, err = w.sender.SendMessage(t.Context(), message(convo, alice, "after")); err != nil {
-				t.Error(err)
+		// Each call that meets a broken connection takes it out of the pool.
+		err := errors.New("never sent")
+		for range poolSize + 1 {
+			if _, err = w.sender.SendMessage(t.Context(), message(convo, alice, "after")); err == nil {
+				break
 			}
+		}
+		if err != nil {
+			t.Errorf("after its return: %v", err)
 		}
 		stored.Range(func(id, seq any) bool {
 			if n := w.number(t, fmt.Sprintf("SELECT count(*) FROM messages WHERE msg_id = '%s' AND seq = %d", id, seq)); n != 1 {
@@ -340,43 +355,55 @@ func TestBatchesForm(t *testing.T) {
 // others; those keep their order. Only so many are under way at once.
 func TestHeldUpBatches(t *testing.T) {
 	t.Parallel()
-	f := &fake{entered: make(chan int), release: make(chan struct{})}
-	b := batch.NewSends(f, batch.Config{Workers: 1, Patience: 10 * time.Millisecond})
-	var callers sync.WaitGroup
-	send := func(convo int) {
-		callers.Go(func() {
-			p := store.SendParams{Key: mls.ConvoKey{ConvoID: mls.ConvoID(fmt.Sprint(convo))}, Epoch: 1, Ciphertext: make([]byte, 10)}
-			if _, err := b.SendMessage(t.Context(), p); err != nil {
-				t.Errorf("a send into %d: %v", convo, err)
-			}
-		})
-	}
-	const limit = 8
-	for convo := range limit {
-		send(convo)
-		if n := <-f.entered; n != 1 { // the one before is held up
-			t.Fatalf("a batch of %d messages", n)
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{entered: make(chan int), release: make(chan struct{})}
+		b := batch.NewSends(f, batch.Config{Workers: 1, Patience: time.Second})
+		var callers sync.WaitGroup
+		send := func(convo int) {
+			callers.Go(func() {
+				p := store.SendParams{Key: mls.ConvoKey{ConvoID: mls.ConvoID(fmt.Sprint(convo))}, Epoch: 1, Ciphertext: make([]byte, 10)}
+				if _, err := b.SendMessage(t.Context(), p); err != nil {
+					t.Errorf("a send into %d: %v", convo, err)
+				}
+			})
 		}
-	}
-	send(0)
-	send(0)
-	send(limit)
-	queued(t, b, 3)
-	select {
-	case <-f.entered:
-		t.Fatal("one statement too many")
-	case <-time.After(100 * time.Millisecond):
-	}
-	for range limit {
-		f.release <- struct{}{}
-	}
-	// The two into the first conversation travel together, whichever of them and
-	// the third comes first.
-	for left := 3; left > 0; f.release <- struct{}{} {
-		left -= <-f.entered
-	}
-	callers.Wait()
-	queued(t, b, 0)
+		const limit = 8
+		for convo := range limit {
+			begin := time.Now()
+			send(convo)
+			if n := <-f.entered; n != 1 {
+				t.Fatalf("a batch of %d messages", n)
+			}
+			if waited := time.Since(begin); convo > 0 && waited != time.Second {
+				t.Errorf("a statement began %v after the one before, want it to be given a second", waited)
+			}
+		}
+		send(0)
+		send(0)
+		send(limit)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		select {
+		case <-f.entered:
+			t.Fatal("one statement too many")
+		default:
+		}
+		if n := b.Queued(); n != 3 {
+			t.Errorf("%d calls in the queue, want 3", n)
+		}
+		for range limit {
+			f.release <- struct{}{}
+		}
+		// The two into the first conversation travel together, whichever of them and
+		// the third comes first.
+		for left := 3; left > 0; f.release <- struct{}{} {
+			left -= <-f.entered
+		}
+		callers.Wait()
+		if n := b.Queued(); n != 0 {
+			t.Errorf("%d calls in the queue at the end", n)
+		}
+	})
 }
 
 // The messages of a conversation are in one statement at a time (I3): a later one

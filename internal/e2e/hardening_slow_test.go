@@ -20,12 +20,11 @@ import (
 )
 
 // meanwhile calls the server as somebody else until the returned function is
-// called, which fails the test when a call failed or took longer than a few seconds.
+// called, which fails the test when a call failed or none was answered.
 func meanwhile(t *testing.T, call func() error) (stop func()) {
 	t.Helper()
 	done, ended := make(chan struct{}), make(chan struct{})
 	var calls int
-	var slowest time.Duration
 	go func() {
 		defer close(ended)
 		for {
@@ -34,19 +33,18 @@ func meanwhile(t *testing.T, call func() error) (stop func()) {
 				return
 			default:
 			}
-			begin := time.Now()
 			if err := call(); err != nil {
 				t.Errorf("meanwhile: %v", err)
 				return
 			}
-			calls, slowest = calls+1, max(slowest, time.Since(begin))
+			calls++
 		}
 	}()
 	return sync.OnceFunc(func() {
 		close(done)
 		<-ended
-		if calls == 0 || slowest > 5*time.Second {
-			t.Errorf("%d other calls meanwhile, the slowest took %v", calls, slowest)
+		if calls == 0 {
+			t.Error("no other call was answered meanwhile")
 		}
 	})
 }
@@ -96,7 +94,8 @@ func TestSlowHeaders(t *testing.T) {
 	s := e2e.Start(t)
 	stop := meanwhile(t, caller(t, s.Users(1)[0], mlsapi.MethodGetConvos, nil))
 	defer stop()
-	begin := time.Now()
+	// Without the limit of ten seconds the server's limit for whole requests, two minutes, would end them.
+	patience := time.Now().Add(time.Minute)
 	var wg sync.WaitGroup
 	for range 200 {
 		conn := raw(t, s, "GET /health HTTP/1.1\r\nHost: mls.test\r\nX-Slow: ")
@@ -111,7 +110,7 @@ func TestSlowHeaders(t *testing.T) {
 					time.Sleep(200 * time.Millisecond)
 				}
 			}()
-			_ = conn.SetReadDeadline(begin.Add(40 * time.Second))
+			_ = conn.SetReadDeadline(patience)
 			_, err := io.Copy(io.Discard, conn) // what the server says before it hangs up
 			var late net.Error
 			if errors.As(err, &late) && late.Timeout() {
@@ -120,32 +119,37 @@ func TestSlowHeaders(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if took := time.Since(begin); took > 30*time.Second {
-		t.Errorf("closed after %v", took)
-	}
 }
 
 // Clients that announce large bodies and send nothing of them do not keep others from sending theirs.
 func TestSlowBodies(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t, e2e.Env{"BODY_MEMORY_MB": "16"})
-	users := s.Users(2)
+	users := s.Users(3)
 	alice := users[0].Register(t, 1)
-	users[1].Register(t, 1)
 	chat := alice.Create(t)
 	m := mlsapi.MethodSendMessage
-	for range 100 {
-		raw(t, s, "POST /xrpc/"+m.NSID+" HTTP/1.1\r\nHost: mls.test\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n"+
-			"Authorization: "+users[1].Bearer(s.DID, m.NSID)+"\r\n\r\n{\"convoId\":")
+	for i := range 100 {
+		slow := users[1+i%2] // one account alone is given a quarter of the memory only
+		conn := raw(t, s, "POST /xrpc/"+m.NSID+" HTTP/1.1\r\nHost: mls.test\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n"+
+			"Expect: 100-continue\r\nAuthorization: "+slow.Bearer(s.DID, m.NSID)+"\r\n\r\n")
+		// The server says so when it begins to read the body.
+		if status, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(status, "100 Continue") {
+			t.Fatalf("%q, %v", status, err)
+		}
+		write(t, s, conn, "{\"convoId\":")
 	}
-	stop := meanwhile(t, caller(t, alice.User, m, func() []byte {
+	send := caller(t, alice.User, m, func() []byte {
 		in := chat.Message()
 		in.Ciphertext = mlstest.PadDirect(chat.Group.Application(200), 1<<20)
 		in.PaddedSize = int64(len(in.Ciphertext))
 		return in.AppendJSON(nil)
-	}))
-	time.Sleep(4 * time.Second)
-	stop()
+	})
+	for range 20 {
+		if err := send(); err != nil {
+			t.Errorf("beside slow bodies: %v", err)
+		}
+	}
 }
 
 // Clients that do not read their streams are cut off, and take nothing from those who do.
@@ -199,9 +203,8 @@ func TestStreamsThatNobodyReads(t *testing.T) {
 // A client that does not read its answer is cut off.
 func TestAnswersThatNobodyReads(t *testing.T) {
 	t.Parallel()
-	s := e2e.Start(t, e2e.Env{"BODY_MEMORY_MB": "64"})
-	alice := s.Users(1)[0].Register(t, 1)
-	chat := alice.Create(t)
+	s := e2e.Start(t, e2e.Env{"BODY_MEMORY_MB": "256"})
+	alice, bob, carol, chat := trio(t, s)
 	for range 12 {
 		in := chat.Message()
 		in.Ciphertext = mlstest.PadDirect(chat.Group.Application(200), 1<<20)
@@ -210,16 +213,29 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 	}
 	m := mlsapi.MethodGetMessages
 	var conns []net.Conn
-	for range 3 { // 16 MiB each
-		conns = append(conns, raw(t, s, "GET /xrpc/"+m.NSID+"?convoId="+chat.ID+" HTTP/1.1\r\nHost: mls.test\r\nAuthorization: "+alice.Bearer(s.DID, m.NSID)+"\r\n\r\n"))
+	for _, u := range []*e2e.Device{alice, bob, carol} { // 16 MiB each
+		conns = append(conns, raw(t, s, "GET /xrpc/"+m.NSID+"?convoId="+chat.ID+" HTTP/1.1\r\nHost: mls.test\r\nAuthorization: "+u.Bearer(s.DID, m.NSID)+"\r\n\r\n"))
 	}
 	stop := meanwhile(t, caller(t, alice.User, mlsapi.MethodGetConvos, nil))
-	time.Sleep(25 * time.Second)
+	cut := func() (n float64) {
+		for series, v := range scrape(t, s) {
+			if strings.HasPrefix(series, "mls_requests_total") && strings.Contains(series, m.NSID) {
+				n += v
+			}
+		}
+		return n
+	}
+	for end := time.Now().Add(2 * time.Minute); cut() < float64(len(conns)); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%v of %d answers that nobody reads have ended", cut(), len(conns))
+		}
+	}
 	stop()
 	for _, conn := range conns {
-		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if got, err := io.ReadAll(conn); err == nil && bytes.HasSuffix(got, []byte("}")) {
-			t.Errorf("a client that slept got its %d bytes", len(got))
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+		got, _ := io.ReadAll(conn)
+		if !bytes.HasPrefix(got, []byte("HTTP/1.1 200 ")) || bytes.HasSuffix(got, []byte("}")) {
+			t.Errorf("a client that slept got %d bytes, want the beginning of an answer: %.100q", len(got), got)
 		}
 	}
 	alice.Messages(t, chat) // one that reads gets all
