@@ -48,6 +48,8 @@ type Method struct {
 	RateClass string
 	// Privileged methods enforce every token rule whatever the configuration says.
 	Privileged bool
+	// Changes says of a query that it has effects, so that HEAD must not run it (RFC 9110, 9.2.1).
+	Changes bool
 	// Errors are those that the lexicon declares, sorted by name.
 	Errors []*Error
 	// Violations give some broken constraints a declared error name instead of InvalidRequest.

@@ -39,8 +39,11 @@ func (x *exchange) options(ctx context.Context, allow string) {
 
 // verbs are what a method is called with.
 func verbs(m *lexrt.Method) string {
-	if m.Kind == lexrt.Procedure {
+	switch {
+	case m.Kind == lexrt.Procedure:
 		return "POST"
+	case m.Changes:
+		return "GET"
 	}
 	return "GET,HEAD"
 }

@@ -9,7 +9,9 @@ import (
 	"math/bits"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"mls-server/internal/ratelimit"
@@ -149,13 +151,11 @@ func (x *exchange) admit(ctx context.Context) (lexrt.Caller, error) {
 }
 
 func (x *exchange) checkVerb() error {
-	want := http.MethodGet
-	if x.m.Kind == lexrt.Procedure {
-		want = http.MethodPost
-	}
-	if x.r.Method == want || (x.r.Method == http.MethodHead && want == http.MethodGet) {
+	allowed := strings.Split(verbs(x.m), ",")
+	if slices.Contains(allowed, x.r.Method) {
 		return nil
 	}
+	want := allowed[0]
 	return lexrt.ErrInvalidRequest.WithMessage("Incorrect HTTP method expected " + want)
 }
 

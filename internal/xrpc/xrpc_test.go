@@ -35,6 +35,9 @@ var (
 		NSID: "test.example.getThing", Kind: lexrt.Query, Output: "application/json", RateClass: "default",
 		Errors: []*lexrt.Error{errDeclared},
 	}
+	methodTake = &lexrt.Method{
+		NSID: "test.example.takeThing", Kind: lexrt.Query, Output: "application/json", RateClass: "default", Changes: true,
+	}
 	methodPut = &lexrt.Method{
 		NSID: "test.example.putThing", Kind: lexrt.Procedure, Input: "application/json", Output: "application/json",
 		MaxBody: 1 << 20, RateClass: "default", Errors: []*lexrt.Error{errDeclared, errTooMany},
@@ -158,7 +161,7 @@ func newFixture(t *testing.T) *fixture {
 // handler mounts the methods on a server of their own.
 func (f *fixture) handler(tb testing.TB, c clock.Clock, budget int64) http.Handler {
 	tb.Helper()
-	schema := redact.BaseSchema().With("method", methodGet.NSID, methodPut.NSID, methodStream.NSID).With("error_name", generalNames()...)
+	schema := redact.BaseSchema().With("method", methodGet.NSID, methodTake.NSID, methodPut.NSID, methodStream.NSID).With("error_name", generalNames()...)
 	s := xrpc.New(xrpc.Options{
 		Authenticator: f, Limiter: f, Observer: f, Clock: c, BodyBudget: budget,
 		MapError: func(err error) *lexrt.Error {
@@ -172,6 +175,7 @@ func (f *fixture) handler(tb testing.TB, c clock.Clock, budget int64) http.Handl
 	})
 	e := func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) { return f.endpoint(ctx, req) }
 	s.Handle(methodGet, e)
+	s.Handle(methodTake, e)
 	s.Handle(methodPut, e)
 	s.HandlePage("/page", func(context.Context) (int, any) { return http.StatusOK, map[string]string{"status": "ok"} })
 	s.HandleStream(methodStream, func(ctx context.Context, req *lexrt.Request, out lexrt.EventStream) error {
@@ -225,9 +229,10 @@ func (a answer) want(t *testing.T, status int, part string) {
 }
 
 const (
-	getPath = "/xrpc/test.example.getThing"
-	putPath = "/xrpc/test.example.putThing"
-	asJSON  = "application/json"
+	getPath  = "/xrpc/test.example.getThing"
+	putPath  = "/xrpc/test.example.putThing"
+	takePath = "/xrpc/test.example.takeThing"
+	asJSON   = "application/json"
 )
 
 func TestVerbsAndPaths(t *testing.T) {
@@ -242,6 +247,9 @@ func TestVerbsAndPaths(t *testing.T) {
 		{"GET", getPath, "", nil, 200, `"ok"`},
 		{"GET", getPath + "/", "", nil, 200, `"ok"`},
 		{"HEAD", getPath, "", nil, 200, ""},
+		{"HEAD", takePath, "", nil, 400, ""},
+		{"GET", takePath, "", nil, 200, `"ok"`},
+		{"HEAD", putPath, "", nil, 400, ""},
 		{"POST", getPath, "", nil, 400, "Incorrect HTTP method"},
 		{"PUT", putPath, "{}", nil, 400, "expected POST"},
 		{"GET", "/xrpc/test.example.unknown", "", nil, 501, "MethodNotImplemented"},

@@ -25,6 +25,7 @@ var MethodAddMembers = &lexrt.Method{
 //
 // Look up the block records between any two of the given users.
 var MethodCheckBlocks = &lexrt.Method{
+	Changes:   true,
 	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrTooManyDIDs},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.checkBlocks",
@@ -97,6 +98,7 @@ var MethodGetAdminStats = &lexrt.Method{
 //
 // Look up the blocks among the present members of a conversation. For admins.
 var MethodGetBlockStatus = &lexrt.Method{
+	Changes:   true,
 	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrConvoNotFound, ErrNotAdmin, ErrNotMember},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getBlockStatus",
@@ -157,6 +159,7 @@ var MethodGetKeyPackageStats = &lexrt.Method{
 // Claim one unused key package for each active device of the given users. A package is never handed
 // out twice, except one marked as last resort.
 var MethodGetKeyPackages = &lexrt.Method{
+	Changes:   true,
 	Errors:    []*lexrt.Error{ErrInvalidDID, ErrTooManyDIDs},
 	Kind:      lexrt.Query,
 	NSID:      "blue.catbird.mls.getKeyPackages",

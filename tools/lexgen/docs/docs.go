@@ -197,6 +197,9 @@ func (p *page) facts(m *ir.Method) {
 	if m.Privileged {
 		add("Token rules", "lxm, audience, expiry and single use are enforced whatever the configuration says")
 	}
+	if m.Changes {
+		add("Effects", "the call has some, so that HEAD is refused")
+	}
 	add("Rate class", m.RateClass)
 	if m.Input != nil {
 		add("Request body", fmt.Sprintf("%s, at most %d bytes", m.Input.Encoding, m.MaxBody))

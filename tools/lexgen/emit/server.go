@@ -41,6 +41,9 @@ func (u *unit) methodDict(m *ir.Method) jen.Dict {
 	if m.Output != nil {
 		d[jen.Id("Output")] = jen.Lit(m.Output.Encoding)
 	}
+	if m.Changes {
+		d[jen.Id("Changes")] = jen.True()
+	}
 	if m.Privileged {
 		d[jen.Id("Privileged")] = jen.True()
 	}

@@ -219,6 +219,8 @@ type Method struct {
 	MaxBody    int64
 	RateClass  string
 	Privileged bool
+	// Changes is true of queries that have effects.
+	Changes    bool
 	Violations []Violation
 }
 

@@ -37,6 +37,8 @@ type MethodPolicy struct {
 	// MaxBody is in bytes; 0 means that the schema decides.
 	MaxBody    int64 `json:"maxBody"`
 	Privileged bool  `json:"privileged"`
+	// Changes says of a query that it has effects.
+	Changes bool `json:"changes"`
 }
 
 // ParsePolicy reads a policy file strictly: a member that it does not know is an error.
@@ -80,6 +82,10 @@ func (b *builder) applyPolicy(m *Method) {
 	p := b.opt.Policy
 	mp := p.Methods[m.NSID]
 	m.RateClass, m.Privileged = mp.RateClass, mp.Privileged
+	m.Changes = mp.Changes
+	if mp.Changes && m.Schema.Kind() != lexicon.KindQuery {
+		b.policyError("\"changes\" is said of queries, and %s is a %s", m.NSID, m.Schema.Kind())
+	}
 	if m.RateClass == "" {
 		m.RateClass = "default"
 	}
