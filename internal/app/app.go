@@ -54,9 +54,11 @@ type App struct {
 	// resolver finds DID documents; tokensFull says that no used token can be remembered.
 	resolver   *auth.Resolver
 	tokensFull func() bool
-	methods    http.Handler // api, behind what development adds: what the public port serves
-	health     *health
-	feed       *blocks.Feed // nil without JETSTREAM_URL
+	// opens is when requests are answered at the earliest.
+	opens   time.Time
+	methods http.Handler // api, behind what development adds: what the public port serves
+	health  *health
+	feed    *blocks.Feed // nil without JETSTREAM_URL
 }
 
 // Build makes a server of a configuration. It opens no port and asks nothing
@@ -187,6 +189,9 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 	defer a.close()
 	if err := a.checkRedis(ctx); err != nil {
 		return err
+	}
+	if err := clock.Pause(ctx, a.opens.Sub(clock.System.Now())); err != nil {
+		return nil //nolint:nilerr // told to stop before it began
 	}
 	public, err := listen(ctx, a.cfg.ServerHost, a.cfg.ServerPort)
 	if err != nil {

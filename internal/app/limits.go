@@ -43,9 +43,12 @@ func (a *App) authenticator(client *egress.Client, limiter ratelimit.Limiter, ha
 func (a *App) replays() (store auth.ReplayStore, began func() time.Time) {
 	a.tokensFull = func() bool { return false }
 	if a.redis == nil {
-		memory, start := auth.NewMemoryReplays(maxTokens, clock.System), clock.System.Now()
+		memory := auth.NewMemoryReplays(maxTokens, clock.System)
 		a.tokensFull = memory.Full
-		return memory, func() time.Time { return start }
+		// Tokens say when they were issued to the second: none that was issued in the
+		// second of the start may be believed, so the server answers from the next on.
+		a.opens = clock.System.Now().Truncate(time.Second).Add(time.Second)
+		return memory, func() time.Time { return a.opens }
 	}
 	fast := auth.NewRedisReplays(shared.NewRedis(a.redis, shared.RedisTimeout))
 	return auth.NewReplayChain(fast, a.store.Replays(), clock.System, a.refusals.note), nil

@@ -69,8 +69,15 @@ func TestRefusalsAreTold(t *testing.T) {
 		word  string
 		due   bool
 	}{
-		{0, "OOM", true}, {time.Second, "OOM", false}, {0, "NOAUTH", true}, {59 * time.Second, "NOAUTH", false}, {time.Second, "NOAUTH", true},
-		{time.Minute, "NOAUTH", false}, {time.Minute, "NOAUTH", true}, {24 * time.Hour, "NOAUTH", true}, {time.Minute, "NOAUTH", true},
+		{0, "OOM", true},
+		{time.Second, "OOM", false},
+		{0, "NOAUTH", true},
+		{59 * time.Second, "NOAUTH", false},
+		{time.Second, "NOAUTH", true},
+		{time.Minute, "NOAUTH", false},
+		{time.Minute, "NOAUTH", true},
+		{24 * time.Hour, "NOAUTH", true},
+		{time.Minute, "NOAUTH", true},
 	} {
 		clk.Advance(c.after)
 		if got := r.due(c.word); got != c.due {

@@ -71,9 +71,14 @@ func isTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
 	return false
 }
 
+// customerBits is how much of an IPv6 address names the customer of a provider:
+// RFC 6177 has /56 as what one household is given, and /64 would give it 256
+// buckets.
+const customerBits = 56
+
 // AddressSubject is the subject that an address is counted under: an IPv4
-// address by itself, an IPv6 address with the rest of its /64, which is what
-// one customer has. An invalid address is "unknown".
+// address by itself, an IPv6 address with the rest of its /56. An invalid address
+// is "unknown".
 func AddressSubject(addr netip.Addr) string {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() {
@@ -82,7 +87,7 @@ func AddressSubject(addr netip.Addr) string {
 	if addr.Is4() {
 		return addr.String()
 	}
-	p, err := addr.Prefix(64)
+	p, err := addr.Prefix(customerBits)
 	if err != nil {
 		return "unknown"
 	}

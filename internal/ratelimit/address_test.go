@@ -52,9 +52,10 @@ func TestAddressSubject(t *testing.T) {
 	for addr, want := range map[string]string{
 		"203.0.113.5":          "203.0.113.5",
 		"::ffff:203.0.113.5":   "203.0.113.5",
-		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
-		"2001:db8:1:2::":       "2001:db8:1:2::/64",
-		"fe80::1%eth0":         "fe80::/64",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1::/56",
+		"2001:db8:1:ff::":      "2001:db8:1::/56",
+		"2001:db8:1:100::":     "2001:db8:1:100::/56",
+		"fe80::1%eth0":         "fe80::/56",
 	} {
 		if got := AddressSubject(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s: %q, want %q", addr, got, want)
