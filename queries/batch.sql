@@ -65,7 +65,7 @@ WITH incoming AS (
     SELECT n.id, n.seq, n.msg_id, 1, n.epoch, p.ciphertext, nullif(p.declared_size, -1), octet_length(p.ciphertext), n.received_at, p.ciphertext_hash
     FROM numbered n
     JOIN payload p ON p.ord = n.ord
-), told AS (
+), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, n.log_xid, 1, 1, n.id, n.seq, n.msg_id, n.received_at
     FROM numbered n CROSS JOIN event_log g

@@ -34,7 +34,7 @@ WITH convo AS (
     SELECT l.id, l.last_seq, @msg_id::text, 1, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
     FROM locked l
     RETURNING seq
-), told AS (
+), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, @msg_id::text, @received_at::timestamptz
     FROM locked l CROSS JOIN event_log g
@@ -66,7 +66,7 @@ WITH advanced AS (
     INSERT INTO commits (convo_id, epoch, seq, sender_did, created_at)
     SELECT a.id, @epoch::bigint, a.last_seq, @sender_did::text, @received_at::timestamptz
     FROM advanced a
-), told AS (
+), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, @msg_id::text, @received_at::timestamptz
     FROM advanced a CROSS JOIN event_log g
@@ -88,7 +88,7 @@ WITH advanced AS (
     INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
     SELECT a.id, a.last_seq, @msg_id::text, 2, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea, sqlc.narg('proposal_ref')::bytea
     FROM advanced a
-), told AS (
+), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, @msg_id::text, @received_at::timestamptz
     FROM advanced a CROSS JOIN event_log g

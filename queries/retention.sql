@@ -16,7 +16,7 @@ WHERE m.ctid = ANY (ARRAY(
 
 -- name: DeleteCommits :execrows
 -- DeleteCommits removes a batch of old commits, with their messages: those that no device on
--- the roster can need any more, and all beyond the hard limit.
+-- the roster can still need, and all beyond the hard limit.
 DELETE FROM messages m
 WHERE m.ctid = ANY (ARRAY(
     SELECT o.ctid FROM messages o
@@ -65,7 +65,7 @@ WHERE j.hash = ANY (ARRAY(SELECT o.hash FROM used_jtis o WHERE o.expires_at < @b
 
 -- name: DeleteBlockChecks :execrows
 -- DeleteBlockChecks removes look-ups too old to be of use, and with them the blocks that
--- nothing vouches for any more.
+-- nothing vouches for.
 WITH old AS (
     SELECT o.blocker_did, o.blocked_did FROM block_checks o WHERE o.checked_at < @before::timestamptz LIMIT @max_rows
 ), stale AS (

@@ -22,8 +22,8 @@ type Removal struct {
 }
 
 // Remove takes a user off the roster for an admin, and returns the epoch. Without a commit a debt
-// stays on record. Errors: those of LockAsAdmin, mls.ErrCannotRemoveSelf, mls.ErrNotMember for a
-// target who is none, those of mls.Candidate.
+// stays on record. Errors: those of LockAsAdmin, mls.ErrCannotRemoveSelf, mls.ErrNotMember when
+// the target is not in the conversation, those of mls.Candidate.
 func (s *Service) Remove(ctx context.Context, tx *store.Tx, r Removal) (mls.Epoch, error) {
 	standing, err := tx.LockAsAdmin(ctx, r.Key, r.Actor)
 	switch {
@@ -192,7 +192,7 @@ func (e *ending) commitRemoval(ctx context.Context, tx *store.Tx, convo *store.C
 }
 
 // owe records the leaves that stay in the group, and asks the members to remove them.
-func (e *ending) owe(ctx context.Context, tx *store.Tx, convo *store.Convo, left []store.GoneDevice) error {
+func (e *ending) owe(ctx context.Context, tx *store.Tx, convo *store.Convo, left []store.LeftDevice) error {
 	ids, err := tx.OweRemovals(ctx, convo.ID, e.Target, left, store.Owing{Epoch: convo.Epoch, Proposed: e.proposed, At: e.At})
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ type RoleChange struct {
 }
 
 // Promote makes a member an admin, over all of its devices. Errors: those of LockAsAdmin,
-// mls.ErrNotMember for a target who is none, mls.ErrAlreadyAdmin.
+// mls.ErrNotMember when the target is not in the conversation, mls.ErrAlreadyAdmin.
 func (s *Service) Promote(ctx context.Context, c RoleChange) error {
 	return s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsAdmin(ctx, c.Key, c.Actor)
@@ -35,8 +35,8 @@ func (s *Service) Promote(ctx context.Context, c RoleChange) error {
 }
 
 // Demote takes the admin role from a member or from the actor. Under the conversation's lock, of two
-// admins who demote each other one is the last. Errors: those of LockAsAdmin, mls.ErrNotMember for a
-// target who is none, mls.ErrNotAdminTarget, mls.ErrLastAdmin.
+// admins who demote each other one is the last. Errors: those of LockAsAdmin, mls.ErrNotMember when
+// the target is not in the conversation, mls.ErrNotAdminTarget, mls.ErrLastAdmin.
 func (s *Service) Demote(ctx context.Context, c RoleChange) error {
 	return s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsAdmin(ctx, c.Key, c.Actor)

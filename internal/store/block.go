@@ -139,11 +139,11 @@ func (s *Store) DropBlock(ctx context.Context, blocker mls.DID, key string) erro
 // all that a deletion on the firehose names. It returns who was blocked, ""
 // when the record was not known.
 func (tx *Tx) DeleteBlockByKey(ctx context.Context, blocker mls.DID, key string) (mls.DID, error) {
-	gone, err := tx.q.DeleteBlockByKey(ctx, blocker, &key)
-	if err != nil || len(gone) == 0 {
+	blocked, err := tx.q.DeleteBlockByKey(ctx, blocker, &key)
+	if err != nil || len(blocked) == 0 {
 		return "", fail("delete block", err)
 	}
-	return gone[0], nil
+	return blocked[0], nil
 }
 
 // TellBlockConflict records that the admins of a conversation are told of a block,

@@ -28,7 +28,7 @@ type Owing struct {
 
 // OweRemovals records that the leaves of a user's devices are still to be
 // removed by a commit. The ids are those of the requests, in the devices' order.
-func (tx *Tx) OweRemovals(ctx context.Context, convo mls.ConvoID, user mls.DID, devices []GoneDevice, o Owing) ([]RequestID, error) {
+func (tx *Tx) OweRemovals(ctx context.Context, convo mls.ConvoID, user mls.DID, devices []LeftDevice, o Owing) ([]RequestID, error) {
 	arg := db.InsertRemovalDebtsParams{ConvoID: convo, UserDID: user, CreatedAt: bucket(o.At)}
 	if o.Proposed {
 		arg.ProposedEpoch = (*int64)(&o.Epoch)

@@ -85,8 +85,8 @@ const (
 	LeaveRemoved LeaveReason = "removed"
 )
 
-// GoneDevice is a device that has left with its user.
-type GoneDevice struct {
+// LeftDevice is a device that has left with its user.
+type LeftDevice struct {
 	Device    mls.DeviceID
 	LeafIndex *int64
 }
@@ -96,7 +96,7 @@ type GoneDevice struct {
 // conversation that the user's streams show (I10). So the commit that removes
 // the user is accepted before. The result is empty when the user was not on
 // the roster. The caller holds the conversation's lock.
-func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, reason LeaveReason, at time.Time) ([]GoneDevice, error) {
+func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, reason LeaveReason, at time.Time) ([]LeftDevice, error) {
 	text := string(reason)
 	rows, err := tx.q.MarkUserLeft(ctx, db.MarkUserLeftParams{ConvoID: string(convo), UserDID: did, LeftReason: &text, LeftAt: bucket(at)})
 	if err != nil {
@@ -120,11 +120,11 @@ func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, re
 			return nil, fail("release key packages", err)
 		}
 	}
-	gone := make([]GoneDevice, len(rows))
+	left := make([]LeftDevice, len(rows))
 	for i, row := range rows {
-		gone[i] = GoneDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex}
+		left[i] = LeftDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex}
 	}
-	return gone, nil
+	return left, nil
 }
 
 // ListMembers is the active devices of conversations; within each, by time of joining.

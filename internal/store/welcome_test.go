@@ -163,7 +163,7 @@ func TestDebts(t *testing.T) {
 		t.Helper()
 		inTx(t, s, func(tx *Tx) error {
 			for range 2 { // once is enough
-				_, err := tx.OweRemovals(t.Context(), convo, user, []GoneDevice{{LeafIndex: leaf}}, Owing{Epoch: 4, Proposed: proposed, At: noon})
+				_, err := tx.OweRemovals(t.Context(), convo, user, []LeftDevice{{LeafIndex: leaf}}, Owing{Epoch: 4, Proposed: proposed, At: noon})
 				if err != nil {
 					return err
 				}

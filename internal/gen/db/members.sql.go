@@ -270,7 +270,7 @@ WITH bumped AS (
     WHERE c.id = $4::text
       AND EXISTS (SELECT FROM members x WHERE x.convo_id = c.id AND x.user_did = $3 AND x.left_at IS NULL)
     RETURNING c.id, c.log_xid, c.last_seq, c.epoch
-), told AS (
+), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 3, 1, b.id, b.last_seq, $3, b.epoch, $1::timestamptz
     FROM bumped b CROSS JOIN event_log g
@@ -391,7 +391,7 @@ WITH bumped AS (
           JOIN unnest($8::text[]) WITH ORDINALITY AS e (device_name, ord) USING (ord)
           JOIN unnest($9::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)) t
     LEFT JOIN members old ON old.convo_id = $4::text AND old.user_did = t.user_did AND old.device_id = t.device_id
-), told AS (
+), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 2, 1, b.id, $3::bigint, a.user_did, nullif(a.device_id, ''), $2::bigint, $1::timestamptz
     FROM added a CROSS JOIN bumped b CROSS JOIN event_log g

@@ -29,7 +29,7 @@ WITH advanced AS (
     INSERT INTO commits (convo_id, epoch, seq, sender_did, created_at)
     SELECT a.id, $3::bigint, a.last_seq, $9::text, $1::timestamptz
     FROM advanced a
-), told AS (
+), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, $4::text, $1::timestamptz
     FROM advanced a CROSS JOIN event_log g
@@ -81,7 +81,7 @@ WITH advanced AS (
     INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
     SELECT a.id, a.last_seq, $4::text, 2, $3::bigint, $5::bytea, $6::bigint, $7::bigint, $1::timestamptz, $8::bytea, $9::bytea
     FROM advanced a
-), told AS (
+), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, $4::text, $1::timestamptz
     FROM advanced a CROSS JOIN event_log g
@@ -412,7 +412,7 @@ WITH convo AS (
     SELECT l.id, l.last_seq, $5::text, 1, $7::bigint, $9::bytea, $10::bigint, $11::bigint, $6::timestamptz, $12::bytea
     FROM locked l
     RETURNING seq
-), told AS (
+), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, $5::text, $6::timestamptz
     FROM locked l CROSS JOIN event_log g

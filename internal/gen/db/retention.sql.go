@@ -22,7 +22,7 @@ WHERE c.blocker_did = o.blocker_did AND c.blocked_did = o.blocked_did
 `
 
 // DeleteBlockChecks removes look-ups too old to be of use, and with them the blocks that
-// nothing vouches for any more.
+// nothing vouches for.
 func (q *Queries) DeleteBlockChecks(ctx context.Context, before time.Time, maxRows int32) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteBlockChecks, before, maxRows)
 	if err != nil {
@@ -58,7 +58,7 @@ type DeleteCommitsParams struct {
 }
 
 // DeleteCommits removes a batch of old commits, with their messages: those that no device on
-// the roster can need any more, and all beyond the hard limit.
+// the roster can still need, and all beyond the hard limit.
 func (q *Queries) DeleteCommits(ctx context.Context, arg DeleteCommitsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteCommits, arg.Before, arg.HardBefore, arg.MaxRows)
 	if err != nil {
