@@ -121,7 +121,9 @@ func (s *Service) readLists(ctx context.Context, q question, e *evidence, open [
 	g.SetLimit(parallelism)
 	save := store.BlocksFound{At: now}
 	for _, user := range (question{pairs: open}).blockers() {
+		mu.Lock() // the readings that are under way write to the entries
 		known := e.entries[user]
+		mu.Unlock()
 		read := want{list: known.listed.Before(since), probe: s.AppView != nil && known.probed.Before(since)}
 		if !read.list && !read.probe || now.Before(known.retry) || !s.memory.allow(q.caller, now) {
 			continue
