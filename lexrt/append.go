@@ -1,6 +1,7 @@
 package lexrt
 
 import (
+	"encoding/base64"
 	"slices"
 	"strconv"
 
@@ -35,12 +36,29 @@ func (f *Fields) appendIntMember(name string, n int64) {
 	f.out = append(strconv.AppendInt(b, n, 10), ',')
 }
 
+func (f *Fields) appendBytesMember(name string, v []byte) {
+	b := appendName(f.out, name, base64.RawStdEncoding.EncodedLen(len(v))+vectorRoom+len(`{"$bytes":""},`))
+	f.out = append(appendBytes(b, v), ',')
+}
+
+func appendBytes(b, v []byte) []byte {
+	b = append(b, `{"$bytes":"`...)
+	return append(appendBase64(b, v), `"}`...)
+}
+
 func closeObject(b []byte) []byte {
 	if b[len(b)-1] == ',' {
 		b[len(b)-1] = '}'
 		return b
 	}
 	return append(b, '}')
+}
+
+func closeArray(b []byte) []byte {
+	if b[len(b)-1] == ',' {
+		b = b[:len(b)-1]
+	}
+	return append(b, ']', ',')
 }
 
 // AppendString appends a JSON string. Invalid UTF-8 is replaced by U+FFFD.

@@ -127,6 +127,17 @@ func Strings[S ~[]T, T ~string](f *Fields, name string, v *S, p Presence, r *Arr
 
 // Structs is an array of objects of a generated type.
 func Structs[S ~[]T, T any, P LexerOf[T]](f *Fields, name string, v *S, p Presence, r *ArrayRule) {
+	if f.mode == encoding && *v != nil {
+		f.out = append(appendName(f.out, name, 0), '[')
+		for i := range *v {
+			f.object.typed = false
+			f.out = append(f.out, '{')
+			P(&(*v)[i]).Lex(f)
+			f.out = append(closeObject(f.out), ',')
+		}
+		f.out = closeArray(f.out)
+		return
+	}
 	Array(f, name, v, p, r, func(f *Fields, t *T) { StructValue(f, P(t)) })
 }
 

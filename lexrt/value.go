@@ -26,6 +26,10 @@ func String[T ~string](f *Fields, name string, v *T, p Presence, r *StringRule) 
 
 // StringPtr is String for a field that may be nil.
 func StringPtr[T ~string](f *Fields, name string, v **T, p Presence, r *StringRule) {
+	if f.mode == encoding && *v != nil {
+		f.appendStringMember(name, string(**v))
+		return
+	}
 	if t := pointed(f, name, v, p); t != nil {
 		StringValue(f, t, r)
 		f.leave()
@@ -85,6 +89,10 @@ func Int[T ~int64](f *Fields, name string, v *T, p Presence, r *IntRule) {
 
 // IntPtr is Int for a field that may be nil.
 func IntPtr[T ~int64](f *Fields, name string, v **T, p Presence, r *IntRule) {
+	if f.mode == encoding && *v != nil {
+		f.appendIntMember(name, int64(**v))
+		return
+	}
 	if t := pointed(f, name, v, p); t != nil {
 		IntValue(f, t, r)
 		f.leave()
@@ -184,6 +192,10 @@ func BoolValue[T ~bool](f *Fields, v *T, r *BoolRule) {
 
 // Bytes is a member that is a byte string and satisfies r.
 func Bytes(f *Fields, name string, v *[]byte, p Presence, r *BytesRule) {
+	if f.mode == encoding && *v != nil {
+		f.appendBytesMember(name, *v)
+		return
+	}
 	if f.enter(name, p, *v == nil && p != Required) {
 		BytesValue(f, v, r)
 		f.leave()
@@ -194,8 +206,7 @@ func Bytes(f *Fields, name string, v *[]byte, p Presence, r *BytesRule) {
 func BytesValue(f *Fields, v *[]byte, r *BytesRule) {
 	switch f.mode {
 	case encoding:
-		b := append(f.out, `{"$bytes":"`...)
-		f.out = append(appendBase64(b, *v), `"}`...)
+		f.out = appendBytes(f.out, *v)
 	case decoding:
 		f.decodeBytes(v, r)
 	case checking:
