@@ -1,11 +1,12 @@
 package lexrt
 
 import (
-	"encoding/base64"
 	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"mls-server/lexrt/lexbase64"
 )
 
 // Each member is written with the comma that follows it; closeObject writes the
@@ -37,13 +38,13 @@ func (f *Fields) appendIntMember(name string, n int64) {
 }
 
 func (f *Fields) appendBytesMember(name string, v []byte) {
-	b := appendName(f.out, name, base64.RawStdEncoding.EncodedLen(len(v))+vectorRoom+len(`{"$bytes":""},`))
+	b := appendName(f.out, name, lexbase64.TextLen(len(v))+len(`{"$bytes":""},`))
 	f.out = append(appendBytes(b, v), ',')
 }
 
 func appendBytes(b, v []byte) []byte {
 	b = append(b, `{"$bytes":"`...)
-	return append(appendBase64(b, v), `"}`...)
+	return append(lexbase64.Append(b, v), `"}`...)
 }
 
 func closeObject(b []byte) []byte {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"mls-server/lexrt/lexbase64"
 )
 
 // CID is the target of a cid-link: a CID of version 1, in lower-case base32, of
@@ -254,11 +256,11 @@ func (w dataWalker) bytes() string {
 	if w.dec.PeekKind() != '"' {
 		return problem
 	}
-	text, err := trimPadding([]byte(w.text()))
+	text, err := lexbase64.Trim([]byte(w.text()))
 	if err != nil {
 		return problem
 	}
-	if _, err := decodeBase64(text, false); err != nil {
+	if _, err := lexbase64.DecodeTrimmed(text, false); err != nil {
 		return problem
 	}
 	return ""

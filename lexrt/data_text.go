@@ -5,9 +5,14 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"mls-server/lexrt/lexbase64"
 )
 
 const expectBytes = `an object with the one member "$bytes"`
+
+// longText is from how many characters on a text of an owned body is overwritten.
+const longText = 64 << 10
 
 // decodeBytes reads a byte string: {"$bytes": "…"} with base64 in the standard or
 // the URL alphabet, padded or not, or, outside records, the bare base64 string.
@@ -22,18 +27,18 @@ func (f *Fields) decodeBytes(v *[]byte, r *BytesRule) {
 		f.typeFault("must be " + expectBytes)
 		return
 	}
-	text, err := trimPadding(text)
+	text, err := lexbase64.Trim(text)
 	if err != nil {
 		f.typeFault(err.Error())
 		return
 	}
-	if p := r.check(base64Len(len(text))); p.text != "" {
+	if p := r.check(lexbase64.Len(len(text))); p.text != "" {
 		f.fault(p)
 		return
 	}
-	decode := decodeBase64
+	decode := lexbase64.DecodeTrimmed
 	if f.owned && len(text) >= longText {
-		decode = overwriteBase64
+		decode = lexbase64.Overwrite
 	}
 	b, err := decode(text, !f.record)
 	if err != nil {

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"encoding/base64"
 	"errors"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"mls-server/lexrt"
+	"mls-server/lexrt/lexbase64"
 )
 
 const (
@@ -152,7 +152,7 @@ func precheck(raw string) string {
 
 // isObject reports whether a part is a JSON object as RFC 7493 has it.
 func isObject(part string) bool {
-	b, err := base64.RawURLEncoding.DecodeString(part)
+	b, err := lexbase64.DecodeURL(part)
 	return err == nil && len(b) > 0 && b[0] == '{' && jsontext.Value(b).IsValid()
 }
 

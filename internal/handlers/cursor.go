@@ -8,6 +8,7 @@ import (
 
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
+	"mls-server/lexrt/lexbase64"
 )
 
 // A message cursor is "m." and the base64 of conversation id and seq. It holds
@@ -53,9 +54,8 @@ func parsePosition(s string) (position, error) {
 // decodeCursor returns the bytes of a cursor without its prefix: eight of a
 // number, and at least one of an id. The error is mls.ErrInvalidCursor.
 func decodeCursor(text string) ([]byte, error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	// Package base64 skips line breaks even when strict.
-	if err != nil || len(b) < 9 || strings.ContainsAny(text, "\r\n") {
+	b, err := lexbase64.DecodeURL(text)
+	if err != nil || len(b) < 9 {
 		return nil, mls.ErrInvalidCursor
 	}
 	return b, nil

@@ -278,7 +278,8 @@ func TestAsErrorFindsTheOutermost(t *testing.T) {
 	assert.Nil(t, mls.AsError(nil))
 }
 
-// TestPackageTouchesNothing: the package does no I/O, logs nothing, reads no clock and imports nothing of ours.
+// TestPackageTouchesNothing: the package does no I/O, logs nothing, reads no clock and imports
+// nothing of ours but strict base64.
 func TestPackageTouchesNothing(t *testing.T) {
 	t.Parallel()
 	entries, err := os.ReadDir(".")
@@ -288,7 +289,8 @@ func TestPackageTouchesNothing(t *testing.T) {
 		if strings.HasSuffix(e.Name(), ".go") && !strings.HasSuffix(e.Name(), "_test.go") {
 			source, err := os.ReadFile(e.Name())
 			require.NoError(t, err)
-			assert.NotRegexp(t, forbidden, string(source), e.Name())
+			text := strings.ReplaceAll(string(source), `"mls-server/lexrt/lexbase64"`, "")
+			assert.NotRegexp(t, forbidden, text, e.Name())
 		}
 	}
 }
