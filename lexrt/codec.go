@@ -5,13 +5,19 @@ import (
 	"sync"
 )
 
-// Unmarshal decodes src, a request or an answer, into v and validates it: null is
+// Unmarshal decodes src, an answer or a part of one, into v and validates it: null is
 // accepted for an optional member and bytes may be a bare base64 string. The error
-// is an *InvalidError with every issue; what names the part, for example "body".
+// is an *InvalidError with every issue; what names the part, for example "value".
 // It keeps nothing of src.
 func Unmarshal[T any, P LexerOf[T]](src []byte, v *T, what string) error {
 	*v = *new(T)
 	return decode(src, what, option{}, P(v))
+}
+
+// UnmarshalInput is Unmarshal for the body of a request, which holds no U+0000.
+func UnmarshalInput[T any, P LexerOf[T]](src []byte, v *T) error {
+	*v = *new(T)
+	return decode(src, "body", option{request: true}, P(v))
 }
 
 // UnmarshalRecord decodes src into v and validates it under the exact rules of the
@@ -31,20 +37,20 @@ func UnmarshalValue[T any](src []byte, v *T, what string, value func(f *Fields, 
 
 // Decode decodes the body into v.
 func (r *Request) Decode(v Lexer) error {
-	return decode(r.Body, "body", option{owned: r.BodyOwned}, v)
+	return decode(r.Body, "body", option{request: true, owned: r.BodyOwned}, v)
 }
 
 // DecodeBody decodes the body of a request that is not an object of a generated type.
 func DecodeBody[T any](r *Request, v *T, value func(f *Fields, v *T)) error {
-	return decodeValue(r.Body, "body", option{owned: r.BodyOwned}, v, value)
+	return decodeValue(r.Body, "body", option{request: true, owned: r.BodyOwned}, v, value)
 }
 
 // option says how to decode.
-type option struct{ record, owned bool }
+type option struct{ record, request, owned bool }
 
 func decode(src []byte, what string, opt option, v Lexer) error {
 	f := newFields(decoding)
-	f.record, f.owned = opt.record, opt.owned
+	f.record, f.request, f.owned = opt.record, opt.request, opt.owned
 	if f.load(src) {
 		StructValue(f, v)
 	}
@@ -53,7 +59,7 @@ func decode(src []byte, what string, opt option, v Lexer) error {
 
 func decodeValue[T any](src []byte, what string, opt option, v *T, value func(f *Fields, v *T)) error {
 	f := newFields(decoding)
-	f.record, f.owned = opt.record, opt.owned
+	f.record, f.request, f.owned = opt.record, opt.request, opt.owned
 	if f.load(src) {
 		value(f, v)
 	}

@@ -27,10 +27,11 @@ type LexerOf[T any] interface {
 // Encoding and checking never write into the value. Fields are made by the
 // functions of this package and are used by one goroutine.
 type Fields struct {
-	mode   mode
-	record bool // decode by the exact rules of the data model
-	owned  bool // text may be overwritten, and kept
-	unions int  // how many unions the value is nested in
+	mode    mode
+	record  bool // decode by the exact rules of the data model
+	request bool // refuse U+0000, which databases cannot hold as text
+	owned   bool // text may be overwritten, and kept
+	unions  int  // how many unions the value is nested in
 
 	// place is the way from the whole value to where f stands. Its last element is
 	// the member or item that f is at.

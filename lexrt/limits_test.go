@@ -77,3 +77,51 @@ func TestMediaTypesIgnoreCase(t *testing.T) {
 		}
 	}
 }
+
+type note struct {
+	Text string
+	Any  lexrt.Raw
+}
+
+func (v *note) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "text", &v.Text, lexrt.Optional, nil)
+	lexrt.Unknown(f, "any", &v.Any, lexrt.Optional)
+}
+
+// U+0000 is refused in what a request says, since databases cannot hold it as text, and
+// nowhere else.
+func TestNULInRequests(t *testing.T) {
+	t.Parallel()
+	for src, pointer := range map[string]string{
+		`{"text":"\u0000"}`: "/text", `{"text":"a\u0000b"}`: "/text", `{"text":"\\\u0000"}`: "/text", `{"text":"\\u0000"}`: "", `{"text":"\u00001"}`: "/text",
+		`{"any":{"a":["x\u0000"]}}`: "/any", `{"any":{"a\u0000":1}}`: "/any", `{"any":{"a":"\\u0000"}}`: "", `{"any":{"a":"\\\\\u0000"}}`: "/any",
+		`{"other":"\u0000"}`: "",
+	} {
+		is := issues(t, (&lexrt.Request{Body: []byte(src)}).Decode(new(note)))
+		if input := issues(t, lexrt.UnmarshalInput([]byte(src), new(note))); len(input) != len(is) {
+			t.Errorf("%s: a body has %v, an input %v", src, is, input)
+		}
+		if (pointer == "") != (len(is) == 0) || pointer != "" && (is[0].Pointer != pointer || !strings.Contains(is[0].Problem, "U+0000")) {
+			t.Errorf("%s: %v", src, is)
+		}
+		if err := lexrt.Unmarshal([]byte(src), new(note), "value"); err != nil {
+			t.Errorf("%s as an answer: %v", src, err)
+		}
+	}
+}
+
+// The members of an object may come in any order, and others between them, with any spelling.
+func TestMembersInAnyOrder(t *testing.T) {
+	t.Parallel()
+	want := note{Text: "x", Any: lexrt.Raw(`{"a":1}`)}
+	for _, src := range []string{
+		`{"text":"x","any":{"a":1}}`, `{"any":{"a":1},"text":"x"}`, ` { "any" : {"a":1} , "text" : "x" } `,
+		`{"":0,"z":[{"text":"y"}],"any":{"a":1},"y":"}","text":"x","more":null}`, `{"t\u0065xt":"x","\u0061ny":{"a":1},"te\u0000xt":1}`,
+		`{"TEXT":"y","text":"x","text ":"y","any":{"a":1}}`,
+	} {
+		var v note
+		if err := lexrt.Unmarshal([]byte(src), &v, "value"); err != nil || v.Text != want.Text || string(v.Any) != string(want.Any) {
+			t.Errorf("%s: %+v, %v", src, v, err)
+		}
+	}
+}

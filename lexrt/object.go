@@ -308,7 +308,9 @@ func (f *Fields) unknownVariant() Raw {
 	if problem := checkObject(raw); problem != "" {
 		f.typeFault(problem)
 	}
-	return Raw(bytes.Clone(raw))
+	var kept Raw
+	f.keepRaw(&kept, raw)
+	return kept
 }
 
 func (f *Fields) checkVariant(v any) {

@@ -11,7 +11,7 @@ func DecodeQuery[T any, P LexerOf[T]](q url.Values, v *T) error {
 
 func decodeQuery(q url.Values, v Lexer) error {
 	f := newFields(readingQuery)
-	f.query = q
+	f.query, f.request = q, true
 	f.push()
 	v.Lex(f)
 	return f.release("params")
@@ -29,12 +29,13 @@ func EncodeQuery(v Lexer) url.Values {
 }
 
 // enterParam comes to a scalar parameter. One that is given twice, and a required
-// one that is not given, are violations.
+// one that is not given, are violations. An optional one without a value counts as
+// not given.
 func (f *Fields) enterParam(name string, p Presence) bool {
 	f.here(name)
 	values := f.query[f.paramName()]
 	switch {
-	case len(values) == 1:
+	case len(values) == 1 && (values[0] != "" || p&Required != 0):
 		f.param = values[0]
 		return true
 	case len(values) > 1:
@@ -59,7 +60,7 @@ func (f *Fields) paramName() string {
 func readParams[S ~[]T, T any](f *Fields, name string, v *S, p Presence, r *ArrayRule, item func(f *Fields, v *T)) {
 	f.here(name)
 	values := f.query[f.paramName()]
-	if len(values) == 0 {
+	if len(values) == 0 || len(values) == 1 && values[0] == "" && p&Required == 0 {
 		if p&Required != 0 {
 			f.fault(fault{"required", "is required"})
 		}

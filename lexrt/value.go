@@ -47,6 +47,10 @@ func StringValue[T ~string](f *Fields, v *T, r *StringRule) {
 			return
 		}
 		raw := f.string()
+		if f.request && bytes.IndexByte(raw, 0) >= 0 {
+			f.fault(noNUL)
+			return
+		}
 		s, ok := r.listed(raw)
 		if !ok {
 			s = f.copied(raw)
@@ -64,9 +68,15 @@ func StringValue[T ~string](f *Fields, v *T, r *StringRule) {
 	}
 }
 
+var noNUL = fault{"type", "must not contain the character U+0000"}
+
 func (f *Fields) checkText(s string, r *StringRule) {
-	if !utf8.ValidString(s) {
+	switch {
+	case !utf8.ValidString(s):
 		f.typeFault("must be valid UTF-8")
+		return
+	case f.request && strings.IndexByte(s, 0) >= 0:
+		f.fault(noNUL)
 		return
 	}
 	f.fault(r.check(s))
@@ -283,7 +293,11 @@ func BlobValue(f *Fields, v *Blob, r *BlobRule) {
 		}
 		b, problem := parseBlob(f.raw())
 		p := fault{"type", problem}
-		if problem == "" {
+		switch {
+		case problem != "":
+		case f.request && strings.IndexByte(b.MIMEType, 0) >= 0:
+			p = noNUL
+		default:
 			p = r.check(&b)
 		}
 		if p.text != "" {
@@ -329,7 +343,7 @@ func UnknownValue(f *Fields, v *Raw) {
 			f.typeFault(problem)
 			return
 		}
-		*v = Raw(bytes.Clone(raw))
+		f.keepRaw(v, raw)
 	case checking:
 		if raw, ok := f.checkRaw(*v); ok {
 			if raw.Kind() != '{' {
@@ -350,10 +364,39 @@ func RawValue(f *Fields, v *Raw) {
 	case encoding:
 		f.out = v.AppendJSON(f.out)
 	case decoding:
-		*v = Raw(bytes.Clone(f.raw()))
+		f.keepRaw(v, f.raw())
 	case checking:
 		f.checkRaw(*v)
 	case missing, readingQuery, writingQuery:
+	}
+}
+
+// keepRaw copies JSON that the schema leaves open.
+func (f *Fields) keepRaw(v *Raw, raw []byte) {
+	if f.request && holdsNUL(raw) {
+		f.fault(noNUL)
+		return
+	}
+	*v = Raw(bytes.Clone(raw))
+}
+
+// holdsNUL looks for U+0000 in the strings of checked JSON, where it is written as an
+// escape: behind an odd number of backslashes.
+func holdsNUL(raw []byte) bool {
+	const escape = `\u0000`
+	for {
+		i := bytes.Index(raw, []byte(escape))
+		if i < 0 {
+			return false
+		}
+		before := i
+		for before > 0 && raw[before-1] == '\\' {
+			before--
+		}
+		if (i-before)%2 == 0 {
+			return true
+		}
+		raw = raw[i+len(escape):]
 	}
 }
 

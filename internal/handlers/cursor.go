@@ -3,6 +3,7 @@ package handlers
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,7 +81,9 @@ func parseListCursor(prefix, s string) (time.Time, string, error) {
 		return time.Time{}, "", mls.ErrInvalidCursor
 	}
 	b, err := decodeCursor(text)
-	if err != nil || binary.BigEndian.Uint64(b) > 1<<40 {
+	// The id is one of the server's own: printable ASCII.
+	foreign := func(c byte) bool { return c <= ' ' || c > '~' }
+	if err != nil || binary.BigEndian.Uint64(b) > 1<<40 || slices.ContainsFunc(b[8:], foreign) {
 		return time.Time{}, "", mls.ErrInvalidCursor
 	}
 	return time.Unix(int64(binary.BigEndian.Uint64(b)), 0).UTC(), string(b[8:]), nil //nolint:gosec // bounded above

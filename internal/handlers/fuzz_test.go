@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"testing"
 
 	"mls-server/internal/gen/mlsapi/mlsapifake"
@@ -77,7 +78,7 @@ func FuzzQuery(f *testing.F) {
 func FuzzPageCursor(f *testing.F) {
 	for _, s := range []string{
 		"", "m.", "c.", "r.", "m.AAAAAAAAAAAB", "m.YzEAAAAAAAAAAQ", "c.AAAAAGWSAIBjMQ", "r.AAAAAGWSAIBjMQ", "m.YzH__________w",
-		"01HGW2N7EHJVJ4CJ999RRS2E97", "c.AAAAAGWSAIBjMQ==", "m.YzEAAAAAAAAAAR",
+		"01HGW2N7EHJVJ4CJ999RRS2E97", "c.AAAAAGWSAIBjMQ==", "m.YzEAAAAAAAAAAR", "r.AAAAgAAAAAAA",
 	} {
 		f.Add(s)
 	}
@@ -95,6 +96,9 @@ func FuzzPageCursor(f *testing.F) {
 			at, id, err := parseListCursor(prefix, s)
 			if err != nil {
 				continue
+			}
+			if strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				t.Errorf("%q has the id %q", s, id)
 			}
 			if again := listCursor(prefix, at, id); again != s || at.Unix() < 0 || at.Year() > 294276 {
 				t.Errorf("%q is read as %v and %q, which is written %q", s, at, id, again)

@@ -90,13 +90,12 @@ func sound(text []byte, enc *encoding) bool {
 // piece is how many characters Overwrite decodes at a time; a multiple of 4.
 const piece = 32 << 10
 
-// Overwrite is DecodeTrimmed into the memory of text, which must have more than a
-// few bytes to be worth it.
+// Overwrite is DecodeTrimmed into the memory of text, which is worth it for long ones.
+// After an error the text is spoilt.
 func Overwrite(text []byte, tail bool) ([]byte, error) {
+	var stray error
 	if tail {
-		if err := checkTail(text); err != nil { // before it is overwritten
-			return nil, err
-		}
+		stray = checkTail(text) // before it is overwritten
 	}
 	enc := alphabetOf(text)
 	if !sound(text, enc) {
@@ -113,6 +112,9 @@ func Overwrite(text []byte, tail bool) ([]byte, error) {
 		// What is written is shorter than what was read.
 		dst = append(dst, some[:n]...)
 		text = text[len(src):]
+	}
+	if stray != nil {
+		return nil, stray
 	}
 	return slices.Clip(dst), nil
 }

@@ -24,7 +24,7 @@ const maxMutated = 1 << 24
 func (s Set) Mutations(name string, r *rand.Rand) func(yield func(Mutation) bool) {
 	return func(yield func(Mutation) bool) {
 		root := s[name]
-		m := mutator{maker: maker{set: s, r: r, size: Maximal}, record: root != nil && root.Record}
+		m := mutator{maker: maker{set: s, r: r, size: Maximal}, record: root != nil && root.Record, input: root != nil && root.Input}
 		n := m.ref(name, 0)
 		if n == nil {
 			return
@@ -39,6 +39,7 @@ func (s Set) Mutations(name string, r *rand.Rand) func(yield func(Mutation) bool
 type mutator struct {
 	maker
 	record  bool
+	input   bool
 	stopped bool
 	yield   func(pointer, rule string, n *node) bool
 }
@@ -71,6 +72,9 @@ func (m *mutator) mutate(s *Schema, n *node, ptr string, up rebuild) {
 	case String:
 		m.emit(up, ptr, "type", leaf("7"))
 		m.emit(up, ptr, "type", leaf("null"))
+		if m.input {
+			m.emit(up, ptr, "type", leaf(`"a\u0000b"`))
+		}
 		if s.String != nil {
 			m.text(s.String, ptr, up)
 		}
@@ -86,6 +90,9 @@ func (m *mutator) mutate(s *Schema, n *node, ptr string, up rebuild) {
 		m.emit(up, ptr, "type", bytesNode(3))
 		m.emit(up, ptr, "type", blobNode(m.cid(), "text/plain", 1))
 		m.emit(up, ptr, "type", leaf(`{"a":1.5}`))
+		if m.input {
+			m.emit(up, ptr, "type", leaf(`{"a":["\u0000"]}`))
+		}
 	case Array:
 		m.array(s, n, ptr, up)
 	case Object:

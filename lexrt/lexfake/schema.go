@@ -38,6 +38,8 @@ type Schema struct {
 	// TypeName is the object's $type. Record says that it is always written.
 	TypeName string
 	Record   bool
+	// Input says that the object is the body of a request.
+	Input bool
 	// Name is the schema that a Ref stands for.
 	Name string
 	// Members name the schemas of a union's members.

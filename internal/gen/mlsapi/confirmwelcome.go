@@ -27,7 +27,7 @@ func (v *ConfirmWelcomeInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ConfirmWelcomeInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *ConfirmWelcomeInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v ConfirmWelcomeInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

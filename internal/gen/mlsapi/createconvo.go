@@ -44,7 +44,7 @@ func (v *CreateConvoInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *CreateConvoInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *CreateConvoInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v CreateConvoInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

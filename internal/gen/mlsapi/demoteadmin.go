@@ -19,7 +19,7 @@ func (v *DemoteAdminInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *DemoteAdminInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *DemoteAdminInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v DemoteAdminInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

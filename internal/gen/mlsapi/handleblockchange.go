@@ -26,9 +26,7 @@ func (v *HandleBlockChangeInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *HandleBlockChangeInput) UnmarshalJSON(src []byte) error {
-	return lexrt.Unmarshal(src, v, "body")
-}
+func (v *HandleBlockChangeInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v HandleBlockChangeInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

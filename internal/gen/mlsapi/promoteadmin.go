@@ -19,7 +19,7 @@ func (v *PromoteAdminInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *PromoteAdminInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *PromoteAdminInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v PromoteAdminInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

@@ -29,9 +29,7 @@ func (v *PublishKeyPackageInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *PublishKeyPackageInput) UnmarshalJSON(src []byte) error {
-	return lexrt.Unmarshal(src, v, "body")
-}
+func (v *PublishKeyPackageInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v PublishKeyPackageInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

@@ -26,7 +26,7 @@ func (v *RegisterDeviceInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RegisterDeviceInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *RegisterDeviceInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v RegisterDeviceInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

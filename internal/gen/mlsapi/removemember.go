@@ -31,7 +31,7 @@ func (v *RemoveMemberInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RemoveMemberInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *RemoveMemberInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v RemoveMemberInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

@@ -30,7 +30,7 @@ func (v *ReportMemberInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *ReportMemberInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *ReportMemberInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v ReportMemberInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

@@ -27,7 +27,7 @@ func (v *RequestRejoinInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *RequestRejoinInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *RequestRejoinInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v RequestRejoinInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

@@ -41,7 +41,7 @@ func (v *SendMessageInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *SendMessageInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *SendMessageInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v SendMessageInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

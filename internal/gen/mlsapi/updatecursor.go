@@ -23,7 +23,7 @@ func (v *UpdateCursorInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *UpdateCursorInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *UpdateCursorInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v UpdateCursorInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

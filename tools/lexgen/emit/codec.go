@@ -29,13 +29,12 @@ func (e *emitter) fieldsParam() *jen.Statement { return jen.Id("f").Op("*").Add(
 
 // codec writes the methods of a struct that call the runtime.
 func (u *unit) codec(s *ir.Struct) {
-	what := "value"
-	if s.Role == ir.RoleInput {
-		what = "body"
-	}
-	unmarshal := u.rt("Unmarshal").Call(jen.Id("src"), jen.Id("v"), jen.Lit(what))
-	if s.Record != nil {
+	unmarshal := u.rt("Unmarshal").Call(jen.Id("src"), jen.Id("v"), jen.Lit("value"))
+	switch {
+	case s.Record != nil:
 		unmarshal = u.rt("UnmarshalRecord").Call(jen.Id("src"), jen.Id("v"))
+	case s.Role == ir.RoleInput:
+		unmarshal = u.rt("UnmarshalInput").Call(jen.Id("src"), jen.Id("v"))
 	}
 	u.method(s, true, "UnmarshalJSON", "UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.",
 		jen.Params(jen.Id("src").Index().Byte()).Error(), unmarshal)

@@ -82,6 +82,9 @@ func (e *emitter) fakeStruct(s *ir.Struct) *jen.Statement {
 	if s.Record != nil {
 		d[jen.Id("Record")] = jen.True()
 	}
+	if s.Role == ir.RoleInput {
+		d[jen.Id("Input")] = jen.True()
+	}
 	if len(s.Fields) > 0 {
 		d[jen.Id("Props")] = jen.Index().Qual(e.lexfake(), "Prop").ValuesFunc(func(g *jen.Group) {
 			for _, f := range s.Fields {

@@ -11,7 +11,7 @@ type AuthedInput struct{}
 func (v *AuthedInput) Lex(f *lexrt.Fields) {}
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *AuthedInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *AuthedInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v AuthedInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

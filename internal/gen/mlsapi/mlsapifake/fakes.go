@@ -12,7 +12,8 @@ import (
 // Schemas are the schemas by their Go type names.
 var Schemas = lexfake.Set{
 	"AddMembersInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,
@@ -133,7 +134,8 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"ConfirmWelcomeInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,
@@ -162,7 +164,8 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"CreateConvoInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "groupId",
 			Required: true,
@@ -478,7 +481,8 @@ var Schemas = lexfake.Set{
 		TypeName: "blue.catbird.mls.defs#messageView",
 	},
 	"DemoteAdminInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,
@@ -991,7 +995,8 @@ var Schemas = lexfake.Set{
 		TypeName: "blue.catbird.mls.handleBlockChange#affectedConvo",
 	},
 	"HandleBlockChangeInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "blockerDid",
 			Required: true,
@@ -1036,7 +1041,8 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"LeaveConvoInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,
@@ -1287,7 +1293,8 @@ var Schemas = lexfake.Set{
 		TypeName: "blue.catbird.mls.message.defs#recordEmbed",
 	},
 	"PromoteAdminInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,
@@ -1317,7 +1324,8 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"PublishKeyPackageInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "keyPackage",
 			Required: true,
@@ -1345,7 +1353,8 @@ var Schemas = lexfake.Set{
 	},
 	"PublishKeyPackageOutput": &lexfake.Schema{Kind: lexfake.Object},
 	"RegisterDeviceInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "deviceName",
 			Required: true,
@@ -1452,7 +1461,8 @@ var Schemas = lexfake.Set{
 		TypeName: "blue.catbird.mls.registerDevice#welcomeMessageRef",
 	},
 	"RemoveMemberInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,
@@ -1498,7 +1508,8 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"ReportMemberInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,
@@ -1549,7 +1560,8 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"RequestRejoinInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,
@@ -1588,7 +1600,8 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"ResolveReportInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "reportId",
 			Required: true,
@@ -1617,7 +1630,8 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"SendMessageInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,
@@ -1819,7 +1833,8 @@ var Schemas = lexfake.Set{
 		TypeName: "blue.catbird.mls.streamConvoEvents#typingEvent",
 	},
 	"UpdateCursorInput": &lexfake.Schema{
-		Kind: lexfake.Object,
+		Input: true,
+		Kind:  lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "convoId",
 			Required: true,

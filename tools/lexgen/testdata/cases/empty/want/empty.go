@@ -11,7 +11,7 @@ type EmptyInput struct{}
 func (v *EmptyInput) Lex(f *lexrt.Fields) {}
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *EmptyInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *EmptyInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v EmptyInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

@@ -90,7 +90,7 @@ func (v *EvilInput) Lex(f *lexrt.Fields) {
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
-func (v *EvilInput) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "body") }
+func (v *EvilInput) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalInput(src, v) }
 
 // MarshalJSON is AppendJSON for package encoding/json.
 func (v EvilInput) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }

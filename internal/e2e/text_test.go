@@ -1,0 +1,113 @@
+package e2e_test
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+
+	"mls-server/internal/e2e"
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/gen/mlsapi/mlsapifake"
+	"mls-server/lexrt"
+)
+
+// textParams are the parameters of a method that are text, by name: those that take
+// more than one value, and those that must be given.
+func textParams(t *testing.T, m *lexrt.Method) (names []string, lists, required map[string]bool) {
+	t.Helper()
+	lists, required = map[string]bool{}, map[string]bool{}
+	for name, newValue := range mlsapifake.Params {
+		if !strings.EqualFold(name, short(m)+"Params") {
+			continue
+		}
+		v := newValue()
+		for _, f := range reflect.ValueOf(v).Elem().Fields() {
+			switch f.Kind() {
+			case reflect.Pointer:
+				f.Set(reflect.New(f.Type().Elem()))
+			case reflect.Slice:
+				f.Set(reflect.MakeSlice(f.Type(), 2, 2))
+			default:
+			}
+		}
+		for name, values := range v.EncodeQuery() {
+			if values[0] == "" { // numbers and booleans are not
+				names = append(names, name)
+			}
+			lists[name] = len(values) > 1
+		}
+		var invalid *lexrt.InvalidError
+		if errors.As(newValue().DecodeQuery(nil), &invalid) {
+			for _, is := range invalid.Issues {
+				required[strings.TrimPrefix(is.Pointer, "/")] = is.Rule == "required"
+			}
+		}
+	}
+	return names, lists, required
+}
+
+// Text that a database cannot hold is refused where it is, in every parameter; the
+// fields of bodies are broken in TestSweepConstraints.
+func TestTextOfParameters(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	u := s.Users(1)[0]
+	tried := 0
+	for _, m := range mlsapi.Methods() {
+		names, lists, _ := textParams(t, m)
+		for _, name := range names {
+			place := "/" + name
+			if lists[name] {
+				place += "/0"
+			}
+			for text, problem := range map[string]string{"%00": "U+0000", "a%00b": "U+0000", "%ff": "UTF-8", "a%c3%28": "UTF-8", "%ed%a0%80": "UTF-8"} {
+				query := name + "=" + text
+				if lists[name] {
+					query += "&" + query
+				}
+				a := u.Call(t, m, e2e.Request{RawQuery: query}, nil)
+				if a.Status != http.StatusBadRequest || a.Error != "InvalidRequest" || !strings.Contains(a.Message, place+" must") ||
+					!strings.Contains(a.Message, problem) || !strings.HasPrefix(a.Message, "invalid params") {
+					t.Errorf("%s?%s=%s: %d %s %q", short(m), name, text, a.Status, a.Error, a.Message)
+				}
+				tried++
+			}
+		}
+	}
+	if tried < 100 {
+		t.Errorf("only %d requests: where are the parameters?", tried)
+	}
+}
+
+// An optional parameter without a value is one that is not given.
+func TestEmptyParametersAreAbsent(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	users := s.Users(1)
+	u := users[0]
+	u.Register(t, 1)
+	convo := string(u.Create(t).ID)
+	tried := 0
+	for _, m := range mlsapi.Methods() {
+		names, _, required := textParams(t, m)
+		for _, name := range names {
+			if required[name] || m.Output != "application/json" {
+				continue
+			}
+			query := url.Values{"convoId": {convo}}
+			query.Del(name)
+			before := u.Call(t, m, e2e.Request{Query: query}, nil)
+			query.Set(name, "")
+			if after := u.Call(t, m, e2e.Request{Query: query}, nil); after.Status != before.Status || after.Error != before.Error || after.Message != before.Message {
+				t.Errorf("%s: %s= is answered with %d %s %q, without it %d %s", short(m), name, after.Status, after.Error, after.Message, before.Status, before.Error)
+			}
+			tried++
+		}
+	}
+	if tried < 8 {
+		t.Errorf("only %d requests", tried)
+	}
+}
