@@ -48,7 +48,9 @@ type FeedConfig struct {
 	// Conflict is told of each new block between two known users, once in the life
 	// of the Feed. Where several servers run feeds, each of them is told.
 	Conflict func(ctx context.Context, b store.Block) error
-	// Observe, when not nil, counts: "connected", "disconnected", "block", "unblock", "failed".
+	// Observe, when not nil, counts: "connected", "disconnected", "block",
+	// "unblock", "skipped" for events that cannot be applied, "failed" for connections that were not
+	// made and for events that wait for the database.
 	Observe func(event string)
 	Clock   clock.Clock
 }
@@ -101,7 +103,7 @@ func (f *Feed) follow(ctx context.Context) {
 	q := link.Query()
 	q.Set("wantedCollections", collection)
 	if f.position > 0 {
-		q.Set("cursor", strconv.FormatInt(f.position, 10))
+		q.Set("cursor", strconv.FormatInt(f.position-rewind.Microseconds(), 10))
 	}
 	link.RawQuery = q.Encode()
 	conn, err := f.cfg.Client.WebSocket(ctx, link.String())
@@ -122,9 +124,8 @@ func (f *Feed) follow(ctx context.Context) {
 			return
 		}
 		if err := f.handle(ctx, message); err != nil {
-			// The event is read again after the connection was made again.
 			f.cfg.Observe("failed")
-			return
+			return // the event is read again once the connection was made again
 		}
 	}
 }
@@ -165,22 +166,43 @@ type event struct {
 	} `json:"commit"`
 }
 
-// handle applies one message. An error means that it is to be handled again.
+// handle applies one message, whatever its time: events are known by their records, and to apply
+// one twice changes nothing. One that cannot be applied is counted and passed over, or no later one
+// would ever be seen. An error means that the database is away, and that the message is to be
+// handled again.
 func (f *Feed) handle(ctx context.Context, message []byte) error {
 	var e event
 	if err := json.Unmarshal(message, &e); err != nil {
 		return nil //nolint:nilerr // anything but an event is passed over
 	}
-	if e.TimeUS <= f.position {
-		return nil // it was handled before the connection broke
-	}
 	if e.Kind == "commit" && e.Commit.Collection == collection {
-		if err := f.apply(ctx, &e); err != nil {
+		switch err := f.apply(ctx, &e); {
+		case err == nil:
+		case errors.Is(err, mls.ErrBusy), ctx.Err() != nil:
 			return err
+		default:
+			f.cfg.Observe("skipped")
 		}
 	}
-	f.position = e.TimeUS
+	f.advance(e.TimeUS)
 	return nil
+}
+
+const (
+	// rewind is how far the stream goes back on a new connection: replay to the microsecond is not
+	// promised to be without gaps.
+	rewind = 5 * time.Second
+	// A position further from now than that is not one.
+	maxAhead  = time.Minute
+	maxBehind = 7 * 24 * time.Hour
+)
+
+// advance moves the position to that of an event. It is a cursor and nothing else.
+func (f *Feed) advance(us int64) {
+	at, now := time.UnixMicro(us), f.cfg.Clock.Now()
+	if us > 0 && at.Before(now.Add(maxAhead)) && at.After(now.Add(-maxBehind)) {
+		f.position = us
+	}
 }
 
 func (f *Feed) apply(ctx context.Context, e *event) error {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"mls-server/internal/blocks"
+	"mls-server/internal/clock"
 	"mls-server/internal/egress"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
@@ -52,29 +55,36 @@ func (j *jetstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	<-conn.CloseRead(r.Context()).Done()
 }
 
+// feedCache writes down what it is told. The writes of some records fail: so
+// many times as the database is away, or always.
 type feedCache struct {
 	mu     sync.Mutex
 	log    []string
-	broken int // so many writes fail
+	away   int
+	poison string
 }
 
-func (c *feedCache) write(entry string) error {
+func (c *feedCache) write(key, entry string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.broken > 0 {
-		c.broken--
-		return errors.New("cache is broken")
+	switch {
+	case c.poison != "" && key == c.poison:
+		return errors.New("poison")
+	case c.away > 0:
+		c.away--
+		return mls.ErrBusy
 	}
 	c.log = append(c.log, entry)
 	return nil
 }
 
 func (c *feedCache) SaveBlocks(_ context.Context, f store.BlocksFound) error {
-	return c.write(fmt.Sprintf("block %s %s %s", f.Blocks[0].Blocker, f.Blocks[0].Blocked, f.Blocks[0].URI.RecordKey()))
+	b := f.Blocks[0]
+	return c.write(b.URI.RecordKey().String(), fmt.Sprintf("block %s %s %s", b.Blocker, b.Blocked, b.URI.RecordKey()))
 }
 
 func (c *feedCache) DropBlock(_ context.Context, blocker mls.DID, key string) error {
-	return c.write(fmt.Sprintf("drop %s %s", blocker, key))
+	return c.write(key, fmt.Sprintf("drop %s %s", blocker, key))
 }
 
 func (c *feedCache) entries() string {
@@ -83,28 +93,21 @@ func (c *feedCache) entries() string {
 	return strings.Join(c.log, "\n")
 }
 
-func TestFeed(t *testing.T) {
-	t.Parallel()
-	create := func(at int, did, key, subject string) string {
-		return fmt.Sprintf(`{"did":%q,"time_us":%d,"kind":"commit","commit":{"rev":"x","operation":"create","collection":"app.bsky.graph.block","rkey":%q,"record":{"$type":"app.bsky.graph.block","subject":%q,"createdAt":"2024-09-09T19:46:02.102Z"},"cid":"x"}}`, did, at, key, subject)
-	}
-	remove := func(at int, did, key string) string {
-		return fmt.Sprintf(`{"did":%q,"time_us":%d,"kind":"commit","commit":{"rev":"x","operation":"delete","collection":"app.bsky.graph.block","rkey":%q}}`, did, at, key)
-	}
-	const a, b, stranger = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb", "did:plc:cccccccccccccccccccccccc"
-	j := &jetstream{scripts: [][]string{
-		{
-			create(1, a, "3kaaaaaaaaaa2", b),
-			create(2, a, "3kaaaaaaaaaa3", stranger),
-			create(3, stranger, "3kaaaaaaaaaa4", a),
-			`{"did":"` + a + `","time_us":4,"kind":"identity","identity":{"did":"` + a + `"}}`,
-			`junk`,
-			create(5, a, "3kaaaaaaaaaa5", "not a did"),
-			create(6, a, "3kaaaaaaaaaa6", a),
-			strings.Replace(create(7, a, "3kaaaaaaaaaa7", b), "graph.block", "graph.follow", 2),
-		},
-		{create(7, a, "3kaaaaaaaaaa2", b), remove(8, a, "3kaaaaaaaaaa2"), remove(9, stranger, "3kaaaaaaaaaa4")},
-	}}
+const (
+	feedAlice    = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+	feedBob      = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
+	feedStranger = "did:plc:cccccccccccccccccccccccc"
+)
+
+// feedRun follows a stand-in for a Jetstream until its cache was told what is wanted.
+type feedRun struct {
+	conflicts []store.Block
+	observed  map[string]int
+	cursors   []string
+}
+
+func runFeed(t *testing.T, j *jetstream, cache *feedCache, want ...string) feedRun {
+	t.Helper()
 	server := httptest.NewServer(j)
 	t.Cleanup(server.Close)
 	hostPort := strings.TrimPrefix(server.URL, "http://")
@@ -112,51 +115,125 @@ func TestFeed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cache := &feedCache{broken: 1}
-	conflicts := make(chan store.Block, 10)
-	done := make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	run := feedRun{observed: map[string]int{}}
+	var mu sync.Mutex
 	feed := blocks.NewFeed(blocks.FeedConfig{
-		Client: client, URL: "ws://" + hostPort + "/subscribe", Cache: cache,
-		Known: func(context.Context) ([]mls.DID, error) { return []mls.DID{a, b}, nil },
-		Conflict: func(_ context.Context, x store.Block) error {
-			conflicts <- x
+		Client: client, URL: "ws://" + hostPort + "/subscribe", Cache: cache, Clock: clock.System,
+		Known: func(context.Context) ([]mls.DID, error) { return []mls.DID{feedAlice, feedBob}, nil },
+		Conflict: func(_ context.Context, b store.Block) error {
+			mu.Lock()
+			defer mu.Unlock()
+			run.conflicts = append(run.conflicts, b)
 			return nil
 		},
+		Observe: func(event string) {
+			mu.Lock()
+			defer mu.Unlock()
+			run.observed[event]++
+		},
 	})
-	// The first write fails, so the first connection is given up at its first
-	// event and the script starts over on the second.
-	j.scripts = append([][]string{j.scripts[0]}, j.scripts...)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		feed.Run(ctx)
 	}()
-	want := strings.Join([]string{
-		"block " + a + " " + b + " 3kaaaaaaaaaa2",
-		"block " + a + " " + stranger + " 3kaaaaaaaaaa3",
-		"drop " + a + " 3kaaaaaaaaaa2",
-	}, "\n")
 	deadline := time.After(20 * time.Second)
-	for cache.entries() != want {
+	for cache.entries() != strings.Join(want, "\n") {
 		select {
 		case <-deadline:
-			t.Fatalf("cache was told\n%s\nwant\n%s", cache.entries(), want)
+			t.Errorf("the cache was told\n%s\nwant\n%s", cache.entries(), strings.Join(want, "\n"))
+			cancel()
+			<-done
+			t.FailNow()
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	cancel()
 	<-done
-	if len(conflicts) != 1 {
-		t.Fatalf("%d conflicts, want 1", len(conflicts))
-	}
-	if x := <-conflicts; x.Blocker != a || x.Blocked != b || x.CreatedAt.Year() != 2024 {
-		t.Errorf("%+v", x)
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if got := strings.Join(j.queries, ","); got != "app.bsky.graph.block ,app.bsky.graph.block ,app.bsky.graph.block 7" {
-		t.Errorf("connections: %s", got)
+	run.cursors = slices.Clone(j.queries)
+	return run
+}
+
+func feedCreate(at int64, did, key, subject string) string {
+	return fmt.Sprintf(`{"did":%q,"time_us":%d,"kind":"commit","commit":{"rev":"x","operation":"create","collection":"app.bsky.graph.block","rkey":%q,"record":{"$type":"app.bsky.graph.block","subject":%q,"createdAt":"2024-09-09T19:46:02.102Z"},"cid":"x"}}`, did, at, key, subject)
+}
+
+func feedRemove(at int64, did, key string) string {
+	return fmt.Sprintf(`{"did":%q,"time_us":%d,"kind":"commit","commit":{"rev":"x","operation":"delete","collection":"app.bsky.graph.block","rkey":%q}}`, did, at, key)
+}
+
+func TestFeed(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UnixMicro()
+	script := []string{
+		feedCreate(now+1, feedAlice, "3kaaaaaaaaaa2", feedBob),
+		feedCreate(now+2, feedAlice, "3kaaaaaaaaaa3", feedStranger),
+		feedCreate(now+3, feedStranger, "3kaaaaaaaaaa4", feedAlice),
+		fmt.Sprintf(`{"did":%q,"time_us":%d,"kind":"identity","identity":{"did":%q}}`, feedAlice, now+4, feedAlice),
+		`junk`,
+		feedCreate(now+5, feedAlice, "3kaaaaaaaaaa5", "not a did"),
+		feedCreate(now+6, feedAlice, "3kaaaaaaaaaa6", feedAlice),
+		strings.Replace(feedCreate(now+7, feedAlice, "3kaaaaaaaaaa7", feedBob), "graph.block", "graph.follow", 2),
+	}
+	// The database is away for the first write, so that the first connection is
+	// given up at its first event, and the script starts over on the second.
+	j := &jetstream{scripts: [][]string{script, script, {feedRemove(now+8, feedAlice, "3kaaaaaaaaaa2"), feedRemove(now+9, feedStranger, "3kaaaaaaaaaa4")}}}
+	run := runFeed(t, j, &feedCache{away: 1},
+		"block "+feedAlice+" "+feedBob+" 3kaaaaaaaaaa2", "block "+feedAlice+" "+feedStranger+" 3kaaaaaaaaaa3", "drop "+feedAlice+" 3kaaaaaaaaaa2")
+	if len(run.conflicts) != 1 {
+		t.Fatalf("%d conflicts, want 1", len(run.conflicts))
+	}
+	if x := run.conflicts[0]; x.Blocker != feedAlice || x.Blocked != feedBob || x.CreatedAt.Year() != 2024 {
+		t.Errorf("%+v", x)
+	}
+	const all = "app.bsky.graph.block "
+	if want := []string{all, all, all + fmt.Sprint(now+7-5_000_000)}; !slices.Equal(run.cursors, want) {
+		t.Errorf("connections: %q, want %q", run.cursors, want)
+	}
+}
+
+// An event that cannot be applied is counted and passed over, on the same
+// connection; those after it are applied.
+func TestFeedPassesPoisonOver(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UnixMicro()
+	j := &jetstream{scripts: [][]string{{
+		feedCreate(now+1, feedAlice, "3kaaaaaaaaaa2", feedBob), feedRemove(now+2, feedAlice, "poison"), feedCreate(now+3, feedAlice, "poison", feedBob),
+		feedCreate(now+4, feedAlice, "3kaaaaaaaaaa3", feedStranger),
+	}}}
+	run := runFeed(t, j, &feedCache{poison: "poison"},
+		"block "+feedAlice+" "+feedBob+" 3kaaaaaaaaaa2", "block "+feedAlice+" "+feedStranger+" 3kaaaaaaaaaa3")
+	if run.observed["skipped"] != 2 || run.observed["failed"] != 0 || run.observed["connected"] != 1 {
+		t.Errorf("%v", run.observed)
+	}
+}
+
+// Events are applied whatever their time; where the stream stood is a cursor
+// only, five seconds back, and times that cannot be are none.
+func TestFeedGoesBackInTime(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UnixMicro()
+	const us = 1_000_000
+	j := &jetstream{scripts: [][]string{
+		{feedCreate(now, feedAlice, "3kaaaaaaaaaa2", feedBob)},
+		{feedCreate(now-5*us, feedAlice, "3kaaaaaaaaaa3", feedStranger)}, // another host, whose clock is behind
+		{
+			feedCreate(math.MaxInt64, feedAlice, "3kaaaaaaaaaa4", feedStranger), feedCreate(-1, feedAlice, "3kaaaaaaaaaa5", feedStranger),
+			feedCreate(1, feedAlice, "3kaaaaaaaaaa6", feedStranger),
+		},
+		{feedCreate(now, feedAlice, "3kaaaaaaaaaa2", feedBob)}, // once more
+	}}
+	block := "block " + feedAlice + " "
+	run := runFeed(t, j, &feedCache{},
+		block+feedBob+" 3kaaaaaaaaaa2", block+feedStranger+" 3kaaaaaaaaaa3", block+feedStranger+" 3kaaaaaaaaaa4",
+		block+feedStranger+" 3kaaaaaaaaaa5", block+feedStranger+" 3kaaaaaaaaaa6", block+feedBob+" 3kaaaaaaaaaa2")
+	const all = "app.bsky.graph.block "
+	want := []string{all, all + fmt.Sprint(now-5*us), all + fmt.Sprint(now-10*us), all + fmt.Sprint(now-10*us)}
+	if !slices.Equal(run.cursors, want) {
+		t.Errorf("connections: %q, want %q", run.cursors, want)
 	}
 }
 
