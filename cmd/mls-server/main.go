@@ -22,16 +22,23 @@ import (
 
 const usage = `usage: mls-server <command>
 
-  serve [--migrate] [--hints]   serve until SIGTERM or SIGINT; migrate first, print what to try
+  serve [--migrate] [--hints]   serve until SIGTERM, SIGINT or SIGHUP; migrate first, print what to try
   migrate                       apply the migrations to DATABASE_URL
   config                        print the effective configuration, secrets hidden
   inspect [--help] [FILE]       show what a delivery service sees in an MLS object
   healthcheck                   exit 0 when the server on SERVER_PORT is ready
   version                       print the version
+
+A second signal ends a server that is stopping at once.
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	signals := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, stop) // the second signal does what it does by default
 	code := run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -43,45 +50,61 @@ func run(ctx context.Context, args []string) int {
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
 	}
-	var err error
-	switch command {
-	case "serve":
-		err = serve(ctx, args)
-	case "migrate":
-		err = withConfig(func(c *config.Config) error { return app.Migrate(ctx, c, os.Stdout) })
-	case "config":
-		err = withConfig(func(c *config.Config) error { return app.PrintConfig(os.Stdout, c) })
-	case "inspect":
+	if command == "inspect" {
 		return inspect.Run(args, os.Stdin, os.Stdout, os.Stderr, isTerminal(os.Stdout), clock.System)
-	case "healthcheck":
-		err = withConfig(func(c *config.Config) error { return app.Healthcheck(ctx, c) })
-	case "version":
-		err = printVersion(os.Stdout)
-	case "help", "-h", "--help":
-		_, err = io.WriteString(os.Stdout, usage)
-	default:
-		fmt.Fprintf(os.Stderr, "mls-server: there is no such command\n\n%s", usage)
-		return 2
 	}
-	if errors.Is(err, flag.ErrHelp) {
-		return 2
+	var options serveOptions
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the usage says it
+	commands := map[string]func() error{
+		"serve":       func() error { return serve(ctx, options) },
+		"migrate":     withConfig(func(c *config.Config) error { return app.Migrate(ctx, c, os.Stdout) }),
+		"config":      withConfig(func(c *config.Config) error { return app.PrintConfig(os.Stdout, c) }),
+		"healthcheck": withConfig(func(c *config.Config) error { return app.Healthcheck(ctx, c) }),
+		"version":     func() error { return printVersion(os.Stdout) },
+		"help":        func() error { return printUsage(os.Stdout) },
 	}
-	if err != nil {
+	if command == "serve" {
+		flags.BoolVar(&options.migrate, "migrate", false, "")
+		flags.BoolVar(&options.hints, "hints", false, "")
+	}
+	do, known := commands[command]
+	if command == "-h" || command == "--help" {
+		do, known = commands["help"], true
+	}
+	if !known {
+		return misuse("there is no such command")
+	}
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		do = commands["help"]
+	case err != nil:
+		return misuse(command + ": " + err.Error())
+	case flags.NArg() > 0:
+		return misuse(command + " takes no arguments")
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "mls-server:", err)
 		return 1
 	}
 	return 0
 }
 
-func serve(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	migrate := flags.Bool("migrate", false, "apply migrations before serving")
-	hints := flags.Bool("hints", false, "print what to try once requests are answered")
-	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp
-	}
+func printUsage(w io.Writer) error {
+	_, err := io.WriteString(w, usage)
+	return err
+}
+
+func misuse(text string) int {
+	fmt.Fprintf(os.Stderr, "mls-server: %s\n\n%s", text, usage)
+	return 2
+}
+
+type serveOptions struct{ migrate, hints bool }
+
+func serve(ctx context.Context, options serveOptions) error {
 	return withConfig(func(c *config.Config) error {
-		if *migrate {
+		if options.migrate {
 			if err := app.Migrate(ctx, c, os.Stderr); err != nil {
 				return err
 			}
@@ -90,23 +113,27 @@ func serve(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
+		server.Introduce(app.Release{Version: version, Revision: revision}, os.Stderr)
 		return server.Run(ctx, func(public, admin net.Addr) {
-			if *hints {
+			if options.hints {
 				app.PrintHints(os.Stdout, c, public, admin)
 			}
 		})
-	})
+	})()
 }
 
-func withConfig(do func(*config.Config) error) error {
-	c, err := config.Load(os.LookupEnv)
-	if err != nil {
-		return err
+// withConfig is do with the configuration of the environment.
+func withConfig(do func(*config.Config) error) func() error {
+	return func() error {
+		c, err := config.Load(os.LookupEnv)
+		if err != nil {
+			return err
+		}
+		for _, warning := range slices.Concat(c.Warnings, config.Misspelt(os.Environ())) {
+			fmt.Fprintln(os.Stderr, "mls-server: warning:", warning)
+		}
+		return do(c)
 	}
-	for _, warning := range slices.Concat(c.Warnings, config.Misspelt(os.Environ())) {
-		fmt.Fprintln(os.Stderr, "mls-server: warning:", warning)
-	}
-	return do(c)
 }
 
 // The linker sets both (see the Makefile): the release tag and the commit.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,9 +43,13 @@ import (
 type App struct {
 	cfg     *config.Config
 	log     *slog.Logger
-	metrics *obs.Metrics
-	store   *store.Store
-	redis   redis.UniversalClient
+	out     io.Writer // for the operator
+	release Release
+	// notifyAt is systemd's socket, "" where there is none.
+	notifyAt string
+	metrics  *obs.Metrics
+	store    *store.Store
+	redis    redis.UniversalClient
 	// refusals says what Redis refuses.
 	refusals *redisRefusals
 	bus      stream.Bus
@@ -75,7 +80,7 @@ func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error)
 	if err != nil {
 		return nil, err
 	}
-	a := &App{cfg: cfg, metrics: obs.New(), log: newLogger(cfg, hasher, out)}
+	a := &App{cfg: cfg, out: io.Discard, notifyAt: os.Getenv("NOTIFY_SOCKET"), metrics: obs.New(), log: newLogger(cfg, hasher, out)}
 	if cfg.RedisURL != "" {
 		client, err := openRedis(string(cfg.RedisURL))
 		if err != nil {
@@ -217,6 +222,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		})
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
+	g.Go(func() error { return a.watch(gctx, a.database()) })
 	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run} {
 		g.Go(func() error { run(gctx); return nil })
 	}
@@ -225,21 +231,11 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		case <-ctx.Done():
 		case <-gctx.Done():
 		}
-		a.health.drain()
-		_ = clock.Pause(gctx, a.cfg.DrainDelay) // ends early when a part of the server fails
-		a.hub.Drain()
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-		defer cancel()
 		defer stop()
-		var errs []error
-		for _, s := range servers {
-			if err := s.Shutdown(end); err != nil {
-				errs = append(errs, err, s.Close())
-			}
-		}
-		return errors.Join(errs...)
+		return a.drain(gctx, servers)
 	})
 	a.log.InfoContext(ctx, "serving", slog.String("component", "app"))
+	a.say(fmt.Sprintf("release %s, revision %s, serves on %s, metrics on %s", a.release.Version, a.release.Revision, public.Addr(), admin.Addr()))
 	if ready != nil {
 		ready(public.Addr(), admin.Addr())
 	}
@@ -247,6 +243,37 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		return err
 	}
 	return nil
+}
+
+// drain takes the servers down: not ready first, for as long as a load balancer needs to notice,
+// then streams are ended in order and requests finished. What is not finished after drainTime is
+// cut off, which is no failure.
+func (a *App) drain(ctx context.Context, servers []*server) error {
+	a.notify("STOPPING=1")
+	a.health.drain()
+	if a.cfg.DrainDelay > 0 {
+		a.say(fmt.Sprintf("draining for %v", a.cfg.DrainDelay))
+	}
+	_ = clock.Pause(ctx, a.cfg.DrainDelay) // a part that failed ends the wait
+	a.hub.Drain()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	return a.shutdown(end, servers)
+}
+
+// shutdown lets servers finish what they do until ctx ends.
+func (a *App) shutdown(ctx context.Context, servers []*server) error {
+	var errs []error
+	for _, s := range servers {
+		switch err := s.Shutdown(ctx); {
+		case err != nil && ctx.Err() != nil:
+			a.say(fmt.Sprintf("requests that were not finished after %v are cut off", drainTime))
+			_ = s.Close() // nothing is left to lose
+		case err != nil:
+			errs = append(errs, err, s.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (a *App) close() {

@@ -21,6 +21,9 @@ func Migrate(ctx context.Context, cfg *config.Config, w io.Writer) error {
 		return err
 	}
 	defer s.Close()
+	if err := s.CheckVersion(ctx); errors.Is(err, store.ErrTooOld) {
+		return errors.New(s.Explain(err))
+	}
 	return s.Migrate(ctx, func(text string) { _, _ = fmt.Fprintln(w, "mls-server migrate: "+text) })
 }
 

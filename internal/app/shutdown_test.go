@@ -70,7 +70,12 @@ func start(t *testing.T, env map[string]string) *running {
 // dial opens a connection that is closed with the test.
 func (r *running) dial(t *testing.T) net.Conn {
 	t.Helper()
-	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.public)
+	return dialTo(t, r.public)
+}
+
+func dialTo(t *testing.T, address string) net.Conn {
+	t.Helper()
+	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

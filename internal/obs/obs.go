@@ -27,6 +27,7 @@ type Metrics struct {
 	Tokens
 	Egress
 	Blocks
+	Build
 
 	set set
 }
@@ -44,6 +45,7 @@ func New() *Metrics {
 		Tokens:   newTokens(&s),
 		Egress:   newEgress(&s),
 		Blocks:   newBlocks(&s),
+		Build:    newBuild(&s),
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.set = s

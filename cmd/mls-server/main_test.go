@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mls-server/internal/pgtest"
+)
+
+// binary builds the command once for all tests of the package.
+func binary(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mls-server")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-X main.version=v9.9.9 -X main.revision=abcdef", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return path
+}
+
+// Asking for help only helps, and what a command does not take is refused:
+// neither touches the database.
+func TestArguments(t *testing.T) {
+	t.Parallel()
+	path, database := binary(t), pgtest.NewEmpty(t)
+	for _, c := range []struct {
+		args string
+		code int
+		part string
+	}{
+		{"migrate --help", 0, "usage: mls-server"}, {"config -h", 0, "usage: mls-server"}, {"healthcheck --help", 0, "usage: mls-server"},
+		{"version --help", 0, "usage: mls-server"}, {"serve --help", 0, "usage: mls-server"}, {"--help", 0, "usage: mls-server"}, {"help", 0, "usage: mls-server"},
+		{"migrate now", 2, "migrate takes no arguments"}, {"serve extra", 2, "serve takes no arguments"}, {"version x", 2, "takes no arguments"},
+		{"migrate --force", 2, "not defined: -force"}, {"serve --port=1", 2, "not defined: -port"}, {"nosuch", 2, "no such command"},
+		{"version", 0, "mls-server v9.9.9, revision abcdef, go"},
+	} {
+		cmd := exec.CommandContext(t.Context(), path, strings.Fields(c.args)...)
+		cmd.Env = append(os.Environ(), "MLS_ENV=development", "DATABASE_URL="+database)
+		out, _ := cmd.CombinedOutput() // the code says it
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.part) {
+			t.Errorf("%q: code %d, want %d; %s", c.args, code, c.code, out)
+		}
+	}
+	var tables int
+	if err := pgtest.Open(t, database).QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").Scan(&tables); err != nil || tables != 0 {
+		t.Errorf("%d tables, %v", tables, err)
+	}
+}
+
+// output collects what a process says, and tells when it has said something.
+type output struct{ lines chan string }
+
+func (o output) Write(p []byte) (int, error) {
+	o.lines <- string(p)
+	return len(p), nil
+}
+
+// until waits for a text.
+func (o output) until(t *testing.T, part string) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	var all strings.Builder
+	for !strings.Contains(all.String(), part) {
+		select {
+		case line := <-o.lines:
+			all.WriteString(line)
+		case <-deadline:
+			t.Fatalf("no %q in %s", part, all.String())
+		}
+	}
+}
+
+// A server without a database says why in plain words and stays; each of its
+// signals ends it in order, and a second one at once.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	path := binary(t)
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		for _, twice := range []bool{false, true} {
+			t.Run(sig.String()+map[bool]string{true: " twice"}[twice], func(t *testing.T) {
+				t.Parallel()
+				out := output{make(chan string, 1000)}
+				ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+				defer cancel()
+				cmd := exec.CommandContext(ctx, path, "serve")
+				cmd.Stderr = out
+				cmd.Env = append(os.Environ(), "MLS_ENV=development", "DATABASE_URL=postgresql://mls:secret@127.0.0.1:1/chat", "SERVER_HOST=127.0.0.1",
+					"SERVER_PORT=0", "ADMIN_PORT=0", "DRAIN_DELAY_SECONDS="+map[bool]string{true: "300", false: "0"}[twice])
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				out.until(t, "cannot reach PostgreSQL at 127.0.0.1:1, database chat: connection refused; trying again")
+				_ = cmd.Process.Signal(sig)
+				if twice {
+					out.until(t, "draining for 5m0s")
+					_ = cmd.Process.Signal(sig)
+				}
+				err := cmd.Wait()
+				if ended := cmd.ProcessState.ExitCode(); ctx.Err() != nil || (ended == 0) == twice {
+					t.Errorf("ended with %d, %v", ended, err)
+				}
+			})
+		}
+	}
+}
