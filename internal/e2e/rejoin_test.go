@@ -171,8 +171,8 @@ func TestFailuresCountAsRejoins(t *testing.T) {
 	assert.Empty(t, alice.Pending(t, chat))
 	bob.Post(t, mlsapi.MethodRequestRejoin, bob.RejoinInput(chat), nil).Want(t, http.StatusTooManyRequests, "RateLimitExceeded")
 	asked := 0
-	alice.Send(t, chat)
-	toAlice.Await(t, "message")
+	last := alice.Send(t, chat).MessageID
+	toAlice.AwaitWhere(t, "message", func(e e2e.Event) bool { return e.MessageID == last })
 	for _, kind := range toAlice.Kinds() {
 		if kind == "rejoin-requested" {
 			asked++
