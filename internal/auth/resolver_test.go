@@ -313,6 +313,17 @@ func TestPDSEndpoint(t *testing.T) {
 			t.Errorf("%s: %q, %v", shorten(endpoint), got, err)
 		}
 	}
+	// A service of another type is passed over, whatever its id.
+	id := e.dir.NewIdentity(authtest.K256)
+	id.EditDocument(func(doc map[string]any) {
+		doc["service"] = []any{
+			map[string]any{"id": "#atproto_pds", "type": "AtprotoLabeler", "serviceEndpoint": "https://other.example.com"},
+			map[string]any{"id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": "https://pds.example.com"},
+		}
+	})
+	if got, err := e.resolver.PDSEndpoint(t.Context(), id.DID); got != "https://pds.example.com" || err != nil {
+		t.Errorf("behind a service of another type: %q, %v", got, err)
+	}
 	if _, err := e.resolver.PDSEndpoint(t.Context(), "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"); !errors.Is(err, auth.ErrDIDNotFound) {
 		t.Errorf("unknown DID: %v", err)
 	}

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,6 +47,24 @@ func TestAllFaultsAreReportedWithoutValues(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "secretvalue") {
 		t.Errorf("a value is repeated: %v", err)
+	}
+}
+
+// Numbers outside of their bounds are faults, by name, with what is expected.
+func TestNumbersHaveBounds(t *testing.T) {
+	t.Parallel()
+	for name, bounds := range map[string][2]int{
+		"DATABASE_MAX_CONNS": {2, 1000}, "MAX_MEMBERS": {2, 10000}, "MAX_DEVICES": {1, 100}, "STREAMS_PER_USER": {1, 100},
+		"MESSAGE_TTL_DAYS": {1, 3650}, "JTI_TTL_SECONDS": {1, 86400}, "BODY_MEMORY_MB": {16, 65536},
+	} {
+		for n, ok := range map[int]bool{bounds[0] - 1: false, bounds[0]: true, bounds[1]: true, bounds[1] + 1: false} {
+			_, err := config.Load(lookup(map[string]string{
+				"MLS_ENV": "development", "DATABASE_URL": "postgresql://x/y", name: strconv.Itoa(n),
+			}))
+			if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), name) {
+				t.Errorf("%s=%d: %v", name, n, err)
+			}
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ var (
 // a request that a stranger caused may be sent to it. Mapped IPv4 addresses and
 // addresses with a zone are never public.
 func Public(addr netip.Addr) bool {
-	if !addr.IsValid() || addr.Zone() != "" || addr.Is4In6() {
+	if !addr.IsValid() || addr.Is4In6() {
 		return false
 	}
 	if nat64.Contains(addr) {

@@ -372,6 +372,9 @@ func TestSharedOverARestartedRedis(t *testing.T) {
 	if take(t, f, "createConvo", "a").Allowed {
 		t.Error("the outage opened the limit")
 	}
+	if fallbacks != 0 {
+		t.Error("Redis is asked about what this process knows to be used up")
+	}
 	if n := drain(t, f, "createConvo", "b"); n != 20 || fallbacks == 0 {
 		t.Errorf("%d during the outage, %d fallbacks", n, fallbacks)
 	}

@@ -197,6 +197,26 @@ func TestErrorsAreDescribed(t *testing.T) {
 	}
 }
 
+// Long chains are cut, and only the key of errors has any.
+func TestErrorsAreBounded(t *testing.T) {
+	t.Parallel()
+	err := errors.New("x")
+	for range 100 {
+		err = fmt.Errorf("x: %w", err)
+	}
+	log, buf := newLogger(t)
+	log.Error("failed", "err", err, "component", errors.New("x"), "error", errors.New("x"))
+	got := line(t, buf)
+	if text, _ := got["err"].(string); strings.Count(text, "*fmt.wrapError") != 8 {
+		t.Errorf("a chain of 101 errors is described as %q, want eight of them", text)
+	}
+	for _, key := range []string{"component", "error"} {
+		if v, there := got[key]; there {
+			t.Errorf("an error under %s is written as %v", key, v)
+		}
+	}
+}
+
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	for message, passes := range map[string]bool{

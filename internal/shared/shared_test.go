@@ -84,6 +84,12 @@ func TestBoundedKeepsUntilTheEnd(t *testing.T) {
 	if got, _ := hold(t, b, key(1), 0); got != 0 || b.Len() != 0 {
 		t.Errorf("at its end: %v, %d", got, b.Len())
 	}
+	// What has ended a while ago, and was not swept yet, is as if it had never been.
+	_, _ = hold(t, b, key(3), time.Millisecond)
+	clk.Advance(time.Second / 10)
+	if got, _ := hold(t, b, key(3), 0); got != 0 {
+		t.Errorf("after its end: %v", got)
+	}
 	_, _ = hold(t, b, key(2), time.Minute)
 	if _, _ = hold(t, b, key(2), -time.Second); b.Len() != 0 {
 		t.Error("an end in the past keeps an entry")

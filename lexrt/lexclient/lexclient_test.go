@@ -282,6 +282,47 @@ func TestStreamWaitsForBusyServers(t *testing.T) {
 	}
 }
 
+// What trying again cannot mend ends a stream at once: a method that is missing, an event that is
+// larger than it may be, a token that is refused again after it was renewed.
+func TestStreamGivesUp(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		opt    Options
+		calls  int32
+		answer http.HandlerFunc
+	}{
+		"missing method": {Options{}, 1, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotImplemented) }},
+		"too large": {Options{MaxEvent: 100}, 1, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprintf(w, "data: %q\n\n", strings.Repeat("x", 200))
+		}},
+		"refused token": {
+			Options{Token: func(context.Context, string) (string, error) { return "token", nil }}, 2,
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int32
+			client := serve(t, c.opt, func(w http.ResponseWriter, r *http.Request) {
+				if calls.Add(1) > c.calls {
+					w.WriteHeader(http.StatusForbidden) // or the stream would go on for ever
+					return
+				}
+				c.answer(w, r)
+			})
+			s := follow(client, "")
+			defer s.Close()
+			if _, err := s.Next(t.Context()); err == nil {
+				t.Error("no error")
+			}
+			if n := calls.Load(); n != c.calls {
+				t.Errorf("%d calls, want %d", n, c.calls)
+			}
+		})
+	}
+}
+
 func silent(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
