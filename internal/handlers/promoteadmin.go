@@ -16,8 +16,9 @@ func (h *Handlers) PromoteAdmin(ctx context.Context, caller lexrt.Caller, in *ml
 		return nil, err
 	}
 	change := delivery.RoleChange{Key: key, Actor: caller.DID, Target: in.TargetDID, At: h.now()}
-	if err := h.Delivery.Promote(ctx, change); err != nil {
+	since, err := h.Delivery.Promote(ctx, change)
+	if err != nil {
 		return nil, err
 	}
-	return &mlsapi.PromoteAdminOutput{OK: true, PromotedAt: datetime(change.At)}, nil
+	return &mlsapi.PromoteAdminOutput{OK: true, PromotedAt: datetime(since)}, nil
 }
