@@ -17,7 +17,7 @@ JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (or
 JOIN unnest(@request_ids::text[]) WITH ORDINALITY AS r (request_id, ord) USING (ord)
 JOIN unnest(@epochs::bigint[]) WITH ORDINALITY AS e (epoch, ord) USING (ord)
 CROSS JOIN stamp s
-CROSS JOIN event_log g
+CROSS JOIN event_head g
 ORDER BY k.ord;
 
 -- name: AppendRequestEvents :execrows
@@ -40,18 +40,22 @@ SELECT g.generation, s.log_xid, @kind::smallint, 1, s.id, s.last_seq, @user_did,
 FROM unnest(@convo_ids::text[]) WITH ORDINALITY AS c (convo_id, ord)
 JOIN unnest(@request_ids::text[]) WITH ORDINALITY AS r (request_id, ord) USING (ord)
 JOIN stamp s ON s.id = c.convo_id
-CROSS JOIN event_log g
+CROSS JOIN event_head g
 ORDER BY c.ord;
 
 -- name: ReadLog :many
 -- ReadLog is the log after a cursor. settled is false from the first event on
--- that a transaction still open could be put before.
+-- that a transaction which is still open could write before. The open
+-- transactions of the whole cluster say so in passing; only when one of them is
+-- in the way is it asked whether it can be of this database.
 SELECT e.generation, e.log_xid, e.position, e.kind, e.audience,
        coalesce(e.convo_id, '')::text AS convo_id, coalesce(e.audience_did, '')::text AS audience_did,
        coalesce(e.seq, 0)::bigint AS seq, coalesce(e.message_id, '')::text AS message_id,
        coalesce(e.user_did, '')::text AS user_did, coalesce(e.device_id, '')::text AS device_id,
        coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, e.bucket_ts,
-       (e.generation < g.generation OR e.log_xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint)::boolean AS settled
+       (e.generation < g.generation
+        OR e.log_xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+        OR e.log_xid < (SELECT event_log_horizon(pg_current_snapshot())))::boolean AS settled
 FROM event_stream e
 CROSS JOIN event_log g
 WHERE (e.generation, e.log_xid, e.position) > (@generation::bigint, @log_xid::bigint, @position::bigint)
@@ -103,23 +107,41 @@ FROM event_log g
 LEFT JOIN LATERAL (
     SELECT x.generation, x.log_xid, x.position
     FROM event_stream x
-    WHERE (x.generation, x.log_xid, x.position) < (g.generation, pg_snapshot_xmin(pg_current_snapshot())::text::bigint, 0)
+    WHERE (x.generation, x.log_xid, x.position) < (g.generation, (SELECT event_log_horizon(pg_current_snapshot())), 0)
     ORDER BY x.generation DESC, x.log_xid DESC, x.position DESC
     LIMIT 1
 ) e ON true;
 
 -- name: GetLogState :one
--- GetLogState says whether the log's generation is of this history of transaction ids.
-SELECT (origin = event_log_origin())::boolean AS at_home FROM event_log;
+-- GetLogState says whether the log's generation is of the history that this
+-- connection writes to, and when it began, in seconds since 1970. A standby has
+-- no history of its own; a database whose restore has not come to the triggers
+-- yet has not all of it.
+SELECT pg_is_in_recovery() AS standby, (l.origin = event_log_origin())::boolean AS at_home, l.begun_at,
+       (NOT event_log_complete())::boolean AS restoring
+FROM event_log l;
 
--- name: BeginLogGeneration :execrows
--- BeginLogGeneration begins a generation when transaction ids may have begun anew.
-UPDATE event_log SET generation = generation + 1, origin = event_log_origin()
-WHERE origin <> event_log_origin();
+-- name: LockLogState :one
+-- LockLogState says, while nobody else can begin a generation, whether one has
+-- to begin, and whether the log comes from another cluster, whose transaction
+-- ids may be larger than those of this one.
+SELECT (l.origin <> event_log_origin())::boolean AS ended,
+       (split_part(l.origin, '/', 1) <> split_part(event_log_origin(), '/', 1))::boolean AS moved
+FROM event_log l
+FOR NO KEY UPDATE;
+
+-- name: BeginLogGeneration :exec
+-- BeginLogGeneration begins a generation. Its number is never that of another
+-- history: two restores of one backup begin in different seconds. 2^30 is where
+-- cursors of the wide form begin; a clock beyond 2^32 - 2^24 is not believed.
+UPDATE event_log
+SET generation = greatest(generation + 1, 1073741824,
+        CASE WHEN date_part('epoch', clock_timestamp()) < 4278190080 THEN floor(date_part('epoch', clock_timestamp()))::bigint ELSE 0 END),
+    origin = event_log_origin();
 
 -- name: ResetConversationStamps :execrows
--- ResetConversationStamps drops the stamps of an older history of transaction
--- ids: events stamped with them would not settle for a long time.
+-- ResetConversationStamps drops stamps that are larger than any transaction id
+-- of this cluster: events stamped with them would not settle for a long time.
 UPDATE conversations SET log_xid = 0 WHERE log_xid > pg_current_xact_id()::text::bigint;
 
 -- name: DeleteEvents :one

@@ -44,7 +44,7 @@ WITH bumped AS (
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 2, 1, b.id, @join_seq::bigint, a.user_did, nullif(a.device_id, ''), @join_epoch::bigint, @joined_at::timestamptz
-    FROM added a CROSS JOIN bumped b CROSS JOIN event_log g
+    FROM added a CROSS JOIN bumped b CROSS JOIN event_head g
     WHERE NOT a.already
     ORDER BY a.ord
 )
@@ -88,7 +88,7 @@ WITH bumped AS (
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 3, 1, b.id, b.last_seq, @user_did, b.epoch, @left_at::timestamptz
-    FROM bumped b CROSS JOIN event_log g
+    FROM bumped b CROSS JOIN event_head g
 )
 UPDATE members m
 SET left_at = @left_at::timestamptz, left_seq = b.last_seq, left_reason = @left_reason,

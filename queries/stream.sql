@@ -1,9 +1,15 @@
 -- name: GetStreamLog :one
--- GetStreamLog is what a server must know before it can read cursors: the
--- key, the generation, and the bound that no transaction id has reached yet.
-SELECT generation, cursor_key, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_xid,
-       compacted_generation, compacted_log_xid, compacted_position
-FROM event_log;
+-- GetStreamLog is what a server must know of the log, and what it says of a
+-- position that this service once gave out. intact: the position is of the
+-- history that this database has, so that whatever was written after it is
+-- still ahead of it.
+SELECT l.generation, l.cursor_key, l.compacted_generation, l.compacted_log_xid, l.compacted_position, l.begun_at,
+       pg_is_in_recovery() AS standby, (l.origin = event_log_origin())::boolean AS at_home,
+       (CASE WHEN l.generation = @generation::bigint
+             THEN @log_xid::bigint < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+             ELSE (SELECT (e.log_xid, e.position) >= (@log_xid::bigint, @position::bigint) FROM event_log_last(@generation::bigint) e)
+        END)::boolean AS intact
+FROM event_log l;
 
 -- name: ListStreamConversations :many
 -- ListStreamConversations is the conversations that a user is in or was in after a position of

@@ -120,7 +120,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	}
 	checker := a.newBlocks(client, a.resolver)
 	a.hub = stream.NewHub(stream.Options{
-		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log,
+		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
 		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser,
 	})
 	policy := mls.DefaultKeyPackagePolicy()
@@ -147,7 +147,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	keep.Messages, keep.Events, keep.Commits = cfg.MessageTTL, cfg.EventStreamTTL, max(cfg.MessageTTL, keep.Commits)
 	keep.Documents = max(cfg.DIDStale, time.Hour)
 	a.jobs = jobs.New(a.store, keep, a.metrics, a.log, clock.System)
-	a.health = &health{store: a.store, clock: clock.System, full: a.tokensFull}
+	a.health = &health{store: a.store, lag: a.hub.Lag, clock: clock.System, full: a.tokensFull}
 	a.pages()
 	return nil
 }

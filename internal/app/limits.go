@@ -39,7 +39,8 @@ func (a *App) authenticator(client *egress.Client, limiter ratelimit.Limiter, ha
 }
 
 // replays remembers used tokens, and says since when: in Redis, else in PostgreSQL
-// while Redis is away; in the process where one server runs alone, since its start.
+// while Redis is away, whose memory a restore takes back; in the process where one
+// server runs alone, since its start.
 func (a *App) replays() (store auth.ReplayStore, began func() time.Time) {
 	a.tokensFull = func() bool { return false }
 	if a.redis == nil {
@@ -51,5 +52,5 @@ func (a *App) replays() (store auth.ReplayStore, began func() time.Time) {
 		return memory, func() time.Time { return a.opens }
 	}
 	fast := auth.NewRedisReplays(shared.NewRedis(a.redis, shared.RedisTimeout))
-	return auth.NewReplayChain(fast, a.store.Replays(), clock.System, a.refusals.note), nil
+	return auth.NewReplayChain(fast, a.store.Replays(), clock.System, a.refusals.note), a.store.GenerationBegan
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -41,7 +42,9 @@ func didDocument(cfg *config.Config) map[string]any {
 
 // health answers load balancers and orchestrators.
 type health struct {
-	store    *store.Store
+	store *store.Store
+	// lag is how long events have waited that streams were not given yet.
+	lag      func() time.Duration
 	clock    clock.Clock
 	full     func() bool // no used token can be remembered
 	draining atomic.Bool
@@ -58,6 +61,9 @@ const (
 	readyTimeout = 3 * time.Second
 	// readyFor is how long its outcome is told, to everybody who asks.
 	readyFor = time.Second
+	// lagLimit is from when on streams that wait for another transaction count as
+	// a fault.
+	lagLimit = 30 * time.Second
 )
 
 // drain makes the server not ready, so that nothing new is sent to it.
@@ -93,7 +99,7 @@ func (h *health) ask(ctx context.Context) string {
 	if !h.migrated {
 		status, err := h.store.MigrationStatus(ctx)
 		if err != nil {
-			return "database"
+			return away(err)
 		}
 		if !status.Ready() {
 			return "migrations"
@@ -101,10 +107,21 @@ func (h *health) ask(ctx context.Context) string {
 		h.migrated = true
 	}
 	if err := h.store.Ping(ctx); err != nil {
-		return "database"
+		return away(err)
+	}
+	if h.lag() >= lagLimit {
+		return "event-log"
 	}
 	if h.full() {
 		return "used tokens"
 	}
 	return ""
+}
+
+// away says why the database cannot be used.
+func away(err error) string {
+	if errors.Is(err, store.ErrStandby) {
+		return "standby"
+	}
+	return "database"
 }

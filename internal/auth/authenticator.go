@@ -184,7 +184,8 @@ const forgotten = MaxLifetime + Leeway
 // tokens began, which is to the second, as iat is.
 func (a *ServiceAuth) mayBeUsed(c *claims, now time.Time) bool {
 	began := a.began()
-	if now.Sub(began) > forgotten {
+	// One that is still to come is told by a database whose clock is wrong.
+	if age := now.Sub(began); age > forgotten || age < -Leeway {
 		return false
 	}
 	return !c.IssuedAt.set || c.IssuedAt.time().Before(began.Truncate(time.Second))

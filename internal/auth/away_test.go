@@ -252,4 +252,6 @@ func TestTokensOfBeforeABeginning(t *testing.T) {
 	e.clock.Advance(51 * time.Minute)
 	call("no iat, over an hour later", "", authtest.Claim("iat", nil))
 	call("issued before, over an hour later", "", issued(-70*time.Minute))
+	began = e.clock.Now().Add(time.Hour)
+	call("under a clock of the database's that is an hour ahead", "", issued(0))
 }

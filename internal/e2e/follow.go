@@ -129,10 +129,10 @@ func (s *Stream) Await(tb testing.TB, kind string) Event {
 	return s.AwaitWhere(tb, kind, func(Event) bool { return true })
 }
 
-// AwaitWhere waits up to ten seconds for an event of a kind that fits.
+// AwaitWhere waits up to a minute for an event of a kind that fits.
 func (s *Stream) AwaitWhere(tb testing.TB, kind string, fits func(Event) bool) Event {
 	tb.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		for _, e := range s.Events() {
 			if e.Kind == kind && fits(e) {
 				return e

@@ -31,7 +31,7 @@ func StartProcess(tb testing.TB, binary, databaseURL string, dir *authtest.Direc
 	s, vars := newServer(tb, databaseURL, dir, env)
 	// After a restart clients look for the server at the same ports.
 	for name, url := range map[string]*string{"SERVER_PORT": &s.URL, "ADMIN_PORT": &s.Admin} {
-		vars[name] = freePort(tb)
+		vars[name] = FreePort(tb)
 		*url = "http://127.0.0.1:" + vars[name]
 	}
 	p := &Process{Server: s, binary: binary, vars: vars}
@@ -44,8 +44,8 @@ func StartProcess(tb testing.TB, binary, databaseURL string, dir *authtest.Direc
 	return p
 }
 
-// freePort is a port that was free a moment ago.
-func freePort(tb testing.TB) string {
+// FreePort is a port that was free a moment ago.
+func FreePort(tb testing.TB) string {
 	tb.Helper()
 	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -22,6 +22,7 @@ const (
 	codeUniqueViolation      = "23505"
 	codeUndefinedTable       = "42P01"
 	codeUndefinedFunction    = "42883"
+	codeUndefinedColumn      = "42703"
 	codeUnsupported          = "0A000" // a prepared statement whose result a migration has changed
 	codeReadOnly             = "25006" // a standby, or a server that is being failed over
 	codeUnknownStatement     = "26000" // a pooler in between has changed the session

@@ -88,8 +88,9 @@ func complete(written int64, want int, err error) error {
 	return err
 }
 
-// LogCursor is a place in the event log, which has one total order. The zero
-// value is its beginning. Places stay valid over a restore and a fail-over.
+// LogCursor is a position in the event log, which has one total order. The zero
+// value is its beginning. A position stays valid over a fail-over, and over a
+// restore that did not lose it; see Store.StreamLog.
 type LogCursor struct {
 	// Generation, Xid and Position are compared in this order.
 	Generation, Xid, Position int64
@@ -133,8 +134,10 @@ type LogEntry struct {
 type LogPage struct {
 	Entries []LogEntry
 	// Unsettled: later events are committed, but a transaction that is still
-	// open may put some before them. Reading again soon is worth it.
+	// open may write some before them. Reading again soon is worth it.
 	Unsettled bool
+	// Waiting is the first of those later events.
+	Waiting LogCursor
 }
 
 // ReadLog reads at most limit settled events after a place, of all
@@ -149,7 +152,7 @@ func (r *reader) ReadLog(ctx context.Context, after LogCursor, limit int) (LogPa
 	page.Entries = make([]LogEntry, 0, len(rows))
 	for _, row := range rows {
 		if !row.Settled {
-			page.Unsettled = true
+			page.Unsettled, page.Waiting = true, LogCursor{row.Generation, row.LogXid, row.Position}
 			break
 		}
 		page.Entries = append(page.Entries, entryOf(db.ReadConversationLogsRow{

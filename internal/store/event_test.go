@@ -149,45 +149,6 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// A restored dump counts transaction ids anew; old cursors stay valid and
-// nothing new sorts before them.
-func TestLogGenerations(t *testing.T) {
-	t.Parallel()
-	s := open(t, 4)
-	convo := newConvo(t, s, alice)
-	_, err := s.SendMessage(t.Context(), message(convo, alice, "before"))
-	must(t, err)
-	old := readAll(t, s, LogCursor{})
-	cursor := old[len(old)-1].Cursor
-	// What a restore into a younger cluster looks like.
-	for _, statement := range []string{
-		"UPDATE event_stream SET log_xid = log_xid + 1000000",
-		"UPDATE conversations SET log_xid = log_xid + 1000000",
-		"UPDATE event_log SET origin = 'elsewhere/00000001'",
-	} {
-		if _, err := s.pool.Exec(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cursor.Xid += 1000000
-	restored := connect(t, s.pool.Config().ConnString(), 4)
-	must(t, restored.Ping(t.Context()))
-	_, err = restored.SendMessage(t.Context(), message(convo, alice, "after"))
-	must(t, err)
-	fresh := readAll(t, restored, cursor)
-	if len(fresh) != 1 || fresh[0].Cursor.Generation != cursor.Generation+1 || fresh[0].Seq != 2 {
-		t.Errorf("after the restore: %+v", fresh)
-	}
-	if n := one[int64](t, restored, "SELECT generation FROM event_log"); n != 2 {
-		t.Errorf("generation %d", n)
-	}
-	another := connect(t, s.pool.Config().ConnString(), 4)
-	must(t, another.Ping(t.Context()))
-	if n := one[int64](t, another, "SELECT generation FROM event_log"); n != 2 {
-		t.Errorf("a second connection began generation %d", n)
-	}
-}
-
 // I5: a change whose event cannot be written is not committed.
 func TestEventsAreNotLostSilently(t *testing.T) {
 	t.Parallel()

@@ -181,7 +181,7 @@ func TestRetention(t *testing.T) {
 	if removed := retain(35); removed["messages"] != 2 || removed["commits"] != 0 || kinds() != "1:3 4:1" {
 		t.Errorf("after 35 days: %v, left %s", removed, kinds())
 	}
-	state, err := s.StreamLog(t.Context())
+	state, err := s.StreamLog(t.Context(), LogCursor{})
 	if err != nil || state.Compacted == (LogCursor{}) {
 		t.Errorf("the log begins at %v, %v", state.Compacted, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -66,6 +67,8 @@ type Store struct {
 	clock     clock.Clock
 	committed func()
 	stored    func(MessageKind, int)
+	// begun is when the log's generation began, in seconds since 1970.
+	begun *atomic.Int64
 }
 
 // reader is the reads that both a Store and a Tx have.
@@ -80,7 +83,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errBadURL // pgx's own error repeats parts of the URL, which holds a password
 	}
-	s := &Store{observer: cfg.Observer, clock: cfg.Clock, committed: cfg.Committed, stored: cfg.Stored}
+	s := &Store{begun: new(atomic.Int64), observer: cfg.Observer, clock: cfg.Clock, committed: cfg.Committed, stored: cfg.Stored}
 	if s.observer == nil {
 		s.observer = noObserver{}
 	}
@@ -102,7 +105,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	dialer := net.Dialer{Timeout: config.ConnConfig.ConnectTimeout, Control: netopt.Unacked(unackedTimeout)}
 	config.ConnConfig.DialFunc = dialer.DialContext
-	config.AfterConnect = prepareConn
+	config.AfterConnect = s.prepareConn
 	parameters := config.ConnConfig.RuntimeParams
 	parameters["application_name"] = "mls-server"
 	parameters["timezone"] = "UTC"
@@ -138,48 +141,12 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // prepareConn runs on every new connection, before its first use.
-func prepareConn(ctx context.Context, conn *pgx.Conn) error {
+func (s *Store) prepareConn(ctx context.Context, conn *pgx.Conn) error {
 	// Times are UTC wherever they come from.
 	conn.TypeMap().RegisterType(&pgtype.Type{
 		Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
 	})
-	return joinLogGeneration(ctx, conn)
-}
-
-// joinLogGeneration sees to it that no event is written in a generation of the
-// log that has ended: a restored database or a promoted replica may count
-// transaction ids anew.
-func joinLogGeneration(ctx context.Context, conn *pgx.Conn) error {
-	atHome, err := db.New(conn).GetLogState(ctx)
-	switch {
-	case isCode(err, codeUndefinedTable, codeUndefinedFunction):
-		return nil // not migrated yet
-	case err != nil:
-		return fmt.Errorf("store: read the log's state: %w", err)
-	case atHome:
-		return nil
-	}
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("store: begin a log generation: %w", err)
-	}
-	defer rollback(ctx, tx)
-	// After a restore every conversation may have to be touched.
-	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
-		return fmt.Errorf("store: begin a log generation: %w", err)
-	}
-	q := db.New(tx)
-	begun, err := q.BeginLogGeneration(ctx)
-	if err == nil && begun > 0 {
-		_, err = q.ResetConversationStamps(ctx)
-	}
-	if err == nil {
-		err = tx.Commit(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("store: begin a log generation: %w", err)
-	}
-	return nil
+	return s.joinGeneration(ctx, conn)
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

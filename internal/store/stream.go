@@ -7,30 +7,6 @@ import (
 	"mls-server/internal/mls"
 )
 
-// StreamLog is what a server has to know of the log to read and judge cursors.
-type StreamLog struct {
-	// Generation is the one that events are written in now.
-	Generation int64
-	// NextXid is a bound that no transaction id has reached yet.
-	NextXid int64
-	// Compacted is the last event that retention removed.
-	Compacted LogCursor
-	// CursorKey is the key of the cursors, 32 bytes, the same on all servers.
-	CursorKey []byte
-}
-
-// StreamLog reads the log's state.
-func (r *reader) StreamLog(ctx context.Context) (StreamLog, error) {
-	row, err := r.q.GetStreamLog(ctx)
-	if err != nil {
-		return StreamLog{}, fail("read the log's state", err)
-	}
-	return StreamLog{
-		Generation: row.Generation, NextXid: row.NextXid, CursorKey: row.CursorKey,
-		Compacted: LogCursor{row.CompactedGeneration, row.CompactedLogXid, row.CompactedPosition},
-	}, nil
-}
-
 // StreamConvo is what a conversation is to a user around a position of the log.
 type StreamConvo struct {
 	ConvoID mls.ConvoID

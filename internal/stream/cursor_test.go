@@ -24,7 +24,11 @@ func TestCursorsRoundTrip(t *testing.T) {
 		{Generation: 1, Xid: 1, Position: 1},
 		{Generation: 1, Xid: 1, Position: 2},
 		{Generation: 1, Xid: 2, Position: 1},
-		{Generation: cursorGenerationMax, Xid: cursorCountMax, Position: cursorCountMax},
+		{Generation: oldGenerationMax, Xid: oldCountMax, Position: oldCountMax},
+		{Generation: wideGenerationMin},
+		{Generation: wideGenerationMin, Xid: 1, Position: 1},
+		{Generation: 1_795_728_412, Xid: 1<<12 + 1, Position: 1<<32 + 1},
+		{Generation: wideGenerationMax, Xid: wideCountMax, Position: wideCountMax},
 	} {
 		text := c.encode(p)
 		if got, err := c.decode(text); err != nil || got != p {
@@ -40,9 +44,19 @@ func TestCursorsRoundTrip(t *testing.T) {
 	}
 }
 
+// Cursors that were given out while generations were counted from 1 stay valid.
+func TestCursorsOfCountedGenerations(t *testing.T) {
+	t.Parallel()
+	c := testCursors(t, 1)
+	const given = "ZWLg_b3aES71gh_iPv1rLg"
+	if p, err := c.decode(given); err != nil || p != (store.LogCursor{Generation: 3, Xid: 1_234_567, Position: 89_012}) {
+		t.Errorf("read as %v, %v", p, err)
+	}
+}
+
 func FuzzCursor(f *testing.F) {
 	c := testCursors(f, 1)
-	for _, s := range []string{"", "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAB", "1-2-3", c.encode(store.LogCursor{Generation: 1, Xid: 7, Position: 9})} {
+	for _, s := range []string{"", "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAB", "1-2-3", c.encode(store.LogCursor{Generation: 1, Xid: 7, Position: 9}), c.encode(store.LogCursor{Generation: 1_795_728_412, Xid: 7, Position: 9})} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -75,11 +75,12 @@ func (encoder) Info(cursor string, i *stream.Info) (name string, data lexrt.Resp
 	return "infoEvent", body{frame{Cursor: cursor, Kind: i.Kind, Convo: i.ConvoID, User: string(i.User), Text: i.Text}, nil}
 }
 
-type counter struct{ opened, closed, delivered atomic.Int64 }
+type counter struct{ opened, closed, delivered, lag atomic.Int64 }
 
-func (c *counter) StreamOpened()          { c.opened.Add(1) }
-func (c *counter) StreamClosed()          { c.closed.Add(1) }
-func (c *counter) ObserveDelivered(n int) { c.delivered.Add(int64(n)) }
+func (c *counter) StreamOpened()              { c.opened.Add(1) }
+func (c *counter) StreamClosed()              { c.closed.Add(1) }
+func (c *counter) ObserveDelivered(n int)     { c.delivered.Add(int64(n)) }
+func (c *counter) ObserveLag(d time.Duration) { c.lag.Store(int64(d)) }
 
 // world is a database and the hubs that follow its log.
 type world struct {
@@ -119,7 +120,7 @@ func (w *world) hub(t *testing.T, opt stream.Options) *stream.Hub {
 
 func startHub(t *testing.T, opt stream.Options) *stream.Hub {
 	t.Helper()
-	opt.Encoder, opt.Logger = encoder{}, slog.New(slog.DiscardHandler)
+	opt.Encoder, opt.Logger, opt.Clock = encoder{}, slog.New(slog.DiscardHandler), clock.System
 	if opt.Observer == nil {
 		opt.Observer = &counter{}
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"mls-server/internal/clock"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
@@ -15,7 +16,7 @@ import (
 // Log is the event log as this package reads it. *store.Store implements it;
 // tests that control time have one in memory.
 type Log interface {
-	StreamLog(ctx context.Context) (store.StreamLog, error)
+	StreamLog(ctx context.Context, at store.LogCursor) (store.StreamLog, error)
 	LogEnd(ctx context.Context) (store.LogCursor, error)
 	ReadLog(ctx context.Context, after store.LogCursor, limit int) (store.LogPage, error)
 	Replay(ctx context.Context, p store.ReplayParams) ([]store.LogEntry, error)
@@ -33,6 +34,9 @@ type Observer interface {
 	StreamClosed()
 	// ObserveDelivered counts events that were written to a stream.
 	ObserveDelivered(n int)
+	// ObserveLag tells for how long the first event has waited that streams of
+	// this process were not given yet, 0 when there is none.
+	ObserveLag(d time.Duration)
 }
 
 // Options configure a Hub. Zero values of the numbers mean their defaults.
@@ -42,6 +46,7 @@ type Options struct {
 	Encoder  Encoder
 	Observer Observer
 	Logger   *slog.Logger
+	Clock    clock.Clock
 	// Buffer is how many events may wait for a stream (SSE_BUFFER_SIZE); default 5000.
 	Buffer int
 	// PerUser is how many streams a user may have in this process; default 5.
@@ -77,6 +82,8 @@ type Hub struct {
 	mu sync.Mutex
 	// at is the last event that was dispatched.
 	at store.LogCursor
+	// behind is since when the event after it waits, zero when there is none.
+	behind time.Time
 	// users holds all streams; routes holds the live ones by the conversations of their users.
 	users  map[mls.DID][]*stream
 	routes map[mls.ConvoID]map[*stream]struct{}
@@ -95,6 +102,9 @@ type stream struct {
 	// user's joins (true) and leaves (false) are noted.
 	live  bool
 	moves map[mls.ConvoID]bool
+	// lost says that the log went back: what the stream was routed by is not so,
+	// and what it was given may be gone.
+	lost bool
 	// convos are what the stream is routed by.
 	convos map[mls.ConvoID]struct{}
 
@@ -149,6 +159,18 @@ func (h *Hub) position() store.LogCursor {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.at
+}
+
+// Lag is how long the first event has waited that streams of this process were
+// not given yet: for a transaction that is still open, or because the log cannot
+// be read.
+func (h *Hub) Lag() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.behind.IsZero() {
+		return 0
+	}
+	return h.opt.Clock.Now().Sub(h.behind)
 }
 
 // register adds a stream for a user, unless the user has too many.

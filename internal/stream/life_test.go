@@ -24,16 +24,21 @@ type memoryLog struct {
 	compacted store.LogCursor
 	reads     int
 	silent    bool // reads wait for the end of their time
+	unsettled bool // nothing can be given out yet
+	absent    bool // nobody is a member of anything
+	// restores is how often the log went back.
+	restores int64
 }
 
 var _ stream.Log = (*memoryLog)(nil)
 
 const theConvo = mls.ConvoID("3jzfcijpj2z2a")
 
-func (l *memoryLog) StreamLog(context.Context) (store.StreamLog, error) {
+func (l *memoryLog) StreamLog(_ context.Context, at store.LogCursor) (store.StreamLog, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return store.StreamLog{Generation: 1, NextXid: 1 << 40, Compacted: l.compacted, CursorKey: make([]byte, 32)}, nil
+	intact := at == store.LogCursor{} || slices.ContainsFunc(l.entries, func(e store.LogEntry) bool { return e.Cursor == at })
+	return store.StreamLog{Generation: 1 + l.restores, Intact: intact, Compacted: l.compacted, CursorKey: make([]byte, 32)}, nil
 }
 
 func (l *memoryLog) LogEnd(context.Context) (store.LogCursor, error) {
@@ -63,7 +68,11 @@ func (l *memoryLog) ReadLog(ctx context.Context, after store.LogCursor, limit in
 		l.mu.Lock()
 		return store.LogPage{}, ctx.Err()
 	}
-	return store.LogPage{Entries: l.after(after, limit)}, nil
+	entries := l.after(after, limit)
+	if l.unsettled && len(entries) > 0 {
+		return store.LogPage{Unsettled: true, Waiting: entries[0].Cursor}, nil
+	}
+	return store.LogPage{Entries: entries}, nil
 }
 
 func (l *memoryLog) Replay(_ context.Context, p store.ReplayParams) ([]store.LogEntry, error) {
@@ -73,6 +82,11 @@ func (l *memoryLog) Replay(_ context.Context, p store.ReplayParams) ([]store.Log
 }
 
 func (l *memoryLog) StreamConvos(context.Context, mls.DID, store.LogCursor) ([]store.StreamConvo, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.absent {
+		return nil, nil
+	}
 	return []store.StreamConvo{{ConvoID: theConvo, Now: true, Then: true}}, nil
 }
 
@@ -99,6 +113,13 @@ func (l *memoryLog) FindConvoID(_ context.Context, key mls.ConvoKey) (mls.ConvoI
 	return key.ConvoID, nil
 }
 
+// set changes the log under its lock.
+func (l *memoryLog) set(change func(l *memoryLog)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(l)
+}
+
 // send appends messages of a size.
 func (l *memoryLog) send(sizes ...int) {
 	l.mu.Lock()
@@ -109,7 +130,7 @@ func (l *memoryLog) send(sizes ...int) {
 	for _, size := range sizes {
 		seq := mls.Seq(len(l.entries) + 1)
 		l.entries = append(l.entries, store.LogEntry{
-			Cursor: store.LogCursor{Generation: 1, Xid: int64(seq), Position: int64(seq)}, Kind: store.EventMessage, Audience: store.ToMembers,
+			Cursor: store.LogCursor{Generation: 1 + l.restores, Xid: int64(seq), Position: int64(seq)}, Kind: store.EventMessage, Audience: store.ToMembers,
 			ConvoID: theConvo, Seq: seq, MessageID: "01ARZ3NDEKTSV4RRFFQ69G5FAV",
 		})
 		l.messages[store.MessageRef{ConvoID: theConvo, Seq: seq}] = &store.Message{ConvoID: theConvo, Seq: seq, Ciphertext: make([]byte, size)}

@@ -22,8 +22,8 @@ func within[T any](ctx context.Context, p patient, read func(context.Context) (T
 	return read(ctx)
 }
 
-func (p patient) StreamLog(ctx context.Context) (store.StreamLog, error) {
-	return within(ctx, p, p.log.StreamLog)
+func (p patient) StreamLog(ctx context.Context, at store.LogCursor) (store.StreamLog, error) {
+	return within(ctx, p, func(ctx context.Context) (store.StreamLog, error) { return p.log.StreamLog(ctx, at) })
 }
 
 func (p patient) LogEnd(ctx context.Context) (store.LogCursor, error) {

@@ -89,17 +89,21 @@ func (h *Hub) watch(s *stream) store.LogCursor {
 	defer h.mu.Unlock()
 	h.mute(s)
 	s.reset()
-	s.moves = map[mls.ConvoID]bool{}
+	s.moves, s.lost = map[mls.ConvoID]bool{}, false
 	return h.at
 }
 
 // golive routes a watching stream by the memberships that its user had when
 // the watch began, corrected by the moves since. The stream gets every event
 // after the returned position, and none before it. member says whether the
-// user is then in the conversation that the stream is restricted to.
-func (h *Hub) golive(s *stream, convos []store.StreamConvo) (live store.LogCursor, member bool) {
+// user is then in the conversation that the stream is restricted to. It fails
+// with errLost when the log went back since the watch began.
+func (h *Hub) golive(s *stream, convos []store.StreamConvo) (live store.LogCursor, member bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if s.lost {
+		return live, false, errLost
+	}
 	for _, c := range convos {
 		if _, moved := s.moves[c.ConvoID]; !moved {
 			s.moves[c.ConvoID] = c.Then
@@ -113,7 +117,29 @@ func (h *Hub) golive(s *stream, convos []store.StreamConvo) (live store.LogCurso
 	}
 	s.moves = nil
 	_, member = s.convos[s.filter]
-	return h.at, member
+	return h.at, member, nil
+}
+
+// goBack goes on from another position after the log went back. No stream gets
+// an event until it has looked at the roster again.
+func (h *Hub) goBack(at store.LogCursor) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.at = at
+	for _, streams := range h.users {
+		for _, s := range streams {
+			h.mute(s)
+			s.lost = true
+			poke(s.wake)
+		}
+	}
+}
+
+// isLost reports whether the log went back under the stream.
+func (h *Hub) isLost(s *stream) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return s.lost
 }
 
 func (h *Hub) route(s *stream, convo mls.ConvoID) {

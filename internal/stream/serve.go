@@ -52,14 +52,10 @@ func (h *Hub) Serve(ctx context.Context, req Request, out lexrt.EventStream) err
 	h.opt.Observer.StreamOpened()
 	defer h.opt.Observer.StreamClosed()
 	w := &writer{h: h, out: out, proxied: !out.Direct()}
-	err = h.begin(ctx, s, w, req)
-	if err == nil {
-		err = h.follow(ctx, s, w)
+	if err := h.run(ctx, s, w, req.Cursor); !errors.Is(err, errEnded) {
+		return err
 	}
-	if errors.Is(err, errEnded) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 var errNotReady = mls.Busy("streams cannot be served yet", 2*time.Second)
@@ -100,38 +96,61 @@ func (h *Hub) filter(ctx context.Context, req Request) (mls.ConvoID, error) {
 // or not its own; the lexicon declares no error for it.
 var ErrNoSuchConvo = mls.InvalidInput("/convoId", "must be a conversation of the caller's")
 
-// begin brings a stream to the point where it is live: what the client missed
-// is sent, and what happens from there on is in the queue.
-func (h *Hub) begin(ctx context.Context, s *stream, w *writer, req Request) error {
-	from, gap, err := h.resume(ctx, req.Cursor)
+// place is where a stream begins.
+type place struct {
+	// from is the last event that the client has, when it is resuming; else the
+	// stream begins with what happens from now on.
+	from     store.LogCursor
+	resuming bool
+	// gap says that the client is told of events that it will not get.
+	gap bool
+}
+
+// errLost says that the log went back under a stream, which has to begin anew.
+var errLost = errors.New("stream: the log went back")
+
+// run sends the stream.
+func (h *Hub) run(ctx context.Context, s *stream, w *writer, cursor string) error {
+	p, err := h.resume(ctx, cursor)
 	if err != nil {
 		return err
 	}
-	resuming := req.Cursor != "" && !gap
-	for greeted := false; ; greeted = true {
+	lifetime := time.NewTimer(sooner(h.opt.Lifetime, h.opt.Lifetime/10))
+	defer lifetime.Stop()
+	for {
+		if err = h.begin(ctx, s, w, p); err == nil {
+			err = h.follow(ctx, s, w, lifetime.C)
+		}
+		if !errors.Is(err, errLost) {
+			return err
+		}
+		p = place{gap: true}
+	}
+}
+
+// begin brings a stream to the point where it is live: what the client missed
+// is sent, and what happens from there on is in the queue.
+func (h *Hub) begin(ctx context.Context, s *stream, w *writer, p place) error {
+	for {
 		live, member, err := h.attach(ctx, s)
 		if err != nil {
 			return err
 		}
-		if !resuming {
-			from = live
+		if !p.resuming {
+			p.from = live
 		}
-		if from.Compare(live) > 0 {
+		w.skip = store.LogCursor{}
+		if p.from.Compare(live) > 0 {
 			// The cursor comes from a server that is ahead of this one.
-			w.skip = from
+			w.skip = p.from
 			poke(h.wake)
 		}
-		r := replay{h: h, s: s, w: w, from: from, until: live}
+		r := replay{h: h, s: s, w: w, from: p.from, until: live}
 		if err := r.prepare(ctx); err != nil {
 			return err
 		}
-		if !greeted {
-			if s.filter != "" && !member && !r.member[s.filter] {
-				return ErrNoSuchConvo
-			}
-			if err := w.greet(from, gap); err != nil {
-				return err
-			}
+		if err := w.begin(p, s.filter == "" || member || r.member[s.filter]); err != nil {
+			return err
 		}
 		if err := r.run(ctx); err != nil {
 			return err
@@ -140,28 +159,28 @@ func (h *Hub) begin(ctx context.Context, s *stream, w *writer, req Request) erro
 			return nil
 		}
 		// More came meanwhile than the queue holds: it is in the database too.
-		resuming = true
-		if from.Compare(live) < 0 {
-			from = live
+		p.resuming, p.gap = true, false
+		if p.from.Compare(live) < 0 {
+			p.from = live
 		}
 	}
 }
 
-// resume reads a cursor. gap says that events after it are gone.
-func (h *Hub) resume(ctx context.Context, cursor string) (from store.LogCursor, gap bool, err error) {
+// resume reads a cursor and judges it.
+func (h *Hub) resume(ctx context.Context, cursor string) (place, error) {
 	if cursor == "" {
-		return store.LogCursor{}, false, nil
+		return place{}, nil
 	}
-	if from, err = h.cursors.decode(cursor); err != nil {
-		return from, false, errNoCursor
-	}
-	state, err := h.opt.Log.StreamLog(ctx)
+	from, err := h.cursors.decode(cursor)
 	if err != nil {
-		return from, false, err
+		return place{}, errNoCursor
 	}
-	// A position ahead of the log was given out before the log went back.
-	ahead := from.Generation > state.Generation || (from.Generation == state.Generation && from.Xid >= state.NextXid)
-	return from, ahead || from.Compare(state.Compacted) < 0, nil
+	log, err := h.opt.Log.StreamLog(ctx, from)
+	if err != nil {
+		return place{}, err
+	}
+	gap := !log.Intact || from.Compare(log.Compacted) < 0
+	return place{from: from, resuming: !gap, gap: gap}, nil
 }
 
 var errNoCursor = mls.InvalidInput("/cursor", "must be one that this service gave out")
@@ -174,10 +193,29 @@ func (h *Hub) attach(ctx context.Context, s *stream) (live store.LogCursor, memb
 	if err != nil {
 		return live, false, err
 	}
-	live, member = h.golive(s, convos)
+	live, member, err = h.golive(s, convos)
 	// Who has just joined is a member before the log's reader has come to the event.
 	member = member || slices.ContainsFunc(convos, func(c store.StreamConvo) bool { return c.Now && c.ConvoID == s.filter })
-	return live, member, nil
+	return live, member, err
+}
+
+// begin tells the client where the stream begins. follows says whether the user
+// is a member of the conversation that the stream is restricted to.
+func (w *writer) begin(p place, follows bool) error {
+	switch {
+	case !w.greeted && !follows:
+		return ErrNoSuchConvo
+	case !w.greeted:
+		w.greeted = true
+		return w.greet(p.from, p.gap)
+	case !p.gap:
+		return nil
+	}
+	w.at, w.told = p.from, p.from
+	if err := w.out.Frames(w.h.encodeInfo(p.from, &Info{Kind: InfoCompacted})); err != nil || follows {
+		return err
+	}
+	return w.finish()
 }
 
 // greet sends the headers, how long to wait before coming back, and where to
@@ -193,11 +231,10 @@ func (w *writer) greet(at store.LogCursor, gap bool) error {
 	return w.out.Frames(frame)
 }
 
-// follow sends what comes live.
-func (h *Hub) follow(ctx context.Context, s *stream, w *writer) error {
-	heartbeat, lifetime := time.NewTimer(h.silence()), time.NewTimer(sooner(h.opt.Lifetime, h.opt.Lifetime/10))
+// follow sends what comes live. It fails with errLost when the log goes back.
+func (h *Hub) follow(ctx context.Context, s *stream, w *writer, lifetime <-chan time.Time) error {
+	heartbeat := time.NewTimer(h.silence())
 	defer heartbeat.Stop()
-	defer lifetime.Stop()
 	batch := make([]*entry, 0, flushFrames)
 	for {
 		select {
@@ -205,7 +242,7 @@ func (h *Hub) follow(ctx context.Context, s *stream, w *writer) error {
 			return ctx.Err()
 		case <-h.draining:
 			return w.end(InfoServerRestart)
-		case <-lifetime.C:
+		case <-lifetime:
 			return w.end(InfoReauthenticate)
 		case <-heartbeat.C:
 			if err := h.beat(s, w); err != nil {
@@ -213,6 +250,9 @@ func (h *Hub) follow(ctx context.Context, s *stream, w *writer) error {
 			}
 			heartbeat.Reset(h.silence())
 		case <-s.wake:
+			if h.isLost(s) {
+				return errLost
+			}
 			taken, over := s.take(batch[:0])
 			if over {
 				return w.end(InfoSlowConsumer)
@@ -243,7 +283,7 @@ func sooner(d, by time.Duration) time.Duration {
 func (h *Hub) beat(s *stream, w *writer) error {
 	h.mu.Lock()
 	at := h.at
-	caughtUp := s.idle()
+	caughtUp := s.idle() && !s.lost
 	h.mu.Unlock()
 	if !caughtUp || at.Compare(w.at) < 0 {
 		at = w.told

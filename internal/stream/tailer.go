@@ -66,11 +66,11 @@ func (h *Hub) start(ctx context.Context) bool {
 }
 
 func (h *Hub) open(ctx context.Context) error {
-	state, err := h.opt.Log.StreamLog(ctx)
+	log, err := h.opt.Log.StreamLog(ctx, store.LogCursor{})
 	if err != nil {
 		return err
 	}
-	if h.cursors, err = newCursors(state.CursorKey); err != nil {
+	if h.cursors, err = newCursors(log.CursorKey); err != nil {
 		return err
 	}
 	end, err := h.opt.Log.LogEnd(ctx)
@@ -86,20 +86,24 @@ func (h *Hub) open(ctx context.Context) error {
 // tail is what the reading loop remembers between steps.
 type tail struct {
 	h *Hub
+	// generation is that of the log when it was last looked at, looked is when.
+	generation int64
+	looked     time.Time
 	// failing is the pause after the last failure, 0 when there was none.
 	failing time.Duration
-	// pause is the current one while events are unsettled, waited the sum of those
-	// since they became so.
+	// pause is the current one while events are unsettled; warned says that the
+	// operator was told of them.
 	pause  time.Duration
-	waited time.Duration
 	warned bool
+	// waiting is the first event that could not be given out.
+	waiting store.LogCursor
 }
 
 // step reads what the log has, and returns how long to wait for a hint before
 // it is read again.
 func (t *tail) step(ctx context.Context) time.Duration {
 	for ctx.Err() == nil {
-		page, err := t.h.opt.Log.ReadLog(ctx, t.h.position(), pageEvents)
+		page, err := t.read(ctx)
 		if err == nil {
 			err = t.h.feed(ctx, page.Entries)
 		}
@@ -109,33 +113,87 @@ func (t *tail) step(ctx context.Context) time.Duration {
 		t.failing = 0
 		switch {
 		case len(page.Entries) == pageEvents:
+			t.caughtUp()
 			continue
 		case page.Unsettled:
-			return t.unsettled(ctx)
+			return t.unsettled(ctx, page.Waiting)
 		}
-		t.pause, t.waited, t.warned = 0, 0, false
+		t.caughtUp()
 		break
 	}
 	return t.h.opt.Poll
+}
+
+// read reads a page. Now and then, and before it gives out events of a
+// generation that is new to it, it makes sure that the log did not go back:
+// a restored database has another roster too (I10).
+func (t *tail) read(ctx context.Context) (store.LogPage, error) {
+	for {
+		at := t.h.position()
+		page, err := t.h.opt.Log.ReadLog(ctx, at, pageEvents)
+		if err != nil {
+			return page, err
+		}
+		n := len(page.Entries)
+		if t.h.opt.Clock.Now().Sub(t.looked) < t.h.opt.Poll && (n == 0 || page.Entries[n-1].Cursor.Generation <= t.generation) {
+			return page, nil
+		}
+		log, err := t.h.opt.Log.StreamLog(ctx, at)
+		if err != nil {
+			return page, err
+		}
+		t.generation, t.looked = log.Generation, t.h.opt.Clock.Now()
+		if log.Intact {
+			return page, nil
+		}
+		end, err := t.h.opt.Log.LogEnd(ctx)
+		if err != nil {
+			return page, err
+		}
+		t.h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log went back; streams are told")
+		t.h.goBack(end)
+	}
 }
 
 func (t *tail) failed(ctx context.Context, err error) time.Duration {
 	if t.failing == 0 && ctx.Err() == nil {
 		t.h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log cannot be read", slog.Any("fault", err))
 	}
+	t.behind(t.waiting)
 	t.failing = min(max(t.h.opt.Poll, 2*t.failing), maxFailPause)
 	return t.failing
 }
 
 // unsettled waits for an open transaction. Its commit gives a hint; one that is
 // rolled back, or that wrote no event, gives none.
-func (t *tail) unsettled(ctx context.Context) time.Duration {
+func (t *tail) unsettled(ctx context.Context, waiting store.LogCursor) time.Duration {
 	t.pause = min(max(minRetry, 2*t.pause), maxRetry, t.h.opt.Poll)
-	if t.waited += t.pause; t.waited > unsettledWarning && !t.warned {
+	if lag := t.behind(waiting); lag > unsettledWarning && !t.warned {
 		t.warned = true
 		t.h.opt.Logger.LogAttrs(ctx, slog.LevelWarn, "event log waits for an open transaction")
 	}
 	return t.pause
+}
+
+// behind notes that an event waits, and returns for how long.
+func (t *tail) behind(waiting store.LogCursor) time.Duration {
+	t.h.mu.Lock()
+	if t.h.behind.IsZero() || waiting != t.waiting {
+		t.waiting, t.h.behind = waiting, t.h.opt.Clock.Now()
+	}
+	lag := t.h.opt.Clock.Now().Sub(t.h.behind)
+	t.h.mu.Unlock()
+	t.h.opt.Observer.ObserveLag(lag)
+	return lag
+}
+
+// caughtUp notes that no event waits.
+func (t *tail) caughtUp() {
+	t.pause, t.warned, t.waiting = 0, false, store.LogCursor{}
+	t.h.mu.Lock()
+	t.h.behind = time.Time{}
+	t.h.mu.Unlock()
+	t.h.opt.Observer.ObserveLag(0)
 }
 
 // feed hands events to the streams they are for. It stops at the first event

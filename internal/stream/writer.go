@@ -26,6 +26,8 @@ type writer struct {
 	out lexrt.EventStream
 	// proxied streams roll over.
 	proxied bool
+	// greeted says that the stream has begun.
+	greeted bool
 	// sent counts bytes, pending ones included.
 	sent int64
 	// at is the last event that was sent or left out on purpose.

@@ -60,7 +60,7 @@ WITH incoming AS (
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, n.log_xid, 1, 1, n.id, n.seq, n.msg_id, n.received_at
-    FROM numbered n CROSS JOIN event_log g
+    FROM numbered n CROSS JOIN event_head g
     ORDER BY n.id, n.seq
 )
 SELECT j.ord::integer AS ord, j.id AS convo_id, j.convo_epoch, j.is_member::boolean AS is_member, j.in_group::boolean AS in_group,

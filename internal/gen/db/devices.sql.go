@@ -60,7 +60,7 @@ WITH wanted AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, user_did, device_id, bucket_ts)
     SELECT g.generation, pg_current_xact_id()::text::bigint, 10, 3, w.owner_did, w.owner_did, nullif(w.device_id, ''), $6::timestamptz
     FROM (SELECT s.owner_did, s.device_id FROM single s UNION ALL SELECT l.owner_did, l.device_id FROM last l) w
-    CROSS JOIN event_log g
+    CROSS JOIN event_head g
     WHERE $7::bigint > 0 AND (
         SELECT count(*)
         FROM (

@@ -29,7 +29,7 @@ JOIN unnest($6::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
 JOIN unnest($7::text[]) WITH ORDINALITY AS r (request_id, ord) USING (ord)
 JOIN unnest($8::bigint[]) WITH ORDINALITY AS e (epoch, ord) USING (ord)
 CROSS JOIN stamp s
-CROSS JOIN event_log g
+CROSS JOIN event_head g
 ORDER BY k.ord
 `
 
@@ -83,7 +83,7 @@ SELECT g.generation, s.log_xid, $1::smallint, 1, s.id, s.last_seq, $2, $3, r.req
 FROM unnest($5::text[]) WITH ORDINALITY AS c (convo_id, ord)
 JOIN unnest($6::text[]) WITH ORDINALITY AS r (request_id, ord) USING (ord)
 JOIN stamp s ON s.id = c.convo_id
-CROSS JOIN event_log g
+CROSS JOIN event_head g
 ORDER BY c.ord
 `
 
@@ -113,18 +113,19 @@ func (q *Queries) AppendRequestEvents(ctx context.Context, arg AppendRequestEven
 	return result.RowsAffected(), nil
 }
 
-const beginLogGeneration = `-- name: BeginLogGeneration :execrows
-UPDATE event_log SET generation = generation + 1, origin = event_log_origin()
-WHERE origin <> event_log_origin()
+const beginLogGeneration = `-- name: BeginLogGeneration :exec
+UPDATE event_log
+SET generation = greatest(generation + 1, 1073741824,
+        CASE WHEN date_part('epoch', clock_timestamp()) < 4278190080 THEN floor(date_part('epoch', clock_timestamp()))::bigint ELSE 0 END),
+    origin = event_log_origin()
 `
 
-// BeginLogGeneration begins a generation when transaction ids may have begun anew.
-func (q *Queries) BeginLogGeneration(ctx context.Context) (int64, error) {
-	result, err := q.db.Exec(ctx, beginLogGeneration)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+// BeginLogGeneration begins a generation. Its number is never that of another
+// history: two restores of one backup begin in different seconds. 2^30 is where
+// cursors of the wide form begin; a clock beyond 2^32 - 2^24 is not believed.
+func (q *Queries) BeginLogGeneration(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, beginLogGeneration)
+	return err
 }
 
 const deleteEvents = `-- name: DeleteEvents :one
@@ -166,7 +167,7 @@ FROM event_log g
 LEFT JOIN LATERAL (
     SELECT x.generation, x.log_xid, x.position
     FROM event_stream x
-    WHERE (x.generation, x.log_xid, x.position) < (g.generation, pg_snapshot_xmin(pg_current_snapshot())::text::bigint, 0)
+    WHERE (x.generation, x.log_xid, x.position) < (g.generation, (SELECT event_log_horizon(pg_current_snapshot())), 0)
     ORDER BY x.generation DESC, x.log_xid DESC, x.position DESC
     LIMIT 1
 ) e ON true
@@ -188,15 +189,54 @@ func (q *Queries) GetLogEnd(ctx context.Context) (GetLogEndRow, error) {
 }
 
 const getLogState = `-- name: GetLogState :one
-SELECT (origin = event_log_origin())::boolean AS at_home FROM event_log
+SELECT pg_is_in_recovery() AS standby, (l.origin = event_log_origin())::boolean AS at_home, l.begun_at,
+       (NOT event_log_complete())::boolean AS restoring
+FROM event_log l
 `
 
-// GetLogState says whether the log's generation is of this history of transaction ids.
-func (q *Queries) GetLogState(ctx context.Context) (bool, error) {
+type GetLogStateRow struct {
+	Standby   bool
+	AtHome    bool
+	BegunAt   int64
+	Restoring bool
+}
+
+// GetLogState says whether the log's generation is of the history that this
+// connection writes to, and when it began, in seconds since 1970. A standby has
+// no history of its own; a database whose restore has not come to the triggers
+// yet has not all of it.
+func (q *Queries) GetLogState(ctx context.Context) (GetLogStateRow, error) {
 	row := q.db.QueryRow(ctx, getLogState)
-	var at_home bool
-	err := row.Scan(&at_home)
-	return at_home, err
+	var i GetLogStateRow
+	err := row.Scan(
+		&i.Standby,
+		&i.AtHome,
+		&i.BegunAt,
+		&i.Restoring,
+	)
+	return i, err
+}
+
+const lockLogState = `-- name: LockLogState :one
+SELECT (l.origin <> event_log_origin())::boolean AS ended,
+       (split_part(l.origin, '/', 1) <> split_part(event_log_origin(), '/', 1))::boolean AS moved
+FROM event_log l
+FOR NO KEY UPDATE
+`
+
+type LockLogStateRow struct {
+	Ended bool
+	Moved bool
+}
+
+// LockLogState says, while nobody else can begin a generation, whether one has
+// to begin, and whether the log comes from another cluster, whose transaction
+// ids may be larger than those of this one.
+func (q *Queries) LockLogState(ctx context.Context) (LockLogStateRow, error) {
+	row := q.db.QueryRow(ctx, lockLogState)
+	var i LockLogStateRow
+	err := row.Scan(&i.Ended, &i.Moved)
+	return i, err
 }
 
 const readConversationLogs = `-- name: ReadConversationLogs :many
@@ -315,7 +355,9 @@ SELECT e.generation, e.log_xid, e.position, e.kind, e.audience,
        coalesce(e.seq, 0)::bigint AS seq, coalesce(e.message_id, '')::text AS message_id,
        coalesce(e.user_did, '')::text AS user_did, coalesce(e.device_id, '')::text AS device_id,
        coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, e.bucket_ts,
-       (e.generation < g.generation OR e.log_xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint)::boolean AS settled
+       (e.generation < g.generation
+        OR e.log_xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+        OR e.log_xid < (SELECT event_log_horizon(pg_current_snapshot())))::boolean AS settled
 FROM event_stream e
 CROSS JOIN event_log g
 WHERE (e.generation, e.log_xid, e.position) > ($1::bigint, $2::bigint, $3::bigint)
@@ -349,7 +391,9 @@ type ReadLogRow struct {
 }
 
 // ReadLog is the log after a cursor. settled is false from the first event on
-// that a transaction still open could be put before.
+// that a transaction which is still open could write before. The open
+// transactions of the whole cluster say so in passing; only when one of them is
+// in the way is it asked whether it can be of this database.
 func (q *Queries) ReadLog(ctx context.Context, arg ReadLogParams) ([]ReadLogRow, error) {
 	rows, err := q.db.Query(ctx, readLog,
 		arg.Generation,
@@ -395,8 +439,8 @@ const resetConversationStamps = `-- name: ResetConversationStamps :execrows
 UPDATE conversations SET log_xid = 0 WHERE log_xid > pg_current_xact_id()::text::bigint
 `
 
-// ResetConversationStamps drops the stamps of an older history of transaction
-// ids: events stamped with them would not settle for a long time.
+// ResetConversationStamps drops stamps that are larger than any transaction id
+// of this cluster: events stamped with them would not settle for a long time.
 func (q *Queries) ResetConversationStamps(ctx context.Context) (int64, error) {
 	result, err := q.db.Exec(ctx, resetConversationStamps)
 	if err != nil {

@@ -273,7 +273,7 @@ WITH bumped AS (
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 3, 1, b.id, b.last_seq, $3, b.epoch, $1::timestamptz
-    FROM bumped b CROSS JOIN event_log g
+    FROM bumped b CROSS JOIN event_head g
 )
 UPDATE members m
 SET left_at = $1::timestamptz, left_seq = b.last_seq, left_reason = $2,
@@ -394,7 +394,7 @@ WITH bumped AS (
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 2, 1, b.id, $3::bigint, a.user_did, nullif(a.device_id, ''), $2::bigint, $1::timestamptz
-    FROM added a CROSS JOIN bumped b CROSS JOIN event_log g
+    FROM added a CROSS JOIN bumped b CROSS JOIN event_head g
     WHERE NOT a.already
     ORDER BY a.ord
 )

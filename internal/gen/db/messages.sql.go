@@ -32,7 +32,7 @@ WITH advanced AS (
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, $4::text, $1::timestamptz
-    FROM advanced a CROSS JOIN event_log g
+    FROM advanced a CROSS JOIN event_head g
 )
 SELECT last_seq FROM advanced
 `
@@ -84,7 +84,7 @@ WITH advanced AS (
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, $4::text, $1::timestamptz
-    FROM advanced a CROSS JOIN event_log g
+    FROM advanced a CROSS JOIN event_head g
 )
 SELECT last_seq FROM advanced
 `
@@ -415,7 +415,7 @@ WITH convo AS (
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
     SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, $5::text, $6::timestamptz
-    FROM locked l CROSS JOIN event_log g
+    FROM locked l CROSS JOIN event_head g
 )
 SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member, j.in_group::boolean AS in_group,
        EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = $1::text)::boolean AS was_member,

@@ -26,32 +26,50 @@ func (q *Queries) FindConversationID(ctx context.Context, convoID string, groupI
 }
 
 const getStreamLog = `-- name: GetStreamLog :one
-SELECT generation, cursor_key, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_xid,
-       compacted_generation, compacted_log_xid, compacted_position
-FROM event_log
+SELECT l.generation, l.cursor_key, l.compacted_generation, l.compacted_log_xid, l.compacted_position, l.begun_at,
+       pg_is_in_recovery() AS standby, (l.origin = event_log_origin())::boolean AS at_home,
+       (CASE WHEN l.generation = $1::bigint
+             THEN $2::bigint < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+             ELSE (SELECT (e.log_xid, e.position) >= ($2::bigint, $3::bigint) FROM event_log_last($1::bigint) e)
+        END)::boolean AS intact
+FROM event_log l
 `
+
+type GetStreamLogParams struct {
+	Generation int64
+	LogXid     int64
+	Position   int64
+}
 
 type GetStreamLogRow struct {
 	Generation          int64
 	CursorKey           []byte
-	NextXid             int64
 	CompactedGeneration int64
 	CompactedLogXid     int64
 	CompactedPosition   int64
+	BegunAt             int64
+	Standby             bool
+	AtHome              bool
+	Intact              bool
 }
 
-// GetStreamLog is what a server must know before it can read cursors: the
-// key, the generation, and the bound that no transaction id has reached yet.
-func (q *Queries) GetStreamLog(ctx context.Context) (GetStreamLogRow, error) {
-	row := q.db.QueryRow(ctx, getStreamLog)
+// GetStreamLog is what a server must know of the log, and what it says of a
+// position that this service once gave out. intact: the position is of the
+// history that this database has, so that whatever was written after it is
+// still ahead of it.
+func (q *Queries) GetStreamLog(ctx context.Context, arg GetStreamLogParams) (GetStreamLogRow, error) {
+	row := q.db.QueryRow(ctx, getStreamLog, arg.Generation, arg.LogXid, arg.Position)
 	var i GetStreamLogRow
 	err := row.Scan(
 		&i.Generation,
 		&i.CursorKey,
-		&i.NextXid,
 		&i.CompactedGeneration,
 		&i.CompactedLogXid,
 		&i.CompactedPosition,
+		&i.BegunAt,
+		&i.Standby,
+		&i.AtHome,
+		&i.Intact,
 	)
 	return i, err
 }
