@@ -85,6 +85,12 @@ func TestEveryMetricMoves(t *testing.T) {
 	redis.Kill()
 	alice.Get(t, mlsapi.MethodGetReports, nil, "convoId", chat.ID).Want(t, http.StatusInternalServerError, "InternalServerError")
 
+	// A token of which neither Redis nor PostgreSQL can say whether it was used.
+	if _, err := pool.Exec(t.Context(), "ALTER TABLE used_jtis RENAME TO used_jtis_away"); err != nil {
+		t.Fatal(err)
+	}
+	alice.Get(t, mlsapi.MethodGetConvos, nil).Want(t, http.StatusServiceUnavailable, "NotEnoughResources")
+
 	after := scrape(t, s)
 	for _, name := range obs.Names() {
 		if observations(after, name) <= observations(before, name) && !slices.Contains(movedElsewhere, name) {
