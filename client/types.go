@@ -138,27 +138,6 @@ type (
 	LeaveConvoInput = mlsapi.LeaveConvoInput
 	// LeaveConvoOutput is blue.catbird.mls.leaveConvo output.
 	LeaveConvoOutput = mlsapi.LeaveConvoOutput
-	// MessageDefsAdminAction is blue.catbird.mls.message.defs#adminAction: An action of an admin, told to
-	// the members..
-	MessageDefsAdminAction = mlsapi.MessageDefsAdminAction
-	// MessageDefsAdminActionAction is a set of values: What happened..
-	MessageDefsAdminActionAction = mlsapi.MessageDefsAdminActionAction
-	// MessageDefsAdminRoster is blue.catbird.mls.message.defs#adminRoster: The admins, as agreed among the
-	// members..
-	MessageDefsAdminRoster = mlsapi.MessageDefsAdminRoster
-	// MessageDefsGifEmbed is blue.catbird.mls.message.defs#gifEmbed: An animated picture..
-	MessageDefsGifEmbed = mlsapi.MessageDefsGifEmbed
-	// MessageDefsLinkEmbed is blue.catbird.mls.message.defs#linkEmbed: A link with a preview..
-	MessageDefsLinkEmbed = mlsapi.MessageDefsLinkEmbed
-	// MessageDefsPayloadView is blue.catbird.mls.message.defs#payloadView: What clients encrypt into an
-	// application message. The service never sees it..
-	MessageDefsPayloadView = mlsapi.MessageDefsPayloadView
-	// MessageDefsPayloadViewEmbed is a union: Something shown with the text..
-	MessageDefsPayloadViewEmbed = mlsapi.MessageDefsPayloadViewEmbed
-	// MessageDefsPayloadViewMessageType is a set of values: What the payload carries..
-	MessageDefsPayloadViewMessageType = mlsapi.MessageDefsPayloadViewMessageType
-	// MessageDefsRecordEmbed is blue.catbird.mls.message.defs#recordEmbed: An atproto record..
-	MessageDefsRecordEmbed = mlsapi.MessageDefsRecordEmbed
 	// PromoteAdminInput is blue.catbird.mls.promoteAdmin input.
 	PromoteAdminInput = mlsapi.PromoteAdminInput
 	// PromoteAdminOutput is blue.catbird.mls.promoteAdmin output.
@@ -373,18 +352,6 @@ const (
 	HandleBlockChangeInputActionCreated = mlsapi.HandleBlockChangeInputActionCreated
 	// HandleBlockChangeInputActionRemoved is a value of HandleBlockChangeInputAction.
 	HandleBlockChangeInputActionRemoved = mlsapi.HandleBlockChangeInputActionRemoved
-	// MessageDefsAdminActionActionDemote is a value of MessageDefsAdminActionAction.
-	MessageDefsAdminActionActionDemote = mlsapi.MessageDefsAdminActionActionDemote
-	// MessageDefsAdminActionActionPromote is a value of MessageDefsAdminActionAction.
-	MessageDefsAdminActionActionPromote = mlsapi.MessageDefsAdminActionActionPromote
-	// MessageDefsAdminActionActionRemove is a value of MessageDefsAdminActionAction.
-	MessageDefsAdminActionActionRemove = mlsapi.MessageDefsAdminActionActionRemove
-	// MessageDefsPayloadViewMessageTypeAdminAction is a value of MessageDefsPayloadViewMessageType.
-	MessageDefsPayloadViewMessageTypeAdminAction = mlsapi.MessageDefsPayloadViewMessageTypeAdminAction
-	// MessageDefsPayloadViewMessageTypeAdminRoster is a value of MessageDefsPayloadViewMessageType.
-	MessageDefsPayloadViewMessageTypeAdminRoster = mlsapi.MessageDefsPayloadViewMessageTypeAdminRoster
-	// MessageDefsPayloadViewMessageTypeText is a value of MessageDefsPayloadViewMessageType.
-	MessageDefsPayloadViewMessageTypeText = mlsapi.MessageDefsPayloadViewMessageTypeText
 	// PublishKeyPackageInputCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of
 	// PublishKeyPackageInputCipherSuite.
 	PublishKeyPackageInputCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.PublishKeyPackageInputCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256

@@ -336,3 +336,16 @@ func TestNewlineInNamesCannotForgeMessages(t *testing.T) {
 		t.Error(errs)
 	}
 }
+
+func TestPartsAreChecked(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t)
+	for want, args := range map[string][]string{
+		"there is no lexicon com.example.nowhere": {"--without", "com.example.nowhere"},
+		"exclude each other":                      {"--without", "com.example.a", "--only", "com.example.b"},
+	} {
+		if code, _, errs := c.run("gen", args...); code == 0 || !strings.Contains(errs, want) {
+			t.Errorf("%v: exit code %d: %s", args, code, errs)
+		}
+	}
+}

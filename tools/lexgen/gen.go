@@ -21,6 +21,7 @@ import (
 type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
 	quiet, fakes, verify                                            bool
+	only, without                                                   ids
 	reference                                                       referenceConfig
 
 	// parsedPolicy is set by load.
@@ -42,6 +43,8 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 	fl.StringVar(&c.compat, "compat", "", "accept against the specification: named-unions")
 	fl.BoolVar(&c.fakes, "fakes", false, "also write a package with the schemas for tests, named PACKAGEfake, in a folder of that name below --out")
 	fl.BoolVar(&c.verify, "verify", false, "type-check the bodies of functions too when the package is larger than 1 MiB; those of smaller ones always are")
+	fl.Var(&c.without, "without", "leave the types of the lexicon `NSID` out of the Go packages; pages and OpenAPI have them (may be repeated)")
+	fl.Var(&c.only, "only", "write Go for the types of the lexicon `NSID` alone (may be repeated)")
 	c.reference.flags(fl)
 	fl.BoolVar(&c.quiet, "quiet", false, "print errors only")
 	if err := fl.Parse(args); err != nil {
@@ -62,6 +65,8 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 		return nil, &usageError{fmt.Sprintf("--package %q is not a package name", c.pkg)}
 	case strings.ContainsAny(c.module, "\"`\\ \t\r\n") || strings.ContainsAny(c.runtime, "\"`\\ \t\r\n"):
 		return nil, &usageError{"an import path must not have quotes, backslashes or spaces"}
+	case len(c.only) > 0 && len(c.without) > 0:
+		return nil, &usageError{"--only and --without exclude each other"}
 	case c.compat != "" && c.compat != "named-unions":
 		return nil, &usageError{fmt.Sprintf("--compat %q is not known; there is named-unions", c.compat)}
 	}
@@ -124,6 +129,33 @@ func (c *genConfig) generate(errs io.Writer) (*ir.Model, []output, error) {
 	}
 	outputs, err := c.outputs(model)
 	return model, outputs, err
+}
+
+// part is the part of the model that the Go packages have.
+func (c *genConfig) part(m *ir.Model) (*ir.Model, error) {
+	for _, id := range slices.Concat(c.only, c.without) {
+		if !slices.ContainsFunc(m.Lexicons, func(l *ir.Lexicon) bool { return l.File.ID == id }) {
+			return nil, fmt.Errorf("there is no lexicon %s in %s", id, c.in)
+		}
+	}
+	switch {
+	case len(c.only) > 0:
+		return m.Part(func(id string) bool { return slices.Contains(c.only, id) })
+	case len(c.without) > 0:
+		return m.Part(func(id string) bool { return !slices.Contains(c.without, id) })
+	}
+	return m, nil
+}
+
+// ids is a flag that may be repeated.
+type ids []string
+
+func (s *ids) String() string { return strings.Join(*s, ",") }
+
+// Set adds an id.
+func (s *ids) Set(id string) error {
+	*s = append(*s, id)
+	return nil
 }
 
 func (c *genConfig) emitOptions() emit.Options {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"mls-server/client/message/messagefake"
 	"mls-server/internal/gen/mlsapi/mlsapifake"
 	"mls-server/lexrt/lexfake"
 
@@ -159,37 +160,26 @@ func noStrays(t *testing.T, dir string, files []emit.File) {
 // TestRepoUpToDate compares the repository's generated package with what gen would write.
 func TestRepoUpToDate(t *testing.T) {
 	t.Parallel()
-	var errs bytes.Buffer
-	code := run([]string{
-		"check", "--in", "../../lexicons", "--policy", "../../lexicons/policy.json", "--out", "../../internal/gen/mlsapi",
-		"--package", "mlsapi", "--module", "mls-server/internal/gen/mlsapi", "--prefix", "blue.catbird.mls", "--fakes",
-	}, io.Discard, &errs)
-	if code != 0 {
-		t.Errorf("exit code %d\n%s", code, errs.String())
+	const payload = "blue.catbird.mls.message.defs"
+	for _, args := range [][]string{
+		{
+			"--out", "../../internal/gen/mlsapi", "--package", "mlsapi", "--module", "mls-server/internal/gen/mlsapi", "--prefix", "blue.catbird.mls",
+			"--fakes", "--without", payload,
+		},
+		{"--out", "../../client/message", "--package", "message", "--module", "mls-server/client/message", "--prefix", "blue.catbird.mls.message", "--fakes", "--only", payload},
+	} {
+		var errs bytes.Buffer
+		if code := run(append([]string{"check", "--in", "../../lexicons", "--policy", "../../lexicons/policy.json"}, args...), io.Discard, &errs); code != 0 {
+			t.Errorf("exit code %d\n%s", code, errs.String())
+		}
 	}
 }
 
-// TestRepoContract runs every type of the repository's package on values made from its schema.
+// TestRepoContract runs every type of the repository's packages on values made from its schema.
 func TestRepoContract(t *testing.T) {
 	t.Parallel()
-	total := 0
-	for name, newValue := range mlsapifake.Types {
-		if err := mlsapifake.Schemas.RoundTrip(name, rand.New(rand.NewPCG(1, 2)), 20, newValue); err != nil {
-			t.Error(err)
-		}
-		n, err := mlsapifake.Schemas.Refusals(name, rand.New(rand.NewPCG(1, 2)), newValue)
-		if err != nil {
-			t.Error(err)
-		}
-		total += n
-	}
-	for name, newValue := range mlsapifake.Types {
-		v := newValue()
-		if err := v.UnmarshalJSON(mlsapifake.Schemas.Value(name, rand.New(rand.NewPCG(3, 4)), lexfake.Maximal)); err != nil {
-			t.Fatal(name, err)
-		}
-		lexfake.Together(v)
-	}
+	contract(t, mlsapifake.Schemas, mlsapifake.Types)
+	contract(t, messagefake.Schemas, messagefake.Types)
 	for name, newValue := range mlsapifake.Params {
 		var members map[string]any
 		b, err := json.Marshal(reflect.ValueOf(newValue()).Elem().Interface())
@@ -205,7 +195,27 @@ func TestRepoContract(t *testing.T) {
 			t.Error(name, err)
 		}
 	}
-	if total < len(mlsapifake.Types) {
+}
+
+func contract(t *testing.T, schemas lexfake.Set, types map[string]func() lexfake.Codec) {
+	t.Helper()
+	total := 0
+	for name, newValue := range types {
+		if err := schemas.RoundTrip(name, rand.New(rand.NewPCG(1, 2)), 20, newValue); err != nil {
+			t.Error(err)
+		}
+		n, err := schemas.Refusals(name, rand.New(rand.NewPCG(1, 2)), newValue)
+		if err != nil {
+			t.Error(err)
+		}
+		total += n
+		v := newValue()
+		if err := v.UnmarshalJSON(schemas.Value(name, rand.New(rand.NewPCG(3, 4)), lexfake.Maximal)); err != nil {
+			t.Fatal(name, err)
+		}
+		lexfake.Together(v)
+	}
+	if total < len(types) {
 		t.Errorf("only %d mutations", total)
 	}
 }

@@ -40,32 +40,42 @@ type generator struct {
 	folder
 
 	make func(*ir.Model) ([]emit.File, error)
+	// whole generators get all lexicons, the others those of --only or --without.
+	whole bool
 }
 
 // generators are the outputs that the command line asks for.
 func (c *genConfig) generators() []generator {
-	all := []generator{{folder{c.out, isGo, true}, c.serverFiles}}
+	all := []generator{{folder{c.out, isGo, true}, c.serverFiles, false}}
 	if c.fakes {
-		all = append(all, generator{folder{filepath.Join(c.out, c.fakesPackage()), isGo, true}, c.fakeFiles})
+		all = append(all, generator{folder{filepath.Join(c.out, c.fakesPackage()), isGo, true}, c.fakeFiles, false})
 	}
 	if c.reference.docs != "" {
-		all = append(all, generator{folder{c.reference.docs, isPage, false}, c.pages})
+		all = append(all, generator{folder{c.reference.docs, isPage, false}, c.pages, true})
 	}
 	if c.reference.openapi != "" {
 		dir, name := filepath.Split(c.reference.openapi)
-		all = append(all, generator{folder{cmp.Or(dir, "."), func(have string, _ []byte) bool { return have == name }, false}, c.openapiFile})
+		all = append(all, generator{folder{cmp.Or(dir, "."), func(have string, _ []byte) bool { return have == name }, false}, c.openapiFile, true})
 	}
 	if c.reference.client != "" {
-		all = append(all, generator{folder{c.reference.client, isGo, false}, c.clientFiles})
+		all = append(all, generator{folder{c.reference.client, isGo, false}, c.clientFiles, false})
 	}
 	return all
 }
 
 // outputs makes all files.
 func (c *genConfig) outputs(m *ir.Model) ([]output, error) {
+	part, err := c.part(m)
+	if err != nil {
+		return nil, err
+	}
 	var out []output
 	for _, g := range c.generators() {
-		files, err := g.make(m)
+		from := part
+		if g.whole {
+			from = m
+		}
+		files, err := g.make(from)
 		if err != nil {
 			return nil, err
 		}
