@@ -57,8 +57,8 @@ func TestAddComparesCommitAndWelcome(t *testing.T) {
 	shown := func(k *mlstest.KeyPackage) []byte {
 		return convo.Commit(mlstest.Commit{From: a.Client, Proposals: []mlstest.Proposal{mlstest.Add(k)}})
 	}
-	wantKind(t, w.add(t, w.adding(t, convo, a, shown(b.packages[1]), b)), mls.ErrInvalidWelcome, 0)
-	wantKind(t, w.add(t, w.adding(t, &chat{convo.At(1), convo.id}, a, convo.Commit(mlstest.Commit{From: a.Client}), b)), mls.ErrInvalidWelcome, 0)
+	wantKind(t, w.add(t, w.adding(t, convo, a, shown(b.packages[1]), b)), mls.ErrWelcomeMismatch, 0)
+	wantKind(t, w.add(t, w.adding(t, convo, a, convo.Commit(mlstest.Commit{From: a.Client}), b)), mls.ErrInvalidCommit, mls.CodeRosterMismatch)
 	if err := w.add(t, w.adding(t, convo, a, shown(b.packages[0]), b)); err != nil {
 		t.Errorf("the same package: %v", err)
 	}
@@ -72,12 +72,12 @@ func TestWelcomeAddressesEveryUser(t *testing.T) {
 	g := mlstest.NewGroup(suite)
 	onlyBob := new(mls.EncodeText(g.At(1).Welcome(b.packages[0].Ref)))
 	_, err := w.tryCreate(t, alice, g, addition(t, w, onlyBob, nil, bob, carol))
-	wantKind(t, err, mls.ErrKeyPackageNotFound, 0)
+	wantKind(t, err, mls.ErrWelcomeMismatch, 0)
 
 	convo := w.create(t, a)
 	r := w.adding(t, convo, a, convo.PrivateCommit(), b)
 	r.Addition = addition(t, w, new(mls.EncodeText(convo.At(2).Welcome(b.packages[0].Ref))), nil, bob, carol)
-	wantKind(t, w.add(t, r), mls.ErrKeyPackageNotFound, 0)
+	wantKind(t, w.add(t, r), mls.ErrWelcomeMismatch, 0)
 	if err := w.add(t, w.adding(t, convo, a, convo.PrivateCommit(), b, c)); err != nil {
 		t.Errorf("both addressed: %v", err)
 	}
