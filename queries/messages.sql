@@ -73,13 +73,6 @@ WITH advanced AS (
 )
 SELECT last_seq FROM advanced;
 
--- name: WasAccepted :one
--- WasAccepted says whether a commit is the accepted one of its epoch, by the same sender.
-SELECT EXISTS (
-    SELECT FROM commits c JOIN messages m ON m.convo_id = c.convo_id AND m.seq = c.seq
-    WHERE c.convo_id = @convo_id AND c.epoch = @epoch AND c.sender_did = @sender_did AND m.ciphertext_hash = @ciphertext_hash
-);
-
 -- name: AcceptProposal :one
 -- AcceptProposal stores a proposal of the current epoch with its event and, when
 -- it is readable, with the reference that commits name it by. No row: the

@@ -61,14 +61,6 @@ WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id A
 ORDER BY confirmed_at DESC
 LIMIT 1;
 
--- name: WasConfirmed :one
--- WasConfirmed says whether a device, or with any_device any device of the user, has confirmed a Welcome.
-SELECT EXISTS (
-    SELECT FROM welcome_routes
-    WHERE convo_id = @convo_id AND user_did = @user_did AND (@any_device::boolean OR device_id = @device_id::text)
-      AND confirmed_at IS NOT NULL
-);
-
 -- name: DropWaitingWelcomes :execrows
 -- DropWaitingWelcomes supersedes what waits for a user that is gone.
 UPDATE welcome_routes SET superseded_at = @now::timestamptz
@@ -102,12 +94,6 @@ UPDATE pending_welcomes SET key_package_id = @key_package_id WHERE id = @id;
 SELECT id, convo_id, user_did, device_id, kind, status, created_at, approved_at, epoch
 FROM pending_welcomes
 WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND status = 'open';
-
--- name: FindRequestByPackage :one
--- FindRequestByPackage is the request of a device that brought a key package, whatever became of it.
-SELECT q.id, q.created_at, q.approved_at, q.kind
-FROM key_packages k JOIN pending_welcomes q ON q.id = k.reserved_request_id
-WHERE k.sha256 = @sha256 AND q.convo_id = @convo_id AND q.user_did = @user_did AND q.device_id = @device_id;
 
 -- name: ListDeviceRequests :many
 -- ListDeviceRequests is the conversations that a device waits to be added to.

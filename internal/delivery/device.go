@@ -24,46 +24,35 @@ type Publication struct {
 	At      time.Time
 }
 
-// Publishable is a verified key package with the time of its end.
-type Publishable struct {
-	*mls.PublishedKeyPackage
-
-	row store.NewKeyPackage
-}
-
-// ReadPublication verifies the key package of a publication. Errors: mls.ErrInvalidCipherSuite,
-// mls.ErrInvalidKeyPackage, mls.ErrExpirationTooFar.
-func (s *Service) ReadPublication(p Publication) (Publishable, error) {
+// PublishKeyPackage verifies and stores one key package. Errors: mls.ErrInvalidCipherSuite,
+// mls.ErrInvalidKeyPackage, mls.ErrExpirationTooFar, mls.ErrTooManyKeyPackages.
+func (s *Service) PublishKeyPackage(ctx context.Context, p Publication) error {
 	suite, err := mls.ParseCipherSuite(p.Suite)
 	if err != nil {
-		return Publishable{}, mls.ErrInvalidCipherSuite
+		return mls.ErrInvalidCipherSuite
 	}
 	kp, err := s.KeyPackagePolicy.ReadText(p.KeyPackage, -1, mls.KeyPackageOwner{DID: p.User, Suite: suite}, p.At)
 	if err != nil {
-		return Publishable{}, err
+		return err
 	}
 	row := newKeyPackage(kp, p.At)
 	if p.Expires != nil {
 		switch {
 		case p.Expires.After(p.At.Add(maxExpiry)):
-			return Publishable{}, mls.ErrExpirationTooFar
+			return mls.ErrExpirationTooFar
 		case !p.Expires.After(p.At):
-			return Publishable{}, mls.InvalidKeyPackage(mls.CodeExpired)
+			return mls.InvalidKeyPackage(mls.CodeExpired)
 		case p.Expires.Before(row.ExpiresAt):
 			row.ExpiresAt = *p.Expires
 		}
 	}
-	return Publishable{kp, row}, nil
-}
-
-// PublishKeyPackage stores a verified key package of a user. Errors: mls.ErrInvalidKeyPackage,
-// mls.ErrTooManyKeyPackages.
-func (s *Service) PublishKeyPackage(ctx context.Context, tx *store.Tx, user mls.DID, p Publishable, at time.Time) error {
-	owner, err := deviceOf(ctx, tx, user, p.PublishedKeyPackage)
-	if err != nil {
-		return err
-	}
-	return single(tx.PublishKeyPackages(ctx, owner, []store.NewKeyPackage{p.row}, s.MaxKeyPackages, at))
+	return s.store.InTx(ctx, func(tx *store.Tx) error {
+		owner, err := deviceOf(ctx, tx, p.User, kp)
+		if err != nil {
+			return err
+		}
+		return single(tx.PublishKeyPackages(ctx, owner, []store.NewKeyPackage{row}, s.MaxKeyPackages, p.At))
+	})
 }
 
 // deviceOf tells whose package it is: the device that the credential names, which must be registered,

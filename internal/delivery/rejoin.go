@@ -51,14 +51,6 @@ func (s *Service) RequestRejoin(ctx context.Context, r Rejoin) (store.Request, e
 		if err != nil {
 			return err
 		}
-		before, err := tx.FindRequestOf(ctx, standing.ID, device, kp.Bytes)
-		switch {
-		case err != nil:
-			return err
-		case before != nil:
-			request = *before // it is repeated; the members may have answered it meanwhile
-			return nil
-		}
 		request, err = r.open(ctx, tx, standing.ID, device)
 		if err != nil || request.Kind != store.RequestRejoin {
 			return err
@@ -150,10 +142,6 @@ func (s *Service) ConfirmWelcome(ctx context.Context, c Confirmation) (confirmed
 		waiting, err := tx.FindWelcome(ctx, standing.ID, c.User, c.Device, c.At)
 		switch {
 		case errors.Is(err, mls.ErrWelcomeNotFound):
-			if c.Success { // a repeat, perhaps
-				confirmed, err = tx.WasConfirmed(ctx, standing.ID, c.User, c.Device)
-				return err
-			}
 			return nil
 		case err != nil:
 			return err

@@ -72,12 +72,6 @@ func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (mls.Epoch, err
 			return err
 		}
 		convo := &standing.Convo
-		repeated, err := r.repeated(ctx, tx, convo.ID)
-		if err != nil || repeated {
-			made, _ := r.Commit.Epoch()
-			epoch = made + 1
-			return err
-		}
 		settles, err := owesOnly(ctx, tx, convo.ID, r.Target)
 		switch {
 		case err != nil:
@@ -98,21 +92,6 @@ func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (mls.Epoch, err
 		return err
 	})
 	return epoch, err
-}
-
-// repeated reports whether the commit was accepted before and has removed the target: the answer to
-// the first request was lost.
-func (r *Removal) repeated(ctx context.Context, tx *store.Tx, convo mls.ConvoID) (bool, error) {
-	made, readable := r.Commit.Epoch()
-	if !readable {
-		return false, nil
-	}
-	accepted, err := tx.WasAccepted(ctx, convo, made, r.Actor, r.Commit.Bytes)
-	if err != nil || !accepted {
-		return false, err
-	}
-	active, err := tx.FindActive(ctx, convo, r.Target)
-	return len(active) == 0, err
 }
 
 // owesOnly reports whether a user is off the roster and its leaves are still to be removed.

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"mls-server/internal/mls"
@@ -15,20 +16,14 @@ type RoleChange struct {
 	At            time.Time
 }
 
-// Promote makes a member an admin, over all of its devices, and returns since when it is one. A repeat
-// is answered as the first time. Errors: those of LockAsAdmin, mls.ErrNotMember when the target is
-// not in the conversation, mls.ErrAlreadyAdmin.
-func (s *Service) Promote(ctx context.Context, c RoleChange) (since time.Time, err error) {
-	err = s.store.InTx(ctx, func(tx *store.Tx) error {
+// Promote makes a member an admin, over all of its devices. Errors: those of LockAsAdmin,
+// mls.ErrNotMember when the target is not in the conversation, mls.ErrAlreadyAdmin.
+func (s *Service) Promote(ctx context.Context, c RoleChange) error {
+	return s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsAdmin(ctx, c.Key, c.Actor)
 		if err != nil {
 			return err
 		}
-		last, err := tx.LastRoleChange(ctx, standing.ID, c.Target)
-		if since = last.At; err != nil || c.made(last, store.ActionPromote) {
-			return err
-		}
-		since = c.At
 		if err := requireActive(ctx, tx, standing.ID, c.Target); err != nil {
 			return err
 		}
@@ -37,30 +32,19 @@ func (s *Service) Promote(ctx context.Context, c RoleChange) (since time.Time, e
 		}
 		return adminChanged(ctx, tx, c.action(standing.ID, store.ActionPromote))
 	})
-	return since, err
-}
-
-// made reports whether the latest change of the target's role is this one: the request is repeated.
-func (c *RoleChange) made(last store.RoleChange, kind store.AdminActionKind) bool {
-	return last.Kind == kind && last.Actor == c.Actor
 }
 
 // Demote takes the admin role from a member or from the actor. Under the conversation's lock, of two
 // admins who demote each other one is the last. Errors: those of LockAsAdmin, mls.ErrNotMember when
-// the target is not in the conversation, mls.ErrNotAdminTarget, mls.ErrLastAdmin. A repeat succeeds,
-// also that of an admin who has laid down the own role.
+// the target is not in the conversation, mls.ErrNotAdminTarget, mls.ErrLastAdmin.
 func (s *Service) Demote(ctx context.Context, c RoleChange) error {
 	return s.store.InTx(ctx, func(tx *store.Tx) error {
-		standing, err := tx.LockAsMember(ctx, c.Key, c.Actor)
-		if err != nil {
-			return err
-		}
-		last, err := tx.LastRoleChange(ctx, standing.ID, c.Target)
+		standing, err := tx.LockAsAdmin(ctx, c.Key, c.Actor)
 		switch {
-		case err != nil || c.made(last, store.ActionDemote):
-			return err
-		case !standing.Admin:
+		case errors.Is(err, mls.ErrNotAdmin):
 			return explainCrossedDemotion(ctx, tx, c)
+		case err != nil:
+			return err
 		}
 		if err := requireActive(ctx, tx, standing.ID, c.Target); err != nil {
 			return err

@@ -31,19 +31,17 @@ func (s *Service) Send(ctx context.Context, p store.SendParams) (store.SendResul
 // sendHandshake accepts a commit or proposal that came like a message. A repeat with the same bytes
 // gets the first answer, whatever the epoch is by then.
 func sendHandshake(ctx context.Context, tx *store.Tx, p store.SendParams, message *mls.Submission) (store.SendResult, error) {
-	standing, err := tx.LockStanding(ctx, p.Key, p.Sender)
+	standing, err := tx.LockAsMember(ctx, p.Key, p.Sender)
 	if err != nil {
 		return store.SendResult{}, err
 	}
 	convo := &standing.Convo
 	repeat, err := tx.FindRepeat(ctx, convo.ID, p.ID, p.Ciphertext)
 	switch {
-	case err == nil && repeat != nil:
-		return *repeat, nil // also for who was removed meanwhile
-	case !standing.Member:
-		return store.SendResult{}, mls.ErrNotMember
 	case err != nil:
 		return store.SendResult{}, err
+	case repeat != nil:
+		return *repeat, nil
 	}
 	state, err := groupState(ctx, tx, convo, message.References())
 	if err != nil {

@@ -16,9 +16,8 @@ func (h *Handlers) PromoteAdmin(ctx context.Context, caller lexrt.Caller, in *ml
 		return nil, err
 	}
 	change := delivery.RoleChange{Key: key, Actor: caller.DID, Target: in.TargetDID, At: h.now()}
-	since, err := h.Delivery.Promote(ctx, change)
-	if err != nil {
+	if err := h.Delivery.Promote(ctx, change); err != nil {
 		return nil, err
 	}
-	return &mlsapi.PromoteAdminOutput{OK: true, PromotedAt: datetime(since)}, nil
+	return &mlsapi.PromoteAdminOutput{OK: true, PromotedAt: datetime(change.At)}, nil
 }

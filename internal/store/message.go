@@ -127,16 +127,15 @@ func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error
 	switch {
 	case !row.WasMember:
 		return SendResult{}, mls.ErrConvoNotFound
-	case row.TwinSeq > 0 && bytes.Equal(row.TwinHash, hash):
-		// Whoever has the message knows of it; a sender who was removed meanwhile learns that it was sent.
-		return SendResult{
-			ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.TwinSeq), Epoch: mls.Epoch(row.TwinEpoch),
-			ReceivedAt: row.TwinTs, Repeated: true,
-		}, nil
 	case !row.IsMember:
 		return SendResult{}, mls.ErrNotMember
 	case !row.InGroup:
 		return SendResult{}, mls.InvalidAsset("the message belongs to another group")
+	case row.TwinSeq > 0 && bytes.Equal(row.TwinHash, hash):
+		return SendResult{
+			ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.TwinSeq), Epoch: mls.Epoch(row.TwinEpoch),
+			ReceivedAt: row.TwinTs, Repeated: true,
+		}, nil
 	case row.TwinSeq > 0:
 		return SendResult{}, mls.ErrMessageIDConflict
 	}
@@ -188,14 +187,6 @@ func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 	}
 	tx.AfterCommit(func() { tx.stored(KindCommit, len(h.Bytes)) })
 	return mls.Seq(seq), nil
-}
-
-// WasAccepted says whether a commit is the one that was accepted in its epoch, from the same sender:
-// the request that brings it is repeated.
-func (r *reader) WasAccepted(ctx context.Context, convo mls.ConvoID, epoch mls.Epoch, sender mls.DID, commit []byte) (bool, error) {
-	hash := sha256.Sum256(commit)
-	was, err := r.q.WasAccepted(ctx, db.WasAcceptedParams{ConvoID: convo, Epoch: epoch, SenderDID: sender, CiphertextHash: hash[:]})
-	return was, fail("look for a commit", err)
 }
 
 // AcceptProposal stores a proposal of the conversation's epoch and its event.

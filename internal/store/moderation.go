@@ -49,23 +49,6 @@ func (r *reader) WasDemotedBy(ctx context.Context, convo mls.ConvoID, target, ac
 	return was, fail("look for a demotion", err)
 }
 
-// RoleChange is the latest change of a user's role.
-type RoleChange struct {
-	Actor mls.DID
-	Kind  AdminActionKind
-	At    time.Time
-}
-
-// LastRoleChange is the latest change of a user's role in a conversation, the zero value when there
-// was none.
-func (r *reader) LastRoleChange(ctx context.Context, convo mls.ConvoID, target mls.DID) (RoleChange, error) {
-	row, err := r.q.FindLastRoleChange(ctx, convo, string(target))
-	if isNotFound(err) {
-		return RoleChange{}, nil
-	}
-	return RoleChange{Actor: row.ActorDID, Kind: AdminActionKind(row.Action), At: row.CreatedAt}, fail("find a change of role", err)
-}
-
 // ReportID identifies a report.
 type ReportID string
 
@@ -104,19 +87,6 @@ func (tx *Tx) FileReport(ctx context.Context, r Report) error {
 		ID: string(r.ID), ConvoID: r.ConvoID, ReporterDID: r.Reporter, ReportedDID: r.Reported, Category: r.Category,
 		EncryptedContent: r.Content, MessageCount: int16(r.MessageCount), CreatedAt: bucket(r.CreatedAt), //nolint:gosec // at most 20 by the lexicon
 	}), reportOfOneself)
-}
-
-// FindReportRepeat is a report that its reporter has filed before with the same content, nil when
-// there is none.
-func (r *reader) FindReportRepeat(ctx context.Context, report Report) (*Report, error) {
-	row, err := r.q.FindReportRepeat(ctx, db.FindReportRepeatParams{
-		ReporterDID: report.Reporter, ReportedDID: report.Reported, ConvoID: report.ConvoID, Category: report.Category, EncryptedContent: report.Content,
-	})
-	if isNotFound(err) {
-		return nil, nil //nolint:nilnil // absence is an ordinary answer here
-	}
-	report.ID, report.CreatedAt = ReportID(row.ID), row.CreatedAt
-	return &report, fail("find a repeated report", err)
 }
 
 // CountReports counts a user's reports of another since a time, and says when
@@ -201,10 +171,9 @@ type Resolution struct {
 }
 
 // ResolveReport resolves a pending report, once: the error is
-// mls.ErrAlreadyResolved for whoever comes second. A repeat of the same resolution
-// by the same admin changes nothing. "dismissed" gives that
+// mls.ErrAlreadyResolved for whoever comes second. "dismissed" gives that
 // status, the other actions ReportResolved.
-func (tx *Tx) ResolveReport(ctx context.Context, r Resolution) (repeated bool, err error) {
+func (tx *Tx) ResolveReport(ctx context.Context, r Resolution) error {
 	status := ReportResolved
 	if r.Action == string(ReportDismissed) {
 		status = ReportDismissed
@@ -214,16 +183,9 @@ func (tx *Tx) ResolveReport(ctx context.Context, r Resolution) (repeated bool, e
 		ID: string(r.Report), Status: string(status), Action: &r.Action, Notes: r.Notes, ResolvedBy: (*string)(&r.By), ResolvedAt: &at,
 	})
 	if err == nil && n == 0 {
-		same, err := tx.q.WasResolvedSo(ctx, db.WasResolvedSoParams{ID: string(r.Report), ResolvedBy: string(r.By), Action: r.Action, Notes: r.Notes})
-		switch {
-		case err != nil:
-			return false, fail("look for a resolution", err)
-		case same:
-			return true, nil
-		}
-		return false, mls.ErrAlreadyResolved
+		return mls.ErrAlreadyResolved
 	}
-	return false, fail("resolve report", err)
+	return fail("resolve report", err)
 }
 
 // ModerationStats is counted from rows.

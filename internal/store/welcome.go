@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"time"
 
 	"mls-server/internal/gen/db"
@@ -135,16 +134,6 @@ func (r *reader) LastConfirmation(ctx context.Context, convo mls.ConvoID, device
 	return *at, nil
 }
 
-// WasConfirmed says whether a device of a user, or with nil any of them, has confirmed a Welcome.
-func (r *reader) WasConfirmed(ctx context.Context, convo mls.ConvoID, user mls.DID, device *mls.DeviceID) (bool, error) {
-	arg := db.WasConfirmedParams{ConvoID: convo, UserDID: user, AnyDevice: device == nil}
-	if device != nil {
-		arg.DeviceID = string(*device)
-	}
-	was, err := r.q.WasConfirmed(ctx, arg)
-	return was, fail("look for a confirmation", err)
-}
-
 // RequestID identifies a request of the members: a device or a rejoin to add,
 // a removal to commit.
 type RequestID string
@@ -218,24 +207,6 @@ func (r *reader) FindOpenRequest(ctx context.Context, convo mls.ConvoID, device 
 	return &Request{
 		ID: RequestID(row.ID), ConvoID: row.ConvoID, Device: device, Kind: RequestKind(row.Kind),
 		CreatedAt: row.CreatedAt, ApprovedAt: row.ApprovedAt,
-	}, nil
-}
-
-// FindRequestOf is the request of a device that brought a key package, whatever has become of it, nil
-// when there is none.
-func (r *reader) FindRequestOf(ctx context.Context, convo mls.ConvoID, device Device, keyPackage []byte) (*Request, error) {
-	hash := sha256.Sum256(keyPackage)
-	row, err := r.q.FindRequestByPackage(ctx, db.FindRequestByPackageParams{
-		Sha256: hash[:], ConvoID: convo, UserDID: device.User, DeviceID: device.ID,
-	})
-	if isNotFound(err) {
-		return nil, nil //nolint:nilnil // absence is an ordinary answer here
-	}
-	if err != nil {
-		return nil, fail("find request", err)
-	}
-	return &Request{
-		ID: RequestID(row.ID), ConvoID: convo, Device: device, Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt, ApprovedAt: row.ApprovedAt,
 	}, nil
 }
 

@@ -510,30 +510,3 @@ func (q *Queries) SetCursor(ctx context.Context, arg SetCursorParams) error {
 	_, err := q.db.Exec(ctx, setCursor, arg.ConvoID, arg.UserDID, arg.Seq)
 	return err
 }
-
-const wasAccepted = `-- name: WasAccepted :one
-SELECT EXISTS (
-    SELECT FROM commits c JOIN messages m ON m.convo_id = c.convo_id AND m.seq = c.seq
-    WHERE c.convo_id = $1 AND c.epoch = $2 AND c.sender_did = $3 AND m.ciphertext_hash = $4
-)
-`
-
-type WasAcceptedParams struct {
-	ConvoID        mls.ConvoID
-	Epoch          mls.Epoch
-	SenderDID      mls.DID
-	CiphertextHash []byte
-}
-
-// WasAccepted says whether a commit is the accepted one of its epoch, by the same sender.
-func (q *Queries) WasAccepted(ctx context.Context, arg WasAcceptedParams) (bool, error) {
-	row := q.db.QueryRow(ctx, wasAccepted,
-		arg.ConvoID,
-		arg.Epoch,
-		arg.SenderDID,
-		arg.CiphertextHash,
-	)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}

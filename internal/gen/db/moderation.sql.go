@@ -223,27 +223,6 @@ func (q *Queries) FindBlockKey(ctx context.Context, blockerDID mls.DID, blockedD
 	return rkey, err
 }
 
-const findLastRoleChange = `-- name: FindLastRoleChange :one
-SELECT actor_did, action, created_at FROM admin_actions
-WHERE convo_id = $1 AND target_did = $2::text AND action IN ('promote', 'demote', 'succeed')
-ORDER BY created_at DESC, id DESC
-LIMIT 1
-`
-
-type FindLastRoleChangeRow struct {
-	ActorDID  mls.DID
-	Action    string
-	CreatedAt time.Time
-}
-
-// FindLastRoleChange is the latest change of a user's role in a conversation, and whose it was.
-func (q *Queries) FindLastRoleChange(ctx context.Context, convoID mls.ConvoID, targetDID string) (FindLastRoleChangeRow, error) {
-	row := q.db.QueryRow(ctx, findLastRoleChange, convoID, targetDID)
-	var i FindLastRoleChangeRow
-	err := row.Scan(&i.ActorDID, &i.Action, &i.CreatedAt)
-	return i, err
-}
-
 const findReport = `-- name: FindReport :one
 SELECT r.id, r.convo_id, r.reporter_did, r.reported_did, r.status
 FROM reports r
@@ -271,41 +250,6 @@ func (q *Queries) FindReport(ctx context.Context, iD string, readerDID string) (
 		&i.ReportedDID,
 		&i.Status,
 	)
-	return i, err
-}
-
-const findReportRepeat = `-- name: FindReportRepeat :one
-SELECT id, created_at FROM reports
-WHERE reporter_did = $1 AND reported_did = $2 AND convo_id = $3
-  AND category = $4 AND encrypted_content = $5
-ORDER BY created_at
-LIMIT 1
-`
-
-type FindReportRepeatParams struct {
-	ReporterDID      mls.DID
-	ReportedDID      mls.DID
-	ConvoID          mls.ConvoID
-	Category         string
-	EncryptedContent []byte
-}
-
-type FindReportRepeatRow struct {
-	ID        string
-	CreatedAt time.Time
-}
-
-// FindReportRepeat is a report that a user has filed with the same content.
-func (q *Queries) FindReportRepeat(ctx context.Context, arg FindReportRepeatParams) (FindReportRepeatRow, error) {
-	row := q.db.QueryRow(ctx, findReportRepeat,
-		arg.ReporterDID,
-		arg.ReportedDID,
-		arg.ConvoID,
-		arg.Category,
-		arg.EncryptedContent,
-	)
-	var i FindReportRepeatRow
-	err := row.Scan(&i.ID, &i.CreatedAt)
 	return i, err
 }
 
@@ -676,33 +620,6 @@ func (q *Queries) WasDemotedBy(ctx context.Context, arg WasDemotedByParams) (boo
 		arg.Since,
 		arg.ActorDID,
 		arg.TargetDID,
-	)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}
-
-const wasResolvedSo = `-- name: WasResolvedSo :one
-SELECT EXISTS (
-    SELECT FROM reports
-    WHERE id = $1 AND resolved_by = $2::text AND action = $3::text AND notes IS NOT DISTINCT FROM $4::text
-)
-`
-
-type WasResolvedSoParams struct {
-	ID         string
-	ResolvedBy string
-	Action     string
-	Notes      *string
-}
-
-// WasResolvedSo says whether a user has resolved a report in the same way.
-func (q *Queries) WasResolvedSo(ctx context.Context, arg WasResolvedSoParams) (bool, error) {
-	row := q.db.QueryRow(ctx, wasResolvedSo,
-		arg.ID,
-		arg.ResolvedBy,
-		arg.Action,
-		arg.Notes,
 	)
 	var exists bool
 	err := row.Scan(&exists)

@@ -243,44 +243,6 @@ func (q *Queries) FindOpenRequest(ctx context.Context, arg FindOpenRequestParams
 	return i, err
 }
 
-const findRequestByPackage = `-- name: FindRequestByPackage :one
-SELECT q.id, q.created_at, q.approved_at, q.kind
-FROM key_packages k JOIN pending_welcomes q ON q.id = k.reserved_request_id
-WHERE k.sha256 = $1 AND q.convo_id = $2 AND q.user_did = $3 AND q.device_id = $4
-`
-
-type FindRequestByPackageParams struct {
-	Sha256   []byte
-	ConvoID  mls.ConvoID
-	UserDID  mls.DID
-	DeviceID mls.DeviceID
-}
-
-type FindRequestByPackageRow struct {
-	ID         string
-	CreatedAt  time.Time
-	ApprovedAt *time.Time
-	Kind       string
-}
-
-// FindRequestByPackage is the request of a device that brought a key package, whatever became of it.
-func (q *Queries) FindRequestByPackage(ctx context.Context, arg FindRequestByPackageParams) (FindRequestByPackageRow, error) {
-	row := q.db.QueryRow(ctx, findRequestByPackage,
-		arg.Sha256,
-		arg.ConvoID,
-		arg.UserDID,
-		arg.DeviceID,
-	)
-	var i FindRequestByPackageRow
-	err := row.Scan(
-		&i.ID,
-		&i.CreatedAt,
-		&i.ApprovedAt,
-		&i.Kind,
-	)
-	return i, err
-}
-
 const findWaitingWelcome = `-- name: FindWaitingWelcome :one
 SELECT r.welcome_id, r.device_id, w.epoch, w.welcome
 FROM welcome_routes r
@@ -832,32 +794,4 @@ func (q *Queries) SettleRemovalDebts(ctx context.Context, arg SettleRemovalDebts
 		return 0, err
 	}
 	return result.RowsAffected(), nil
-}
-
-const wasConfirmed = `-- name: WasConfirmed :one
-SELECT EXISTS (
-    SELECT FROM welcome_routes
-    WHERE convo_id = $1 AND user_did = $2 AND ($3::boolean OR device_id = $4::text)
-      AND confirmed_at IS NOT NULL
-)
-`
-
-type WasConfirmedParams struct {
-	ConvoID   mls.ConvoID
-	UserDID   mls.DID
-	AnyDevice bool
-	DeviceID  string
-}
-
-// WasConfirmed says whether a device, or with any_device any device of the user, has confirmed a Welcome.
-func (q *Queries) WasConfirmed(ctx context.Context, arg WasConfirmedParams) (bool, error) {
-	row := q.db.QueryRow(ctx, wasConfirmed,
-		arg.ConvoID,
-		arg.UserDID,
-		arg.AnyDevice,
-		arg.DeviceID,
-	)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
 }

@@ -9,8 +9,7 @@ type CreateConvoInput struct {
 	// MLS group id as hex of even length, lower-cased by the service. Unique over all conversations.
 	// At most 128 bytes.
 	GroupID string
-	// Required by default. Makes a repeated request safe: the same key with the same body gets the first
-	// answer again.
+	// Makes a repeated request safe: the same key with the same body gets the first answer again.
 	// Optional.
 	IdempotencyKey *string
 	// MLS cipher suite by its RFC 9420 name.

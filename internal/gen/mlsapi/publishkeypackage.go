@@ -10,8 +10,7 @@ type PublishKeyPackageInput struct {
 	// wrapped.
 	// At most 65536 bytes.
 	KeyPackage string
-	// Required by default. Makes a repeated request safe: the same key with the same body gets the first
-	// answer again.
+	// Makes a repeated request safe: the same key with the same body gets the first answer again.
 	// Optional.
 	IdempotencyKey *string
 	// MLS cipher suite by its RFC 9420 name.
