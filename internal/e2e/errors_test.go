@@ -102,7 +102,7 @@ func refuseCreation(t *testing.T) {
 	in = input()
 	in.CipherSuite = "MLS_255_NONE"
 	alice.Post(t, m, in, nil).Want(t, bad, "InvalidCipherSuite")
-	for _, id := range []string{"", "abc", "xyz!", string(make([]byte, 4)), hexOf(65)} {
+	for _, id := range []string{"", "abc", "xyz!", "\t\t", hexOf(65)} {
 		in = input()
 		in.GroupID = id
 		alice.Post(t, m, in, nil).Want(t, bad, "InvalidGroupId")
@@ -177,7 +177,7 @@ func refuseReading(t *testing.T) {
 	cursor := *bob.Messages(t, chat, "limit", "1").Cursor
 	foreign := alice.Send(t, other).MessageID
 
-	for _, since := range []string{"", "x", "m.", "m.AAAA", foreign, "01ARZ3NDEKTSV4RRFFQ69G5FAV", cursor + "A"} {
+	for _, since := range []string{"x", "m.", "m.AAAA", foreign, "01ARZ3NDEKTSV4RRFFQ69G5FAV", cursor + "A"} {
 		alice.Get(t, mlsapi.MethodGetMessages, nil, "convoId", chat.ID, "sinceMessage", since).Want(t, bad, "InvalidCursor")
 	}
 	alice.Get(t, mlsapi.MethodGetMessages, nil, "convoId", other.ID, "sinceMessage", cursor).Want(t, bad, "InvalidCursor")
@@ -185,7 +185,7 @@ func refuseReading(t *testing.T) {
 		bob.Post(t, mlsapi.MethodUpdateCursor, &mlsapi.UpdateCursorInput{ConvoID: chat.ID, Cursor: c}, nil).Want(t, bad, "InvalidCursor")
 	}
 	alice.Post(t, mlsapi.MethodUpdateCursor, &mlsapi.UpdateCursorInput{ConvoID: other.ID, Cursor: cursor}, nil).Want(t, bad, "InvalidCursor")
-	for _, c := range []string{"", "x", "c.AAAA", cursor} {
+	for _, c := range []string{"x", "c.AAAA", cursor} {
 		alice.Get(t, mlsapi.MethodGetConvos, nil, "cursor", c).Want(t, bad, "InvalidCursor")
 	}
 	for _, args := range [][]string{{"fromEpoch", "99"}, {"fromEpoch", "1", "toEpoch", "0"}, {"fromEpoch", "0", "toEpoch", "99"}} {
