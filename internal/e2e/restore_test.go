@@ -269,7 +269,7 @@ func TestRestore(t *testing.T) {
 				p.wentBack(t, life+1)
 				p.resume(t, server, kept, lost)
 				// Later, when transaction ids have passed those of the history that was lost.
-				s.exec(t, "mls", "DO $$ BEGIN FOR i IN 1..3000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$")
+				s.exec(t, "mls", fmt.Sprintf("DO $$ BEGIN FOR i IN 1..%d LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$", 2000*(life+1)))
 				p.resume(t, e2e.StartOn(t, s.url, directory, e2e.Env{"STREAMS_PER_USER": "50"}), kept, lost)
 				lost = append(lost, p.lostLife(t))
 			}
