@@ -26,7 +26,8 @@ func (f *Fields) appendStringMember(name, s string) {
 	if plain(s) {
 		b = append(b, '"')
 		b = append(b, s...)
-		f.out = append(b, '"', ',')
+		b = append(b, '"', ',')
+		f.out = b
 		return
 	}
 	f.out = append(AppendString(b, &s), ',')

@@ -1,6 +1,9 @@
 package lexrt
 
-import "net/url"
+import (
+	"net/url"
+	"slices"
+)
 
 // DecodeQuery reads and validates the parameters v from a parsed query string.
 // Unknown parameters are ignored. The error is an *InvalidError with every issue.
@@ -48,9 +51,9 @@ func (f *Fields) enterParam(name string, p Presence) bool {
 
 // paramName is the name of the parameter that f is at.
 func (f *Fields) paramName() string {
-	for i := len(f.place) - 1; i >= 0; i-- {
-		if f.place[i].index < 0 {
-			return plainName(f.place[i].name)
+	for _, p := range slices.Backward(f.place) {
+		if p.index < 0 {
+			return plainName(p.name)
 		}
 	}
 	return ""

@@ -22,7 +22,7 @@ func plain(s string) bool {
 		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 		control := (w - ones*' ') &^ w
-		beyond := w | w + ones // 0x7f and above
+		beyond := w | (w + ones) // 0x7f and above
 		if (control|beyond)&highs|zeros(w^ones*'"')|zeros(w^ones*'\\') != 0 {
 			return false
 		}

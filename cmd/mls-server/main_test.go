@@ -34,10 +34,19 @@ func TestArguments(t *testing.T) {
 		code int
 		part string
 	}{
-		{"migrate --help", 0, "usage: mls-server"}, {"config -h", 0, "usage: mls-server"}, {"healthcheck --help", 0, "usage: mls-server"},
-		{"version --help", 0, "usage: mls-server"}, {"serve --help", 0, "usage: mls-server"}, {"--help", 0, "usage: mls-server"}, {"help", 0, "usage: mls-server"},
-		{"migrate now", 2, "migrate takes no arguments"}, {"serve extra", 2, "serve takes no arguments"}, {"version x", 2, "takes no arguments"},
-		{"migrate --force", 2, "not defined: -force"}, {"serve --port=1", 2, "not defined: -port"}, {"nosuch", 2, "no such command"},
+		{"migrate --help", 0, "usage: mls-server"},
+		{"config -h", 0, "usage: mls-server"},
+		{"healthcheck --help", 0, "usage: mls-server"},
+		{"version --help", 0, "usage: mls-server"},
+		{"serve --help", 0, "usage: mls-server"},
+		{"--help", 0, "usage: mls-server"},
+		{"help", 0, "usage: mls-server"},
+		{"migrate now", 2, "migrate takes no arguments"},
+		{"serve extra", 2, "serve takes no arguments"},
+		{"version x", 2, "takes no arguments"},
+		{"migrate --force", 2, "not defined: -force"},
+		{"serve --port=1", 2, "not defined: -port"},
+		{"nosuch", 2, "no such command"},
 		{"version", 0, "mls-server v9.9.9, revision abcdef, go"},
 	} {
 		cmd := exec.CommandContext(t.Context(), path, strings.Fields(c.args)...)

@@ -80,7 +80,8 @@ func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error)
 	if err != nil {
 		return nil, err
 	}
-	a := &App{cfg: cfg, out: io.Discard, notifyAt: os.Getenv("NOTIFY_SOCKET"), metrics: obs.New(), log: newLogger(cfg, hasher, out)}
+	a := &App{cfg: cfg, out: io.Discard, notifyAt: os.Getenv("NOTIFY_SOCKET"), //nolint:forbidigo // systemd speaks to the process, not to its configuration
+		metrics: obs.New(), log: newLogger(cfg, hasher, out)}
 	if cfg.RedisURL != "" {
 		client, err := openRedis(string(cfg.RedisURL))
 		if err != nil {
@@ -196,7 +197,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		return err
 	}
 	if err := clock.Pause(ctx, a.opens.Sub(clock.System.Now())); err != nil {
-		return nil //nolint:nilerr // told to stop before it began
+		return nil // told to stop before it began
 	}
 	public, err := listen(ctx, a.cfg.ServerHost, a.cfg.ServerPort)
 	if err != nil {
@@ -222,7 +223,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 		})
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
-	g.Go(func() error { return a.watch(gctx, a.database()) })
+	g.Go(func() error { return a.watch(gctx, a.database()) }) //nolint:contextcheck // the word to systemd does not wait
 	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run} {
 		g.Go(func() error { run(gctx); return nil })
 	}
@@ -249,7 +250,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 // then streams are ended in order and requests finished. What is not finished after drainTime is
 // cut off, which is no failure.
 func (a *App) drain(ctx context.Context, servers []*server) error {
-	a.notify("STOPPING=1")
+	a.notify("STOPPING=1") //nolint:contextcheck // the word to systemd does not wait
 	a.health.drain()
 	if a.cfg.DrainDelay > 0 {
 		a.say(fmt.Sprintf("draining for %v", a.cfg.DrainDelay))

@@ -61,7 +61,7 @@ func (a *App) watch(ctx context.Context, d dependency) error {
 		now := clock.System.Now()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the server stops
 		case d.fatal != nil && errors.Is(err, d.fatal):
 			return errors.New(d.explain(err))
 		case err != nil && !now.Before(next):
@@ -77,7 +77,7 @@ func (a *App) watch(ctx context.Context, d dependency) error {
 			next, silence, seen = time.Time{}, watchInterval, true
 		}
 		if clock.Pause(ctx, watchInterval) != nil {
-			return nil
+			return nil //nolint:nilerr // the server stops
 		}
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"mls-server/internal/authtest"
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
@@ -25,8 +23,7 @@ func TestSafeVerbsChangeNothing(t *testing.T) {
 	caller := c.users[admin]
 	caller.Epoch(t, c.chat) // the caller's document is known from here on
 	target := c.users[member]
-	pool := pgtest.Open(t, database)
-	rows := func() map[string]string { return contents(t, pool) }
+	rows := func() map[string]string { return contents(t, database) }
 	query := map[string][]string{
 		"checkBlocks":        {"dids", string(caller.DID), "dids", string(target.DID)},
 		"getAdminStats":      {"convoId", c.chat.ID},
@@ -87,8 +84,9 @@ func values(args []string) url.Values {
 }
 
 // contents is every row of every table, as text.
-func contents(t *testing.T, database *pgxpool.Pool) map[string]string {
+func contents(t *testing.T, databaseURL string) map[string]string {
 	t.Helper()
+	database := pgtest.Open(t, databaseURL)
 	rows, err := database.Query(t.Context(), "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
 	if err != nil {
 		t.Fatal(err)

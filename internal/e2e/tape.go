@@ -50,12 +50,12 @@ func Record(tb testing.TB, name string) {
 	tb.Cleanup(func() {
 		tapes.Delete(tb)
 		if *update {
-			if err := os.WriteFile(file, t.buf.Bytes(), 0o644); err != nil { //nolint:gosec // a file of the repository
+			if err := os.WriteFile(file, t.buf.Bytes(), 0o644); err != nil {
 				tb.Error(err)
 			}
 			return
 		}
-		want, err := os.ReadFile(file) //nolint:gosec // a file of the repository
+		want, err := os.ReadFile(file)
 		if err != nil {
 			tb.Error(err)
 			return
@@ -85,10 +85,10 @@ func compareTapes(tb testing.TB, file, want, got string) {
 
 // tapeOf is the tape of a test, nil when it records nothing.
 func tapeOf(tb testing.TB) *tape {
-	if t, ok := tapes.Load(tb); ok {
-		return t.(*tape)
-	}
-	return nil
+	tb.Helper()
+	t, _ := tapes.Load(tb)
+	recorded, _ := t.(*tape)
+	return recorded
 }
 
 // volatile are the headers whose numbers depend on the time.

@@ -39,8 +39,7 @@ func textParams(t *testing.T, m *lexrt.Method) (names []string, lists, required 
 			}
 			lists[name] = len(values) > 1
 		}
-		var invalid *lexrt.InvalidError
-		if errors.As(newValue().DecodeQuery(nil), &invalid) {
+		if invalid, ok := errors.AsType[*lexrt.InvalidError](newValue().DecodeQuery(nil)); ok {
 			for _, is := range invalid.Issues {
 				required[strings.TrimPrefix(is.Pointer, "/")] = is.Rule == "required"
 			}
@@ -89,7 +88,7 @@ func TestEmptyParametersAreAbsent(t *testing.T) {
 	users := s.Users(1)
 	u := users[0]
 	u.Register(t, 1)
-	convo := string(u.Create(t).ID)
+	convo := u.Create(t).ID
 	tried := 0
 	for _, m := range mlsapi.Methods() {
 		names, _, required := textParams(t, m)

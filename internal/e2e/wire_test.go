@@ -254,8 +254,8 @@ func TestWireOfCommonErrors(t *testing.T) {
 	u.Call(t, unknown, e2e.Request{}, nil)
 	u.Call(t, unknown, e2e.Request{Verb: http.MethodPost}, nil)
 
-	alice, chat := u.Register(t, 1), (*e2e.Chat)(nil)
-	chat = alice.Create(t)
+	alice := u.Register(t, 1)
+	chat := alice.Create(t)
 	add := alice.Addition(t, chat, s.Users(1)...)
 	alice.Post(t, mlsapi.MethodAddMembers, add, nil)
 	add.Commit = nil

@@ -46,9 +46,9 @@ func TestGroup(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
 	require.Len(t, lines, len(honest))
 	var last struct {
-		Did     string
-		Epoch   int
-		Members int
+		Did     string `json:"did"`
+		Epoch   int    `json:"epoch"`
+		Members int    `json:"members"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(lines[6]), &last))
 	assert.Equal(t, "leaf 0 commits: 0 added, 1 removed", last.Did)

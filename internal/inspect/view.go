@@ -301,7 +301,7 @@ func viewProposal(p *mls.Proposal) proposalView {
 		v.Removed = &p.Removed
 	case mls.ProposalGroupContextExtensions:
 		v.Extensions = viewExtensions(p.Extensions)
-	case mls.ProposalPSK, mls.ProposalReInit, mls.ProposalExternalInit:
+	case mls.ProposalPSK, mls.ProposalReInit, mls.ProposalExternalInit, mls.ProposalSelfRemove, mls.ProposalSelfRemovePrivate:
 	}
 	return v
 }

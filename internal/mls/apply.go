@@ -1,6 +1,9 @@
 package mls
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // CommittedProposal is a proposal of a commit with who made it.
 type CommittedProposal struct {
@@ -171,6 +174,7 @@ func (s *step) extend(p CommittedProposal) Code {
 		if len(p.pskNonce) != s.context.Suite.newHash().Size() {
 			return CodeBadPSK
 		}
+	default: // the rest changes the tree
 	}
 	return 0
 }
@@ -242,11 +246,10 @@ func (s *step) path() Code {
 	s.next.update(leaf, &p.Leaf)
 	// From the root down, since each node holds the hash of the one above it.
 	hash := []byte{}
-	for i := len(filtered) - 1; i >= 0; i-- {
+	for i, x := range slices.Backward(filtered) {
 		if code := s.context.Suite.checkKEMKey(p.Nodes[i].EncryptionKey); code != 0 {
 			return code
 		}
-		x := filtered[i]
 		s.next.set(x, TreeNode{Parent: newParentNode(p.Nodes[i].EncryptionKey, hash, nil)})
 		hash = s.next.parentHash(x, s.next.copath(x, leaf))
 	}

@@ -120,7 +120,7 @@ func TestGroupHistories(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a reproducible history
+			r := rand.New(rand.NewPCG(seed, 1))
 			f := follow(t)
 			f.grow(2 + r.IntN(30))
 			for range 40 {
@@ -170,6 +170,7 @@ func (f *follower) step(r *rand.Rand) {
 func TestGroupFaults(t *testing.T) {
 	t.Parallel()
 	start := func(t *testing.T) *follower {
+		t.Helper()
 		f := follow(t)
 		f.grow(5)
 		f.commit(3, nil, mlstest.Draft{})

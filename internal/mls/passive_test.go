@@ -36,8 +36,9 @@ func (k keyed) hpke() (hpke.KEM, hpke.KDF, hpke.AEAD) {
 		return hpke.DHKEM(ecdh.P521()), hpke.HKDFSHA512(), hpke.AES256GCM()
 	case SuiteP384AES256:
 		return hpke.DHKEM(ecdh.P384()), hpke.HKDFSHA384(), hpke.AES256GCM()
+	default:
+		panic("X448 is circl's")
 	}
-	panic("X448 is circl's")
 }
 
 // privateKey is the size of an HPKE private key.

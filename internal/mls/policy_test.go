@@ -123,7 +123,7 @@ func manyExtensions(n int) func(*mlstest.KeyPackageSpec) {
 	return func(s *mlstest.KeyPackageSpec) {
 		for i := range n {
 			s.Extensions = append(s.Extensions, mlstest.Extension{Type: mls.ExtensionType(0x1000 + i)})
-			s.ExtensionTypes = append(s.ExtensionTypes, uint16(0x1000+i)) //nolint:gosec // a few
+			s.ExtensionTypes = append(s.ExtensionTypes, uint16(0x1000+i))
 		}
 	}
 }

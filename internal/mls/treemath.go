@@ -5,7 +5,7 @@ import "math/bits"
 // The arithmetic of a perfect binary tree in an array (RFC 9420 appendix C): leaf L is
 // node 2L, and the level of a node is the number of one bits at its right end.
 
-func level(x int) int { return bits.TrailingZeros(^uint(x)) } //nolint:gosec // node indices are not negative
+func level(x int) int { return bits.TrailingZeros(^uint(x)) }
 
 func left(x int) int { return x ^ 1<<(level(x)-1) }
 

@@ -128,7 +128,7 @@ func (v *VerifiedGroup) Commit(leaf uint32, c *Client, d Draft) (commit []byte, 
 }
 
 // leafTime is when the leaves of founders are made.
-var leafTime = time.Now()
+var leafTime = time.Now() //nolint:forbidigo // what is made for a test is made now
 
 func mustKeyPackage(k *KeyPackage) *mls.KeyPackage {
 	parsed, err := mls.ParseKeyPackage(k.Bytes)

@@ -21,7 +21,10 @@ const columns = 100
 var generatedPages = []string{"docs/api", "docs/licences.md", "bench/REPORT.md"}
 
 // pages returns the names of all hand-written pages, relative to the root, with slashes.
-func pages(t *testing.T) []string { return files(t, ".md") }
+func pages(t *testing.T) []string {
+	t.Helper()
+	return files(t, ".md")
+}
 
 // files returns the names of all hand-written files that end like ext.
 func files(t *testing.T, ext string) []string {

@@ -42,14 +42,14 @@ func TestExplain(t *testing.T) {
 	}
 	closed := l.Addr().String()
 	must(t, l.Close())
-	real := pgtest.New(t)
+	standing := pgtest.New(t)
 	for name, c := range map[string]struct {
 		url  string
 		want []string
 	}{
 		"refused":          {"postgresql://mls:secret@" + closed + "/chat", []string{"cannot reach PostgreSQL at " + closed, "database chat", "connection refused"}},
 		"no such host":     {"postgresql://mls:secret@db.invalid:5432/chat", []string{"cannot reach PostgreSQL at db.invalid:5432", "cannot be resolved"}},
-		"no database":      {strings.Replace(real, database(t, real), "nosuch", 1), []string{"there is no database nosuch"}},
+		"no database":      {strings.Replace(standing, database(t, standing), "nosuch", 1), []string{"there is no database nosuch"}},
 		"without a schema": {pgtest.NewEmpty(t), []string{"the schema is missing: run mls-server migrate"}},
 	} {
 		s, err := New(t.Context(), Config{URL: c.url})

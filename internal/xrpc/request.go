@@ -94,7 +94,7 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 	}
 	x.account = string(caller.DID)
 	req := lexrt.Request{Caller: caller}
-	release, err := x.read(&req)
+	release, err := x.read(&req) //nolint:contextcheck // it has the request, and with it the context
 	if err != nil {
 		return err
 	}

@@ -297,7 +297,8 @@ func TestStreamGivesUp(t *testing.T) {
 			fmt.Fprintf(w, "data: %q\n\n", strings.Repeat("x", 200))
 		}},
 		"refused token": {
-			Options{Token: func(context.Context, string) (string, error) { return "token", nil }}, 2,
+			Options{Token: func(context.Context, string) (string, error) { return "token", nil }},
+			2,
 			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
 		},
 	} {

@@ -77,7 +77,8 @@ func withType(object []byte, typ string) []byte {
 func Together(v interface {
 	lexrt.Response
 	Validate() error
-}) {
+},
+) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
