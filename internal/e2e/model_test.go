@@ -375,7 +375,7 @@ func (c *modelConvo) confirm(d *modelDevice, success bool, at time.Time) (confir
 		return true, ""
 	}
 	c.failed[d] = true
-	if c.requests[d] == nil {
+	if c.requests[d] == nil && c.rejoins[d.owner] < 3 { // failures count as rejoins do
 		c.requests[d] = &modelRequest{kind: "rejoin"}
 		c.rejoins[d.owner]++
 	}
