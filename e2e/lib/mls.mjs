@@ -37,6 +37,11 @@ const LIFETIME = 28n * DAY;
 const CLOCK_SKEW = 3600n;
 /** Extension of key packages that may be used more than once (MLS extensions, last_resort). */
 const LAST_RESORT = 0x000a;
+/** What this client can do. A key package may have no extension that is not listed here. */
+const capabilities = () => {
+  const usual = defaultCapabilities();
+  return { ...usual, extensions: [...usual.extensions, LAST_RESORT] };
+};
 
 const IDENTITY = /^(did:(?:plc:[a-z2-7]{24}|web:[A-Za-z0-9.%_-]+))(?:#([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?$/;
 
@@ -129,7 +134,7 @@ export class Keys {
     const now = BigInt(Math.floor(Date.now() / 1000));
     const { publicPackage, privatePackage } = await generateKeyPackageWithKey(
       { credentialType: 'basic', identity: new TextEncoder().encode(identity) },
-      defaultCapabilities(),
+      capabilities(),
       { notBefore: now - CLOCK_SKEW, notAfter: now + lifetime },
       lastResort ? [{ extensionType: LAST_RESORT, extensionData: new Uint8Array() }] : [],
       this.#signatureKey,

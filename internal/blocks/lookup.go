@@ -78,10 +78,8 @@ func (s *Service) askView(ctx context.Context, q question, e *evidence, pairs []
 			continue // the other direction of a pair, which nobody wanted to know
 		}
 		s.remember(e, k, func(known *entry) {
-			all := maps.Clone(known.pairs)
-			if all == nil {
-				all = pairs
-			}
+			all := make(map[mls.DID]opinion, len(known.pairs)+len(pairs))
+			maps.Copy(all, known.pairs)
 			maps.DeleteFunc(all, func(_ mls.DID, o opinion) bool { return found.At.Sub(o.at) > UsableFor })
 			maps.Copy(all, pairs)
 			known.pairs, known.viewed = all, found.At
@@ -103,7 +101,8 @@ func (s *Service) leaveAlone(e *evidence, pairs, checked []store.BlockPair) {
 	}
 }
 
-// remember changes what is remembered of a subject, and what the evidence holds of it.
+// remember changes what is remembered of a subject, and what the evidence holds of it. change is
+// called for each, and makes new maps for each: what the memory holds belongs to its lock.
 func (s *Service) remember(e *evidence, k subject, change func(*entry)) {
 	s.memory.update(k, change)
 	known := e.entries[k.user]

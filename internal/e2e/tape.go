@@ -213,8 +213,9 @@ var kinds = []struct{ name, pattern string }{
 	{"device", `Phone of [a-z2-7]{6}`},
 	{"page", `\b[mcr]\.[A-Za-z0-9_-]{12,}`},
 	{"event", `(?:"cursor":"|\bid: |\bcursor=)([A-Za-z0-9_-]{22})\b`},
-	{"ulid", `\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b`},
+	// Random ids have the form of a ULID now and then, but no ULID of this age has theirs: it begins with 0.
 	{"report", `\b[A-Z2-7]{26}\b`},
+	{"ulid", `\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b`},
 	{"tid", `(?::"|\["|\bconvoId=|app\.bsky\.graph\.block/)([2-7a-j][2-7a-z]{12})\b`},
 	{"text", `[A-Za-z0-9+/_-]{32,}={0,2}`},
 	{"port", `127\.0\.0\.1:[0-9]+`},
