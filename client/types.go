@@ -10,12 +10,13 @@ import (
 type (
 	// AddMembersInput is blue.catbird.mls.addMembers input.
 	AddMembersInput = mlsapi.AddMembersInput
-	// AddMembersKeyPackageHashEntry is blue.catbird.mls.addMembers#keyPackageHashEntry: A key package of a
-	// user..
+	// AddMembersKeyPackageHashEntry is blue.catbird.mls.addMembers#keyPackageHashEntry: A key
+	// package of a user..
 	AddMembersKeyPackageHashEntry = mlsapi.AddMembersKeyPackageHashEntry
 	// AddMembersOutput is blue.catbird.mls.addMembers output.
 	AddMembersOutput = mlsapi.AddMembersOutput
-	// CheckBlocksBlockRelationship is blue.catbird.mls.checkBlocks#blockRelationship: One block record..
+	// CheckBlocksBlockRelationship is blue.catbird.mls.checkBlocks#blockRelationship: One block
+	// record..
 	CheckBlocksBlockRelationship = mlsapi.CheckBlocksBlockRelationship
 	// CheckBlocksOutput is blue.catbird.mls.checkBlocks output.
 	CheckBlocksOutput = mlsapi.CheckBlocksOutput
@@ -29,11 +30,11 @@ type (
 	CreateConvoInput = mlsapi.CreateConvoInput
 	// CreateConvoInputCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
 	CreateConvoInputCipherSuite = mlsapi.CreateConvoInputCipherSuite
-	// CreateConvoKeyPackageHashEntry is blue.catbird.mls.createConvo#keyPackageHashEntry: A key package of
-	// a user..
+	// CreateConvoKeyPackageHashEntry is blue.catbird.mls.createConvo#keyPackageHashEntry: A key
+	// package of a user..
 	CreateConvoKeyPackageHashEntry = mlsapi.CreateConvoKeyPackageHashEntry
-	// CreateConvoMetadataInput is blue.catbird.mls.createConvo#metadataInput: Name and description of a
-	// new conversation..
+	// CreateConvoMetadataInput is blue.catbird.mls.createConvo#metadataInput: Name and description
+	// of a new conversation..
 	CreateConvoMetadataInput = mlsapi.CreateConvoMetadataInput
 	// CreateConvoOutput is another name of a type.
 	CreateConvoOutput = mlsapi.CreateConvoOutput
@@ -49,11 +50,11 @@ type (
 	DefsKeyPackageRefCipherSuite = mlsapi.DefsKeyPackageRefCipherSuite
 	// DefsMemberView is blue.catbird.mls.defs#memberView: A device of a member..
 	DefsMemberView = mlsapi.DefsMemberView
-	// DefsMessageView is blue.catbird.mls.defs#messageView: A stored message. It has no sender: clients
-	// read it from the decrypted MLS message..
+	// DefsMessageView is blue.catbird.mls.defs#messageView: A stored message. It has no sender:
+	// clients read it from the decrypted MLS message..
 	DefsMessageView = mlsapi.DefsMessageView
-	// DefsMessageViewMessageType is a set of values: Whether this is an application message or a handshake
-	// message..
+	// DefsMessageViewMessageType is a set of values: Whether this is an application message or a
+	// handshake message..
 	DefsMessageViewMessageType = mlsapi.DefsMessageViewMessageType
 	// DemoteAdminInput is blue.catbird.mls.demoteAdmin input.
 	DemoteAdminInput = mlsapi.DemoteAdminInput
@@ -66,8 +67,8 @@ type (
 	GetAdminStatsOutput = mlsapi.GetAdminStatsOutput
 	// GetAdminStatsParams is blue.catbird.mls.getAdminStats params.
 	GetAdminStatsParams = mlsapi.GetAdminStatsParams
-	// GetAdminStatsReportCategoryCounts is blue.catbird.mls.getAdminStats#reportCategoryCounts: Reports by
-	// category..
+	// GetAdminStatsReportCategoryCounts is blue.catbird.mls.getAdminStats#reportCategoryCounts:
+	// Reports by category..
 	GetAdminStatsReportCategoryCounts = mlsapi.GetAdminStatsReportCategoryCounts
 	// GetBlockStatusOutput is blue.catbird.mls.getBlockStatus output.
 	GetBlockStatusOutput = mlsapi.GetBlockStatusOutput
@@ -83,8 +84,8 @@ type (
 	GetConvosOutput = mlsapi.GetConvosOutput
 	// GetConvosParams is blue.catbird.mls.getConvos params.
 	GetConvosParams = mlsapi.GetConvosParams
-	// GetConvosPendingRequest is blue.catbird.mls.getConvos#pendingRequest: Something that a member of the
-	// conversation has to commit..
+	// GetConvosPendingRequest is blue.catbird.mls.getConvos#pendingRequest: Something that a member
+	// of the conversation has to commit..
 	GetConvosPendingRequest = mlsapi.GetConvosPendingRequest
 	// GetConvosPendingRequestKind is a set of values: What is asked for..
 	GetConvosPendingRequestKind = mlsapi.GetConvosPendingRequestKind
@@ -92,8 +93,8 @@ type (
 	GetEpochOutput = mlsapi.GetEpochOutput
 	// GetEpochParams is blue.catbird.mls.getEpoch params.
 	GetEpochParams = mlsapi.GetEpochParams
-	// GetKeyPackageStatsCipherSuiteStats is blue.catbird.mls.getKeyPackageStats#cipherSuiteStats: Figures
-	// of one cipher suite..
+	// GetKeyPackageStatsCipherSuiteStats is blue.catbird.mls.getKeyPackageStats#cipherSuiteStats:
+	// Figures of one cipher suite..
 	GetKeyPackageStatsCipherSuiteStats = mlsapi.GetKeyPackageStatsCipherSuiteStats
 	// GetKeyPackageStatsOutput is blue.catbird.mls.getKeyPackageStats output.
 	GetKeyPackageStatsOutput = mlsapi.GetKeyPackageStatsOutput
@@ -123,8 +124,8 @@ type (
 	GetWelcomeOutput = mlsapi.GetWelcomeOutput
 	// GetWelcomeParams is blue.catbird.mls.getWelcome params.
 	GetWelcomeParams = mlsapi.GetWelcomeParams
-	// HandleBlockChangeAffectedConvo is blue.catbird.mls.handleBlockChange#affectedConvo: A conversation
-	// that both users are in..
+	// HandleBlockChangeAffectedConvo is blue.catbird.mls.handleBlockChange#affectedConvo: A
+	// conversation that both users are in..
 	HandleBlockChangeAffectedConvo = mlsapi.HandleBlockChangeAffectedConvo
 	// HandleBlockChangeAffectedConvoAction is a set of values: What the service did..
 	HandleBlockChangeAffectedConvoAction = mlsapi.HandleBlockChangeAffectedConvoAction
@@ -150,15 +151,16 @@ type (
 	PublishKeyPackageOutput = mlsapi.PublishKeyPackageOutput
 	// RegisterDeviceInput is blue.catbird.mls.registerDevice input.
 	RegisterDeviceInput = mlsapi.RegisterDeviceInput
-	// RegisterDeviceKeyPackageItem is blue.catbird.mls.registerDevice#keyPackageItem: A key package of the
-	// device that registers..
+	// RegisterDeviceKeyPackageItem is blue.catbird.mls.registerDevice#keyPackageItem: A key package
+	// of the device that registers..
 	RegisterDeviceKeyPackageItem = mlsapi.RegisterDeviceKeyPackageItem
-	// RegisterDeviceKeyPackageItemCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
+	// RegisterDeviceKeyPackageItemCipherSuite is a set of values: MLS cipher suite by its RFC 9420
+	// name..
 	RegisterDeviceKeyPackageItemCipherSuite = mlsapi.RegisterDeviceKeyPackageItemCipherSuite
 	// RegisterDeviceOutput is blue.catbird.mls.registerDevice output.
 	RegisterDeviceOutput = mlsapi.RegisterDeviceOutput
-	// RegisterDeviceWelcomeMessageRef is blue.catbird.mls.registerDevice#welcomeMessageRef: A Welcome and
-	// its conversation..
+	// RegisterDeviceWelcomeMessageRef is blue.catbird.mls.registerDevice#welcomeMessageRef: A
+	// Welcome and its conversation..
 	RegisterDeviceWelcomeMessageRef = mlsapi.RegisterDeviceWelcomeMessageRef
 	// RemoveMemberInput is blue.catbird.mls.removeMember input.
 	RemoveMemberInput = mlsapi.RemoveMemberInput
@@ -186,33 +188,33 @@ type (
 	SendMessageInput = mlsapi.SendMessageInput
 	// SendMessageOutput is blue.catbird.mls.sendMessage output.
 	SendMessageOutput = mlsapi.SendMessageOutput
-	// StreamConvoEventsEventWrapper is blue.catbird.mls.streamConvoEvents#eventWrapper: One frame of the
-	// stream..
+	// StreamConvoEventsEventWrapper is blue.catbird.mls.streamConvoEvents#eventWrapper: One frame
+	// of the stream..
 	StreamConvoEventsEventWrapper = mlsapi.StreamConvoEventsEventWrapper
 	// StreamConvoEventsEventWrapperEvent is a union: The event..
 	StreamConvoEventsEventWrapperEvent = mlsapi.StreamConvoEventsEventWrapperEvent
-	// StreamConvoEventsInfoEvent is blue.catbird.mls.streamConvoEvents#infoEvent: Something about the
-	// conversation, the account or the stream..
+	// StreamConvoEventsInfoEvent is blue.catbird.mls.streamConvoEvents#infoEvent: Something about
+	// the conversation, the account or the stream..
 	StreamConvoEventsInfoEvent = mlsapi.StreamConvoEventsInfoEvent
 	// StreamConvoEventsInfoEventKind is a set of values: What happened, for programs..
 	StreamConvoEventsInfoEventKind = mlsapi.StreamConvoEventsInfoEventKind
-	// StreamConvoEventsMessageEvent is blue.catbird.mls.streamConvoEvents#messageEvent: A message or
-	// handshake message was stored..
+	// StreamConvoEventsMessageEvent is blue.catbird.mls.streamConvoEvents#messageEvent: A message
+	// or handshake message was stored..
 	StreamConvoEventsMessageEvent = mlsapi.StreamConvoEventsMessageEvent
 	// StreamConvoEventsOutput is another name of a type.
 	StreamConvoEventsOutput = mlsapi.StreamConvoEventsOutput
 	// StreamConvoEventsParams is blue.catbird.mls.streamConvoEvents params.
 	StreamConvoEventsParams = mlsapi.StreamConvoEventsParams
-	// StreamConvoEventsReactionEvent is blue.catbird.mls.streamConvoEvents#reactionEvent: A reaction.
-	// Reserved: reactions travel encrypted..
+	// StreamConvoEventsReactionEvent is blue.catbird.mls.streamConvoEvents#reactionEvent: A
+	// reaction. Reserved: reactions travel encrypted..
 	StreamConvoEventsReactionEvent = mlsapi.StreamConvoEventsReactionEvent
 	// StreamConvoEventsReactionEventAction is a set of values: What happened..
 	StreamConvoEventsReactionEventAction = mlsapi.StreamConvoEventsReactionEventAction
-	// StreamConvoEventsTypingEvent is blue.catbird.mls.streamConvoEvents#typingEvent: Someone types.
-	// Reserved: clients send this encrypted..
+	// StreamConvoEventsTypingEvent is blue.catbird.mls.streamConvoEvents#typingEvent: Someone
+	// types. Reserved: clients send this encrypted..
 	StreamConvoEventsTypingEvent = mlsapi.StreamConvoEventsTypingEvent
-	// UnknownVariant is a member of an open union that the lexicons did not have when this package was
-	// generated.
+	// UnknownVariant is a member of an open union that the lexicons did not have when this package
+	// was generated.
 	UnknownVariant = mlsapi.UnknownVariant
 	// UpdateCursorInput is blue.catbird.mls.updateCursor input.
 	UpdateCursorInput = mlsapi.UpdateCursorInput
@@ -246,7 +248,8 @@ const (
 	// CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// CreateConvoInputCipherSuite.
 	CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
-	// DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of DefsConvoViewCipherSuite.
+	// DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of
+	// DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256
 	// DefsConvoViewCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 is a value of
 	// DefsConvoViewCipherSuite.
@@ -254,11 +257,14 @@ const (
 	// DefsConvoViewCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a value of
 	// DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.DefsConvoViewCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
-	// DefsConvoViewCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of DefsConvoViewCipherSuite.
+	// DefsConvoViewCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of
+	// DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 = mlsapi.DefsConvoViewCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384
-	// DefsConvoViewCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of DefsConvoViewCipherSuite.
+	// DefsConvoViewCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of
+	// DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 = mlsapi.DefsConvoViewCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521
-	// DefsConvoViewCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 is a value of DefsConvoViewCipherSuite.
+	// DefsConvoViewCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 is a value of
+	// DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 = mlsapi.DefsConvoViewCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448
 	// DefsConvoViewCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value of
 	// DefsConvoViewCipherSuite.
@@ -341,9 +347,11 @@ const (
 	// HandleBlockChangeAffectedConvoActionAdminNotified is a value of
 	// HandleBlockChangeAffectedConvoAction.
 	HandleBlockChangeAffectedConvoActionAdminNotified = mlsapi.HandleBlockChangeAffectedConvoActionAdminNotified
-	// HandleBlockChangeAffectedConvoActionAutoRemoved is a value of HandleBlockChangeAffectedConvoAction.
+	// HandleBlockChangeAffectedConvoActionAutoRemoved is a value of
+	// HandleBlockChangeAffectedConvoAction.
 	HandleBlockChangeAffectedConvoActionAutoRemoved = mlsapi.HandleBlockChangeAffectedConvoActionAutoRemoved
-	// HandleBlockChangeAffectedConvoActionNoAction is a value of HandleBlockChangeAffectedConvoAction.
+	// HandleBlockChangeAffectedConvoActionNoAction is a value of
+	// HandleBlockChangeAffectedConvoAction.
 	HandleBlockChangeAffectedConvoActionNoAction = mlsapi.HandleBlockChangeAffectedConvoActionNoAction
 	// HandleBlockChangeAffectedConvoActionRequiresResolution is a value of
 	// HandleBlockChangeAffectedConvoAction.
@@ -382,8 +390,8 @@ const (
 	// RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 is a value of
 	// RegisterDeviceKeyPackageItemCipherSuite.
 	RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519
-	// RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a value of
-	// RegisterDeviceKeyPackageItemCipherSuite.
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a
+	// value of RegisterDeviceKeyPackageItemCipherSuite.
 	RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
 	// RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of
 	// RegisterDeviceKeyPackageItemCipherSuite.
@@ -394,8 +402,8 @@ const (
 	// RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 is a value of
 	// RegisterDeviceKeyPackageItemCipherSuite.
 	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448
-	// RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value of
-	// RegisterDeviceKeyPackageItemCipherSuite.
+	// RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value
+	// of RegisterDeviceKeyPackageItemCipherSuite.
 	RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448
 	// RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// RegisterDeviceKeyPackageItemCipherSuite.
@@ -464,7 +472,8 @@ const (
 	StreamConvoEventsInfoEventKindWelcomeAvailable = mlsapi.StreamConvoEventsInfoEventKindWelcomeAvailable
 	// StreamConvoEventsReactionEventActionAdd is a value of StreamConvoEventsReactionEventAction.
 	StreamConvoEventsReactionEventActionAdd = mlsapi.StreamConvoEventsReactionEventActionAdd
-	// StreamConvoEventsReactionEventActionRemove is a value of StreamConvoEventsReactionEventAction.
+	// StreamConvoEventsReactionEventActionRemove is a value of
+	// StreamConvoEventsReactionEventAction.
 	StreamConvoEventsReactionEventActionRemove = mlsapi.StreamConvoEventsReactionEventActionRemove
 )
 

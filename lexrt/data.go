@@ -98,7 +98,8 @@ func (r *Raw) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// RawUnion is a member of an open union that the schema does not know: its $type and its whole JSON.
+// RawUnion is a member of an open union that the schema does not know: its $type and its whole
+// JSON.
 type RawUnion struct {
 	Type string
 	JSON Raw

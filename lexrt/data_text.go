@@ -53,7 +53,8 @@ func (f *Fields) decodeBytes(v *[]byte, r *BytesRule) {
 func bytesText(raw []byte) ([]byte, bool) {
 	const open, end = `{"$bytes":"`, `"}`
 	if bytes.HasPrefix(raw, []byte(open)) && bytes.HasSuffix(raw, []byte(end)) && len(raw) >= len(open)+len(end) {
-		// No quote inside means that there is exactly one member and that it has no escapes that matter.
+		// No quote inside means that there is exactly one member and that it has no escapes that
+		// matter.
 		text := raw[len(open) : len(raw)-len(end)]
 		if bytes.IndexByte(text, '"') < 0 && bytes.IndexByte(text, '\\') < 0 {
 			return text, true

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Error is an XRPC error: a name that clients match on, an HTTP status and a
-// message for people. Generated packages have a variable for each declared error, this package one for
-// each general error; WithMessage gives one its text.
+// Error is an XRPC error: a name that clients match on, an HTTP status and a message for people.
+// Generated packages have a variable for each declared error, this package one for each general
+// error; WithMessage gives one its text.
 type Error struct {
 	// Name is the value of the "error" member, for example "NotMember".
 	Name string

@@ -93,11 +93,12 @@ type Request struct {
 	Caller Caller
 	// Query is the parsed query string.
 	Query url.Values
-	// Body is the whole request body of a method with a JSON input. It is only valid until the endpoint returns,
-	// unless BodyOwned is set.
+	// Body is the whole request body of a method with a JSON input. It is only valid until the
+	// endpoint returns, unless BodyOwned is set.
 	Body []byte
-	// BodyOwned says that Body is the endpoint's alone: long byte strings are decoded over their own text, and
-	// what was decoded keeps the body's memory. A message of 10 MiB then takes no memory beside its text.
+	// BodyOwned says that Body is the endpoint's alone: long byte strings are decoded over their
+	// own text, and what was decoded keeps the body's memory. A message of 10 MiB then takes no
+	// memory beside its text.
 	BodyOwned bool
 	// Stream is the body of a method whose input is not JSON, already capped.
 	Stream io.Reader

@@ -30,12 +30,13 @@ func TestBlobsHaveBounds(t *testing.T) {
 	const raw = "bafkreiclp443lavogvhj3d2ob2cxbfuscni2k5jk7bebjzg7khl3esabwq"
 	rule := &lexrt.BlobRule{Accept: []string{"image/*", "te*"}, MaxSize: 10}
 	for text, ok := range map[string]bool{
-		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image/png","size":1}`:   true,
-		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image/png","size":10}`:  true,
-		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image/png","size":11}`:  false,
-		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image/png","size":0}`:   false,
-		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image","size":1}`:       false,
-		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"text/plain","size":1}`:  false, // only a whole type stands for all of its kind
+		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image/png","size":1}`:  true,
+		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image/png","size":10}`: true,
+		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image/png","size":11}`: false,
+		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image/png","size":0}`:  false,
+		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"image","size":1}`:      false,
+		// only a whole type stands for all of its kind
+		`{"$type":"blob","ref":{"$link":"%"},"mimeType":"text/plain","size":1}`:  false,
 		`{"$type":"blob","ref":{"$link":"b%"},"mimeType":"image/png","size":1}`:  false,
 		`{"$type":"blurb","ref":{"$link":"%"},"mimeType":"image/png","size":1}`:  false,
 		`{"$type":"blob","ref":{"$bytes":"%"},"mimeType":"image/png","size":1}`:  false,

@@ -183,7 +183,8 @@ func load(ctx context.Context, m *machine, name string, inFlight int, offered fl
 				}
 				good.Add(1)
 				seconds[int(end.Sub(from)/time.Second)]++
-				_ = local.RecordValue(end.Sub(start).Microseconds()) // longer than a minute: the deadlines are shorter
+				// It fails above a minute, and the deadlines are shorter.
+				_ = local.RecordValue(end.Sub(start).Microseconds())
 			}
 			mu.Lock()
 			result.latency.Merge(local)
@@ -221,4 +222,5 @@ func (o *outcome) add(earlier *outcome) *outcome {
 	return o
 }
 
-func (o *outcome) quantile(q float64) float64 { return float64(o.latency.ValueAtQuantile(q)) / 1000 } // milliseconds
+// quantile returns a quantile of the latencies in milliseconds.
+func (o *outcome) quantile(q float64) float64 { return float64(o.latency.ValueAtQuantile(q)) / 1000 }

@@ -187,7 +187,8 @@ func (h *hunt) trouble(ctx context.Context, messages int) map[mls.ConvoID]map[ml
 	return before
 }
 
-// write sends a message as some member of some conversation, slowly enough for the trouble to happen.
+// write sends a message as some member of some conversation, slowly enough for the trouble to
+// happen.
 func (h *hunt) write(ctx context.Context) {
 	time.Sleep(rand.N(40 * time.Millisecond))
 	for {

@@ -188,9 +188,9 @@ func newLogger(cfg *config.Config, hasher *shared.Hasher, out io.Writer) *slog.L
 // drainTime is how long streams and requests have to end when the server stops.
 const drainTime = 20 * time.Second
 
-// Run serves until ctx ends, then drains: not ready first, for DrainDelay with all
-// else as before, then streams ended in order, requests finished. ready is called with both addresses once
-// requests are answered.
+// Run serves until ctx ends, then drains: not ready first, for DrainDelay with all else as before,
+// then streams ended in order, requests finished. ready is called with both addresses once requests
+// are answered.
 func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error {
 	defer a.close()
 	if err := a.checkRedis(ctx); err != nil {

@@ -62,7 +62,8 @@ func TestFaultsAreSaidAtDoublingIntervals(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if n := out.count("It is away; trying again\n"); n < 10 || n > 16 { // 2, 4, … 512 s, then every ten minutes
+		// 2, 4, … 512 s, then every ten minutes
+		if n := out.count("It is away; trying again\n"); n < 10 || n > 16 {
 			t.Errorf("said %d times in an hour", n)
 		}
 		well.Store(true)

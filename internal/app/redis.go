@@ -19,7 +19,8 @@ var (
 func openRedis(url string) (*redis.Client, error) {
 	opt, err := redis.ParseURL(url)
 	if err != nil {
-		return nil, errRedisURL // go-redis' own error repeats parts of the URL, which holds a password
+		// go-redis' own error repeats parts of the URL, which holds a password
+		return nil, errRedisURL
 	}
 	// Else go-redis waits by its own timeouts, of seconds, whatever the deadline
 	// of a call: a Redis that hangs would hold every request.

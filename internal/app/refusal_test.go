@@ -53,7 +53,8 @@ func TestRedisRefusals(t *testing.T) {
 				limiter.Take(t.Context(), ratelimit.ClassDefault, "somebody", 1)
 				clk.Advance(time.Minute)
 			}
-			if n := strings.Count(logs.String(), `"refusal":"`+word+`"`); n != 7 || counted != 64 { // after 0, 1, 3, 7, 15, 31 and 63
+			// after 0, 1, 3, 7, 15, 31 and 63
+			if n := strings.Count(logs.String(), `"refusal":"`+word+`"`); n != 7 || counted != 64 {
 				t.Errorf("named %d times, %d counted:\n%s", n, counted, logs.String())
 			}
 		})

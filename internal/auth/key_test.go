@@ -122,9 +122,10 @@ func TestSignatureWithLargeX(t *testing.T) {
 	sig, _ := hex.DecodeString("000000000000000000000000000000014551231950b75fc4402da1722fc9baeb" +
 		"0000000000000000000000000000000000000000000000000000000000000003")
 	for text, want := range map[string]bool{
-		"03bc8c4baae3c97b090e4ed94ac7aa4cef03667e45d10a97c90e559fe5720d615b": true,  // x = R + n
-		"0378768a28100fd34f7fc5cfdb816b588a1bb421ee7307a54c1f1f5b96ec2fc368": true,  // x = R
-		"02bc8c4baae3c97b090e4ed94ac7aa4cef03667e45d10a97c90e559fe5720d615b": false, // the first one, negated
+		"03bc8c4baae3c97b090e4ed94ac7aa4cef03667e45d10a97c90e559fe5720d615b": true, // x = R + n
+		"0378768a28100fd34f7fc5cfdb816b588a1bb421ee7307a54c1f1f5b96ec2fc368": true, // x = R
+		// the first one, negated
+		"02bc8c4baae3c97b090e4ed94ac7aa4cef03667e45d10a97c90e559fe5720d615b": false,
 	} {
 		raw, _ := hex.DecodeString(text)
 		public, err := atcrypto.ParsePublicBytesK256(raw)

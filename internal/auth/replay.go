@@ -57,7 +57,8 @@ func (m *MemoryReplays) Full() bool { return m.until.Full() }
 
 // forget drops key.
 func (m *MemoryReplays) forget(key [32]byte) {
-	_ = m.until.Change(tokenKey(key), func(now, _ time.Time) time.Time { return now }) // takes no room
+	// takes no room
+	_ = m.until.Change(tokenKey(key), func(now, _ time.Time) time.Time { return now })
 }
 
 // tokenKey is half of a key: 128 bits of a keyed hash, because there may be millions.

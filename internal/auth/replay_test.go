@@ -155,7 +155,8 @@ func TestReplayChainFallsBackAndStaysWary(t *testing.T) {
 	fast, slow := &flaky{inner: memory()}, &flaky{inner: memory()}
 	fallbacks := 0
 	chain := auth.NewReplayChain(fast, slow, clk, func(error) { fallbacks++ })
-	other := auth.NewReplayChain(fast, slow, clk, func(error) {}) // a second process on the same stores
+	// a second process on the same stores
+	other := auth.NewReplayChain(fast, slow, clk, func(error) {})
 	until := clk.Now().Add(time.Hour)
 
 	if !use(t, chain, key(1), until) || slow.count() != 0 {

@@ -114,7 +114,8 @@ func NewResolver(cfg ResolverConfig) *Resolver {
 
 // newLRU returns a cache of DIDs. It is not safe for concurrent use.
 func newLRU[V any](size int) *simplelru.LRU[lexrt.DID, V] {
-	l, _ := simplelru.NewLRU[lexrt.DID, V](size, nil) // fails on a size below one, which NewResolver replaces
+	// fails on a size below one, which NewResolver replaces
+	l, _ := simplelru.NewLRU[lexrt.DID, V](size, nil)
 	return l
 }
 

@@ -187,12 +187,18 @@ func TestClaimsForm(t *testing.T) {
 		crowd[n] = owner(100 + n)
 	}
 	claim(store.ClaimParams{Owners: []mls.DID{alice, bob}, CipherSuite: 1, Now: noon}, failed)
-	claim(store.ClaimParams{Owners: []mls.DID{bob}, CipherSuite: 1, Now: noon}, nil)                                 // bob is in the first
-	claim(store.ClaimParams{Owners: []mls.DID{carol}, CipherSuite: 2, Now: noon}, nil)                               // another suite
-	claim(store.ClaimParams{Owners: []mls.DID{carol}, CipherSuite: 1, Devices: []mls.DeviceID{"d"}, Now: noon}, nil) // a choice
-	claim(store.ClaimParams{Owners: []mls.DID{carol}, CipherSuite: 1, Now: noon.Add(time.Second)}, failed)           // with the first
-	claim(store.ClaimParams{Owners: crowd, CipherSuite: 1, Now: noon}, nil)                                          // 129 with the first
-	claim(store.ClaimParams{Owners: []mls.DID{owner(1)}, CipherSuite: 1, Now: noon.Add(-time.Second)}, failed)       // with the first
+	// bob is in the first
+	claim(store.ClaimParams{Owners: []mls.DID{bob}, CipherSuite: 1, Now: noon}, nil)
+	// another suite
+	claim(store.ClaimParams{Owners: []mls.DID{carol}, CipherSuite: 2, Now: noon}, nil)
+	// a choice
+	claim(store.ClaimParams{Owners: []mls.DID{carol}, CipherSuite: 1, Devices: []mls.DeviceID{"d"}, Now: noon}, nil)
+	// with the first
+	claim(store.ClaimParams{Owners: []mls.DID{carol}, CipherSuite: 1, Now: noon.Add(time.Second)}, failed)
+	// 129 with the first
+	claim(store.ClaimParams{Owners: crowd, CipherSuite: 1, Now: noon}, nil)
+	// with the first
+	claim(store.ClaimParams{Owners: []mls.DID{owner(1)}, CipherSuite: 1, Now: noon.Add(-time.Second)}, failed)
 	for i, want := range []struct {
 		owners  []mls.DID
 		devices int

@@ -50,8 +50,9 @@ type AppView struct {
 	budget *allowance
 }
 
-// NewAppView returns a source over the AppView at origin, for example "https://public.api.bsky.app".
-// pds is asked when a block was made, which an AppView does not tell.
+// NewAppView returns a source over the AppView at origin, for example
+// "https://public.api.bsky.app". pds is asked when a block was made, which an AppView does not
+// tell.
 func NewAppView(client *egress.Client, origin string, pds *PDS, c clock.Clock) *AppView {
 	return &AppView{
 		client: client, origin: strings.TrimRight(origin, "/"), pds: pds, clock: c, budget: newAllowance(callsPerMinute, maxCallsAtOnce),

@@ -7,8 +7,8 @@
 //   - "no block" is an answer like "a block" and is kept as long;
 //   - nobody learns what others ask: users who share no conversation with the caller are looked up
 //     for that caller alone, out of memory that only the caller's own questions fill;
-//   - a user is asked about at most twice in FreshFor, once at the AppView and once at the user's own
-//     server, whatever the number of pairs and questions; strangers: for each caller;
+//   - a user is asked about at most twice in FreshFor, once at the AppView and once at the user's
+//     own server, whatever the number of pairs and questions; strangers: for each caller;
 //   - work is bounded per question, per caller and, at the AppView, for all together, where half is
 //     kept for questions on which it depends whether users are put together.
 //
@@ -39,8 +39,8 @@ const (
 type Answer struct {
 	// Blocks are in the order of the blockers, then of the blocked.
 	Blocks []store.Block
-	// CheckedAt is the time of the answer, floored to two seconds. The age of what it rests on would
-	// tell who has asked before.
+	// CheckedAt is the time of the answer, floored to two seconds. The age of what it rests on
+	// would tell who has asked before.
 	CheckedAt time.Time
 }
 
@@ -58,11 +58,11 @@ type Claim struct {
 type Cache interface {
 	// ListAcquaintances returns those of dids who share an active conversation with the user.
 	ListAcquaintances(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error)
-	// ListBlocks returns the known blocks of blockers against others, and when the whole list of each
-	// of the blockers was last read.
+	// ListBlocks returns the known blocks of blockers against others, and when the whole list of
+	// each of the blockers was last read.
 	ListBlocks(ctx context.Context, blockers, others []mls.DID) ([]store.Block, []store.BlockCheck, error)
 	// SaveBlocks records in one transaction what a look-up found: it writes the blocks, drops known
-	// blocks within the checked pairs and lists that were not found again, and notes when lists were
-	// read.
+	// blocks within the checked pairs and lists that were not found again, and notes when lists
+	// were read.
 	SaveBlocks(ctx context.Context, found store.BlocksFound) error
 }

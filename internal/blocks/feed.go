@@ -48,9 +48,9 @@ type FeedConfig struct {
 	// Conflict is told of each new block between two known users, once in the life
 	// of the Feed. Where several servers run feeds, each of them is told.
 	Conflict func(ctx context.Context, b store.Block) error
-	// Observe, when not nil, counts: "connected", "disconnected", "block",
-	// "unblock", "skipped" for events that cannot be applied, "failed" for connections that were not
-	// made and for events that wait for the database.
+	// Observe, when not nil, counts: "connected", "disconnected", "block", "unblock", "skipped" for
+	// events that cannot be applied, "failed" for connections that were not made and for events
+	// that wait for the database.
 	Observe func(event string)
 	Clock   clock.Clock
 }

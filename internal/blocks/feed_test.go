@@ -219,7 +219,8 @@ func TestFeedGoesBackInTime(t *testing.T) {
 	const us = 1_000_000
 	j := &jetstream{scripts: [][]string{
 		{feedCreate(now, feedAlice, "3kaaaaaaaaaa2", feedBob)},
-		{feedCreate(now-5*us, feedAlice, "3kaaaaaaaaaa3", feedStranger)}, // another host, whose clock is behind
+		// another host, whose clock is behind
+		{feedCreate(now-5*us, feedAlice, "3kaaaaaaaaaa3", feedStranger)},
 		{
 			feedCreate(math.MaxInt64, feedAlice, "3kaaaaaaaaaa4", feedStranger), feedCreate(-1, feedAlice, "3kaaaaaaaaaa5", feedStranger),
 			feedCreate(1, feedAlice, "3kaaaaaaaaaa6", feedStranger),

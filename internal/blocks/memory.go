@@ -11,18 +11,19 @@ import (
 )
 
 const (
-	// maxMemory bounds what a process remembers, counted in blocks and pairs of some 200 bytes each.
+	// maxMemory bounds what a process remembers, counted in blocks and pairs of some 200 bytes
+	// each.
 	maxMemory = 100_000
-	// retryAfter is how long a user that could not be looked up is left alone, so that one dead server
-	// does not slow every question down.
+	// retryAfter is how long a user that could not be looked up is left alone, so that one dead
+	// server does not slow every question down.
 	retryAfter = 30 * time.Second
 	// Each caller may have so many users looked up at once, and a minute.
 	lookupsPerMinute = 1000
 	maxCallers       = 10_000
 )
 
-// subject is a user that was looked up, for one caller alone or, with caller "", for all who share a
-// conversation with the user.
+// subject is a user that was looked up, for one caller alone or, with caller "", for all who share
+// a conversation with the user.
 type subject struct{ caller, user mls.DID }
 
 // entry is what a process remembers of a subject.

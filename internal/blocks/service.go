@@ -25,7 +25,8 @@ type Config struct {
 	Cache Cache
 	// PDS is where users' own lists are read and single records are verified.
 	PDS *PDS
-	// AppView is asked where that takes fewer requests, and about blocks by way of lists; nil for none.
+	// AppView is asked where that takes fewer requests, and about blocks by way of lists; nil for
+	// none.
 	AppView *AppView
 	// FailClosed makes AnyBetween refuse when the sources are down and nothing usable is known;
 	// otherwise it goes by what is known.

@@ -29,7 +29,8 @@ func (s *Service) Verify(ctx context.Context, c Claim) error {
 	}
 	switch {
 	case err == nil:
-		// What the AppView said about the pair, and a long list that stayed in memory, are out of date.
+		// What the AppView said about the pair, and a long list that stayed in memory, are out of
+		// date.
 		s.memory.update(subject{user: c.Blocker}, func(known *entry) { *known = entry{} })
 		return s.Cache.SaveBlocks(ctx, found)
 	case ctx.Err() != nil:

@@ -26,8 +26,8 @@ type Vetted struct{ epoch mls.Epoch }
 
 // Vet looks at an addition before the conversation is locked: it verifies the commit's signatures,
 // and checks for blocks between newcomers and members, which block sources answer over the network.
-// It asks them nothing when the commit is for another epoch: Add refuses that. Users only come in by
-// a commit, so the epoch tells whether the answer still holds.
+// It asks them nothing when the commit is for another epoch: Add refuses that. Users only come in
+// by a commit, so the epoch tells whether the answer still holds.
 func (s *Service) Vet(ctx context.Context, r AddRequest) (Vetted, error) {
 	standing, err := s.store.RequireMember(ctx, r.Key, r.Sender)
 	if err != nil {
@@ -63,7 +63,8 @@ func (s *Service) Vet(ctx context.Context, r AddRequest) (Vetted, error) {
 // Add accepts a commit that brings users, or further devices of users, into the group, and does
 // everything that follows from it: roster, Welcome, key packages, fulfilled requests, requests for
 // devices that are still missing. It returns the new epoch. Errors: those of LockAsMember and of
-// mls.Candidate, ErrStale, mls.ErrNotAdmin, mls.ErrInvalidWelcome, mls.ErrWelcomeMismatch, mls.ErrKeyPackageNotFound, mls.ErrAlreadyMember.
+// mls.Candidate, ErrStale, mls.ErrNotAdmin, mls.ErrInvalidWelcome, mls.ErrWelcomeMismatch,
+// mls.ErrKeyPackageNotFound, mls.ErrAlreadyMember.
 func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted) (mls.Epoch, error) {
 	standing, err := tx.LockAsMember(ctx, r.Key, r.Sender)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"mls-server/internal/mlstest"
 )
 
-// A roster that was vetted for blocks before another commit brought somebody in is vetted again: the
-// newcomer may block who came meanwhile.
+// A roster that was vetted for blocks before another commit brought somebody in is vetted again:
+// the newcomer may block who came meanwhile.
 func TestAddVetsTheRosterThatIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -48,7 +48,8 @@ func TestCreateRefusesAWelcomeOfAnotherSuite(t *testing.T) {
 	wantKind(t, err, mls.ErrInvalidWelcome, mls.CodeWrongSuite)
 }
 
-// A commit that shows its Adds and a Welcome must speak of the same key packages, in the same suite.
+// A commit that shows its Adds and a Welcome must speak of the same key packages, in the same
+// suite.
 func TestAddComparesCommitAndWelcome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -24,8 +24,8 @@ type Claim struct {
 }
 
 // ClaimKeyPackages hands out one package for each device. Owners who have none and those who block
-// the caller look alike. The error is mls.ErrRateLimitExceeded when the caller has claimed too often
-// from one of them.
+// the caller look alike. The error is mls.ErrRateLimitExceeded when the caller has claimed too
+// often from one of them.
 func (s *Service) ClaimKeyPackages(ctx context.Context, c Claim) ([]store.KeyPackage, error) {
 	for _, did := range c.Owners {
 		if err := s.take(ctx, "claim", string(c.Caller)+" "+string(did), 1); err != nil {

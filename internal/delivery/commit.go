@@ -79,9 +79,9 @@ func (h *handshake) stored(convo *store.Convo, sender mls.DID) store.Handshake {
 	return stored
 }
 
-// settleVisible settles the removal debts that a commit is seen to settle: by Remove proposals whose
-// leaf the server knows, or because the leaver's own proposal of the same epoch obliges an opaque
-// commit to contain it (ADR 5).
+// settleVisible settles the removal debts that a commit is seen to settle: by Remove proposals
+// whose leaf the server knows, or because the leaver's own proposal of the same epoch obliges an
+// opaque commit to contain it (ADR 5).
 func settleVisible(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake) error {
 	if !h.Resolved() {
 		return tx.SettleProposedDebts(ctx, convo.ID, h.Epoch, h.at)

@@ -21,17 +21,17 @@ import (
 
 // Blocks finds blocks between users.
 type Blocks interface {
-	// AnyBetween reports whether a block stands between any of the newcomers and any other newcomer or
-	// present user, in either direction, for the caller who puts them together. Whether an unreachable
-	// source counts as a block is the implementation's policy; if so, it returns
+	// AnyBetween reports whether a block stands between any of the newcomers and any other newcomer
+	// or present user, in either direction, for the caller who puts them together. Whether an
+	// unreachable source counts as a block is the implementation's policy; if so, it returns
 	// mls.ErrBlockSourceUnavailable.
 	AnyBetween(ctx context.Context, caller mls.DID, newcomers, present []mls.DID) (bool, error)
 	// Blocking returns those of the users who block the caller, as far as it can be found out.
 	Blocking(ctx context.Context, caller mls.DID, dids []mls.DID) ([]mls.DID, error)
 }
 
-// Sender stores application messages: *store.Store each by itself, *batch.Sends those that arrive at
-// the same time together. The answers are the same.
+// Sender stores application messages: *store.Store each by itself, *batch.Sends those that arrive
+// at the same time together. The answers are the same.
 type Sender interface {
 	// SendMessage stores a message and its event. Errors as store.Store.SendMessage.
 	SendMessage(ctx context.Context, p store.SendParams) (store.SendResult, error)
@@ -54,7 +54,8 @@ type Config struct {
 	Limits ratelimit.Limiter
 	// MaxMembers counts users, not devices.
 	MaxMembers int
-	// MaxDevices is how many devices a user may have, MaxKeyPackages how many live packages a device.
+	// MaxDevices is how many devices a user may have, MaxKeyPackages how many live packages a
+	// device.
 	MaxDevices, MaxKeyPackages int
 	// KeyPackageLow is how many packages a device should have left; below it its owner is told.
 	KeyPackageLow int
@@ -72,8 +73,8 @@ type Service struct {
 // New returns a service.
 func New(cfg Config) *Service { return &Service{Config: cfg, store: cfg.Store} }
 
-// take draws from the bucket of subject in a class. The error is mls.ErrRateLimitExceeded and says when
-// to try again.
+// take draws from the bucket of subject in a class. The error is mls.ErrRateLimitExceeded and says
+// when to try again.
 func (s *Service) take(ctx context.Context, class, subject string, cost int) error {
 	if r := s.Limits.Take(ctx, class, subject, cost); !r.Allowed {
 		return mls.RateLimited(r.RetryAfter)

@@ -55,8 +55,8 @@ func (s *Service) PublishKeyPackage(ctx context.Context, p Publication) error {
 	})
 }
 
-// deviceOf tells whose package it is: the device that the credential names, which must be registered,
-// else the device whose key signed it, else the user's without a device.
+// deviceOf tells whose package it is: the device that the credential names, which must be
+// registered, else the device whose key signed it, else the user's without a device.
 func deviceOf(ctx context.Context, tx *store.Tx, did mls.DID, kp *mls.PublishedKeyPackage) (store.Device, error) {
 	devices, err := tx.ListDevices(ctx, did)
 	if err != nil {
@@ -101,7 +101,8 @@ type Registration struct {
 	At           time.Time
 }
 
-// PackageText is a key package as a request brings it: base64 text and the name of its cipher suite.
+// PackageText is a key package as a request brings it: base64 text and the name of its cipher
+// suite.
 type PackageText struct {
 	KeyPackage, Suite string
 	// Expires is when it is to be handed out no longer, nil for the end of its lifetime.

@@ -46,8 +46,8 @@ func TestBlockedCallersGetNoPackages(t *testing.T) {
 	}
 }
 
-// A caller who claims one user's packages too often is refused, so that nobody can drain them; it may
-// still claim others', and others may claim those.
+// A caller who claims one user's packages too often is refused, so that nobody can drain them; it
+// may still claim others', and others may claim those.
 func TestClaimsOfOnePairAreLimited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -53,7 +53,8 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(s.Close)
 	w := &world{blocks: blockTable{}, clock: clocktest.New()}
-	w.clock.Advance(time.Duration(w.clock.Now().Unix()%2) * time.Second) // stored times are floored to two seconds (I8)
+	// stored times are floored to two seconds (I8)
+	w.clock.Advance(time.Duration(w.clock.Now().Unix()%2) * time.Second)
 	limits, err := ratelimit.NewMemory(map[string]ratelimit.Rate{
 		ratelimit.ClassDefault: {PerMinute: 1000, Burst: 1000}, "claim": {PerMinute: 30, Burst: 30},
 	}, w.clock)

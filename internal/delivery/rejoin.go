@@ -61,8 +61,8 @@ func (s *Service) RequestRejoin(ctx context.Context, r Rejoin) (store.Request, e
 	return request, err
 }
 
-// device is the device that the key package belongs to, or the registered one of the user's that the
-// request names.
+// device is the device that the key package belongs to, or the registered one of the user's that
+// the request names.
 func (r *Rejoin) device(ctx context.Context, tx *store.Tx, kp *mls.PublishedKeyPackage) (store.Device, error) {
 	device, err := deviceOf(ctx, tx, r.User, kp)
 	if err != nil || r.Device == nil || string(device.ID) == *r.Device {
@@ -73,7 +73,8 @@ func (r *Rejoin) device(ctx context.Context, tx *store.Tx, kp *mls.PublishedKeyP
 		return store.Device{}, err
 	}
 	for _, d := range devices {
-		// A device that lost everything has a new signature key, so the key need not be the registered one.
+		// A device that lost everything has a new signature key, so the key need not be the
+		// registered one.
 		if string(d.ID) == *r.Device && kp.Device == "" {
 			return d.Device, nil
 		}
@@ -81,7 +82,8 @@ func (r *Rejoin) device(ctx context.Context, tx *store.Tx, kp *mls.PublishedKeyP
 	return store.Device{}, mls.InvalidKeyPackage(mls.CodeIdentityMismatch)
 }
 
-// open returns the open request of the device, or opens one within the limits and tells the members.
+// open returns the open request of the device, or opens one within the limits and tells the
+// members.
 func (r *Rejoin) open(ctx context.Context, tx *store.Tx, convo mls.ConvoID, device store.Device) (store.Request, error) {
 	open, err := tx.FindOpenRequest(ctx, convo, device)
 	switch {
@@ -100,8 +102,8 @@ func (r *Rejoin) open(ctx context.Context, tx *store.Tx, convo mls.ConvoID, devi
 	return openRejoin(ctx, tx, convo, store.NewRequest{Device: device, Kind: store.RequestRejoin, Reason: r.Reason, At: r.At})
 }
 
-// openRejoin returns the open request of a device, or opens one and tells the members. Each costs the
-// whole group a commit, so whatever way they come by they are counted together. The error is
+// openRejoin returns the open request of a device, or opens one and tells the members. Each costs
+// the whole group a commit, so whatever way they come by they are counted together. The error is
 // mls.ErrRateLimitExceeded.
 func openRejoin(ctx context.Context, tx *store.Tx, convo mls.ConvoID, q store.NewRequest) (store.Request, error) {
 	n, first, err := tx.CountRejoins(ctx, convo, q.Device.User, q.At.Add(-time.Hour))
@@ -130,8 +132,8 @@ type Confirmation struct {
 	At      time.Time
 }
 
-// ConfirmWelcome closes the Welcome that a device got, or asks the members to add the device anew, as
-// often as it may ask. It returns false when no Welcome was waiting. Errors as LockAsMember.
+// ConfirmWelcome closes the Welcome that a device got, or asks the members to add the device anew,
+// as often as it may ask. It returns false when no Welcome was waiting. Errors as LockAsMember.
 func (s *Service) ConfirmWelcome(ctx context.Context, c Confirmation) (confirmed bool, err error) {
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsMember(ctx, c.Key, c.User)

@@ -48,7 +48,8 @@ func (s *Service) Remove(ctx context.Context, tx *store.Tx, r Removal) (mls.Epoc
 	return convo.Epoch, err
 }
 
-// ExamineRemoval verifies the signatures of a removal's commit before Remove locks the conversation.
+// ExamineRemoval verifies the signatures of a removal's commit before Remove locks the
+// conversation.
 func (s *Service) ExamineRemoval(ctx context.Context, r Removal) error {
 	if r.Commit != nil {
 		s.examine(ctx, r.Key, r.Actor, r.Commit)
@@ -56,8 +57,8 @@ func (s *Service) ExamineRemoval(ctx context.Context, r Removal) error {
 	return nil
 }
 
-// RemoveByCommit removes another user by a commit, and returns the new epoch. An admin may do so with
-// anyone; any member may commit the removal of a user who is off the roster and still owes its
+// RemoveByCommit removes another user by a commit, and returns the new epoch. An admin may do so
+// with anyone; any member may commit the removal of a user who is off the roster and still owes its
 // leaves (ADR 5). It counts as a removal, by whatever method it came. Errors as Remove, and
 // mls.ErrNotAdmin, mls.ErrRateLimitExceeded.
 func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (mls.Epoch, error) {
@@ -138,12 +139,13 @@ type ending struct {
 	kicked bool
 	// commit, when not nil, is the judged commit that removes the leaves at once.
 	commit *handshake
-	// proposed is true when the target's own proposal stands in this epoch: the next commit has to contain it.
+	// proposed is true when the target's own proposal stands in this epoch: the next commit has to
+	// contain it.
 	proposed bool
 }
 
-// endMembership takes a user off the roster. Its place in the order of events is the place where the
-// user's streams end (I10).
+// endMembership takes a user off the roster. Its place in the order of events is the place where
+// the user's streams end (I10).
 func endMembership(ctx context.Context, tx *store.Tx, convo *store.Convo, e ending) error {
 	if e.commit != nil {
 		if err := e.commitRemoval(ctx, tx, convo); err != nil {
@@ -210,8 +212,8 @@ func (e *ending) owe(ctx context.Context, tx *store.Tx, convo *store.Convo, left
 type Departure struct {
 	Key  mls.ConvoKey
 	User mls.DID
-	// Proposal is the user's proposal to remove its own leaf, nil for none. Nobody can commit its own
-	// removal (RFC 9420 12.2).
+	// Proposal is the user's proposal to remove its own leaf, nil for none. Nobody can commit its
+	// own removal (RFC 9420 12.2).
 	Proposal *mls.Candidate
 	At       time.Time
 }

@@ -16,9 +16,9 @@ const (
 	reportsPerHour = 5
 )
 
-// Report stores a report that only admins can read, in the conversation that key names. The reported
-// user never learns of it, admin or not. Errors: those of LockAsMember, mls.ErrCannotReportSelf,
-// mls.ErrTargetNotMember, mls.ErrRateLimitExceeded.
+// Report stores a report that only admins can read, in the conversation that key names. The
+// reported user never learns of it, admin or not. Errors: those of LockAsMember,
+// mls.ErrCannotReportSelf, mls.ErrTargetNotMember, mls.ErrRateLimitExceeded.
 func (s *Service) Report(ctx context.Context, key mls.ConvoKey, r store.Report) error {
 	return s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsMember(ctx, key, r.Reporter)
@@ -52,16 +52,16 @@ func (s *Service) Report(ctx context.Context, key mls.ConvoKey, r store.Report) 
 	})
 }
 
-// ResolveReport closes a pending report, once. Errors: mls.ErrReportNotFound for who may not know of
-// it, mls.ErrNotAdmin for who lost the role meanwhile, mls.ErrAlreadyResolved.
+// ResolveReport closes a pending report, once. Errors: mls.ErrReportNotFound for who may not know
+// of it, mls.ErrNotAdmin for who lost the role meanwhile, mls.ErrAlreadyResolved.
 func (s *Service) ResolveReport(ctx context.Context, r store.Resolution) error {
 	return s.store.InTx(ctx, func(tx *store.Tx) error {
 		report, err := tx.FindReport(ctx, r.Report, r.By)
 		if err != nil {
 			return err
 		}
-		// The admin was one a moment ago and knows of the report. Whoever loses the role while waiting
-		// for the lock is told so.
+		// The admin was one a moment ago and knows of the report. Whoever loses the role while
+		// waiting for the lock is told so.
 		_, err = tx.LockAsAdmin(ctx, mls.ConvoKey{ConvoID: report.ConvoID}, r.By)
 		switch {
 		case errors.Is(err, mls.ErrNotMember):

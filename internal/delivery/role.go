@@ -34,9 +34,9 @@ func (s *Service) Promote(ctx context.Context, c RoleChange) error {
 	})
 }
 
-// Demote takes the admin role from a member or from the actor. Under the conversation's lock, of two
-// admins who demote each other one is the last. Errors: those of LockAsAdmin, mls.ErrNotMember when
-// the target is not in the conversation, mls.ErrNotAdminTarget, mls.ErrLastAdmin.
+// Demote takes the admin role from a member or from the actor. Under the conversation's lock, of
+// two admins who demote each other one is the last. Errors: those of LockAsAdmin, mls.ErrNotMember
+// when the target is not in the conversation, mls.ErrNotAdminTarget, mls.ErrLastAdmin.
 func (s *Service) Demote(ctx context.Context, c RoleChange) error {
 	return s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsAdmin(ctx, c.Key, c.Actor)
@@ -60,9 +60,9 @@ func (s *Service) Demote(ctx context.Context, c RoleChange) error {
 // two seconds that times are floored to.
 const crossing = 5 * time.Second
 
-// explainCrossedDemotion says what is wrong with the demotion of an admin by someone who is not one.
-// When the target has just demoted the actor, the two requests have crossed, and the target is the
-// last admin: that is what the actor has to learn.
+// explainCrossedDemotion says what is wrong with the demotion of an admin by someone who is not
+// one. When the target has just demoted the actor, the two requests have crossed, and the target is
+// the last admin: that is what the actor has to learn.
 func explainCrossedDemotion(ctx context.Context, tx *store.Tx, c RoleChange) error {
 	standing, err := tx.RequireMember(ctx, c.Key, c.Actor)
 	if err != nil {

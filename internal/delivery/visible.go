@@ -61,7 +61,8 @@ func checkSender(ctx context.Context, tx *store.Tx, s *store.Standing, h handsha
 	if err != nil {
 		return err
 	}
-	// Who joins by an external commit removes its own old leaf, of which the server may know nothing.
+	// Who joins by an external commit removes its own old leaf, of which the server may know
+	// nothing.
 	if h.External() {
 		grounds++
 	}
@@ -71,8 +72,8 @@ func checkSender(ctx context.Context, tx *store.Tx, s *store.Standing, h handsha
 	return nil
 }
 
-// groundsToRemove counts the leaves that a user who is no admin may have a reason to remove: those of
-// its own other devices, of devices that want to be added anew, and of those that are off the
+// groundsToRemove counts the leaves that a user who is no admin may have a reason to remove: those
+// of its own other devices, of devices that want to be added anew, and of those that are off the
 // roster. known are the leaves for which it has none.
 func groundsToRemove(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID) (grounds int, known map[uint32]bool, err error) {
 	roster, err := tx.ListMembers(ctx, convo)

@@ -29,8 +29,8 @@ type Addition struct {
 // HasWelcome reports whether the request came with a Welcome.
 func (a *Addition) HasWelcome() bool { return a.welcome != nil }
 
-// ParseAddition reads the Welcome, which may be missing, and keeps the names for later. The error is
-// mls.ErrInvalidWelcome.
+// ParseAddition reads the Welcome, which may be missing, and keeps the names for later. The error
+// is mls.ErrInvalidWelcome.
 func ParseAddition(welcome *string, names []PackageName, users []mls.DID, at time.Time) (Addition, error) {
 	a := Addition{names: names, Users: users, at: at}
 	if welcome == nil || *welcome == "" {
@@ -68,11 +68,11 @@ func (a *Addition) wanted() ([]wanted, error) {
 	return list, nil
 }
 
-// resolve finds and locks the key packages that an addition refers to. Each reference of the Welcome
-// must be an unused package of one of the users, each name that of a package of its user; anything
-// else is mls.ErrKeyPackageNotFound. The Welcome decides who is added with what (RFC 9420 12.4.3.1):
-// a user whom it does not address, or a name that it does not have, is mls.ErrWelcomeMismatch. It may
-// also address the users in also, who need not be addressed.
+// resolve finds and locks the key packages that an addition refers to. Each reference of the
+// Welcome must be an unused package of one of the users, each name that of a package of its user;
+// anything else is mls.ErrKeyPackageNotFound. The Welcome decides who is added with what (RFC 9420
+// 12.4.3.1): a user whom it does not address, or a name that it does not have, is
+// mls.ErrWelcomeMismatch. It may also address the users in also, who need not be addressed.
 func (a *Addition) resolve(ctx context.Context, tx *store.Tx, convo mls.ConvoID, also ...mls.DID) ([]store.KeyPackage, error) {
 	list, err := a.wanted()
 	if err != nil || len(list) == 0 {

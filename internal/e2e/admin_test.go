@@ -157,7 +157,8 @@ func TestSuccession(t *testing.T) {
 	carol.Leave(t, chat, nil).Want(t, http.StatusConflict, "LastMember")
 }
 
-// A report reaches the admins but never the reported one, is resolved once, and is counted from rows.
+// A report reaches the admins but never the reported one, is resolved once, and is counted from
+// rows.
 func TestReportsEndToEnd(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)

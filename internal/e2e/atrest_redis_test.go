@@ -33,7 +33,8 @@ func TestNoLinksInRedis(t *testing.T) {
 	env := e2e.Env{"REDIS_URL": redis.URL(), "HASH_KEY": "a key that the test does not search for"}
 	for _, v := range config.Variables() {
 		if strings.HasPrefix(v.Name, "RATE_LIMIT_") {
-			env[v.Name] = "1/100000" // a bucket lasts a minute for each request, so that it is there to be seen
+			// a bucket lasts a minute for each request, so that it is there to be seen
+			env[v.Name] = "1/100000"
 		}
 	}
 	s, source := watched(t, env)

@@ -12,8 +12,9 @@ import (
 )
 
 // Whoever looks for somebody leaves no trace of the two in the database, unless they come into one
-// conversation: not by asking for blocks, nor by claiming a key package, nor by an attempt to create
-// a conversation that a block forbids. Blocks are public records; that they were looked for is not.
+// conversation: not by asking for blocks, nor by claiming a key package, nor by an attempt to
+// create a conversation that a block forbids. Blocks are public records; that they were looked for
+// is not.
 func TestLookingForSomebodyLeavesNoTrace(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
@@ -38,7 +39,8 @@ func TestLookingForSomebodyLeavesNoTrace(t *testing.T) {
 			rows++
 			for i, a := range users {
 				for _, b := range users[:i] {
-					public := a == heidi && b == dave && strings.Contains(table[0], "block") // a public record, if it is kept
+					// a public record, if it is kept
+					public := a == heidi && b == dave && strings.Contains(table[0], "block")
 					if strings.Contains(text, string(a.DID)) && strings.Contains(text, string(b.DID)) && !public {
 						t.Errorf("a row of %s tells that somebody looked for a user", table[0])
 					}

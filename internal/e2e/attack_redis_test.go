@@ -17,11 +17,11 @@ import (
 // rateTouch is a command that counts a request for a rate limit.
 var rateTouch = regexp.MustCompile(`"evalsha"[^\n]*"(mls:rl:[^"]*)"`)
 
-// An attacker who watches Redis' commands and has a copy of the database pairs the i-th message with
-// the i-th count of a rate limit. Who counts under one key is one user, who is in the rosters of all
-// conversations whose messages go with the key: that used to name four of five senders. It may name
-// no more than guessing does (I7), where one server runs: it counts sends by itself. Several servers
-// have to count together, under keys that live for a minute.
+// An attacker who watches Redis' commands and has a copy of the database pairs the i-th message
+// with the i-th count of a rate limit. Who counts under one key is one user, who is in the rosters
+// of all conversations whose messages go with the key: that used to name four of five senders. It
+// may name no more than guessing does (I7), where one server runs: it counts sends by itself.
+// Several servers have to count together, under keys that live for a minute.
 func TestRedisNamesNoSender(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

@@ -14,8 +14,8 @@ import (
 	"mls-server/lexrt"
 )
 
-// blockScene is a conversation in which one member may block another, told of by the members' clients
-// and by a Jetstream.
+// blockScene is a conversation in which one member may block another, told of by the members'
+// clients and by a Jetstream.
 type blockScene struct {
 	server                  *e2e.Server
 	source                  *blockstest.Server
@@ -66,7 +66,8 @@ func (c *blockScene) tell(t *testing.T, subject mls.DID, uri lexrt.ATURI) {
 	before := c.metric(t, event)
 	c.jetstream.publish(t, c.blocker.DID, subject, string(uri.RecordKey()))
 	eventually(t, "the Jetstream's event is seen", func() bool { return c.metric(t, event) == before+1 })
-	// The next event is read when this one has been dealt with. It is of a record that nobody knows.
+	// The next event is read when this one has been dealt with. It is of a record that nobody
+	// knows.
 	c.seen = c.metric(t, "unblock")
 	c.jetstream.publish(t, c.blocker.DID, "", "3kzzzzzzzzzz2")
 	eventually(t, "the Jetstream's event is dealt with", func() bool { return c.metric(t, "unblock") == c.seen+1 })

@@ -122,7 +122,8 @@ func (c *Canary) add(kind string, values ...string) {
 	}
 }
 
-// cuts are the beginning, the middle and the end of a long value, at places where base64 can be cut.
+// cuts are the beginning, the middle and the end of a long value, at places where base64 can be
+// cut.
 func cuts(v string) []string {
 	if len(v) <= 2*cut {
 		return []string{v}

@@ -55,8 +55,8 @@ func (u *User) Register(tb testing.TB, n int) *Device {
 	return d
 }
 
-// RegisterLastResort registers a new device with nothing but a last-resort key package, which can be
-// claimed and used again and again.
+// RegisterLastResort registers a new device with nothing but a last-resort key package, which can
+// be claimed and used again and again.
 func (u *User) RegisterLastResort(tb testing.TB) *Device {
 	tb.Helper()
 	d := &Device{User: u, Client: mlstest.NewClient(u.DID, "", suite)}

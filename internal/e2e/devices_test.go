@@ -109,7 +109,8 @@ func TestOneCommitAddsTwoDevices(t *testing.T) {
 		assert.Equal(t, *in.WelcomeMessage, got.Welcome)
 		assert.True(t, d.Confirm(t, chat, true))
 	}
-	// What was said before a device came is not served to a user who was there: all devices read as the user.
+	// What was said before a device came is not served to a user who was there: all devices read as
+	// the user.
 	bob.Send(t, chat)
 	assert.Len(t, alice.Messages(t, chat).Messages, 2)
 	bob.Post(t, mlsapi.MethodAddMembers, bob.Addition(t, chat, alice), nil).Want(t, http.StatusConflict, "AlreadyMember")

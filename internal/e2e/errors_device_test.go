@@ -139,7 +139,8 @@ func TestRegistrationSurvivesItsCap(t *testing.T) {
 }
 
 // TestRegistrationIsRepeatable: a registration whose answer was lost succeeds although another user
-// has claimed one of its packages meanwhile; the package stays claimed, and stays refused to others.
+// has claimed one of its packages meanwhile; the package stays claimed, and stays refused to
+// others.
 func TestRegistrationIsRepeatable(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t, nil)

@@ -94,7 +94,8 @@ func TestSlowHeaders(t *testing.T) {
 	s := e2e.Start(t)
 	stop := meanwhile(t, caller(t, s.Users(1)[0], mlsapi.MethodGetConvos, nil))
 	defer stop()
-	// Without the limit of ten seconds the server's limit for whole requests, two minutes, would end them.
+	// Without the limit of ten seconds the server's limit for whole requests, two minutes, would
+	// end them.
 	patience := time.Now().Add(time.Minute)
 	var wg sync.WaitGroup
 	for range 200 {
@@ -121,7 +122,8 @@ func TestSlowHeaders(t *testing.T) {
 	wg.Wait()
 }
 
-// Clients that announce large bodies and send nothing of them do not keep others from sending theirs.
+// Clients that announce large bodies and send nothing of them do not keep others from sending
+// theirs.
 func TestSlowBodies(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t, e2e.Env{"BODY_MEMORY_MB": "16"})

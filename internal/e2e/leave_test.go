@@ -32,7 +32,8 @@ func owes(t *testing.T, as *e2e.User, chat *e2e.Chat, u *e2e.User) bool {
 	return false
 }
 
-// Leaving ends membership at once, is answered the same again, and leaves a debt that the members are told of.
+// Leaving ends membership at once, is answered the same again, and leaves a debt that the members
+// are told of.
 func TestLeave(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
@@ -81,10 +82,12 @@ func TestDebtSettledByNamedCommit(t *testing.T) {
 	bob.Post(t, mlsapi.MethodLeaveConvo, out(), &done).OK(t)
 	assert.Equal(t, int64(chat.Group.Epoch)+1, done.NewEpoch)
 	assert.False(t, owes(t, alice.User, chat, carol.User))
-	bob.Post(t, mlsapi.MethodLeaveConvo, out(), nil).Want(t, http.StatusForbidden, "NotAdmin") // nothing is owed now
+	// nothing is owed now
+	bob.Post(t, mlsapi.MethodLeaveConvo, out(), nil).Want(t, http.StatusForbidden, "NotAdmin")
 }
 
-// A removal comes with its commit, or leaves a debt; the removed user is not restored by anything but an addition.
+// A removal comes with its commit, or leaves a debt; the removed user is not restored by anything
+// but an addition.
 func TestRemoval(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
@@ -166,8 +169,8 @@ func TestDebtSettledByCommitAfterProposal(t *testing.T) {
 	assert.False(t, owes(t, alice.User, chat, carol.User))
 }
 
-// A readable commit settles what it is seen to remove, where the leaf is known: the creator has leaf 0
-// (RFC 9420 11).
+// A readable commit settles what it is seen to remove, where the leaf is known: the creator has
+// leaf 0 (RFC 9420 11).
 func TestDebtSettledByVisibleRemoval(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
@@ -188,7 +191,8 @@ func TestDebtSettledByVisibleRemoval(t *testing.T) {
 	assert.False(t, owes(t, bob.User, chat, alice.User))
 }
 
-// The rules of RFC 9420 12.2 and 12.4 that a PublicMessage shows are enforced, by name, and nothing stays.
+// The rules of RFC 9420 12.2 and 12.4 that a PublicMessage shows are enforced, by name, and nothing
+// stays.
 func TestVisibleCommitRules(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)

@@ -23,7 +23,8 @@ func record(method, name string) {
 	recorder.seen[Pair{method, name}]++
 }
 
-// Unproduced lists the pairs that the lexicons declare and no request of this process has produced yet.
+// Unproduced lists the pairs that the lexicons declare and no request of this process has produced
+// yet.
 func Unproduced() []Pair {
 	recorder.mu.Lock()
 	defer recorder.mu.Unlock()

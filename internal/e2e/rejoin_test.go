@@ -130,7 +130,8 @@ func TestRejoinOfOutsiders(t *testing.T) {
 	assert.JSONEq(t, string(unknown.Body), string(foreign.Body))
 }
 
-// A Welcome that cannot be read opens a rejoin by itself; the device then brings the package that it lacks.
+// A Welcome that cannot be read opens a rejoin by itself; the device then brings the package that
+// it lacks.
 func TestFailedWelcomeOpensRejoin(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)

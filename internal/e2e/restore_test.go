@@ -253,7 +253,8 @@ func TestRestore(t *testing.T) {
 			p.say(t, 3)
 			p.heard(t, p.bobs, 0, p.said)
 			kept := p.bobs.last()
-			if err := os.MkdirAll(backup, 0o755); err != nil { // PostgreSQL runs under another account
+			// PostgreSQL runs under another account
+			if err := os.MkdirAll(backup, 0o755); err != nil {
 				t.Fatal(err)
 			}
 			w.backup(t, s, original, backup)

@@ -113,7 +113,8 @@ func TestSweepTokens(t *testing.T) {
 					t.Errorf("%s: headers %v", c.name, a.Header)
 				}
 			}
-			// The request is broken on purpose: only the token is under test, and a stream does not begin.
+			// The request is broken on purpose: only the token is under test, and a stream does not
+			// begin.
 			once := e2e.Request{Authorization: u.Bearer(s.DID, m.NSID), RawQuery: "%zz"}
 			u.Call(t, m, once, nil).Want(t, http.StatusBadRequest, "InvalidRequest")
 			u.Call(t, m, once, nil).Want(t, http.StatusUnauthorized, "ReplayedToken")

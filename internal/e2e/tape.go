@@ -159,7 +159,8 @@ func (u *User) Listen(tb testing.TB, query string) *Listener {
 	return &Listener{u, r, resp, bufio.NewReader(resp.Body)}
 }
 
-// Read records the stream up to the event that holds the text, and returns the first event's cursor.
+// Read records the stream up to the event that holds the text, and returns the first event's
+// cursor.
 func (l *Listener) Read(tb testing.TB, text string) (cursor string) {
 	tb.Helper()
 	var body []byte
@@ -213,7 +214,8 @@ var kinds = []struct{ name, pattern string }{
 	{"device", `Phone of [a-z2-7]{6}`},
 	{"page", `\b[mcr]\.[A-Za-z0-9_-]{12,}`},
 	{"event", `(?:"cursor":"|\bid: |\bcursor=)([A-Za-z0-9_-]{22})\b`},
-	// Random ids have the form of a ULID now and then, but no ULID of this age has theirs: it begins with 0.
+	// Random ids have the form of a ULID now and then, but no ULID of this age has theirs: it
+	// begins with 0.
 	{"report", `\b[A-Z2-7]{26}\b`},
 	{"ulid", `\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b`},
 	{"tid", `(?::"|\["|\bconvoId=|app\.bsky\.graph\.block/)([2-7a-j][2-7a-z]{12})\b`},

@@ -14,7 +14,8 @@ import (
 	"mls-server/internal/mlstest"
 )
 
-// threesome is a conversation whose messages can be read: alice, its admin, at leaf 0, bob at 1, carol at 2.
+// threesome is a conversation whose messages can be read: alice, its admin, at leaf 0, bob at 1,
+// carol at 2.
 type threesome struct {
 	t                 *testing.T
 	alice, bob, carol *e2e.Device
@@ -144,7 +145,8 @@ func TestProposalsByReference(t *testing.T) {
 	}
 	r.refused(r.bob.SendBytes(t, r.chat, byRef(false)), mls.CodeUnknownProposalRef)
 	r.carol.Leave(t, r.chat, leave).OK(t)
-	// Without a path the leaver could read on (RFC 9420 12.4); a released library commits like that.
+	// Without a path the leaver could read on (RFC 9420 12.4); a released library commits like
+	// that.
 	a := r.bob.SendBytes(t, r.chat, byRef(true))
 	a.Want(t, http.StatusBadRequest, "InvalidCommit")
 	assert.Contains(t, a.Message, mls.CodeMissingUpdatePath.String())
@@ -164,8 +166,8 @@ func refOf(t *testing.T, proposal []byte, suite mls.CipherSuite) mls.ProposalRef
 	return m.Public.ProposalRef(suite)
 }
 
-// TestWelcomeDecidesWhoIsAdded: a user or a package that is named, and not welcomed, is refused with
-// the whole request (RFC 9420 12.4.3.1).
+// TestWelcomeDecidesWhoIsAdded: a user or a package that is named, and not welcomed, is refused
+// with the whole request (RFC 9420 12.4.3.1).
 func TestWelcomeDecidesWhoIsAdded(t *testing.T) {
 	t.Parallel()
 	r := readable(t)

@@ -11,7 +11,8 @@ import (
 // compile; the linter finds a kind that is left out, which must not be hidden by a default.
 func wireError(kind mls.Kind) *lexrt.Error {
 	switch kind {
-	case mls.ErrConvoNotFound, mls.ErrInvalidConvoID: // what cannot exist is answered like what does not
+	// what cannot exist is answered like what does not
+	case mls.ErrConvoNotFound, mls.ErrInvalidConvoID:
 		return mlsapi.ErrConvoNotFound
 	case mls.ErrNotMember:
 		return mlsapi.ErrNotMember

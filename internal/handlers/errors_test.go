@@ -65,7 +65,8 @@ func TestGeneralErrorsAreThePolicys(t *testing.T) {
 		} `json:"common"`
 	}
 	require.NoError(t, json.Unmarshal(data, &policy))
-	documented := []string{lexrt.ErrMethodNotImplemented.Name} // is about methods that are not there
+	// is about methods that are not there
+	documented := []string{lexrt.ErrMethodNotImplemented.Name}
 	for _, c := range policy.Common {
 		documented = append(documented, c.Name)
 	}

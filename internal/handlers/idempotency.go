@@ -23,7 +23,8 @@ var deterministic = []error{mls.ErrEpochMismatch, mls.ErrInvalidCommit, mls.ErrG
 // statusOK marks stored answers that are outputs; the others are errors.
 const statusOK = 200
 
-// staleTries is how often a request starts over because the roster changed between vetting and lock.
+// staleTries is how often a request starts over because the roster changed between vetting and
+// lock.
 const staleTries = 4
 
 // request is a write that may be repeated.
@@ -33,7 +34,8 @@ type request struct {
 	// key is nil when the client sent none.
 	key   *string
 	input lexrt.Response
-	// prepare, when not nil, runs before the transaction, for what has to ask others over the network.
+	// prepare, when not nil, runs before the transaction, for what has to ask others over the
+	// network.
 	prepare func(ctx context.Context) error
 }
 
@@ -96,8 +98,8 @@ func attempt[T any, P output[T]](ctx context.Context, h *Handlers, r request, ru
 	return out, nil
 }
 
-// keep runs a write and keeps its answer in the same transaction; kept is a domain error that is the
-// answer. It returns the answer of the first request where there was one.
+// keep runs a write and keeps its answer in the same transaction; kept is a domain error that is
+// the answer. It returns the answer of the first request where there was one.
 func keep[T any, P output[T]](ctx context.Context, tx *store.Tx, keyed store.IdempotentRequest, run func(tx *store.Tx) (P, error)) (out P, kept, err error) {
 	if answer, err := tx.BeginRequest(ctx, keyed); err != nil || answer != nil {
 		out, err := repeated[T, P](answer, err)

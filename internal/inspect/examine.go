@@ -41,8 +41,9 @@ func examine(input []byte, o options) *report {
 	return r
 }
 
-// find parses the bytes as what they may be: an MLSMessage, a bare KeyPackage, a
-// bare Welcome, a padded ciphertext. When they are nothing, the error is that of the reading that suits the first bytes.
+// find parses the bytes as what they may be: an MLSMessage, a bare KeyPackage, a bare Welcome, a
+// padded ciphertext. When they are nothing, the error is that of the reading that suits the first
+// bytes.
 func (r *report) find(raw []byte) (*mls.Message, error) {
 	m, err := mls.ParseMessage(raw)
 	if err == nil {
@@ -179,7 +180,8 @@ func (e *examiner) public(m *mls.Message) {
 	e.identity(subject)
 }
 
-// suiteOf returns the group's suite when the message gives it away: whoever is added is of that suite.
+// suiteOf returns the group's suite when the message gives it away: whoever is added is of that
+// suite.
 func suiteOf(p *mls.PublicMessage) mls.CipherSuite {
 	if p.Proposal != nil && p.Proposal.Add != nil {
 		return p.Proposal.Add.Suite

@@ -8,8 +8,8 @@ import (
 // CommittedProposal is a proposal of a commit with who made it.
 type CommittedProposal struct {
 	*Proposal
-	// From says what kind of sender made it, Sender which one: the leaf index of a member, the index of
-	// an external sender, 0 for others.
+	// From says what kind of sender made it, Sender which one: the leaf index of a member, the
+	// index of an external sender, 0 for others.
 	From   SenderType
 	Sender uint32
 	// ByReference says that it was sent before the commit.
@@ -32,7 +32,8 @@ type RemovedLeaf struct {
 type Transition struct {
 	// Next is the group in the epoch that the commit leads to.
 	Next *Group
-	// Committer is the leaf index of whoever committed. External says that it joined by this commit.
+	// Committer is the leaf index of whoever committed. External says that it joined by this
+	// commit.
 	Committer uint32
 	External  bool
 	// Proposals are what was committed, in the commit's order.
@@ -43,11 +44,11 @@ type Transition struct {
 	ReInit *ReInit
 }
 
-// Apply judges a commit and does to the public state what every member does (RFC 9420
-// 12.4.2): signature, the rules of 12.2 to 12.4, the changes to the tree, path and parent hashes, tree
-// hash and transcript. pending holds the readable proposals of the epoch, each checked by
-// CheckProposal when it came. Lifetimes are the caller's question. The error is a *WireError, or
-// ErrEpochMismatch for a commit of another epoch.
+// Apply judges a commit and does to the public state what every member does (RFC 9420 12.4.2):
+// signature, the rules of 12.2 to 12.4, the changes to the tree, path and parent hashes, tree hash
+// and transcript. pending holds the readable proposals of the epoch, each checked by CheckProposal
+// when it came. Lifetimes are the caller's question. The error is a *WireError, or ErrEpochMismatch
+// for a commit of another epoch.
 //
 // It cannot see whether path secrets, membership tag and confirmation tag are honest.
 func (g *Group) Apply(m *Message, pending map[ProposalRef]*PublicMessage) (*Transition, error) {

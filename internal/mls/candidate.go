@@ -83,8 +83,8 @@ func (c *Candidate) MadeFor(epoch Epoch) bool {
 	return c.fault == 0 && c.message.Framing().Epoch == epoch
 }
 
-// Examine applies the visible rules and verifies the signatures of a readable handshake, for a group
-// of the suite. Judge does so itself where it was not done before.
+// Examine applies the visible rules and verifies the signatures of a readable handshake, for a
+// group of the suite. Judge does so itself where it was not done before.
 func (c *Candidate) Examine(suite CipherSuite) {
 	if c.fault != 0 || c.message.Framing() == nil || c.examined && c.suite == suite {
 		return

@@ -57,7 +57,8 @@ func TestJudgeVerifiesNothingAgain(t *testing.T) {
 	commit.Examine(1)
 	for _, c := range []*mls.Candidate{commit, fresh} {
 		i := len(c.Bytes) - 1
-		for ; i >= 0 && string(c.Bytes[i-len(k.InitKey):i]) != string(k.InitKey); i-- { // the package's init key, which its signature covers
+		// the package's init key, which its signature covers
+		for ; i >= 0 && string(c.Bytes[i-len(k.InitKey):i]) != string(k.InitKey); i-- {
 		}
 		c.Bytes[i-1] ^= 1
 	}

@@ -98,7 +98,8 @@ const (
 	CodeMissingExternalPub
 	// CodeMissingTree: the ratchet tree is needed and not there.
 	CodeMissingTree
-	// CodeRosterMismatch: what a tree or a commit shows is not what the request says of the members.
+	// CodeRosterMismatch: what a tree or a commit shows is not what the request says of the
+	// members.
 	CodeRosterMismatch
 	// CodeMissingUpdatePath: a commit lacks the UpdatePath that it needs (RFC 9420 12.4).
 	CodeMissingUpdatePath
@@ -120,26 +121,31 @@ const (
 	CodeBadExternalCommit
 	// CodePublicMessageRequired: a handshake of a verified conversation is encrypted.
 	CodePublicMessageRequired
-	// CodeUnknownProposal: a proposal of a verified conversation is of a type that the server does not know.
+	// CodeUnknownProposal: a proposal of a verified conversation is of a type that the server does
+	// not know.
 	CodeUnknownProposal
 	// CodeUnknownLeaf: a proposal or a sender names a leaf that is not there.
 	CodeUnknownLeaf
 	// CodeBadPSK: a pre-shared key's nonce does not have the size of the suite's hash.
 	CodeBadPSK
-	// CodeBadParentHash: parent hashes or unmerged leaves of a tree do not fit each other (RFC 9420 7.9).
+	// CodeBadParentHash: parent hashes or unmerged leaves of a tree do not fit each other (RFC 9420
+	// 7.9).
 	CodeBadParentHash
 	// CodeBadUpdatePath: an UpdatePath has not one node for each ancestor that needs one, or not
 	// one secret for each member below it (RFC 9420 7.5, 7.6).
 	CodeBadUpdatePath
 	// CodeTreeHashMismatch: a GroupInfo's tree is not the one that the commit leads to.
 	CodeTreeHashMismatch
-	// CodeTranscriptMismatch: a GroupInfo's confirmed transcript hash is not the one that the commit leads to.
+	// CodeTranscriptMismatch: a GroupInfo's confirmed transcript hash is not the one that the
+	// commit leads to.
 	CodeTranscriptMismatch
-	// CodeGroupInfoMismatch: a GroupInfo's extensions or confirmation tag are not those of the commit.
+	// CodeGroupInfoMismatch: a GroupInfo's extensions or confirmation tag are not those of the
+	// commit.
 	CodeGroupInfoMismatch
 	// CodeSmallOrderKey: a public key is a point of small order.
 	CodeSmallOrderKey
-	// CodeNotTheCaller: the leaf that a commit or proposal gives its sender names another user than the caller.
+	// CodeNotTheCaller: the leaf that a commit or proposal gives its sender names another user than
+	// the caller.
 	CodeNotTheCaller
 	// CodeMisplacedExtension: an extension stands where RFC 9420 17.3 does not put its type, or a
 	// last_resort extension is not empty.

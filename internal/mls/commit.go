@@ -14,7 +14,8 @@ const (
 	ProposalGroupContextExtensions ProposalType = 7
 	// ProposalSelfRemove asks to remove its sender (MLS extensions).
 	ProposalSelfRemove ProposalType = 0x000a
-	// ProposalSelfRemovePrivate is ProposalSelfRemove under the private-use number by which mls-rs knows it.
+	// ProposalSelfRemovePrivate is ProposalSelfRemove under the private-use number by which mls-rs
+	// knows it.
 	ProposalSelfRemovePrivate ProposalType = 0xf003
 )
 

@@ -29,5 +29,6 @@
 //	           ParseCommit and ParseProposal (Candidate.Examine, Candidate.Judge: GroupState, Handshake,
 //	           Handshake.CheckWelcome), ParseSend (Submission, Sent)
 //
-// The functions that read for a workflow return domain errors; parsers and checks return a *WireError.
+// The functions that read for a workflow return domain errors; parsers and checks return a
+// *WireError.
 package mls

@@ -245,7 +245,8 @@ func TestKindsAreClosed(t *testing.T) {
 		assert.NotEmpty(t, k.Error(), int(k))
 		texts[k.Error()]++
 	}
-	// A conversation that cannot exist is answered like one that does not; all else can be told apart.
+	// A conversation that cannot exist is answered like one that does not; all else can be told
+	// apart.
 	assert.Equal(t, 2, texts[mls.ErrConvoNotFound.Error()])
 	assert.Len(t, texts, len(mls.Kinds())-1)
 	assert.Equal(t, "unknown kind of error", mls.Kind(0).Error())

@@ -18,7 +18,8 @@ type Error struct {
 	Detail string
 	// Index is the position in the request's list, from 0; -1 when the error is not about an item.
 	Index int
-	// Have is the epoch of the request or message and Want the conversation's, for ErrEpochMismatch.
+	// Have is the epoch of the request or message and Want the conversation's, for
+	// ErrEpochMismatch.
 	Have, Want Epoch
 	// RetryAfter is when it is worth asking again, 0 when waiting mends nothing.
 	RetryAfter time.Duration
@@ -33,7 +34,8 @@ func Detailed(kind Kind, detail string) error {
 	return e
 }
 
-// EpochMismatch is ErrEpochMismatch with both epochs: a client that sees only the text can catch up.
+// EpochMismatch is ErrEpochMismatch with both epochs: a client that sees only the text can catch
+// up.
 func EpochMismatch(have, want Epoch) error {
 	e := newError(ErrEpochMismatch)
 	e.Have, e.Want = have, want

@@ -16,9 +16,9 @@ type Group struct {
 	tag     []byte // the confirmation tag of the commit that led here
 }
 
-// OpenGroup checks a GroupInfo and its tree as a new member does (RFC 9420 12.4.3.1): tree
-// hash, parent hashes, unmerged leaves, all leaves and their signatures, keys that no two
-// nodes share, and the signer's signature. The tree must be in the GroupInfo. The error is a *WireError.
+// OpenGroup checks a GroupInfo and its tree as a new member does (RFC 9420 12.4.3.1): tree hash,
+// parent hashes, unmerged leaves, all leaves and their signatures, keys that no two nodes share,
+// and the signer's signature. The tree must be in the GroupInfo. The error is a *WireError.
 func OpenGroup(info *GroupInfo) (*Group, error) {
 	if err := info.Verify(nil); err != nil {
 		return nil, err
@@ -73,9 +73,9 @@ func (g *Group) Leaves() iter.Seq2[uint32, *LeafNode] {
 	}
 }
 
-// Agrees checks that a GroupInfo describes this epoch and no other: its GroupContext,
-// confirmation tag and tree are byte for byte this group's, it carries external_pub, and the member at
-// the signer's leaf signed it. The error is a *WireError: TreeHashMismatch, TranscriptMismatch,
+// Agrees checks that a GroupInfo describes this epoch and no other: its GroupContext, confirmation
+// tag and tree are byte for byte this group's, it carries external_pub, and the member at the
+// signer's leaf signed it. The error is a *WireError: TreeHashMismatch, TranscriptMismatch,
 // GroupInfoMismatch, MissingTree, MissingExternalPub or GroupInfoSignature.
 func (g *Group) Agrees(info *GroupInfo) error {
 	if code := g.disagreement(info); code != 0 {

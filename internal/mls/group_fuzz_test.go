@@ -66,8 +66,8 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// FuzzStep does to a tree what any bytes that read as a commit ask for, as if they were
-// signed: nothing may panic, and what comes out is a tree that a new member would accept but for hashes
+// FuzzStep does to a tree what any bytes that read as a commit ask for, as if they were signed:
+// nothing may panic, and what comes out is a tree that a new member would accept but for hashes
 // that only signatures vouch for.
 func FuzzStep(f *testing.F) {
 	messages := readHistory(f)

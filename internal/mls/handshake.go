@@ -9,7 +9,8 @@ type GroupState struct {
 	Suite CipherSuite
 	// Pending holds the readable proposals of this epoch by reference; it may be nil.
 	Pending map[ProposalRef]*PublicMessage
-	// Complete says that Pending holds all proposals of this epoch, so that a commit may refer to no other.
+	// Complete says that Pending holds all proposals of this epoch, so that a commit may refer to
+	// no other.
 	Complete bool
 }
 
@@ -33,7 +34,8 @@ type Handshake struct {
 	// Unresolved are references to proposals that are not in GroupState.Pending, so that
 	// Adds and Removed may lack something.
 	Unresolved []ProposalRef
-	// Foreign is how many Removes the sender makes itself, by value, of leaves that are not its own.
+	// Foreign is how many Removes the sender makes itself, by value, of leaves that are not its
+	// own.
 	Foreign int
 	// Joiner is the leaf of who joins by an external commit, nil otherwise.
 	Joiner *LeafNode
@@ -52,7 +54,8 @@ func (h *Handshake) SentBy(user DID) bool {
 	return ok && did == user
 }
 
-// OwnRemoval reports whether a readable proposal asks for nothing but the removal of its own sender.
+// OwnRemoval reports whether a readable proposal asks for nothing but the removal of its own
+// sender.
 func (h *Handshake) OwnRemoval() bool {
 	return h.SenderType == SenderMember && len(h.Removed) == 1 && h.Removed[0] == h.Sender
 }
@@ -63,9 +66,9 @@ func (h *Handshake) Resolved() bool { return h.Visible && len(h.Unresolved) == 0
 // External reports whether the handshake is a commit by which its sender joins from outside.
 func (h *Handshake) External() bool { return h.SenderType == SenderNewMemberCommit }
 
-// CheckWelcome checks that a Welcome is for exactly the clients whom the commit
-// adds, and of the group's suite (RFC 9420 12.4.3.1). A commit that shows only part of its Adds is not compared. The error is
-// ErrWelcomeMismatch, or ErrInvalidWelcome for another suite.
+// CheckWelcome checks that a Welcome is for exactly the clients whom the commit adds, and of the
+// group's suite (RFC 9420 12.4.3.1). A commit that shows only part of its Adds is not compared. The
+// error is ErrWelcomeMismatch, or ErrInvalidWelcome for another suite.
 func (h *Handshake) CheckWelcome(w *WelcomeView, suite CipherSuite) error {
 	if suite != 0 && w.Suite != suite {
 		return InvalidWelcome(CodeWrongSuite)
@@ -263,7 +266,8 @@ func (j *judge) add(k *KeyPackage) Code {
 			return CodeOf(err)
 		}
 	}
-	// RFC 9420 7.3: signature and encryption keys are unique among the members. The prefixes keep the kinds apart.
+	// RFC 9420 7.3: signature and encryption keys are unique among the members. The prefixes keep
+	// the kinds apart.
 	for _, key := range [...]string{"s" + string(k.Leaf.SignatureKey), "e" + string(k.Leaf.EncryptionKey), "i" + string(k.InitKey)} {
 		if j.keys[key] {
 			return CodeDuplicateKey

@@ -25,7 +25,8 @@ type (
 	DeviceID string
 	// MessageID identifies a message within its conversation: a ULID, 26 characters.
 	MessageID string
-	// Epoch is an MLS epoch. RFC 9420 has 64 unsigned bits, storage has 63; the parser refuses more.
+	// Epoch is an MLS epoch. RFC 9420 has 64 unsigned bits, storage has 63; the parser refuses
+	// more.
 	Epoch int64
 	// Seq is a position in a conversation's gapless sequence, from 1.
 	Seq int64

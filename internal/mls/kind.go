@@ -90,7 +90,8 @@ const (
 	ErrMessageIDConflict
 	// ErrInvalidCursor: a cursor is malformed, of another conversation, or ahead of the log.
 	ErrInvalidCursor
-	// ErrRateLimitExceeded: a limit of the domain is used up (a rejoin, a claim, a report, streams).
+	// ErrRateLimitExceeded: a limit of the domain is used up (a rejoin, a claim, a report,
+	// streams).
 	ErrRateLimitExceeded
 	// ErrIdempotencyKeyReused: the key was used for a request with another body.
 	ErrIdempotencyKeyReused

@@ -125,7 +125,8 @@ type LeafNode struct {
 	Credential    Credential
 	Capabilities  Capabilities
 	Source        LeafSource
-	// NotBefore and NotAfter bound the lifetime, in seconds since 1970; set for LeafKeyPackage only.
+	// NotBefore and NotAfter bound the lifetime, in seconds since 1970; set for LeafKeyPackage
+	// only.
 	NotBefore, NotAfter uint64
 	// ParentHash is set for LeafCommit only.
 	ParentHash []byte

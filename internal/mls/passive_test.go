@@ -309,7 +309,8 @@ func (p *passive) openPath(path *UpdatePath, tr *Transition, confirmed []byte) (
 	context := p.group.context
 	context.ConfirmedTranscriptHash = confirmed
 	raw := newGroupContext(context).Raw
-	for x := range p.keys { // a blank node's key is of no use, and one above the committer is replaced
+	// a blank node's key is of no use, and one above the committer is replaced
+	for x := range p.keys {
 		if x >= len(t.nodes) || t.blank(x) {
 			delete(p.keys, x)
 		}

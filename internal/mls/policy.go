@@ -15,11 +15,13 @@ import (
 type KeyPackagePolicy struct {
 	// Suites are those that are accepted.
 	Suites []CipherSuite
-	// MaxLifetime is the longest time from not_before to not_after. RFC 9420 7.2 asks applications to set one.
+	// MaxLifetime is the longest time from not_before to not_after. RFC 9420 7.2 asks applications
+	// to set one.
 	MaxLifetime time.Duration
 	// ClockSkew is by how much a client's clock may differ from ours.
 	ClockSkew time.Duration
-	// AllowCompressedKeys takes compressed ECDSA signature keys, against RFC 9420 5.1.1: released clients emit them.
+	// AllowCompressedKeys takes compressed ECDSA signature keys, against RFC 9420 5.1.1: released
+	// clients emit them.
 	AllowCompressedKeys bool
 }
 
@@ -31,7 +33,8 @@ func DefaultKeyPackagePolicy() KeyPackagePolicy {
 
 // KeyPackageOwner is what a key package is compared with. Zero fields compare nothing.
 type KeyPackageOwner struct {
-	// DID is whose package it must be: the credential's identity is the DID, or the DID, '#' and a device's name.
+	// DID is whose package it must be: the credential's identity is the DID, or the DID, '#' and a
+	// device's name.
 	DID DID
 	// SignatureKey is the key that the device registered.
 	SignatureKey []byte
@@ -170,10 +173,12 @@ func (t ExtensionType) grease() bool { return t&0x0f0f == 0x0a0a && t>>8 == t&0x
 // belongsInKeyPackage reports whether a type may stand in a KeyPackage. Unknown ones may.
 func (t ExtensionType) belongsInKeyPackage() bool { return t > lastDefaultExtension }
 
-// NotAfterTime is the end of the leaf's lifetime. Times beyond the year 9999 are returned as its end.
+// NotAfterTime is the end of the leaf's lifetime. Times beyond the year 9999 are returned as its
+// end.
 func (l *LeafNode) NotAfterTime() time.Time { return unixTime(l.NotAfter) }
 
-// NotBeforeTime is the start of the leaf's lifetime. Times beyond the year 9999 are returned as its end.
+// NotBeforeTime is the start of the leaf's lifetime. Times beyond the year 9999 are returned as its
+// end.
 func (l *LeafNode) NotBeforeTime() time.Time { return unixTime(l.NotBefore) }
 
 func unixTime(s uint64) time.Time {

@@ -35,9 +35,9 @@ func (p *KeyPackagePolicy) Read(b []byte, owner KeyPackageOwner, at time.Time) (
 	}, nil
 }
 
-// ReadText is Read for base64 text in any of the four forms, with the error as
-// handlers return it: an *InvalidKeyPackageError for the package at an index of the request (-1 for the only
-// one). Text that is not base64 is BadEncoding.
+// ReadText is Read for base64 text in any of the four forms, with the error as handlers return it:
+// an *InvalidKeyPackageError for the package at an index of the request (-1 for the only one). Text
+// that is not base64 is BadEncoding.
 func (p *KeyPackagePolicy) ReadText(text string, index int, owner KeyPackageOwner, at time.Time) (*PublishedKeyPackage, error) {
 	b, err := DecodeText(text)
 	if err != nil {

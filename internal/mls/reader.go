@@ -15,8 +15,9 @@ const (
 	maxWelcomeRefs  = 4096  // new members of one Welcome
 	maxProposals    = 4096  // proposals of one commit
 	maxTreeNodes    = 16383 // nodes of a ratchet tree: 8192 leaves
-	maxPathNodes    = 32    // nodes of an UpdatePath: the depth of any tree with 32-bit leaf indices
-	maxPathCopies   = 8192  // ciphertexts of one path node, at most one a leaf
+	// nodes of an UpdatePath: the depth of any tree with 32-bit leaf indices
+	maxPathNodes  = 32
+	maxPathCopies = 8192 // ciphertexts of one path node, at most one a leaf
 )
 
 // failure is the first thing that went wrong. All readers of one object share it.
@@ -25,9 +26,9 @@ type failure struct {
 	at   int
 }
 
-// reader walks over the bytes of one object. It adds to a cryptobyte.String what
-// that lacks: RFC 9420's variable-size vectors, positions for error messages, and a sticky first error, so that
-// the parsers read like the structs of the RFC. After a failure all reads return zero values.
+// reader walks over the bytes of one object. It adds to a cryptobyte.String what that lacks: RFC
+// 9420's variable-size vectors, positions for error messages, and a sticky first error, so that the
+// parsers read like the structs of the RFC. After a failure all reads return zero values.
 type reader struct {
 	all  []byte            // the whole input, so that raw parts can be cut out of it
 	rest cryptobyte.String // the unread part of this reader's range

@@ -11,10 +11,10 @@ const (
 	MaxEpochGrace = 3
 )
 
-// CheckSizes applies the rules for the sizes of a message, in this order: a
-// ciphertext or padded size above 10 MiB is ErrMessageTooLarge; the ciphertext is as long as paddedSize says;
-// paddedSize is 512, 1024, 2048, 4096, 8192 or a multiple of 8192; declaredSize,
-// when given, is at most paddedSize. The last three are ErrInvalidAsset.
+// CheckSizes applies the rules for the sizes of a message, in this order: a ciphertext or padded
+// size above 10 MiB is ErrMessageTooLarge; the ciphertext is as long as paddedSize says; paddedSize
+// is 512, 1024, 2048, 4096, 8192 or a multiple of 8192; declaredSize, when given, is at most
+// paddedSize. The last three are ErrInvalidAsset.
 func CheckSizes(ciphertextLen int, paddedSize int64, declaredSize *int64) error {
 	switch {
 	case ciphertextLen > MaxPaddedSize || paddedSize > MaxPaddedSize:
@@ -51,9 +51,9 @@ func CheckEpoch(have, want, grace Epoch) error {
 	return nil
 }
 
-// CheckEpochRange checks the bounds of getCommits against the conversation's
-// epoch and returns the range's end, which is current when to is nil. A commit of epoch
-// n leads to n+1, so from may equal current (there is nothing yet). The error is ErrInvalidEpochRange.
+// CheckEpochRange checks the bounds of getCommits against the conversation's epoch and returns the
+// range's end, which is current when to is nil. A commit of epoch n leads to n+1, so from may equal
+// current (there is nothing yet). The error is ErrInvalidEpochRange.
 func CheckEpochRange(from Epoch, to *Epoch, current Epoch) (Epoch, error) {
 	end := current
 	if to != nil {
@@ -65,8 +65,8 @@ func CheckEpochRange(from Epoch, to *Epoch, current Epoch) (Epoch, error) {
 	return end, nil
 }
 
-// BaseEpoch returns the epoch in which a new conversation starts: what its creator
-// says; else 1 when a Welcome comes with it, since the commit that made the Welcome ended epoch 0; else 0.
+// BaseEpoch returns the epoch in which a new conversation starts: what its creator says; else 1
+// when a Welcome comes with it, since the commit that made the Welcome ended epoch 0; else 0.
 func BaseEpoch(given *Epoch, hasWelcome bool) Epoch {
 	switch {
 	case given != nil:

@@ -114,7 +114,8 @@ func (s CipherSuite) verifyWithLabel(key, sig []byte, label string, content ...[
 	case spec.sigKey == ed448.PublicKeySize:
 		return ed448.Verify(key, msg, sig, "")
 	}
-	// The options refuse nothing; a wrong length of sig is an error, where Verify would panic on a key only.
+	// The options refuse nothing; a wrong length of sig is an error, where Verify would panic on a
+	// key only.
 	return ed25519.VerifyWithOptions(key, msg, sig, &ed25519.Options{Hash: crypto.Hash(0)}) == nil
 }
 

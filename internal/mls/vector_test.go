@@ -283,7 +283,8 @@ func TestVectorsTranscriptHashes(t *testing.T) {
 	}
 	require.Len(t, cases, 7)
 	for _, c := range cases {
-		// If content, signature and tag are cut out of the message rightly, the hashes come out right.
+		// If content, signature and tag are cut out of the message rightly, the hashes come out
+		// right.
 		content, signature, tag, err := mls.AuthenticatedContentForTest(c.Authenticated)
 		require.NoError(t, err)
 		h := newHash(c.Suite)

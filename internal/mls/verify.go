@@ -83,9 +83,9 @@ func (m *PublicMessage) ProposalRef(suite CipherSuite) ProposalRef {
 	return refOf(refHash(suite, "MLS 1.0 Proposal Reference", authenticated))
 }
 
-// Verify checks the signature of a message that is not Opaque against the context
-// and the tree of its epoch: the key is the sending member's, an external sender's, or the new member's
-// own (RFC 9420 6.1). The error is a *WireError. tree is only needed for members.
+// Verify checks the signature of a message that is not Opaque against the context and the tree of
+// its epoch: the key is the sending member's, an external sender's, or the new member's own (RFC
+// 9420 6.1). The error is a *WireError. tree is only needed for members.
 func (m *PublicMessage) Verify(c *GroupContext, tree *RatchetTree) error {
 	if string(c.GroupID) != string(m.GroupID) {
 		return &WireError{CodeWrongGroup, m.at}
@@ -130,9 +130,9 @@ func (m *PublicMessage) newMemberKey() []byte {
 	return nil
 }
 
-// VerifySignature reports whether the message, not Opaque, was signed by the key.
-// context is the encoded GroupContext of its epoch; it is not signed, and may be nil, for an external sender and for a
-// new member's proposal.
+// VerifySignature reports whether the message, not Opaque, was signed by the key. context is the
+// encoded GroupContext of its epoch; it is not signed, and may be nil, for an external sender and
+// for a new member's proposal.
 func (m *PublicMessage) VerifySignature(suite CipherSuite, context, key []byte) bool {
 	if !suite.Known() || m.Opaque {
 		return false

@@ -15,7 +15,8 @@ import (
 // fail when they try (and the whole commit with it), and a signature key of small order verifies
 // signatures that nobody made.
 
-// probe is a private key that no secret hangs on: multiplied by a point of small order it gives zero.
+// probe is a private key that no secret hangs on: multiplied by a point of small order it gives
+// zero.
 var probe = sync.OnceValue(func() *ecdh.PrivateKey {
 	key, err := ecdh.X25519().NewPrivateKey(bytes.Repeat([]byte{1}, 32))
 	if err != nil {
@@ -82,7 +83,8 @@ func checkEdwards25519(key []byte) Code {
 	return checkX25519(b)
 }
 
-// checkEdwards448: the points of small order are those with y of 1, -1 and 0 (RFC 7748 4.2, cofactor 4).
+// checkEdwards448: the points of small order are those with y of 1, -1 and 0 (RFC 7748 4.2,
+// cofactor 4).
 func checkEdwards448(key []byte) Code {
 	p := new(big.Int).Lsh(big.NewInt(1), 448)
 	p.Sub(p, new(big.Int).Lsh(big.NewInt(1), 224))

@@ -21,7 +21,8 @@ import (
 // their encodings, and keys that libraries make are not.
 func TestSmallOrderKeys(t *testing.T) {
 	t.Parallel()
-	// RFC 7748 calls for a check of the result; these are all u of small order on curve25519 and its twist.
+	// RFC 7748 calls for a check of the result; these are all u of small order on curve25519 and
+	// its twist.
 	for _, u := range []string{
 		"0000000000000000000000000000000000000000000000000000000000000000",
 		"0100000000000000000000000000000000000000000000000000000000000000",

@@ -9,8 +9,8 @@ import (
 	"mls-server/internal/mls"
 )
 
-// VerifiedGroup is a group in which everything is true that a delivery service can check:
-// signed leaves, a tree with parent hashes, a transcript, GroupInfos that agree. It holds no secrets: the
+// VerifiedGroup is a group in which everything is true that a delivery service can check: signed
+// leaves, a tree with parent hashes, a transcript, GroupInfos that agree. It holds no secrets: the
 // keys of its nodes are random. Suites 1, 2 and 3.
 type VerifiedGroup struct {
 	Group

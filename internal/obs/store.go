@@ -48,7 +48,8 @@ func newMessages(s *set) Messages {
 	}
 }
 
-// ObserveMessage counts one stored message of a kind (app, commit or proposal) and its padded size in bytes.
+// ObserveMessage counts one stored message of a kind (app, commit or proposal) and its padded size
+// in bytes.
 func (m *Messages) ObserveMessage(kind string, size int) {
 	m.stored.WithLabelValues(kind).Inc()
 	m.size.Observe(float64(size))

@@ -142,7 +142,8 @@ func (c *Cluster) runOnData(ctx context.Context, input, program string, argument
 	cmd.Dir = "/"
 	cmd.Stdin = strings.NewReader(input)
 	cmd.SysProcAttr = c.owner.attributes()
-	cmd.ExtraFiles = append([]*os.File{null}, dir.files()...) // the data directory's number is that of launch
+	// the data directory's number is that of launch
+	cmd.ExtraFiles = append([]*os.File{null}, dir.files()...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(string(out)))
 	}

@@ -427,7 +427,8 @@ func TestSharedObeysTheSharedCount(t *testing.T) {
 func TestKeysChangeWithTheWindow(t *testing.T) {
 	t.Parallel()
 	clk := clocktest.New()
-	clk.Advance(window - clk.Now().Sub(clk.Now().Truncate(window)) + time.Second) // early in a window
+	// early in a window
+	clk.Advance(window - clk.Now().Sub(clk.Now().Truncate(window)) + time.Second)
 	client := redistest.Start(t).Client(t)
 	first := newShared(t, newMemory(t, clk), client, clk, func(error) {})
 	second := newShared(t, newMemory(t, clk), client, clk, func(error) {})

@@ -29,10 +29,16 @@ func pages(t *testing.T) []string {
 // files returns the names of all hand-written files that end like ext.
 func files(t *testing.T, ext string) []string {
 	t.Helper()
+	return filesBelow(t, ".", ext)
+}
+
+// filesBelow returns the files below a folder that end like ext.
+func filesBelow(t *testing.T, folder, ext string) []string {
+	t.Helper()
 	var found []string
-	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
-		skip := name != "." && strings.HasPrefix(d.Name(), ".") || slices.Contains(generatedPages, name) ||
-			slices.Contains([]string{"node_modules", "testdata", "bin", "gen"}, d.Name())
+	err := fs.WalkDir(os.DirFS(root), folder, func(name string, d fs.DirEntry, err error) error {
+		skip := name != folder && (strings.HasPrefix(d.Name(), ".") || slices.Contains(generatedPages, name) ||
+			slices.Contains([]string{"node_modules", "testdata", "bin", "gen"}, d.Name()))
 		switch {
 		case err != nil:
 			return err
@@ -44,7 +50,7 @@ func files(t *testing.T, ext string) []string {
 		return nil
 	})
 	if err != nil || len(found) == 0 {
-		t.Fatalf("no %s files below %s: %v", ext, root, err)
+		t.Fatalf("no %s files in %s below %s: %v", ext, folder, root, err)
 	}
 	return found
 }

@@ -53,7 +53,8 @@ func (s *Store) SendMessages(ctx context.Context, messages []SendParams) []SendO
 			s.observer.ObserveRetry()
 			continue
 		case isCode(err, codeLockNotAvailable):
-			// The time to wait is over for the messages of the locked conversation; the others need none.
+			// The time to wait is over for the messages of the locked conversation; the others need
+			// none.
 			s.observer.ObserveRetry()
 			s.sendAlone(messages, outcomes, open, func(p SendParams) (SendResult, error) { return s.sendMessage(ctx, p, s.sendHastily) })
 			return outcomes
@@ -132,8 +133,8 @@ func failOpen(outcomes []SendOutcome, open []int, err error) []SendOutcome {
 }
 
 // isOneMessagesFault reports whether the database refused a statement for what may be the matter of
-// one message in it: a value (class 22), a constraint (class 23), or a statement that took too long.
-// Nothing was written.
+// one message in it: a value (class 22), a constraint (class 23), or a statement that took too
+// long. Nothing was written.
 func isOneMessagesFault(err error) bool {
 	state := sqlState(err)
 	return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23") || state == codeQueryCanceled

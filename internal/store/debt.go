@@ -76,7 +76,8 @@ func (tx *Tx) SettleDeviceDebts(ctx context.Context, convo mls.ConvoID, devices 
 	return fail("settle removal debts", err)
 }
 
-// SettleLeafDebts settles the removals of leaves that the commit which led into epoch is seen to remove.
+// SettleLeafDebts settles the removals of leaves that the commit which led into epoch is seen to
+// remove.
 func (tx *Tx) SettleLeafDebts(ctx context.Context, convo mls.ConvoID, leaves []uint32, epoch mls.Epoch, at time.Time) error {
 	if len(leaves) == 0 {
 		return nil

@@ -119,7 +119,8 @@ func TestBlocks(t *testing.T) {
 	record(noon.Add(time.Hour+time.Second), []BlockPair{ac}, Block{BlockPair: ac, URI: "at://did:plc:alice/app.bsky.graph.block/2", CreatedAt: noon.Add(time.Second)})
 	expect(ac)
 	_, checks, err := s.ListBlocks(t.Context(), []mls.DID{alice, bob, carol}, []mls.DID{alice, bob, carol})
-	if err != nil || len(checks) != 1 || checks[0].Blocker != alice || checks[0].Blocked != "" { // whose list was read, not who was looked for
+	// whose list was read, not who was looked for
+	if err != nil || len(checks) != 1 || checks[0].Blocker != alice || checks[0].Blocked != "" {
 		t.Errorf("%d checks, %v", len(checks), err)
 	}
 	inTx(t, s, func(tx *Tx) error {

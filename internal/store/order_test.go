@@ -76,7 +76,8 @@ func TestLogOrderIsLockOrder(t *testing.T) {
 				if _, err := tx.tx.Exec(t.Context(), "SELECT pg_current_xact_id()"); err != nil {
 					return err
 				}
-				// Another transaction, with a later id, writes and is done before this one takes the lock.
+				// Another transaction, with a later id, writes and is done before this one takes
+				// the lock.
 				if _, err := s.SendMessage(t.Context(), message(convo, alice, "early")); err != nil {
 					return err
 				}

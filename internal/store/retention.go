@@ -107,7 +107,8 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 	})
 	add("requests", 2*p.Requests, (*db.Queries).DeleteRequests)
 	add("key_packages", time.Nanosecond, (*db.Queries).DeleteKeyPackages)
-	add("idempotency_keys", IdempotencyLifetime+24*time.Hour, (*db.Queries).DeleteIdempotencyKeys) // their times are days
+	// their times are days
+	add("idempotency_keys", IdempotencyLifetime+24*time.Hour, (*db.Queries).DeleteIdempotencyKeys)
 	add("used_jtis", time.Nanosecond, (*db.Queries).DeleteJTIs)
 	add("block_checks", p.Blocks, (*db.Queries).DeleteBlockChecks)
 	add("did_documents", p.Documents, (*db.Queries).DeleteDIDDocuments)

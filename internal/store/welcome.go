@@ -188,7 +188,8 @@ func (tx *Tx) OpenRequest(ctx context.Context, convo mls.ConvoID, n NewRequest) 
 			return Request{}, false, err
 		}
 		if found == nil {
-			return Request{}, false, fail("open request", mls.ErrBusy) // closed between the two statements
+			// closed between the two statements
+			return Request{}, false, fail("open request", mls.ErrBusy)
 		}
 		return *found, true, nil
 	}

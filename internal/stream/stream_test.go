@@ -199,7 +199,8 @@ func TestCursorAheadOfTheLog(t *testing.T) {
 	for _, ahead := range []store.LogCursor{
 		{Generation: end.Generation, Xid: end.Xid + 1_000_000, Position: 1},
 		{Generation: end.Generation + 1, Xid: 1, Position: 1},
-		{Generation: end.Generation - 1, Xid: 1, Position: 1}, // a life of the log that a restore undid
+		// a life of the log that a restore undid
+		{Generation: end.Generation - 1, Xid: 1, Position: 1},
 	} {
 		c := connect(t, h, "bob", at(h.Cursor(ahead)))
 		c.want("compacted")

@@ -220,7 +220,8 @@ func answered(t *testing.T, what, verb, request string) {
 		if err != nil || empty || resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented {
 			t.Errorf("%s: %d %q, %v", what, resp.StatusCode, body, err)
 		}
-		if resp.StatusCode != http.StatusBadRequest || strings.HasPrefix(resp.Header.Get("Content-Type"), asJSON) { // net/http itself refuses what is no HTTP
+		// net/http itself refuses what is no HTTP
+		if resp.StatusCode != http.StatusBadRequest || strings.HasPrefix(resp.Header.Get("Content-Type"), asJSON) {
 			for _, header := range []string{"Access-Control-Allow-Origin", "X-Request-Id"} {
 				if resp.Header.Get(header) == "" {
 					t.Errorf("%s: %d without %s", what, resp.StatusCode, header)

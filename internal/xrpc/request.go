@@ -31,7 +31,8 @@ type exchange struct {
 	// account is the caller's DID, "" before it is known.
 	account string
 	began   bool // the status line is written
-	// abrupt: too many failures came from the client's address to read what is left of this request.
+	// abrupt: too many failures came from the client's address to read what is left of this
+	// request.
 	abrupt bool
 	fault  error
 }
@@ -57,8 +58,9 @@ var (
 	exposedHeaders = []string{"RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After, X-Request-Id"}
 	noSniff        = []string{"nosniff"}
 	noStore        = []string{"no-store"}
-	noStoreStream  = []string{"no-store, no-transform"} // a proxy that compresses would hold events back
-	jsonType       = []string{"application/json; charset=utf-8"}
+	// a proxy that compresses would hold events back
+	noStoreStream = []string{"no-store, no-transform"}
+	jsonType      = []string{"application/json; charset=utf-8"}
 )
 
 // serve runs one request of a method through the whole pipeline.
@@ -227,7 +229,8 @@ func (x *exchange) finish(ctx context.Context) {
 		x.event.Status, x.event.Error = http.StatusInternalServerError, "InternalServerError"
 		if cut {
 			x.report(ctx)
-			panic(http.ErrAbortHandler) // else what is written so far would pass for the whole answer
+			// else what is written so far would pass for the whole answer
+			panic(http.ErrAbortHandler)
 		}
 	}
 	x.report(ctx)
@@ -265,7 +268,8 @@ func (x *exchange) report(ctx context.Context) {
 		slog.Int64("bytes_out", coarseSize(x.event.BytesOut)),
 	}
 	if x.fault != nil {
-		// The text of a foreign error may quote values: the logger's handler decides what of it is written.
+		// The text of a foreign error may quote values: the logger's handler decides what of it is
+		// written.
 		attrs = append(attrs, slog.Any("fault", x.fault))
 	}
 	x.s.opt.Logger.LogAttrs(ctx, level, "request", attrs...)

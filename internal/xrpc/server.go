@@ -35,7 +35,8 @@ type Event struct {
 // Observer receives each finished request and each declared-error fault.
 type Observer interface {
 	ObserveRequest(e Event)
-	// ObserveUndeclared reports that a handler returned an error name that its lexicon does not declare.
+	// ObserveUndeclared reports that a handler returned an error name that its lexicon does not
+	// declare.
 	ObserveUndeclared(m *lexrt.Method, name string)
 }
 
@@ -43,15 +44,17 @@ type Observer interface {
 type Options struct {
 	Authenticator Authenticator
 	Limiter       ratelimit.Limiter
-	// MapError turns an error of a handler into an XRPC error, or returns nil for one that must stay inside.
+	// MapError turns an error of a handler into an XRPC error, or returns nil for one that must
+	// stay inside.
 	MapError func(err error) *lexrt.Error
 	Observer Observer
 	Logger   *slog.Logger
 	Clock    clock.Clock
 	// ClientIP derives the address that unauthenticated requests are counted under.
 	ClientIP func(r *http.Request) string
-	// BodyBudget is how many bytes the bodies of requests over 64 KiB may take together, each counted six times for
-	// what is made of it. Answers over 64 KiB may take a quarter as much besides. 0 means 256 MiB.
+	// BodyBudget is how many bytes the bodies of requests over 64 KiB may take together, each
+	// counted six times for what is made of it. Answers over 64 KiB may take a quarter as much
+	// besides. 0 means 256 MiB.
 	BodyBudget int64
 }
 

@@ -44,7 +44,8 @@ type mutator struct {
 	yield   func(pointer, rule string, n *node) bool
 }
 
-// rebuild puts a changed part back into the whole value; nil means that the change is allowed there.
+// rebuild puts a changed part back into the whole value; nil means that the change is allowed
+// there.
 type rebuild func(*node) *node
 
 func (m *mutator) emit(up rebuild, pointer, rule string, n *node) {

@@ -13,7 +13,8 @@ const (
 	// maxText and maxItems bound what Maximal and Random make of large limits.
 	maxText  = 4096
 	maxItems = 12
-	// maxDepth is where values stop growing, hardDepth where a schema is taken to have no finite value.
+	// maxDepth is where values stop growing, hardDepth where a schema is taken to have no finite
+	// value.
 	maxDepth  = 4
 	hardDepth = 14
 )

@@ -13,13 +13,15 @@ import (
 // An atom is one thing that a value may be or hold: a kind of error and where it was named, a
 // function with what it has captured, or a place in memory.
 type atom struct {
-	// kind is the name of a constant of type Kind, for example "ErrNotMember", and pos where it stands.
+	// kind is the name of a constant of type Kind, for example "ErrNotMember", and pos where it
+	// stands.
 	kind string
 	pos  token.Pos
 	// fn is a function value and captured what its free variables are.
 	fn       *ssa.Function
 	captured []set
-	// place is memory: an allocation, a global, a field of any value of a type, or a part of one of those.
+	// place is memory: an allocation, a global, a field of any value of a type, or a part of one of
+	// those.
 	place *place
 }
 

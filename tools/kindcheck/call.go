@@ -150,7 +150,8 @@ func (e *evaluation) functions(i ssa.CallInstruction) (out set) {
 	return out
 }
 
-// keepers are what a call may leave errors in: the receiver of a method, and the target of errors.As.
+// keepers are what a call may leave errors in: the receiver of a method, and the target of
+// errors.As.
 func (e *evaluation) keepers(i ssa.CallInstruction, args []set) set {
 	c := i.Common()
 	switch {

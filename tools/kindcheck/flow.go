@@ -279,7 +279,8 @@ func (f *flow) write(p *place, s set) {
 	}
 }
 
-// fieldOf is the place that stands for a field of all values of a type about which no more is known.
+// fieldOf is the place that stands for a field of all values of a type about which no more is
+// known.
 func (f *flow) fieldOf(structure types.Type, index int) *place {
 	named := types.Unalias(structure)
 	return f.atoms.place("field "+types.TypeString(named, nil)+" "+strconv.Itoa(index), field(structure, index).Type(), nil)

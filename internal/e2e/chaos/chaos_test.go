@@ -193,7 +193,8 @@ func directoryAway(p *play) string {
 	return ""
 }
 
-// neighbour holds a transaction open in another database of the cluster: streams must not wait for it.
+// neighbour holds a transaction open in another database of the cluster: streams must not wait for
+// it.
 func neighbour(p *play) string {
 	p.exec("DROP DATABASE IF EXISTS neighbour", "CREATE DATABASE neighbour")
 	conn := p.connect("neighbour")

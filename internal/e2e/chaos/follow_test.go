@@ -18,7 +18,8 @@ import (
 // silence is how long a stream may say nothing: something comes every 15 s.
 const silence = 20 * time.Second
 
-// follower is a client that follows its stream as docs/clients.md says, at one server after the other.
+// follower is a client that follows its stream as docs/clients.md says, at one server after the
+// other.
 type follower struct {
 	p      *person
 	w      *world

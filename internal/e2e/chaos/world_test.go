@@ -148,7 +148,8 @@ func (w *world) startDatabase() {
 	w.t.Fatal(err)
 }
 
-// killDatabase ends the database as a power cut would. What is left of its processes ends by itself.
+// killDatabase ends the database as a power cut would. What is left of its processes ends by
+// itself.
 func (w *world) killDatabase() {
 	w.t.Helper()
 	w.signal(w.database.Pid(), syscall.SIGKILL)

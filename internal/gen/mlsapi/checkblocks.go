@@ -19,8 +19,8 @@ func (v *CheckBlocksParams) Lex(f *lexrt.Fields) {
 	lexrt.Strings(f, "dids", &v.DIDs, lexrt.Required, &ruleCheckBlocks_ItemsMin2Max100, &ruleCheckBlocks_DID)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *CheckBlocksParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

@@ -6,7 +6,8 @@ import "mls-server/lexrt"
 
 // CreateConvoInput is the input of blue.catbird.mls.createConvo.
 type CreateConvoInput struct {
-	// MLS group id as hex of even length, lower-cased by the service. Unique over all conversations.
+	// MLS group id as hex of even length, lower-cased by the service. Unique over all
+	// conversations.
 	// At most 128 bytes.
 	GroupID string
 	// Makes a repeated request safe: the same key with the same body gets the first answer again.

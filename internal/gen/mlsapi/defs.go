@@ -97,8 +97,8 @@ func (v *DefsConvoView) Validate() error { return lexrt.Validate(v) }
 type DefsKeyPackageRef struct {
 	// Account DID of the user.
 	DID lexrt.DID
-	// MLS KeyPackage, base64, wrapped in an MLSMessage or bare. A bare one of cipher suite 5 reads as
-	// wrapped.
+	// MLS KeyPackage, base64, wrapped in an MLSMessage or bare. A bare one of cipher suite 5 reads
+	// as wrapped.
 	KeyPackage string
 	// MLS cipher suite by its RFC 9420 name.
 	CipherSuite DefsKeyPackageRefCipherSuite

@@ -26,8 +26,8 @@ func (v *GetCommitsParams) Lex(f *lexrt.Fields) {
 	lexrt.IntPtr(f, "toEpoch", &v.ToEpoch, lexrt.Optional, &ruleGetCommits_From0)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *GetCommitsParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

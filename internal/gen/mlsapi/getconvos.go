@@ -24,8 +24,8 @@ func (v *GetConvosParams) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *GetConvosParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

@@ -18,8 +18,8 @@ func (v *GetEpochParams) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *GetEpochParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

@@ -31,8 +31,8 @@ func (v *GetKeyPackagesParams) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "requestId", &v.RequestID, lexrt.Optional, nil)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *GetKeyPackagesParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

@@ -23,8 +23,8 @@ func (v *GetKeyPackageStatsParams) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "cipherSuite", &v.CipherSuite, lexrt.Optional, nil)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *GetKeyPackageStatsParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

@@ -27,8 +27,8 @@ func (v *GetMessagesParams) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "sinceMessage", &v.SinceMessage, lexrt.Optional, nil)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *GetMessagesParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

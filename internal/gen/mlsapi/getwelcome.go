@@ -22,8 +22,8 @@ func (v *GetWelcomeParams) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *GetWelcomeParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

@@ -117,7 +117,8 @@ func (v HandleBlockChangeInputAction) Known() bool {
 	return enumHandleBlockChangeInputAction.Lists(string(v))
 }
 
-// HandleBlockChangeAffectedConvoAction is an open set: values other than its constants are accepted.
+// HandleBlockChangeAffectedConvoAction is an open set: values other than its constants are
+// accepted.
 //
 // What the service did.
 type HandleBlockChangeAffectedConvoAction string

@@ -11,8 +11,8 @@ type LeaveConvoInput struct {
 	// User to take out. Default: the caller.
 	// Optional.
 	TargetDID *lexrt.DID
-	// For oneself: an MLSMessage with a proposal or commit, base64. For another user: the commit that
-	// removes it.
+	// For oneself: an MLSMessage with a proposal or commit, base64. For another user: the commit
+	// that removes it.
 	// Optional.
 	Commit *string
 }

@@ -6,8 +6,8 @@ import "mls-server/lexrt"
 
 // MethodAddMembers describes blue.catbird.mls.addMembers.
 //
-// Add users to a conversation, or add further devices of its users. Takes the MLS commit that performs
-// the change; it is accepted only if it was made in the current epoch.
+// Add users to a conversation, or add further devices of its users. Takes the MLS commit that
+// performs the change; it is accepted only if it was made in the current epoch.
 var MethodAddMembers = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
@@ -38,8 +38,8 @@ var MethodCheckBlocks = &lexrt.Method{
 
 // MethodConfirmWelcome describes blue.catbird.mls.confirmWelcome.
 //
-// Tell the service whether the Welcome could be processed. A failure asks the other members to add the
-// device anew.
+// Tell the service whether the Welcome could be processed. A failure asks the other members to
+// add the device anew.
 var MethodConfirmWelcome = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotMember},
 	Input:     "application/json",
@@ -53,8 +53,8 @@ var MethodConfirmWelcome = &lexrt.Method{
 // MethodCreateConvo describes blue.catbird.mls.createConvo.
 //
 // Create a conversation around an MLS group. The caller becomes its first member and admin.
-// Conversation, roster, Welcome routing, consumed key packages and events are written together or not
-// at all.
+// Conversation, roster, Welcome routing, consumed key packages and events are written together
+// or not at all.
 var MethodCreateConvo = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrGroupAlreadyExists, ErrInvalidCipherSuite, ErrInvalidGroupID, ErrKeyPackageNotFound, ErrMutualBlockDetected, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
@@ -108,8 +108,8 @@ var MethodGetBlockStatus = &lexrt.Method{
 
 // MethodGetCommits describes blue.catbird.mls.getCommits.
 //
-// List the commits of a conversation in the order of the epochs in which they were made, from the
-// point where the caller joined.
+// List the commits of a conversation in the order of the epochs in which they were made, from
+// the point where the caller joined.
 var MethodGetCommits = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrInvalidEpochRange, ErrNotMember},
 	Kind:      lexrt.Query,
@@ -156,8 +156,8 @@ var MethodGetKeyPackageStats = &lexrt.Method{
 
 // MethodGetKeyPackages describes blue.catbird.mls.getKeyPackages.
 //
-// Claim one unused key package for each active device of the given users. A package is never handed
-// out twice, except one marked as last resort.
+// Claim one unused key package for each active device of the given users. A package is never
+// handed out twice, except one marked as last resort.
 var MethodGetKeyPackages = &lexrt.Method{
 	Changes:   true,
 	Errors:    []*lexrt.Error{ErrInvalidDID, ErrTooManyDIDs},
@@ -173,8 +173,8 @@ var MethodGetKeyPackages = &lexrt.Method{
 
 // MethodGetMessages describes blue.catbird.mls.getMessages.
 //
-// List the messages of a conversation by ascending sequence number, from the point where the caller
-// joined.
+// List the messages of a conversation by ascending sequence number, from the point where the
+// caller joined.
 var MethodGetMessages = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrInvalidCursor, ErrNotMember},
 	Kind:      lexrt.Query,
@@ -185,8 +185,8 @@ var MethodGetMessages = &lexrt.Method{
 
 // MethodGetReports describes blue.catbird.mls.getReports.
 //
-// List the reports of a conversation, newest first. For admins; reports about the calling admin are
-// left out.
+// List the reports of a conversation, newest first. For admins; reports about the calling admin
+// are left out.
 var MethodGetReports = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotAdmin},
 	Kind:      lexrt.Query,
@@ -222,8 +222,8 @@ var MethodHandleBlockChange = &lexrt.Method{
 
 // MethodLeaveConvo describes blue.catbird.mls.leaveConvo.
 //
-// Leave a conversation with all devices, or, as an admin and with a commit, take another user out of
-// it.
+// Leave a conversation with all devices, or, as an admin and with a commit, take another user
+// out of it.
 var MethodLeaveConvo = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrLastMember, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
@@ -266,8 +266,8 @@ var MethodPublishKeyPackage = &lexrt.Method{
 
 // MethodRegisterDevice describes blue.catbird.mls.registerDevice.
 //
-// Register a device with its signature key and first key packages. The device is put on the list of
-// additions owed to each of the user's conversations.
+// Register a device with its signature key and first key packages. The device is put on the
+// list of additions owed to each of the user's conversations.
 var MethodRegisterDevice = &lexrt.Method{
 	Errors:     []*lexrt.Error{ErrDuplicatePublicKey, ErrInvalidKeyPackage, ErrTooManyDevices, ErrTooManyKeyPackages},
 	Input:      "application/json",
@@ -281,8 +281,8 @@ var MethodRegisterDevice = &lexrt.Method{
 
 // MethodRemoveMember describes blue.catbird.mls.removeMember.
 //
-// Remove a user, with all devices, from a conversation. With a commit the removal takes cryptographic
-// effect at once; without one it is owed by the members.
+// Remove a user, with all devices, from a conversation. With a commit the removal takes
+// cryptographic effect at once; without one it is owed by the members.
 var MethodRemoveMember = &lexrt.Method{
 	Errors:     []*lexrt.Error{ErrCannotRemoveSelf, ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrNotAdmin, ErrNotMember},
 	Input:      "application/json",
@@ -296,7 +296,8 @@ var MethodRemoveMember = &lexrt.Method{
 
 // MethodReportMember describes blue.catbird.mls.reportMember.
 //
-// Report a member to the admins of the conversation. The content of the report is encrypted for them.
+// Report a member to the admins of the conversation. The content of the report is encrypted for
+// them.
 var MethodReportMember = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrCannotReportSelf, ErrConvoNotFound, ErrNotMember, ErrTargetNotMember},
 	Input:     "application/json",
@@ -338,8 +339,8 @@ var MethodResolveReport = &lexrt.Method{
 
 // MethodSendMessage describes blue.catbird.mls.sendMessage.
 //
-// Store an encrypted message for the members of a conversation. The service does not record who sent
-// it. A handshake message (proposal or commit) may be sent the same way.
+// Store an encrypted message for the members of a conversation. The service does not record who
+// sent it. A handshake message (proposal or commit) may be sent the same way.
 var MethodSendMessage = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrInvalidAsset, ErrInvalidCommit, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
@@ -381,8 +382,8 @@ var MethodUpdateCursor = &lexrt.Method{
 	RateClass: "default",
 }
 
-// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared and must
-// not be changed.
+// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared
+// and must not be changed.
 func Methods() []*lexrt.Method {
 	return []*lexrt.Method{
 		MethodAddMembers,

@@ -6,8 +6,8 @@ import "mls-server/lexrt"
 
 // PublishKeyPackageInput is the input of blue.catbird.mls.publishKeyPackage.
 type PublishKeyPackageInput struct {
-	// MLS KeyPackage, base64, wrapped in an MLSMessage or bare. A bare one of cipher suite 5 reads as
-	// wrapped.
+	// MLS KeyPackage, base64, wrapped in an MLSMessage or bare. A bare one of cipher suite 5 reads
+	// as wrapped.
 	// At most 65536 bytes.
 	KeyPackage string
 	// Makes a repeated request safe: the same key with the same body gets the first answer again.
@@ -15,7 +15,8 @@ type PublishKeyPackageInput struct {
 	IdempotencyKey *string
 	// MLS cipher suite by its RFC 9420 name.
 	CipherSuite PublishKeyPackageInputCipherSuite
-	// When the service stops handing it out. Default: the end of its lifetime, at most 90 days ahead.
+	// When the service stops handing it out. Default: the end of its lifetime, at most 90 days
+	// ahead.
 	// Optional.
 	Expires *lexrt.Datetime
 }
@@ -60,7 +61,8 @@ func (v *PublishKeyPackageOutput) AppendJSON(b []byte) []byte { return lexrt.App
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *PublishKeyPackageOutput) Validate() error { return lexrt.Validate(v) }
 
-// PublishKeyPackageInputCipherSuite is an open set: values other than its constants are accepted.
+// PublishKeyPackageInputCipherSuite is an open set: values other than its constants are
+// accepted.
 //
 // MLS cipher suite by its RFC 9420 name.
 type PublishKeyPackageInputCipherSuite string

@@ -12,8 +12,8 @@ type RegisterDeviceInput struct {
 	// The device's Ed25519 public key.
 	// Exactly 32 bytes.
 	SignaturePublicKey []byte
-	// First key packages of the device. Those that it has published before are passed over, so that a
-	// registration can be repeated.
+	// First key packages of the device. Those that it has published before are passed over, so that
+	// a registration can be repeated.
 	// At most 200 items.
 	KeyPackages []RegisterDeviceKeyPackageItem
 }
@@ -79,12 +79,13 @@ type RegisterDeviceKeyPackageItem struct {
 	// Owner of the key package. Its credential decides.
 	// Optional.
 	DID *lexrt.DID
-	// MLS KeyPackage, base64, wrapped in an MLSMessage or bare. A bare one of cipher suite 5 reads as
-	// wrapped.
+	// MLS KeyPackage, base64, wrapped in an MLSMessage or bare. A bare one of cipher suite 5 reads
+	// as wrapped.
 	KeyPackage string
 	// MLS cipher suite by its RFC 9420 name.
 	CipherSuite RegisterDeviceKeyPackageItemCipherSuite
-	// When it is to be handed out no longer, if that is before its lifetime ends. At most 90 days ahead.
+	// When it is to be handed out no longer, if that is before its lifetime ends. At most 90 days
+	// ahead.
 	// Optional.
 	Expires *lexrt.Datetime
 	// Not read: the key package has it. Deprecated.

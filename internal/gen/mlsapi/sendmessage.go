@@ -8,8 +8,8 @@ import "mls-server/lexrt"
 type SendMessageInput struct {
 	// Conversation, by its id or its MLS group id.
 	ConvoID string
-	// Identifier chosen by the client: a ULID, 26 characters. Repeats with the same ciphertext are stored
-	// once.
+	// Identifier chosen by the client: a ULID, 26 characters. Repeats with the same ciphertext are
+	// stored once.
 	// At most 26 bytes.
 	MsgID string
 	// Required by default, checked but never stored: messages are deduplicated by msgId.

@@ -7,8 +7,8 @@ import (
 	"mls-server/lexrt"
 )
 
-// Service has one method for each endpoint. A type that implements it can be mounted; there is no
-// default implementation, so a missing handler does not compile.
+// Service has one method for each endpoint. A type that implements it can be mounted; there is
+// no default implementation, so a missing handler does not compile.
 type Service interface {
 	AddMembersHandler
 	CheckBlocksHandler
@@ -43,11 +43,12 @@ type Service interface {
 type AddMembersHandler interface {
 	// AddMembers handles blue.catbird.mls.addMembers.
 	//
-	// Add users to a conversation, or add further devices of its users. Takes the MLS commit that performs
-	// the change; it is accepted only if it was made in the current epoch.
+	// Add users to a conversation, or add further devices of its users. Takes the MLS commit that
+	// performs the change; it is accepted only if it was made in the current epoch.
 	//
-	// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound, EpochMismatch,
-	// InvalidCommit, KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
+	// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound,
+	// EpochMismatch, InvalidCommit, KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers,
+	// WelcomeMismatch.
 	AddMembers(ctx context.Context, caller lexrt.Caller, in *AddMembersInput) (*AddMembersOutput, error)
 }
 
@@ -65,8 +66,8 @@ type CheckBlocksHandler interface {
 type ConfirmWelcomeHandler interface {
 	// ConfirmWelcome handles blue.catbird.mls.confirmWelcome.
 	//
-	// Tell the service whether the Welcome could be processed. A failure asks the other members to add the
-	// device anew.
+	// Tell the service whether the Welcome could be processed. A failure asks the other members to
+	// add the device anew.
 	//
 	// Errors: ConvoNotFound, NotMember.
 	ConfirmWelcome(ctx context.Context, caller lexrt.Caller, in *ConfirmWelcomeInput) (*ConfirmWelcomeOutput, error)
@@ -77,8 +78,8 @@ type CreateConvoHandler interface {
 	// CreateConvo handles blue.catbird.mls.createConvo.
 	//
 	// Create a conversation around an MLS group. The caller becomes its first member and admin.
-	// Conversation, roster, Welcome routing, consumed key packages and events are written together or not
-	// at all.
+	// Conversation, roster, Welcome routing, consumed key packages and events are written together
+	// or not at all.
 	//
 	// Errors: BlueskyServiceUnavailable, GroupAlreadyExists, InvalidCipherSuite, InvalidGroupId,
 	// KeyPackageNotFound, MutualBlockDetected, TooManyMembers, WelcomeMismatch.
@@ -119,8 +120,8 @@ type GetBlockStatusHandler interface {
 type GetCommitsHandler interface {
 	// GetCommits handles blue.catbird.mls.getCommits.
 	//
-	// List the commits of a conversation in the order of the epochs in which they were made, from the
-	// point where the caller joined.
+	// List the commits of a conversation in the order of the epochs in which they were made, from
+	// the point where the caller joined.
 	//
 	// Errors: ConvoNotFound, InvalidEpochRange, NotMember.
 	GetCommits(ctx context.Context, caller lexrt.Caller, params *GetCommitsParams) (*GetCommitsOutput, error)
@@ -160,8 +161,8 @@ type GetKeyPackageStatsHandler interface {
 type GetKeyPackagesHandler interface {
 	// GetKeyPackages handles blue.catbird.mls.getKeyPackages.
 	//
-	// Claim one unused key package for each active device of the given users. A package is never handed
-	// out twice, except one marked as last resort.
+	// Claim one unused key package for each active device of the given users. A package is never
+	// handed out twice, except one marked as last resort.
 	//
 	// Errors: InvalidDid, TooManyDids.
 	GetKeyPackages(ctx context.Context, caller lexrt.Caller, params *GetKeyPackagesParams) (*GetKeyPackagesOutput, error)
@@ -171,8 +172,8 @@ type GetKeyPackagesHandler interface {
 type GetMessagesHandler interface {
 	// GetMessages handles blue.catbird.mls.getMessages.
 	//
-	// List the messages of a conversation by ascending sequence number, from the point where the caller
-	// joined.
+	// List the messages of a conversation by ascending sequence number, from the point where the
+	// caller joined.
 	//
 	// Errors: ConvoNotFound, InvalidCursor, NotMember.
 	GetMessages(ctx context.Context, caller lexrt.Caller, params *GetMessagesParams) (*GetMessagesOutput, error)
@@ -182,8 +183,8 @@ type GetMessagesHandler interface {
 type GetReportsHandler interface {
 	// GetReports handles blue.catbird.mls.getReports.
 	//
-	// List the reports of a conversation, newest first. For admins; reports about the calling admin are
-	// left out.
+	// List the reports of a conversation, newest first. For admins; reports about the calling admin
+	// are left out.
 	//
 	// Errors: ConvoNotFound, NotAdmin.
 	GetReports(ctx context.Context, caller lexrt.Caller, params *GetReportsParams) (*GetReportsOutput, error)
@@ -214,8 +215,8 @@ type HandleBlockChangeHandler interface {
 type LeaveConvoHandler interface {
 	// LeaveConvo handles blue.catbird.mls.leaveConvo.
 	//
-	// Leave a conversation with all devices, or, as an admin and with a commit, take another user out of
-	// it.
+	// Leave a conversation with all devices, or, as an admin and with a commit, take another user
+	// out of it.
 	//
 	// Errors: ConvoNotFound, EpochMismatch, InvalidCommit, LastMember, NotAdmin, NotMember.
 	LeaveConvo(ctx context.Context, caller lexrt.Caller, in *LeaveConvoInput) (*LeaveConvoOutput, error)
@@ -245,8 +246,8 @@ type PublishKeyPackageHandler interface {
 type RegisterDeviceHandler interface {
 	// RegisterDevice handles blue.catbird.mls.registerDevice.
 	//
-	// Register a device with its signature key and first key packages. The device is put on the list of
-	// additions owed to each of the user's conversations.
+	// Register a device with its signature key and first key packages. The device is put on the
+	// list of additions owed to each of the user's conversations.
 	//
 	// Errors: DuplicatePublicKey, InvalidKeyPackage, TooManyDevices, TooManyKeyPackages.
 	RegisterDevice(ctx context.Context, caller lexrt.Caller, in *RegisterDeviceInput) (*RegisterDeviceOutput, error)
@@ -256,8 +257,8 @@ type RegisterDeviceHandler interface {
 type RemoveMemberHandler interface {
 	// RemoveMember handles blue.catbird.mls.removeMember.
 	//
-	// Remove a user, with all devices, from a conversation. With a commit the removal takes cryptographic
-	// effect at once; without one it is owed by the members.
+	// Remove a user, with all devices, from a conversation. With a commit the removal takes
+	// cryptographic effect at once; without one it is owed by the members.
 	//
 	// Errors: CannotRemoveSelf, ConvoNotFound, EpochMismatch, InvalidCommit, NotAdmin, NotMember.
 	RemoveMember(ctx context.Context, caller lexrt.Caller, in *RemoveMemberInput) (*RemoveMemberOutput, error)
@@ -267,7 +268,8 @@ type RemoveMemberHandler interface {
 type ReportMemberHandler interface {
 	// ReportMember handles blue.catbird.mls.reportMember.
 	//
-	// Report a member to the admins of the conversation. The content of the report is encrypted for them.
+	// Report a member to the admins of the conversation. The content of the report is encrypted for
+	// them.
 	//
 	// Errors: CannotReportSelf, ConvoNotFound, NotMember, TargetNotMember.
 	ReportMember(ctx context.Context, caller lexrt.Caller, in *ReportMemberInput) (*ReportMemberOutput, error)
@@ -298,8 +300,8 @@ type ResolveReportHandler interface {
 type SendMessageHandler interface {
 	// SendMessage handles blue.catbird.mls.sendMessage.
 	//
-	// Store an encrypted message for the members of a conversation. The service does not record who sent
-	// it. A handshake message (proposal or commit) may be sent the same way.
+	// Store an encrypted message for the members of a conversation. The service does not record who
+	// sent it. A handshake message (proposal or commit) may be sent the same way.
 	//
 	// Errors: ConvoNotFound, EpochMismatch, InvalidAsset, InvalidCommit, MessageIdConflict,
 	// MessageTooLarge, NotAdmin, NotMember.

@@ -23,8 +23,8 @@ func (v *StreamConvoEventsParams) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "convoId", &v.ConvoID, lexrt.Optional, nil)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *StreamConvoEventsParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
@@ -257,8 +257,8 @@ func (*StreamConvoEventsTypingEvent) isStreamConvoEventsEventWrapperEvent() {}
 type StreamConvoEventsOutput = StreamConvoEventsEventWrapper
 
 // StreamConvoEventsEventWrapperEvent is an open union of *StreamConvoEventsMessageEvent,
-// *StreamConvoEventsReactionEvent, *StreamConvoEventsTypingEvent, *StreamConvoEventsInfoEvent, and
-// *UnknownVariant for any other type.
+// *StreamConvoEventsReactionEvent, *StreamConvoEventsTypingEvent, *StreamConvoEventsInfoEvent,
+// and *UnknownVariant for any other type.
 //
 // The event.
 type StreamConvoEventsEventWrapperEvent interface {
@@ -309,7 +309,8 @@ func (v StreamConvoEventsInfoEventKind) Known() bool {
 	return enumStreamConvoEventsInfoEventKind.Lists(string(v))
 }
 
-// StreamConvoEventsReactionEventAction is an open set: values other than its constants are accepted.
+// StreamConvoEventsReactionEventAction is an open set: values other than its constants are
+// accepted.
 //
 // What happened.
 type StreamConvoEventsReactionEventAction string

@@ -123,7 +123,7 @@ func (w *writer) free(name string) string {
 func comment(b *bytes.Buffer, text string) {
 	line := ""
 	for word := range strings.FieldsSeq(prose.Clean(text)) {
-		if line != "" && len(line)+1+len(word) > 100 {
+		if line != "" && len(line)+1+len(word) > emit.CommentWidth {
 			b.WriteString("// " + line + "\n")
 			line = ""
 		}

@@ -102,7 +102,8 @@ type row struct {
 	Name     string
 	Required bool
 	Type     []span
-	// Limits are in plain words, Values the named values of a string; Open says that others are allowed.
+	// Limits are in plain words, Values the named values of a string; Open says that others are
+	// allowed.
 	Limits []string
 	Values []string
 	Open   bool

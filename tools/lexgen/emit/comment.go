@@ -9,8 +9,9 @@ import (
 	"mls-server/tools/lexgen/lexicon"
 )
 
-// commentWidth is where lines of comments break.
-const commentWidth = 100
+// CommentWidth is how long the text of a comment's line may be, so that it ends within 100 columns
+// behind a tab and the slashes.
+const CommentWidth = 93
 
 // comment writes untrusted text as line comments: whatever breaks a line in Go or
 // on a screen breaks it here too, and every line starts with "// ". The space keeps
@@ -84,7 +85,7 @@ func wrap(line string) []string {
 	var out []string
 	cur := ""
 	for w := range strings.FieldsSeq(line) {
-		if cur != "" && len(cur)+1+len(w) > commentWidth {
+		if cur != "" && len(cur)+1+len(w) > CommentWidth {
 			out = append(out, cur)
 			cur = ""
 		}

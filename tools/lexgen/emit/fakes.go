@@ -14,7 +14,7 @@ import (
 func Fakes(m *ir.Model, opt Options, pkg, importPath string) (File, error) {
 	e := &emitter{model: m, opt: Options{Package: pkg, ImportPath: importPath, Runtime: opt.Runtime}, fset: token.NewFileSet()}
 	u := e.newUnit("fakes.go", nil)
-	u.file.PackageComment("// Package " + pkg + " has the schemas of package " + opt.Package + " for tests that need valid and broken values.")
+	u.file.PackageComment("// Package " + pkg + " has the schemas of package " + opt.Package + " for tests with valid and broken values.")
 	u.file.ImportName(e.lexfake(), "lexfake")
 	u.file.ImportName(opt.ImportPath, opt.Package)
 	schemas, types, params := jen.Dict{}, jen.Dict{}, jen.Dict{}

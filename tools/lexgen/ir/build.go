@@ -125,7 +125,8 @@ func goFile(nsid, prefix string, taken map[string]bool) string {
 
 var (
 	reservedFiles = []string{"methods", "service", "mount", "errors", "union", "fakes", "client"}
-	// reservedSuffixes have a meaning for the go tool at the end of a file name (go help buildconstraint).
+	// reservedSuffixes have a meaning for the go tool at the end of a file name (go help
+	// buildconstraint).
 	reservedSuffixes = strings.Fields("test aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 windows zos " +
 		"386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le ppc ppc64 ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm")
 )

@@ -67,7 +67,8 @@ type Type struct {
 	Slice  *Slice
 }
 
-// NilAble reports whether nil is a value of the Go type, so that an optional field needs no pointer.
+// NilAble reports whether nil is a value of the Go type, so that an optional field needs no
+// pointer.
 func (t *Type) NilAble() bool {
 	switch t.Kind {
 	case Bytes, Unknown, Raw, Array, UnionKind, SliceKind:
@@ -117,7 +118,8 @@ const (
 type Struct struct {
 	GoName string
 	Role   Role
-	// TypeName is the value of $type: the full name of the definition, "" for inline objects and params.
+	// TypeName is the value of $type: the full name of the definition, "" for inline objects and
+	// params.
 	TypeName string
 	// Ref and Path name the place: the definition and the way from there.
 	Ref, Path string
@@ -151,7 +153,8 @@ type Slice struct {
 	Schema *lexicon.Array
 }
 
-// Enum is a string or integer type with named constants. Closed means that other values are refused.
+// Enum is a string or integer type with named constants. Closed means that other values are
+// refused.
 type Enum struct {
 	GoName string
 	Doc    string

@@ -28,7 +28,8 @@ func TestPart(t *testing.T) {
 		t.Fatal(diags)
 	}
 	for keep, want := range map[string]string{
-		"defs get put more other": "", "defs get put": "", "defs": "", "more other": "", "other": "com.example.other refers to com.example.more", // whose marker its type has
+		// whose marker its type has
+		"defs get put more other": "", "defs get put": "", "defs": "", "more other": "", "other": "com.example.other refers to com.example.more",
 		"get put": "com.example.get refers to com.example.defs", "more": "com.example.more refers to com.example.other",
 		"defs get": "1 of 2 methods would be left out", "none": "no lexicon is left",
 	} {

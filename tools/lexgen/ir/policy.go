@@ -21,11 +21,13 @@ type Policy struct {
 	Statuses map[string]int `json:"statuses"`
 	// Methods has the exceptions, by NSID.
 	Methods map[string]MethodPolicy `json:"methods"`
-	// Violations gives broken constraints a declared error: NSID, then "POINTER RULE", then the name.
+	// Violations gives broken constraints a declared error: NSID, then "POINTER RULE", then the
+	// name.
 	Violations map[string]map[string]string `json:"violations"`
 	// Names gives places (as problems spell them) another Go name.
 	Names map[string]string `json:"names"`
-	// Subjects orders the methods for readers, Common lists the errors that lexicons do not declare.
+	// Subjects orders the methods for readers, Common lists the errors that lexicons do not
+	// declare.
 	Subjects []Subject     `json:"subjects"`
 	Common   []CommonError `json:"common"`
 }

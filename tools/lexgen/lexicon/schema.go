@@ -26,7 +26,8 @@ const (
 	KindSubscription  Kind = "subscription"
 	KindPermissionSet Kind = "permission-set"
 	KindPermission    Kind = "permission"
-	// KindSpace is a proposed primary type (atproto proposal 0016); it is recognised and left out with a note.
+	// KindSpace is a proposed primary type (atproto proposal 0016); it is recognised and left out
+	// with a note.
 	KindSpace Kind = "space"
 )
 

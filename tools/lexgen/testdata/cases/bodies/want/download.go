@@ -18,8 +18,8 @@ func (v *DownloadParams) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "cid", &v.CID, lexrt.Optional, &ruleDownload_CID)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *DownloadParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

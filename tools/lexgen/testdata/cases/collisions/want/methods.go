@@ -26,8 +26,8 @@ var MethodMethods = &lexrt.Method{
 	RateClass: "default",
 }
 
-// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared and must
-// not be changed.
+// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared
+// and must not be changed.
 func Methods() []*lexrt.Method {
 	return []*lexrt.Method{
 		MethodFeed,

@@ -13,8 +13,8 @@ var MethodIoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThing = &lexrt.M
 	RateClass: "default",
 }
 
-// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared and must
-// not be changed.
+// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared
+// and must not be changed.
 func Methods() []*lexrt.Method {
 	return []*lexrt.Method{
 		MethodIoGithubSomeOneVeryDeeplyNestedNameSpaceOfManyPartsGetThing,

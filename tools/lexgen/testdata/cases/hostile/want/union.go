@@ -4,8 +4,8 @@ package hostile
 
 import "mls-server/lexrt"
 
-// UnknownVariant is a member of an open union whose type the lexicons do not name. It is written back
-// as it was read.
+// UnknownVariant is a member of an open union whose type the lexicons do not name. It is
+// written back as it was read.
 type UnknownVariant struct {
 	lexrt.RawUnion
 }

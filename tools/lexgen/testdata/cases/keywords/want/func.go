@@ -39,8 +39,8 @@ func (v *FuncParams) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "err", &v.Err, lexrt.Optional, nil)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *FuncParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

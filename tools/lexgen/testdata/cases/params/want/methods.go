@@ -23,8 +23,8 @@ var MethodSearch = &lexrt.Method{
 	RateClass: "default",
 }
 
-// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared and must
-// not be changed.
+// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared
+// and must not be changed.
 func Methods() []*lexrt.Method {
 	return []*lexrt.Method{
 		MethodPut,

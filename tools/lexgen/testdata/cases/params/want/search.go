@@ -48,8 +48,8 @@ func (v *SearchParams) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "exact", &v.Exact, lexrt.Optional, &enumSearchParamsExact)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *SearchParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.

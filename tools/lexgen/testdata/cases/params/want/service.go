@@ -7,8 +7,8 @@ import (
 	"mls-server/lexrt"
 )
 
-// Service has one method for each endpoint. A type that implements it can be mounted; there is no
-// default implementation, so a missing handler does not compile.
+// Service has one method for each endpoint. A type that implements it can be mounted; there is
+// no default implementation, so a missing handler does not compile.
 type Service interface {
 	PutHandler
 	SearchHandler

@@ -14,8 +14,8 @@ var MethodComN1exampleX = &lexrt.Method{
 	RateClass: "default",
 }
 
-// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared and must
-// not be changed.
+// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared
+// and must not be changed.
 func Methods() []*lexrt.Method {
 	return []*lexrt.Method{
 		MethodComN1exampleX,

@@ -143,8 +143,8 @@ const RepoNoteOpen = "com.example.repo.note#open"
 // Nobody may.
 const RepoNoteShut = "com.example.repo.note#shut"
 
-// RepoNoteEntryNode is an open union of *RepoNoteFolder, *RepoNoteLeaf, and *UnknownVariant for any
-// other type.
+// RepoNoteEntryNode is an open union of *RepoNoteFolder, *RepoNoteLeaf, and *UnknownVariant for
+// any other type.
 type RepoNoteEntryNode interface {
 	isRepoNoteEntryNode()
 }

@@ -19,8 +19,8 @@ var MethodWatch = &lexrt.Method{
 	RateClass: "default",
 }
 
-// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared and must
-// not be changed.
+// Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared
+// and must not be changed.
 func Methods() []*lexrt.Method {
 	return []*lexrt.Method{
 		MethodSubscribe,

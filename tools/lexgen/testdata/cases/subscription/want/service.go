@@ -7,8 +7,8 @@ import (
 	"mls-server/lexrt"
 )
 
-// Service has one method for each endpoint. A type that implements it can be mounted; there is no
-// default implementation, so a missing handler does not compile.
+// Service has one method for each endpoint. A type that implements it can be mounted; there is
+// no default implementation, so a missing handler does not compile.
 type Service interface {
 	SubscribeHandler
 	WatchHandler
@@ -22,7 +22,8 @@ type SubscribeHandler interface {
 	Subscribe(ctx context.Context, caller lexrt.Caller, params *SubscribeParams, out *SubscribeStream) error
 }
 
-// SubscribeStream sends the messages of com.example.subscribe. It is used by one goroutine at a time.
+// SubscribeStream sends the messages of com.example.subscribe. It is used by one goroutine at a
+// time.
 type SubscribeStream struct {
 	out lexrt.Subscribed
 }

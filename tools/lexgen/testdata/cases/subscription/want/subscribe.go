@@ -18,8 +18,8 @@ func (v *SubscribeParams) Lex(f *lexrt.Fields) {
 	lexrt.IntPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
 }
 
-// DecodeQuery reads and validates v from a parsed query string. The error is a *lexrt.InvalidError
-// with every issue.
+// DecodeQuery reads and validates v from a parsed query string. The error is a
+// *lexrt.InvalidError with every issue.
 func (v *SubscribeParams) DecodeQuery(q url.Values) error { return lexrt.DecodeQuery(q, v) }
 
 // EncodeQuery returns v as the values of a query string.
@@ -31,8 +31,8 @@ func (v SubscribeParams) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *SubscribeParams) Validate() error { return lexrt.Validate(v) }
 
-// SubscribeMessage is an open union of *SubscribeCommit, *SubscribeInfo, and *UnknownVariant for any
-// other type.
+// SubscribeMessage is an open union of *SubscribeCommit, *SubscribeInfo, and *UnknownVariant
+// for any other type.
 type SubscribeMessage interface {
 	isSubscribeMessage()
 }

@@ -125,7 +125,8 @@ func (*ShapeSquare) isShapeOpen() {}
 
 func (*ShapeSquare) isShapeSquareInner() {}
 
-// ShapeOpen is an open union of *ShapeCircle, *ShapeSquare, and *UnknownVariant for any other type.
+// ShapeOpen is an open union of *ShapeCircle, *ShapeSquare, and *UnknownVariant for any other
+// type.
 type ShapeOpen interface {
 	isShapeOpen()
 }
@@ -164,8 +165,8 @@ var unionShapeEmpty = lexrt.Union[ShapeEmpty]{
 	Unknown:  func(u lexrt.RawUnion) ShapeEmpty { return &UnknownVariant{RawUnion: u} },
 }
 
-// ShapeListItem is an open union of *ShapeCircle, *ShapeSquare, and *UnknownVariant for any other
-// type.
+// ShapeListItem is an open union of *ShapeCircle, *ShapeSquare, and *UnknownVariant for any
+// other type.
 type ShapeListItem interface {
 	isShapeListItem()
 }
@@ -219,8 +220,8 @@ var unionShapeNull = lexrt.Union[ShapeNull]{
 	Unknown: func(u lexrt.RawUnion) ShapeNull { return &UnknownVariant{RawUnion: u} },
 }
 
-// ShapeSquareInner is an open union of *ShapeSquare, *ShapeCircle, and *UnknownVariant for any other
-// type.
+// ShapeSquareInner is an open union of *ShapeSquare, *ShapeCircle, and *UnknownVariant for any
+// other type.
 type ShapeSquareInner interface {
 	isShapeSquareInner()
 }
