@@ -356,7 +356,7 @@ func (c *Client) RequestRejoin(ctx context.Context, in *RequestRejoinInput) (*Re
 }
 
 // ResolveReport calls blue.catbird.mls.resolveReport. Close a pending report. Of two admins who
-// resolve it at once, one is told that it is resolved already.
+// resolve it at once, one is told that it has already been resolved.
 //
 // Errors: AlreadyResolved, NotAdmin, ReportNotFound.
 func (c *Client) ResolveReport(ctx context.Context, in *ResolveReportInput) (*ResolveReportOutput, error) {

@@ -210,8 +210,8 @@ type (
 	StreamConvoEventsReactionEvent = mlsapi.StreamConvoEventsReactionEvent
 	// StreamConvoEventsReactionEventAction is a set of values: What happened..
 	StreamConvoEventsReactionEventAction = mlsapi.StreamConvoEventsReactionEventAction
-	// StreamConvoEventsTypingEvent is blue.catbird.mls.streamConvoEvents#typingEvent: Someone
-	// types. Reserved: clients send this encrypted..
+	// StreamConvoEventsTypingEvent is blue.catbird.mls.streamConvoEvents#typingEvent: Someone is
+	// typing. Reserved: clients send this encrypted..
 	StreamConvoEventsTypingEvent = mlsapi.StreamConvoEventsTypingEvent
 	// UnknownVariant is a member of an open union that the lexicons did not have when this package
 	// was generated.

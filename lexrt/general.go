@@ -2,7 +2,7 @@ package lexrt
 
 import "slices"
 
-// The general errors: every method may answer with them beside those that its lexicon declares.
+// The general errors: every method may answer with them, besides those that its lexicon declares.
 // Names and statuses are those of atproto's own server where it has them. They are compared by
 // name; WithMessage gives one its text.
 var (
@@ -35,7 +35,7 @@ var generalErrors = []*Error{
 	ErrRateLimitExceeded, ErrInternalServer, ErrMethodNotImplemented, ErrNotEnoughResources,
 }
 
-// GeneralErrors returns the errors that every method may answer with beside its declared ones.
+// GeneralErrors returns the errors that every method may answer with besides its declared ones.
 // They are shared and must not be changed.
 func GeneralErrors() []*Error { return slices.Clone(generalErrors) }
 

@@ -248,7 +248,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 
 // drain takes the servers down: not ready first, for as long as a load balancer needs to notice,
 // then streams are ended in order and requests finished. What is not finished after drainTime is
-// cut off, which is no failure.
+// cut off, which is not a failure.
 func (a *App) drain(ctx context.Context, servers []*server) error {
 	a.notify("STOPPING=1") //nolint:contextcheck // the word to systemd does not wait
 	a.health.drain()

@@ -108,7 +108,7 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// Requests that are not finished in time are cut off, which is no failure.
+// Requests that are not finished in time are cut off, which is not a failure.
 func TestDrainOutOfTime(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

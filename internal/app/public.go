@@ -13,7 +13,7 @@ import (
 	"mls-server/internal/store"
 )
 
-// pages mounts what the public port answers beside the methods.
+// pages mounts what the public port answers besides the methods.
 func (a *App) pages() {
 	live := func(context.Context) (int, any) { return http.StatusOK, map[string]string{"status": "ok"} }
 	a.api.HandlePage("/health", live)

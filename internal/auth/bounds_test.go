@@ -103,7 +103,7 @@ func TestTurns(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		cancel() // a turn that is not free at once is none
+		cancel() // a turn that is not free at once is refused
 		return f.turn(ctx, src, again)
 	}
 	first, err := turn("did:web:a.evil.example", false)

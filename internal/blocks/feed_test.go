@@ -212,7 +212,7 @@ func TestFeedPassesPoisonOver(t *testing.T) {
 }
 
 // Events are applied whatever their time; where the stream stood is a cursor
-// only, five seconds back, and times that cannot be are none.
+// only, five seconds back, and impossible times are not positions.
 func TestFeedGoesBackInTime(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UnixMicro()

@@ -249,7 +249,7 @@ type record struct {
 	} `json:"value"`
 }
 
-// block reads the record, or says that it is no block of the author's.
+// block reads the record, or says that it is not a block by the author.
 func (r *record) block(author mls.DID, now time.Time) (store.Block, bool) {
 	uri, err := syntax.ParseATURI(r.URI)
 	if err != nil || uri.Authority().String() != string(author) || uri.Collection() != collection || uri.RecordKey() == "" {

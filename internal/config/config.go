@@ -138,7 +138,7 @@ func (c *Config) check(r *reader) {
 }
 
 // checkServiceDID refuses what no client of atproto resolves: another method than
-// plc and web, a path, and, in production, a port or a host that is no domain
+// plc and web, a path, and, in production, a port or a host that is not a domain
 // (https://atproto.com/specs/did).
 func (c *Config) checkServiceDID(r *reader) {
 	if c.ServiceDID == "" {

@@ -102,7 +102,7 @@ var variables = []Variable{
 	duration("EVENT_STREAM_TTL_DAYS", 30, limits{1, 3650}, day, "How long events can be resumed, in days.", func(c *Config) *time.Duration { return &c.EventStreamTTL }),
 	number("SSE_BUFFER_SIZE", 5000, limits{1, 100000}, "Events that wait for a slow stream before it is closed.", func(c *Config) *int { return &c.SSEBuffer }),
 	duration("DRAIN_DELAY_SECONDS", 0, limits{0, 300}, time.Second,
-		"After SIGTERM: how long the server still accepts requests, not ready any more, before it drains; time for load balancers to notice.",
+		"After SIGTERM: how long the server still accepts requests, though it is no longer ready, before it drains; time for load balancers to notice.",
 		func(c *Config) *time.Duration { return &c.DrainDelay }),
 	number("STREAMS_PER_USER", 5, limits{1, 100}, "Event streams of a user at most.", func(c *Config) *int { return &c.StreamsPerUser }),
 	boolean("ENABLE_ACTOR_SYSTEM", true, "Batch concurrent sends and key package claims of a process; results are the same without.", func(c *Config) *bool { return &c.ActorSystem }),

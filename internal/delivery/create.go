@@ -52,7 +52,7 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, a 
 		return mls.InvalidWelcome(mls.CodeWrongSuite)
 	}
 	convo := &store.Convo{ID: c.ID, GroupID: c.GroupID, CipherSuite: c.CipherSuite, Epoch: c.Epoch}
-	// A Welcome may address the creator's other devices beside the initial members.
+	// A Welcome may address the creator's other devices besides the initial members.
 	used, err := a.resolve(ctx, tx, c.ID, c.Creator)
 	if err != nil {
 		return err

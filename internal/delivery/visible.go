@@ -72,9 +72,9 @@ func checkSender(ctx context.Context, tx *store.Tx, s *store.Standing, h handsha
 	return nil
 }
 
-// groundsToRemove counts the leaves that a user who is no admin may have a reason to remove: those
-// of its own other devices, of devices that want to be added anew, and of those that are off the
-// roster. known are the leaves for which it has none.
+// groundsToRemove counts the leaves that a user who is not an admin may have a reason to remove:
+// those of its own other devices, of devices that want to be added anew, and of those that are off
+// the roster. known are the leaves for which it has none.
 func groundsToRemove(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID) (grounds int, known map[uint32]bool, err error) {
 	roster, err := tx.ListMembers(ctx, convo)
 	if err != nil {

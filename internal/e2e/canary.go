@@ -198,7 +198,7 @@ func (c *Canary) addToken(token string) {
 	}
 }
 
-// addBody remembers the strings of a JSON text, and the text itself when it is none.
+// addBody remembers the strings of a JSON text, and the text itself when it is not JSON.
 func (c *Canary) addBody(data []byte) {
 	var v any
 	if err := json.Unmarshal(data, &v); err != nil {

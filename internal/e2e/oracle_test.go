@@ -173,7 +173,7 @@ func newOracleServer(t *testing.T) *oracleServer {
 	return &oracleServer{url: server.URL, alice: dir.NewIdentity(authtest.K256), bob: dir.NewIdentity(authtest.P256)}
 }
 
-// asked is what a recorded case sent beside its verb and path, which are in the
+// asked is what a recorded case sent besides its verb and path, which are in the
 // recording: the recording names it, and does not hold it.
 type asked struct {
 	body  string

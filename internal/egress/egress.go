@@ -298,7 +298,7 @@ func (c *Client) checkURL(raw string) error {
 
 // validHost accepts public IP literals in their canonical form and DNS names
 // with at least two labels. A last label that starts like a number is an
-// address to the C library (2130706433, 0x7f.1, 0177.0.0.1), so it is none to us.
+// address to the C library (2130706433, 0x7f.1, 0177.0.0.1), so it is not a name to us.
 func validHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return Public(addr)

@@ -16,7 +16,7 @@ import (
 	"mls-server/internal/gen/mlsapi"
 )
 
-// maxLines is how long a method may be, together with all that its file declares beside it.
+// maxLines is how long a method may be, together with all that its file also declares.
 const maxLines = 40
 
 // Each method of the service has a file of its own, and what the file declares is at most maxLines

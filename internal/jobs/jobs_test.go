@@ -40,7 +40,7 @@ func (o *observed) ObserveJob(job string, rows int64, err error) {
 func (o *observed) SetActiveConversations(int64) { o.rows["active"]++ }
 
 // A run against a silent database ends by the time of the next one and is
-// reported as a failure, with what it had done; one that is stopped is none.
+// reported as a failure, with what it had done; one that is stopped is not.
 func TestSilentDatabase(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -9,7 +9,7 @@ type Candidate struct {
 	// Bytes are the message as it came.
 	Bytes   []byte
 	message *Message
-	fault   Code // why it is no handshake of the kind that was asked for, 0 when it is one
+	fault   Code // why it is not a handshake of the kind that was asked for, 0 when it is
 
 	examined bool
 	suite    CipherSuite // that it was examined for

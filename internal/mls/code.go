@@ -50,7 +50,7 @@ const (
 	CodeDuplicateExtension
 	// CodeBadLeafSource: a leaf node's source is unknown or wrong in its place.
 	CodeBadLeafSource
-	// CodeBadKeySize: a public key has not the size of its suite.
+	// CodeBadKeySize: a public key does not have the size of its suite.
 	CodeBadKeySize
 	// CodeBadPoint: a public key is not a point of its curve.
 	CodeBadPoint
@@ -131,8 +131,8 @@ const (
 	// CodeBadParentHash: parent hashes or unmerged leaves of a tree do not fit each other (RFC 9420
 	// 7.9).
 	CodeBadParentHash
-	// CodeBadUpdatePath: an UpdatePath has not one node for each ancestor that needs one, or not
-	// one secret for each member below it (RFC 9420 7.5, 7.6).
+	// CodeBadUpdatePath: an UpdatePath does not have one node for each ancestor that needs one, or
+	// not one secret for each member below it (RFC 9420 7.5, 7.6).
 	CodeBadUpdatePath
 	// CodeTreeHashMismatch: a GroupInfo's tree is not the one that the commit leads to.
 	CodeTreeHashMismatch

@@ -3,7 +3,7 @@ package mls
 import "time"
 
 // PublishedKeyPackage is a key package that passed the policy, with what the
-// server stores beside its bytes.
+// server stores besides its bytes.
 type PublishedKeyPackage struct {
 	// Bytes is the package as it came, wrapped or bare; it is handed out like this.
 	Bytes      []byte

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// The schema holds what the source logs, and nothing beside it.
+// The schema holds what the source logs, and nothing else.
 func TestSchemaIsWhatIsLogged(t *testing.T) {
 	t.Parallel()
 	logged, components := map[string]bool{}, map[string]bool{}
@@ -26,7 +26,7 @@ func TestSchemaIsWhatIsLogged(t *testing.T) {
 				}
 				key := literal(call.Args[0])
 				if key == "" {
-					t.Errorf("a key that is no constant: %#v", call.Args[0])
+					t.Errorf("a key that is not a constant: %#v", call.Args[0])
 				}
 				logged[key] = true
 				if key == "component" {

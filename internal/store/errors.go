@@ -12,7 +12,7 @@ import (
 	"mls-server/internal/mls"
 )
 
-// errNotFound is the absence of a row that is no error of the domain yet.
+// errNotFound is the absence of a row that is not yet an error of the domain.
 var errNotFound = errors.New("no such row")
 
 // SQLSTATEs, https://www.postgresql.org/docs/current/errcodes-appendix.html.

@@ -22,7 +22,7 @@ const (
 	dave  = mls.DID("did:plc:dave")
 )
 
-// noon is a time that is no multiple of 2 seconds.
+// noon is a time that is not a multiple of 2 seconds.
 var noon = time.Date(2026, 3, 1, 12, 0, 1, 234567891, time.UTC)
 
 // open connects to a fresh database.

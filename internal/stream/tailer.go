@@ -187,7 +187,7 @@ func (t *tail) behind(waiting store.LogCursor) time.Duration {
 	return lag
 }
 
-// caughtUp notes that no event waits.
+// caughtUp notes that no event is waiting.
 func (t *tail) caughtUp() {
 	t.pause, t.warned, t.waiting = 0, false, store.LogCursor{}
 	t.h.mu.Lock()

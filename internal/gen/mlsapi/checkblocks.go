@@ -36,7 +36,7 @@ func (v *CheckBlocksParams) Validate() error { return lexrt.Validate(v) }
 type CheckBlocksOutput struct {
 	// Blocks that were found.
 	Blocks []CheckBlocksBlockRelationship
-	// Age of the oldest answer used.
+	// When the answer was given, floored to two seconds.
 	CheckedAt lexrt.Datetime
 }
 

@@ -6,7 +6,7 @@ import "mls-server/lexrt"
 
 // CreateConvoInput is the input of blue.catbird.mls.createConvo.
 type CreateConvoInput struct {
-	// MLS group id as hex of even length, lower-cased by the service. Unique over all
+	// MLS group id as hex of even length, lower-cased by the service. Unique among all
 	// conversations.
 	// At most 128 bytes.
 	GroupID string
@@ -15,7 +15,7 @@ type CreateConvoInput struct {
 	IdempotencyKey *string
 	// MLS cipher suite by its RFC 9420 name.
 	CipherSuite CreateConvoInputCipherSuite
-	// Users whose devices the Welcome addresses, beside the creator.
+	// Users whose devices the Welcome addresses, besides the creator.
 	// At most 100 items, optional.
 	InitialMembers []lexrt.DID
 	// MLS Welcome for the added devices, base64, wrapped in an MLSMessage or bare.

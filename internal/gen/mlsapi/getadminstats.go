@@ -75,7 +75,7 @@ type GetAdminStatsModerationStats struct {
 	// Reports submitted.
 	// At least 0.
 	TotalReports int64
-	// Reports that wait.
+	// Reports that wait for a decision.
 	// At least 0.
 	PendingReports int64
 	// Reports closed.

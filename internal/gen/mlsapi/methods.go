@@ -324,8 +324,8 @@ var MethodRequestRejoin = &lexrt.Method{
 
 // MethodResolveReport describes blue.catbird.mls.resolveReport.
 //
-// Close a pending report. Of two admins who resolve it at once, one is told that it is resolved
-// already.
+// Close a pending report. Of two admins who resolve it at once, one is told that it has already
+// been resolved.
 var MethodResolveReport = &lexrt.Method{
 	Errors:     []*lexrt.Error{ErrAlreadyResolved, ErrNotAdmin, ErrReportNotFound},
 	Input:      "application/json",

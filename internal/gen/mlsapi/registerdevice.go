@@ -45,7 +45,7 @@ type RegisterDeviceOutput struct {
 	MLSDID lexrt.URI
 	// Conversations to which the device is to be added by their members.
 	AutoJoinedConvos []string
-	// Welcomes that wait already.
+	// Welcomes that are already waiting.
 	// Optional.
 	WelcomeMessages []RegisterDeviceWelcomeMessageRef
 }

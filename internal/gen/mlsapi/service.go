@@ -289,8 +289,8 @@ type RequestRejoinHandler interface {
 type ResolveReportHandler interface {
 	// ResolveReport handles blue.catbird.mls.resolveReport.
 	//
-	// Close a pending report. Of two admins who resolve it at once, one is told that it is resolved
-	// already.
+	// Close a pending report. Of two admins who resolve it at once, one is told that it has already
+	// been resolved.
 	//
 	// Errors: AlreadyResolved, NotAdmin, ReportNotFound.
 	ResolveReport(ctx context.Context, caller lexrt.Caller, in *ResolveReportInput) (*ResolveReportOutput, error)

@@ -212,7 +212,7 @@ func (*StreamConvoEventsReactionEvent) isStreamConvoEventsEventWrapperEvent() {}
 
 // StreamConvoEventsTypingEvent is blue.catbird.mls.streamConvoEvents#typingEvent.
 //
-// Someone types. Reserved: clients send this encrypted.
+// Someone is typing. Reserved: clients send this encrypted.
 type StreamConvoEventsTypingEvent struct {
 	// Position to continue from, as a previous answer gave it.
 	Cursor string

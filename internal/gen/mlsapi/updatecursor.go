@@ -10,7 +10,7 @@ type UpdateCursorInput struct {
 	ConvoID string
 	// Cursor of the last message read, from getMessages or the event stream.
 	Cursor string
-	// Last message read, instead of or beside a cursor.
+	// Last message read, instead of a cursor or in addition to it.
 	// Optional.
 	MessageID *string
 }
