@@ -98,6 +98,16 @@ func refuseDevices(t *testing.T) {
 	register(bob, other.Client, other.KeyPackages(1)...).Want(t, bad, "TooManyDevices")
 }
 
+// refuseTooManyAtOnce registers a device with more packages than it may have.
+func refuseTooManyAtOnce(t *testing.T) {
+	t.Helper()
+	alice := e2e.Start(t, e2e.Env{"MAX_KEY_PACKAGES": "1"}).Users(1)[0]
+	d := &e2e.Device{User: alice, Client: mlstest.NewClient(alice.DID, "", mls.SuiteX25519AES128)}
+	alice.Post(t, mlsapi.MethodRegisterDevice, &mlsapi.RegisterDeviceInput{
+		DeviceName: "tablet", SignaturePublicKey: d.Client.SignatureKey, KeyPackages: d.KeyPackages(2),
+	}, nil).Want(t, bad, "TooManyKeyPackages")
+}
+
 // TestRegistrationSurvivesItsCap: too many key packages are refused and the device stays, is asked
 // for in the user's conversations, and answers a repeat without packages with its id.
 func TestRegistrationSurvivesItsCap(t *testing.T) {

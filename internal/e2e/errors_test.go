@@ -35,6 +35,7 @@ var scenarios = map[string]func(t *testing.T){
 	"blocks unknown":  refuseWithoutBlockSource,
 	"caps of members": refuseTooManyMembers,
 	"readable":        refuseReadable,
+	"caps of devices": refuseTooManyAtOnce,
 }
 
 // Every declared error of every endpoint is produced through HTTP.
