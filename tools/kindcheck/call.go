@@ -41,7 +41,7 @@ func (e *evaluation) called(i ssa.CallInstruction) {
 		}
 		if !known {
 			if fails(c.Signature()) {
-				e.frame.unknown = append(e.frame.unknown, i)
+				e.frame.doubts = append(e.frame.doubts, doubt{i, "calls a function that the analysis cannot find"})
 			}
 			results = e.outside(i, args)
 		}

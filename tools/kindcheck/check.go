@@ -93,9 +93,9 @@ func (r *report) judge(f *flow, t *tables, m method, fn *ssa.Function) {
 		}
 		r.add(finding{m.nsid, text, append(f.path(fr, a), "\t"+f.at(a.pos)+": "+a.kind)})
 	}
-	for _, way := range f.unresolved(fr, map[*frame]bool{}, nil) {
-		r.add(finding{m.nsid, "calls a function that the analysis cannot find", way})
-	}
+	f.doubts(fr, map[*frame]bool{}, nil, func(text string, way []string) {
+		r.add(finding{m.nsid, text, way})
+	})
 	for name := range answers {
 		r.reached[m.nsid] = append(r.reached[m.nsid], name)
 	}
@@ -168,19 +168,18 @@ func (f *flow) returns(fr *frame, a atom) bool {
 	return fr.errors[atomKey{a.kind, a.pos}]
 }
 
-// unresolved are the calls below a frame of functions that nothing is known of, with the way there.
-func (f *flow) unresolved(fr *frame, seen map[*frame]bool, way []string) (out [][]string) {
+// doubts tells of what the analysis cannot follow in a frame and below it, with the way there.
+func (f *flow) doubts(fr *frame, seen map[*frame]bool, way []string, tell func(text string, way []string)) {
 	if seen[fr] {
-		return nil
+		return
 	}
 	seen[fr] = true
-	for _, i := range fr.unknown {
-		out = append(out, append(slices.Clip(way), "\t"+f.at(i.Pos())))
+	for _, d := range fr.doubts {
+		tell(d.text, append(slices.Clip(way), "\t"+f.at(position(d.at))))
 	}
 	for i, callees := range fr.calls {
 		for _, c := range callees {
-			out = append(out, f.unresolved(c, seen, append(slices.Clip(way), "\t"+f.at(i.Pos())+": "+c.fn.RelString(nil)))...)
+			f.doubts(c, seen, append(slices.Clip(way), "\t"+f.at(i.Pos())+": "+c.fn.RelString(nil)), tell)
 		}
 	}
-	return out
 }

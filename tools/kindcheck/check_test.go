@@ -8,13 +8,15 @@ import (
 	"testing"
 )
 
+var toy = where{
+	dir: "testdata/toy", module: "toy", domain: "toy/domain", api: "toy/api", handlers: "toy/handlers", runtime: "toy/runtime",
+	roots: []string{"toy/cmd"},
+}
+
 // TestToy follows errors through each construct that the analysis knows.
 func TestToy(t *testing.T) {
 	t.Parallel()
-	r, err := check(where{
-		dir: "testdata/toy", module: "toy", domain: "toy/domain", api: "toy/api", handlers: "toy/handlers", runtime: "toy/runtime",
-		roots: []string{"toy/cmd"},
-	})
+	r, err := check(toy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,6 +37,8 @@ func TestToy(t *testing.T) {
 	want := []string{
 		"toy.closure: may answer Limit (ErrLimit), which its lexicon does not declare",
 		"toy.closure: may answer Taken (ErrTaken), which its lexicon does not declare",
+		"toy.computed: computes a kind, which the analysis cannot name",
+		"toy.computed: may answer Gone (ErrGone), which its lexicon does not declare",
 		"toy.direct: may answer Taken (ErrTaken), which its lexicon does not declare",
 		"toy.queue: may answer Gone (ErrGone), which its lexicon does not declare",
 		"toy.queue: may answer Taken (ErrTaken), which its lexicon does not declare",
@@ -47,6 +51,28 @@ func TestToy(t *testing.T) {
 	}
 	if !slices.Equal(r.general, []string{"NotEnoughResources"}) {
 		t.Errorf("general: %v", r.general)
+	}
+}
+
+// TestLimits holds what doc.go says the analysis does not understand: what it finds although it
+// cannot happen, what it does not see, and what it says it cannot follow.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	r, err := check(toy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for nsid, want := range map[string]string{
+		"toy.compared": "Gone", "toy.asked": "Gone", "toy.early": "Gone", // too much
+		"toy.panics": "", "toy.hidden": "", // too little
+	} {
+		if got := strings.Join(r.reached[nsid], " "); got != want {
+			t.Errorf("%s answers %q, want %q", nsid, got, want)
+		}
+	}
+	const computes = "computes a kind, which the analysis cannot name"
+	if !slices.ContainsFunc(r.findings, func(f finding) bool { return f.method == "toy.computed" && f.text == computes }) {
+		t.Error("a computed kind is not found")
 	}
 }
 

@@ -13,8 +13,23 @@
 // The analysis follows what it can see. It is context-sensitive in calls, so a helper that wraps
 // any error does not mix its callers up, and insensitive to the order of writes to memory. Values
 // are followed into packages outside of the module only in so far as a call may return or store
-// what it was given, and may call the functions that it was given. A call that it cannot resolve
-// is a finding.
+// what it was given, and may call the functions that it was given.
+//
+// Where it cannot follow, it says so: a call that it cannot resolve and a kind that is computed
+// from a number are findings. It may see an error that cannot come back, which a conversion then
+// has to settle:
+//   - of what is asked about an error it understands errors.Is with a constant kind, in the
+//     function that has the error, and comparisons with nil; neither ==, nor errors.As, nor a
+//     question that another function asks;
+//   - what was written to a variable may be read from it before;
+//   - functions that were made in contexts more than four deep are taken together.
+//
+// It does not see, and must not be relied on for:
+//   - errors that travel by panic and recover, by reflection or by unsafe pointers;
+//   - what code outside of the module does with a function that stands in a field, or that an
+//     interface's method hides: such a function is not taken to be called.
+//
+// TestLimits holds each of these.
 //
 // It must not be used to find faults (errors without a kind): those are InternalServerError in
 // every method.

@@ -39,8 +39,14 @@ type frame struct {
 	results []set
 	round   int
 	calls   map[ssa.CallInstruction][]*frame
-	unknown []ssa.CallInstruction // calls of functions that nothing is known of
-	errors  map[atomKey]bool      // of the results, for reports
+	doubts  []doubt          // what the analysis cannot follow
+	errors  map[atomKey]bool // of the results, for reports
+}
+
+// A doubt is where an error may come from that the analysis does not see.
+type doubt struct {
+	at   ssa.Instruction
+	text string
 }
 
 func (f *flow) number(x any) int {
@@ -168,7 +174,7 @@ func (f *flow) evaluate(fr *frame) {
 	}
 	for e.grown = true; e.grown; {
 		e.grown = false
-		fr.unknown = nil
+		fr.doubts = nil
 		for _, b := range fr.fn.Blocks {
 			for _, instr := range b.Instrs {
 				e.step(b, instr)

@@ -53,19 +53,12 @@ func (e *evaluation) step(b *ssa.BasicBlock, instr ssa.Instruction) {
 	switch i := instr.(type) {
 	case *ssa.Alloc:
 		e.set(i, set{e.made(i, elem(i.Type())).id})
-	case *ssa.MakeMap:
-		e.set(i, set{e.made(i, i.Type()).id})
-	case *ssa.MakeChan:
-		e.set(i, set{e.made(i, i.Type()).id})
-	case *ssa.MakeSlice:
-		e.set(i, set{e.made(i, i.Type()).id})
+	case *ssa.MakeMap, *ssa.MakeChan, *ssa.MakeSlice:
+		v, _ := instr.(ssa.Value)
+		e.set(v, set{e.made(v, v.Type()).id})
 	case *ssa.MakeClosure:
-		captured := make([]set, len(i.Bindings))
-		for n, v := range i.Bindings {
-			captured[n] = e.use(v, i)
-		}
 		fn, _ := i.Fn.(*ssa.Function)
-		e.set(i, e.atoms.function(e.number(fn), fn, captured))
+		e.set(i, e.atoms.function(e.number(fn), fn, e.capturedBy(i, i)))
 	case *ssa.Phi:
 		for n, v := range i.Edges {
 			e.set(i, e.facts.apply(e.flow, v, b.Preds[n], b, e.raw(v, i)))
@@ -78,22 +71,20 @@ func (e *evaluation) step(b *ssa.BasicBlock, instr ssa.Instruction) {
 		e.writeTo(e.use(i.Chan, i), e.use(i.X, i))
 	case *ssa.UnOp:
 		if i.Op == token.MUL || i.Op == token.ARROW {
-			s := e.readFrom(e.use(i.X, i))
-			e.tuple(i, []set{s, nil})
-			e.set(i, s)
+			e.mayFail(i, e.readFrom(e.use(i.X, i)))
 		}
+	case *ssa.BinOp:
+		e.compute(i)
 	case *ssa.FieldAddr:
 		e.set(i, e.parts(e.use(i.X, i), elem(i.X.Type()), i.Field))
-	case *ssa.IndexAddr:
-		e.set(i, e.use(i.X, i))
-	case *ssa.Field:
-		e.set(i, e.use(i.X, i))
-	case *ssa.Index:
-		e.set(i, e.use(i.X, i))
+	case *ssa.IndexAddr, *ssa.Field, *ssa.Index, *ssa.ChangeType, *ssa.ChangeInterface, *ssa.MultiConvert, *ssa.MakeInterface,
+		*ssa.Slice, *ssa.SliceToArrayPointer:
+		e.pass(instr)
+	case *ssa.Convert:
+		e.compute(i)
+		e.pass(instr)
 	case *ssa.Lookup:
-		s := e.readFrom(e.use(i.X, i))
-		e.tuple(i, []set{s, nil})
-		e.set(i, s)
+		e.mayFail(i, e.readFrom(e.use(i.X, i)))
 	case *ssa.Range:
 		e.values[i] = union(e.values[i], e.use(i.X, i))
 	case *ssa.Next:
@@ -105,24 +96,8 @@ func (e *evaluation) step(b *ssa.BasicBlock, instr ssa.Instruction) {
 		if t := e.tuples[i.Tuple]; i.Index < len(t) {
 			e.set(i, t[i.Index])
 		}
-	case *ssa.ChangeType:
-		e.set(i, e.use(i.X, i))
-	case *ssa.ChangeInterface:
-		e.set(i, e.use(i.X, i))
-	case *ssa.Convert:
-		e.set(i, e.use(i.X, i))
-	case *ssa.MultiConvert:
-		e.set(i, e.use(i.X, i))
-	case *ssa.MakeInterface:
-		e.set(i, e.use(i.X, i))
-	case *ssa.Slice:
-		e.set(i, e.use(i.X, i))
-	case *ssa.SliceToArrayPointer:
-		e.set(i, e.use(i.X, i))
 	case *ssa.TypeAssert:
-		s := e.use(i.X, i)
-		e.tuple(i, []set{s, nil})
-		e.set(i, s)
+		e.mayFail(i, e.use(i.X, i))
 	case ssa.CallInstruction:
 		e.called(i)
 	case *ssa.Return:
@@ -132,6 +107,26 @@ func (e *evaluation) step(b *ssa.BasicBlock, instr ssa.Instruction) {
 				e.flow.changed = true
 			}
 		}
+	}
+}
+
+// pass is an instruction whose value is, holds or is a part of its first operand.
+func (e *evaluation) pass(instr ssa.Instruction) {
+	v, _ := instr.(ssa.Value)
+	e.set(v, e.use(*instr.Operands(nil)[0], instr))
+}
+
+// mayFail is an instruction that has a value, and may say whether it has one.
+func (e *evaluation) mayFail(v ssa.Value, s set) {
+	e.tuple(v, []set{s, nil})
+	e.set(v, s)
+}
+
+// compute notes an instruction that makes a kind out of a number.
+func (e *evaluation) compute(v ssa.Value) {
+	instr, _ := v.(ssa.Instruction)
+	if types.Identical(v.Type(), e.flow.kind) {
+		e.frame.doubts = append(e.frame.doubts, doubt{instr, "computes a kind, which the analysis cannot name"})
 	}
 }
 

@@ -37,6 +37,18 @@ var MethodUnnamed = &runtime.Method{NSID: "toy.unnamed"}
 
 var MethodUnknown = &runtime.Method{NSID: "toy.unknown"}
 
+var MethodComputed = &runtime.Method{NSID: "toy.computed"}
+
+var MethodCompared = &runtime.Method{NSID: "toy.compared", Errors: []*runtime.Error{ErrGone}}
+
+var MethodAsked = &runtime.Method{NSID: "toy.asked", Errors: []*runtime.Error{ErrGone}}
+
+var MethodEarly = &runtime.Method{NSID: "toy.early", Errors: []*runtime.Error{ErrGone}}
+
+var MethodPanics = &runtime.Method{NSID: "toy.panics"}
+
+var MethodHidden = &runtime.Method{NSID: "toy.hidden"}
+
 // Service is what handlers implement.
 type Service interface {
 	Direct(ctx context.Context) error
@@ -49,4 +61,10 @@ type Service interface {
 	Unproduced(ctx context.Context) error
 	Unnamed(ctx context.Context) error
 	Unknown(ctx context.Context) error
+	Computed(ctx context.Context) error
+	Compared(ctx context.Context) error
+	Asked(ctx context.Context) error
+	Early(ctx context.Context) error
+	Panics(ctx context.Context) error
+	Hidden(ctx context.Context) error
 }
