@@ -22,33 +22,37 @@
 WITH incoming AS (
     SELECT unnest(@ords::integer[]) AS ord, unnest(@convo_ids::text[]) AS convo_id, unnest(@group_ids::text[]) AS group_id,
            unnest(@framed_groups::text[]) AS framed_group, unnest(@user_dids::text[]) AS user_did, unnest(@msg_ids::text[]) AS msg_id,
+           unnest(@commit_ids::text[]) AS commit_id,
            unnest(@epochs::bigint[]) AS epoch, unnest(@graces::bigint[]) AS grace, unnest(@received_ats::timestamptz[]) AS received_at
 ), judged AS (
-    SELECT i.ord, i.user_did, i.msg_id, i.epoch, i.grace, i.received_at, c.id, c.epoch AS convo_epoch, c.roster_version,
-           (i.framed_group = '' OR c.group_id = i.framed_group) AS in_group,
+    SELECT i.ord, i.user_did, i.msg_id, i.commit_id, i.epoch, i.grace, i.received_at, c.id, c.epoch AS convo_epoch, c.generation, c.roster_version,
+           coalesce(c.commit_id, '') AS convo_commit, c.reinit_group_id IS NOT NULL AS ended,
+           CASE WHEN i.framed_group = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = i.framed_group END AS in_group,
            EXISTS (SELECT FROM members m WHERE m.convo_id = c.id AND m.user_did = i.user_did AND m.left_at IS NULL) AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM incoming i
-    JOIN conversations c ON c.id = CASE WHEN i.convo_id <> '' THEN i.convo_id ELSE (SELECT g.id FROM conversations g WHERE g.group_id = i.group_id) END
+    JOIN conversations c ON c.id = CASE WHEN i.convo_id <> '' THEN i.convo_id ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = i.group_id) END
     LEFT JOIN messages twin ON twin.convo_id = c.id AND twin.msg_id = i.msg_id
 ), passed AS (
-    SELECT j.ord, j.msg_id, j.epoch, j.grace, j.received_at, j.id, j.roster_version,
+    SELECT j.ord, j.msg_id, j.commit_id, j.epoch, j.grace, j.received_at, j.id, j.generation, j.roster_version,
            row_number() OVER (PARTITION BY j.id, j.msg_id ORDER BY j.ord) AS copy
     FROM judged j
-    WHERE j.is_member AND j.in_group AND j.twin_seq IS NULL AND j.epoch BETWEEN j.convo_epoch - j.grace AND j.convo_epoch
+    WHERE j.is_member AND j.in_group AND NOT j.ended AND j.twin_seq IS NULL AND j.epoch BETWEEN j.convo_epoch - j.grace AND j.convo_epoch
+      AND (j.commit_id = '' OR j.convo_commit IN ('', j.commit_id))
 ), locked AS (
-    SELECT c.id, c.epoch, c.roster_version, c.last_seq, c.log_xid
+    SELECT c.id, c.epoch, c.generation, c.roster_version, c.last_seq, c.log_xid, c.commit_id
     FROM conversations c
     WHERE c.id IN (SELECT p.id FROM passed p)
     ORDER BY c.id
     FOR NO KEY UPDATE OF c
 ), numbered AS (
-    SELECT p.ord, p.msg_id, p.epoch, p.received_at, l.id,
+    SELECT p.ord, p.msg_id, p.epoch, p.received_at, l.id, l.generation,
            l.last_seq + row_number() OVER (PARTITION BY l.id ORDER BY p.ord) AS seq,
            greatest(l.log_xid, pg_current_xact_id()::text::bigint) AS log_xid
     FROM passed p
-    JOIN locked l ON l.id = p.id AND l.roster_version = p.roster_version
+    JOIN locked l ON l.id = p.id AND l.roster_version = p.roster_version AND l.generation = p.generation
     WHERE p.copy = 1 AND p.epoch BETWEEN l.epoch - p.grace AND l.epoch
+      AND (p.commit_id = '' OR coalesce(l.commit_id, p.commit_id) = p.commit_id)
 ), advanced AS (
     UPDATE conversations c
     SET last_seq = n.last_seq,
@@ -61,8 +65,8 @@ WITH incoming AS (
     SELECT unnest(@ords::integer[]) AS ord, unnest(@ciphertexts::bytea[]) AS ciphertext, unnest(@ciphertext_hashes::bytea[]) AS ciphertext_hash,
            unnest(@declared_sizes::bigint[]) AS declared_size
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT n.id, n.seq, n.msg_id, 1, n.epoch, p.ciphertext, nullif(p.declared_size, -1), octet_length(p.ciphertext), n.received_at, p.ciphertext_hash
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
+    SELECT n.id, n.seq, n.msg_id, 1, n.generation, n.epoch, p.ciphertext, nullif(p.declared_size, -1), octet_length(p.ciphertext), n.received_at, p.ciphertext_hash
     FROM numbered n
     JOIN payload p ON p.ord = n.ord
 ), logged AS (
@@ -72,6 +76,7 @@ WITH incoming AS (
     ORDER BY n.id, n.seq
 )
 SELECT j.ord::integer AS ord, j.id AS convo_id, j.convo_epoch, j.is_member::boolean AS is_member, j.in_group::boolean AS in_group,
+       j.convo_commit::text AS convo_commit, j.ended::boolean AS ended,
        (j.is_member OR EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = j.user_did))::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
        coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,

@@ -1,13 +1,15 @@
 -- name: InsertConversation :exec
--- InsertConversation makes a conversation. The caller holds its lock from then on.
-INSERT INTO conversations (id, group_id, creator_did, cipher_suite, epoch, name, description, created_at, last_activity_at)
-VALUES (@id, @group_id, @creator_did, @cipher_suite, @epoch, sqlc.narg('name'), sqlc.narg('description'), @created_at, @created_at);
+-- InsertConversation makes a conversation. The caller holds its lock from then on. A trigger notes
+-- its group id for ever.
+INSERT INTO conversations (id, group_id, creator_did, cipher_suite, epoch, verified_epoch, name, description, created_at, last_activity_at)
+VALUES (@id, @group_id, @creator_did, @cipher_suite, @epoch, sqlc.narg('verified_epoch'), sqlc.narg('name'), sqlc.narg('description'), @created_at, @created_at);
 
 -- name: LockConversation :one
 -- LockConversation locks a conversation's row, which comes before any other row of it.
-SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
 FROM conversations c
-WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END
+WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END
 FOR NO KEY UPDATE OF c;
 
 -- name: GetStanding :one
@@ -15,6 +17,7 @@ FOR NO KEY UPDATE OF c;
 -- are the smallest over the user's active devices. No row that has left is an
 -- admin's (members_gone_is_no_admin).
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite,
        m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
 FROM conversations c
 CROSS JOIN LATERAL (
@@ -27,12 +30,13 @@ CROSS JOIN LATERAL (
     FROM members d
     WHERE d.convo_id = c.id AND d.user_did = @user_did
 ) m
-WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END;
+WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END;
 
 -- name: ListConversations :many
 -- ListConversations is a page of a user's active conversations, newest
 -- activity first.
-SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
 FROM conversations c
 WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL)
   AND (c.last_activity_at, c.id) < (@before_at::timestamptz, @before_id::text)
@@ -40,7 +44,8 @@ ORDER BY c.last_activity_at DESC, c.id DESC
 LIMIT @max_rows;
 
 -- name: GetConversation :one
-SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
 FROM conversations c
 WHERE c.id = @id;
 

@@ -1,6 +1,6 @@
 -- name: ListMembers :many
 -- ListMembers is the active devices of conversations, oldest first.
-SELECT convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index, needs_rejoin
+SELECT convo_id, user_did, device_id, mls_did, device_name, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index, needs_rejoin
 FROM members
 WHERE convo_id = ANY (@convo_ids::text[]) AND left_at IS NULL
 ORDER BY convo_id, joined_at, user_did, device_id;
@@ -24,13 +24,14 @@ SELECT count(DISTINCT user_did) FROM members WHERE convo_id = @convo_id AND left
 -- name: UpsertMembers :many
 -- UpsertMembers puts devices on the roster and writes an event for each that
 -- was not on it. A device that is on it keeps where it joined; a user that is
--- admin is so with its new devices too.
+-- admin is so with its new devices too. What a commit (join_seq) changes is
+-- kept as it was.
 WITH bumped AS (
     UPDATE conversations c
     SET roster_version = c.roster_version + 1,
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
     WHERE c.id = @convo_id::text
-    RETURNING c.id, c.log_xid
+    RETURNING c.id, c.log_xid, c.generation
 ), added AS (
     SELECT t.ord, t.user_did, t.device_id, t.mls_did, nullif(t.device_name, '') AS device_name, nullif(t.leaf_index, -1) AS leaf_index,
            old.user_did IS NOT NULL AND old.left_at IS NULL AS already
@@ -41,6 +42,13 @@ WITH bumped AS (
           JOIN unnest(@device_names::text[]) WITH ORDINALITY AS e (device_name, ord) USING (ord)
           JOIN unnest(@leaf_indexes::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)) t
     LEFT JOIN members old ON old.convo_id = @convo_id::text AND old.user_did = t.user_did AND old.device_id = t.device_id
+), kept AS (
+    INSERT INTO commit_additions (convo_id, seq, user_did, device_id, before, created_at)
+    SELECT @convo_id::text, @join_seq::bigint, a.user_did, a.device_id, to_jsonb(old), @joined_at::timestamptz
+    FROM added a
+    LEFT JOIN members old ON old.convo_id = @convo_id::text AND old.user_did = a.user_did AND old.device_id = a.device_id
+    WHERE @join_seq::bigint > 0
+    ON CONFLICT ON CONSTRAINT commit_additions_pkey DO NOTHING
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 2, 1, b.id, @join_seq::bigint, a.user_did, nullif(a.device_id, ''), @join_epoch::bigint, @joined_at::timestamptz
@@ -48,8 +56,8 @@ WITH bumped AS (
     WHERE NOT a.already
     ORDER BY a.ord
 )
-INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index)
-SELECT b.id, a.user_did, a.device_id, a.mls_did, a.device_name, @joined_at::timestamptz, @join_epoch::bigint, @join_seq::bigint,
+INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index)
+SELECT b.id, a.user_did, a.device_id, a.mls_did, a.device_name, @joined_at::timestamptz, b.generation, @join_epoch::bigint, @join_seq::bigint,
        p.user_did IS NOT NULL, p.promoted_at, p.promoted_by_did, a.leaf_index
 FROM added a CROSS JOIN bumped b
 LEFT JOIN LATERAL (
@@ -63,6 +71,7 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     mls_did         = excluded.mls_did,
     device_name     = excluded.device_name,
     joined_at       = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END,
+    join_generation = CASE WHEN m.left_at IS NULL THEN m.join_generation ELSE excluded.join_generation END,
     join_epoch      = CASE WHEN m.left_at IS NULL THEN m.join_epoch ELSE excluded.join_epoch END,
     join_seq        = CASE WHEN m.left_at IS NULL THEN m.join_seq ELSE excluded.join_seq END,
     is_admin        = excluded.is_admin,
@@ -96,6 +105,23 @@ SET left_at = @left_at::timestamptz, left_seq = b.last_seq, left_reason = @left_
 FROM bumped b
 WHERE m.convo_id = b.id AND m.user_did = @user_did AND m.left_at IS NULL
 RETURNING m.device_id, m.leaf_index;
+
+-- name: SetLeaves :execrows
+-- SetLeaves writes down which leaf of the group each device on the roster has; the others have none.
+UPDATE members m
+SET leaf_index = x.leaf_index
+FROM (
+    SELECT d.user_did, d.device_id, t.leaf_index
+    FROM members d
+    LEFT JOIN (
+        SELECT u.user_did, v.device_id, l.leaf_index
+        FROM unnest(@user_dids::text[]) WITH ORDINALITY AS u (user_did, ord)
+        JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS v (device_id, ord) USING (ord)
+        JOIN unnest(@leaf_indexes::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
+    ) t ON t.user_did = d.user_did AND t.device_id = d.device_id
+    WHERE d.convo_id = @convo_id AND d.left_at IS NULL
+) x
+WHERE m.convo_id = @convo_id AND m.user_did = x.user_did AND m.device_id = x.device_id AND m.leaf_index IS DISTINCT FROM x.leaf_index;
 
 -- name: SetAdmin :execrows
 -- SetAdmin makes a user an admin with all its devices.

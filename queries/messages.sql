@@ -8,11 +8,12 @@
 -- change was waited for, and the statement must be run again: the update's
 -- WHERE is judged on the newest row, the rest on the snapshot.
 WITH convo AS (
-    SELECT c.id, c.epoch, c.roster_version, (@framed_group::text = '' OR c.group_id = @framed_group::text) AS in_group
+    SELECT c.id, c.epoch, c.generation, c.roster_version, c.commit_id, c.reinit_group_id IS NOT NULL AS ended,
+           CASE WHEN @framed_group::text = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = @framed_group::text END AS in_group
     FROM conversations c
-    WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END
+    WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END
 ), judged AS (
-    SELECT v.id, v.epoch, v.roster_version, v.in_group,
+    SELECT v.id, v.epoch, v.generation, v.roster_version, v.in_group, v.commit_id, v.ended,
            EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = @user_did::text AND m.left_at IS NULL) AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM convo v
@@ -26,12 +27,13 @@ WITH convo AS (
     FROM judged j
     WHERE c.id = j.id
       AND j.is_member AND j.in_group AND j.twin_seq IS NULL
-      AND c.roster_version = j.roster_version
+      AND c.roster_version = j.roster_version AND c.generation = j.generation AND c.reinit_group_id IS NULL
       AND @epoch::bigint BETWEEN c.epoch - @grace::bigint AND c.epoch
-    RETURNING c.id, c.last_seq, c.log_xid
+      AND (@commit_id::text = '' OR coalesce(c.commit_id, @commit_id::text) = @commit_id::text)
+    RETURNING c.id, c.last_seq, c.log_xid, c.generation
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT l.id, l.last_seq, @msg_id::text, 1, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
+    SELECT l.id, l.last_seq, @msg_id::text, 1, l.generation, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
     FROM locked l
     RETURNING seq
 ), logged AS (
@@ -40,6 +42,7 @@ WITH convo AS (
     FROM locked l CROSS JOIN event_head g
 )
 SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member, j.in_group::boolean AS in_group,
+       coalesce(j.commit_id, '')::text AS convo_commit, j.ended::boolean AS ended,
        EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = @user_did::text)::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
        coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
@@ -49,22 +52,27 @@ FROM judged j;
 -- name: AcceptCommit :one
 -- AcceptCommit moves a conversation from the commit's epoch to the next one,
 -- by compare-and-set, with the commit's message, its row and its event (I1, I2).
--- No row: the conversation is in another epoch.
+-- No row: the conversation is in another epoch or generation, or its kind is another one.
 WITH advanced AS (
     UPDATE conversations c
     SET epoch = c.epoch + 1,
+        verified_epoch = CASE WHEN @verified::boolean THEN c.epoch + 1 END,
+        commit_id = @msg_id::text,
+        reinit_group_id = sqlc.narg('reinit_group_id')::text,
+        reinit_suite = sqlc.narg('reinit_suite')::integer,
         last_seq = c.last_seq + 1,
         last_activity_at = greatest(c.last_activity_at, @received_at::timestamptz),
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
-    WHERE c.id = @convo_id::text AND c.epoch = @epoch::bigint
+    WHERE c.id = @convo_id::text AND c.generation = @generation::bigint AND c.epoch = @epoch::bigint
+      AND (c.verified_epoch IS NOT NULL) = @verified::boolean AND c.reinit_group_id IS NULL
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT a.id, a.last_seq, @msg_id::text, 3, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
+    SELECT a.id, a.last_seq, @msg_id::text, 3, @generation::bigint, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
     FROM advanced a
 ), recorded AS (
-    INSERT INTO commits (convo_id, epoch, seq, sender_did, created_at)
-    SELECT a.id, @epoch::bigint, a.last_seq, @sender_did::text, @received_at::timestamptz
+    INSERT INTO commits (convo_id, generation, epoch, seq, sender_did, created_at, message_hash)
+    SELECT a.id, @generation::bigint, @epoch::bigint, a.last_seq, @sender_did::text, @received_at::timestamptz, @message_hash::bytea
     FROM advanced a
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
@@ -76,17 +84,17 @@ SELECT last_seq FROM advanced;
 -- name: AcceptProposal :one
 -- AcceptProposal stores a proposal of the current epoch with its event and, when
 -- it is readable, with the reference that commits name it by. No row: the
--- conversation is in another epoch.
+-- conversation is in another epoch or generation.
 WITH advanced AS (
     UPDATE conversations c
     SET last_seq = c.last_seq + 1,
         last_activity_at = greatest(c.last_activity_at, @received_at::timestamptz),
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
-    WHERE c.id = @convo_id::text AND c.epoch = @epoch::bigint
+    WHERE c.id = @convo_id::text AND c.generation = @generation::bigint AND c.epoch = @epoch::bigint AND c.reinit_group_id IS NULL
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
-    SELECT a.id, a.last_seq, @msg_id::text, 2, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea, sqlc.narg('proposal_ref')::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
+    SELECT a.id, a.last_seq, @msg_id::text, 2, @generation::bigint, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea, sqlc.narg('proposal_ref')::bytea
     FROM advanced a
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
@@ -96,25 +104,40 @@ WITH advanced AS (
 SELECT last_seq FROM advanced;
 
 -- name: FindProposals :many
--- FindProposals is the readable proposals of an epoch that a commit names.
-SELECT ciphertext FROM messages
-WHERE convo_id = @convo_id AND epoch = @epoch AND kind = 2 AND proposal_ref = ANY (@refs::bytea[]);
+-- FindProposals is the readable proposals of an epoch that a commit names. One that was sent in an
+-- epoch which a void commit had begun is none of the epoch's.
+SELECT m.ciphertext FROM messages m
+WHERE m.convo_id = @convo_id AND m.generation = @generation AND m.epoch = @epoch AND m.kind = 2 AND m.proposal_ref = ANY (@refs::bytea[])
+  AND NOT EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+                    AND k.seq < m.seq AND k.epoch < m.epoch);
 
 -- name: HasUnreadableProposal :one
 -- HasUnreadableProposal says whether a commit of an epoch may refer to something
 -- that nobody but the members can read.
-SELECT EXISTS (SELECT FROM messages WHERE convo_id = @convo_id AND epoch = @epoch AND kind = 2 AND proposal_ref IS NULL)::boolean AS unreadable;
+SELECT EXISTS (SELECT FROM messages WHERE convo_id = @convo_id AND generation = @generation AND epoch = @epoch AND kind = 2 AND proposal_ref IS NULL)::boolean AS unreadable;
 
 -- name: FindMessage :one
 -- FindMessage is what repeats of a message are compared with.
-SELECT seq, kind, epoch, ciphertext_hash, received_bucket_ts
-FROM messages
-WHERE convo_id = @convo_id AND msg_id = @msg_id;
+SELECT m.seq, m.kind, m.generation, m.epoch, m.ciphertext_hash, m.received_bucket_ts,
+       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+                 AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
+FROM messages m
+WHERE m.convo_id = @convo_id AND m.msg_id = @msg_id;
+
+-- name: HasVoidCommit :one
+-- HasVoidCommit says whether a commit was taken back, by its bytes without padding.
+SELECT EXISTS (
+    SELECT FROM commits
+    WHERE convo_id = @convo_id AND generation = @generation AND void_seq IS NOT NULL AND message_hash = @message_hash
+)::boolean AS void;
 
 -- name: ListMessages :many
 -- ListMessages is a page in the order of seq, cut where the ciphertexts would
--- exceed max_bytes; the first one always fits.
-SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, m.ciphertext, p.received_bucket_ts
+-- exceed max_bytes; the first one always fits. void is a commit that was taken
+-- back, and what was sent in an epoch that only such a commit had begun.
+SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, m.ciphertext, p.received_bucket_ts,
+       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+                 AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
 FROM (
     SELECT q.convo_id, q.seq, q.msg_id, q.kind, q.epoch, q.received_bucket_ts, q.padded_size,
            sum(q.padded_size) OVER (ORDER BY q.seq) AS total
@@ -143,11 +166,12 @@ CROSS JOIN LATERAL (
     WHERE d.convo_id = c.id AND d.user_did = @user_did
 ) m
 LEFT JOIN messages since ON since.convo_id = c.id AND since.msg_id = @since_msg_id::text
-WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END;
+WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END;
 
 -- name: ListCommits :many
--- ListCommits is commits by the epoch they were made in, ascending, cut where
--- their bytes would exceed max_bytes; the first one always fits.
+-- ListCommits is the commits of a generation that stand, by the epoch they were
+-- made in, ascending, cut where their bytes would exceed max_bytes; the first one
+-- always fits.
 SELECT p.epoch, p.sender_did, m.ciphertext, p.created_at
 FROM (
     SELECT q.convo_id, q.seq, q.epoch, q.sender_did, q.created_at, q.padded_size,
@@ -156,7 +180,8 @@ FROM (
         SELECT c.convo_id, c.seq, c.epoch, c.sender_did, c.created_at, i.padded_size
         FROM commits c
         JOIN messages i ON i.convo_id = c.convo_id AND i.seq = c.seq
-        WHERE c.convo_id = @convo_id AND c.epoch >= @from_epoch AND c.epoch <= @to_epoch::bigint
+        WHERE c.convo_id = @convo_id AND c.generation = @generation AND c.void_seq IS NULL
+          AND c.epoch >= @from_epoch AND c.epoch <= @to_epoch::bigint AND c.seq > @after_seq::bigint
         ORDER BY c.epoch
         LIMIT @max_rows
     ) q

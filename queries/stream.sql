@@ -57,11 +57,13 @@ ORDER BY 1;
 -- page of events. Ciphertexts beyond max_bytes are left out, to be asked for
 -- again, the first too unless force says otherwise. Messages that are gone
 -- have no row.
-SELECT s.ord, s.convo_id, s.seq, s.msg_id, s.kind, s.epoch, s.received_bucket_ts,
+SELECT s.ord, s.convo_id, s.seq, s.msg_id, s.kind, s.epoch, s.void, s.received_bucket_ts,
        (s.total <= @max_bytes::bigint OR (@force::boolean AND s.total = s.padded_size))::boolean AS fits,
        (CASE WHEN s.total <= @max_bytes::bigint OR (@force::boolean AND s.total = s.padded_size) THEN s.ciphertext ELSE ''::bytea END)::bytea AS ciphertext
 FROM (
     SELECT (w.ord - 1)::bigint AS ord, m.convo_id, m.seq, m.msg_id, m.kind, m.epoch, m.received_bucket_ts, m.padded_size, m.ciphertext,
+           EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+                     AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void,
            (sum(m.padded_size) OVER (ORDER BY w.ord))::bigint AS total
     FROM unnest(@convo_ids::text[]) WITH ORDINALITY AS w (convo_id, ord)
     JOIN unnest(@seqs::bigint[]) WITH ORDINALITY AS x (seq, ord) USING (ord)
@@ -79,4 +81,4 @@ ORDER BY m.convo_id, m.user_did;
 -- name: FindConversationID :one
 -- FindConversationID is a conversation's id by its id or its group id.
 SELECT c.id FROM conversations c
-WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = @group_id::text) END;
+WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END;

@@ -1,6 +1,6 @@
 -- name: InsertWelcome :one
-INSERT INTO welcomes (convo_id, epoch, welcome, created_at)
-VALUES (@convo_id, @epoch, @welcome, @created_at)
+INSERT INTO welcomes (convo_id, generation, epoch, commit_seq, welcome, created_at)
+VALUES (@convo_id, @generation, @epoch, nullif(@commit_seq::bigint, 0), @welcome, @created_at)
 RETURNING id;
 
 -- name: RouteWelcome :exec
@@ -104,11 +104,11 @@ ORDER BY convo_id;
 -- name: ListOpenRequests :many
 -- ListOpenRequests is what members of conversations owe: devices and rejoins
 -- to add, removals to commit. Oldest first.
-SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at
+SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed
 FROM pending_welcomes p
 WHERE p.convo_id = ANY (@convo_ids::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at
+SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at, d.claimed_epoch IS NOT NULL AS claimed
 FROM removal_debts d
 WHERE d.convo_id = ANY (@convo_ids::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id;
@@ -122,7 +122,7 @@ WHERE convo_id = @convo_id AND user_did = @user_did AND kind = 'rejoin' AND crea
 -- name: FulfilRequests :many
 -- FulfilRequests closes the open requests of devices that a commit has added.
 UPDATE pending_welcomes p
-SET status = 'fulfilled', approved_at = @now::timestamptz, epoch = @epoch::bigint
+SET status = 'fulfilled', approved_at = @now::timestamptz, generation = @generation::bigint, epoch = @epoch::bigint, commit_seq = nullif(@commit_seq::bigint, 0)
 FROM unnest(@user_dids::text[]) WITH ORDINALITY AS u (user_did, ord)
 JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
 WHERE p.convo_id = @convo_id AND p.user_did = u.user_did AND p.device_id = d.device_id AND p.status = 'open'
@@ -140,36 +140,52 @@ WHERE convo_id = @convo_id AND user_did = @user_did AND status = 'open'
 RETURNING id;
 
 -- name: InsertRemovalDebts :exec
-INSERT INTO removal_debts (id, convo_id, user_did, device_id, leaf_index, proposed_epoch, created_at)
-SELECT i.id, @convo_id, @user_did, d.device_id, nullif(l.leaf_index, -1), sqlc.narg('proposed_epoch')::bigint, @created_at::timestamptz
+INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, proposed_epoch, created_at)
+SELECT i.id, @convo_id, @generation, @user_did, d.device_id, nullif(l.leaf_index, -1), sqlc.narg('proposed_epoch')::bigint, @created_at::timestamptz
 FROM unnest(@ids::text[]) WITH ORDINALITY AS i (id, ord)
 JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
 JOIN unnest(@leaf_indexes::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
 ON CONFLICT (convo_id, user_did, device_id) WHERE settled_at IS NULL DO NOTHING;
 
 -- name: ListRemovalDebts :many
-SELECT id, user_did, device_id, leaf_index, created_at FROM removal_debts
+SELECT id, user_did, device_id, leaf_index, claimed_epoch, claimed_by, created_at FROM removal_debts
 WHERE convo_id = @convo_id AND settled_at IS NULL
 ORDER BY created_at, id;
 
 -- name: SettleRemovalDebts :execrows
 -- SettleRemovalDebts settles the debts of users.
-UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_at = @now::timestamptz
+UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_seq = @seq::bigint, settled_at = @now::timestamptz
 WHERE convo_id = @convo_id AND settled_at IS NULL AND user_did = ANY (@user_dids::text[]);
 
 -- name: SettleDeviceDebts :execrows
 -- SettleDeviceDebts settles the debts of devices that a commit adds anew.
-UPDATE removal_debts d SET settled_epoch = @epoch::bigint, settled_at = @now::timestamptz
+UPDATE removal_debts d SET settled_epoch = @epoch::bigint, settled_seq = @seq::bigint, settled_at = @now::timestamptz
 FROM unnest(@user_dids::text[]) WITH ORDINALITY AS u (user_did, ord)
 JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS v (device_id, ord) USING (ord)
 WHERE d.convo_id = @convo_id AND d.settled_at IS NULL AND d.user_did = u.user_did AND d.device_id = v.device_id;
 
 -- name: SettleLeafDebts :execrows
 -- SettleLeafDebts settles the debts whose leaf a readable commit removes.
-UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_at = @now::timestamptz
+UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_seq = @seq::bigint, settled_at = @now::timestamptz
 WHERE convo_id = @convo_id AND settled_at IS NULL AND leaf_index = ANY (@leaf_indexes::bigint[]);
 
 -- name: SettleProposedDebts :execrows
 -- SettleProposedDebts settles the debts that their leavers proposed in the epoch that a commit has ended.
-UPDATE removal_debts SET settled_epoch = proposed_epoch + 1, settled_at = @now::timestamptz
+UPDATE removal_debts SET settled_epoch = proposed_epoch + 1, settled_seq = @seq::bigint, settled_at = @now::timestamptz
 WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch = @epoch::bigint;
+
+-- name: SettleDebts :execrows
+-- SettleDebts settles debts whose leaves are gone from a group that the server follows.
+UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_seq = @seq::bigint, settled_at = @now::timestamptz
+WHERE convo_id = @convo_id AND settled_at IS NULL AND id = ANY (@ids::text[]);
+
+-- name: ClaimProposedDebts :execrows
+-- ClaimProposedDebts notes that an unreadable commit has to have removed the leaves whose owners
+-- proposed it in the epoch that the commit has ended.
+UPDATE removal_debts SET claimed_epoch = proposed_epoch + 1, claimed_by = @claimer::text, confirmed_by = '{}'
+WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch = @epoch::bigint;
+
+-- name: ClaimDebts :execrows
+-- ClaimDebts notes that an unreadable commit is said to have removed the leaves of a user.
+UPDATE removal_debts SET claimed_epoch = @epoch::bigint, claimed_by = @claimer::text, confirmed_by = '{}'
+WHERE convo_id = @convo_id AND settled_at IS NULL AND user_did = @user_did;

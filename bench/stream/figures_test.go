@@ -122,7 +122,7 @@ func (b *bench) convo(r room) {
 		if err := tx.CreateConvo(ctx, n); err != nil {
 			return err
 		}
-		return tx.UpsertMembers(ctx, r.id, members, store.Joining{At: bucketed()})
+		return tx.UpsertMembers(ctx, r.id, members, store.Place{At: bucketed()})
 	})
 	if err != nil {
 		b.tb.Fatal(err)

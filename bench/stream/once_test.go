@@ -122,7 +122,7 @@ func (h *hunt) seed(ctx context.Context) {
 			if err := tx.CreateConvo(ctx, n); err != nil {
 				return err
 			}
-			return tx.UpsertMembers(ctx, id, members, store.Joining{At: bucketed()})
+			return tx.UpsertMembers(ctx, id, members, store.Place{At: bucketed()})
 		})
 		if err != nil {
 			h.tb.Fatal(err)
@@ -249,7 +249,7 @@ func (h *hunt) move(ctx context.Context) {
 		if n := rand.IntN(3); n > 0 {
 			device = mls.DeviceID(fmt.Sprintf("%08d-1111-4111-8111-111111111111", n))
 		}
-		return tx.UpsertMembers(ctx, convo, []store.NewMember{{User: user.DID, Device: device, MLSDID: string(user.DID)}}, store.Joining{At: bucketed()})
+		return tx.UpsertMembers(ctx, convo, []store.NewMember{{User: user.DID, Device: device, MLSDID: string(user.DID)}}, store.Place{At: bucketed()})
 	})
 	if err != nil {
 		h.tb.Errorf("move: %v", err)

@@ -85,7 +85,7 @@ func (w *world) convo(t *testing.T, users ...mls.DID) mls.ConvoID {
 		for _, u := range users {
 			members = append(members, store.NewMember{User: u, MLSDID: string(u)})
 		}
-		if err := tx.UpsertMembers(t.Context(), id, members, store.Joining{Epoch: 1, At: noon}); err != nil {
+		if err := tx.UpsertMembers(t.Context(), id, members, store.Place{Epoch: 1, At: noon}); err != nil {
 			return err
 		}
 		return tx.Promote(t.Context(), id, users[0], users[0], noon)

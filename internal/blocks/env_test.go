@@ -98,7 +98,7 @@ func (e *env) converse(t *testing.T, users ...mls.DID) {
 		for i, u := range users {
 			members[i] = store.NewMember{User: u, MLSDID: string(u)}
 		}
-		return tx.UpsertMembers(t.Context(), id, members, store.Joining{At: e.clock.Now()})
+		return tx.UpsertMembers(t.Context(), id, members, store.Place{At: e.clock.Now()})
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -99,7 +99,7 @@ func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted)
 		return 0, err
 	}
 	// The commit that adds a device anew removes its old leaf.
-	if err := tx.SettleDeviceDebts(ctx, convo.ID, owners(used), convo.Epoch, r.at); err != nil {
+	if err := tx.SettleDeviceDebts(ctx, convo.ID, owners(used), placeOf(convo, r.at)); err != nil {
 		return 0, err
 	}
 	err = enter(ctx, tx, entry{convo: convo, seq: seq, Addition: r.Addition, used: used})

@@ -43,11 +43,12 @@ func (s *Service) examine(ctx context.Context, key mls.ConvoKey, caller mls.DID,
 // and the commit takes its place in the sequence (I3). What it does to the roster is the caller's
 // next step, in the same transaction.
 func commit(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake) (mls.Seq, error) {
-	seq, err := tx.AcceptCommit(ctx, h.stored(convo, h.sender))
+	stored := h.stored(convo, h.sender)
+	seq, err := tx.AcceptCommit(ctx, stored)
 	if err != nil {
 		return 0, err
 	}
-	convo.Epoch, convo.LastSeq = h.Epoch+1, seq
+	convo.Epoch, convo.LastSeq, convo.CommitID = h.Epoch+1, seq, stored.ID
 	if err := settleVisible(ctx, tx, convo, h); err != nil {
 		return 0, err
 	}
@@ -71,7 +72,7 @@ func (h *handshake) stored(convo *store.Convo, sender mls.DID) store.Handshake {
 		id = mls.NewMessageID(h.at)
 	}
 	stored := store.Handshake{
-		ConvoID: convo.ID, ID: id, Epoch: h.Epoch, Bytes: h.bytes, DeclaredSize: h.declaredSize, Sender: sender, At: h.at,
+		ConvoID: convo.ID, ID: id, Generation: convo.Generation, Epoch: h.Epoch, Bytes: h.bytes, Message: h.Message.Raw, DeclaredSize: h.declaredSize, Sender: sender, At: h.at,
 	}
 	if h.Visible {
 		stored.ProposalRef = h.Message.Public.ProposalRef(convo.CipherSuite)
@@ -79,12 +80,17 @@ func (h *handshake) stored(convo *store.Convo, sender mls.DID) store.Handshake {
 	return stored
 }
 
+// placeOf is the place of the commit that a conversation has just accepted.
+func placeOf(convo *store.Convo, at time.Time) store.Place {
+	return store.Place{Generation: convo.Generation, Epoch: convo.Epoch, Seq: convo.LastSeq, At: at}
+}
+
 // settleVisible settles the removal debts that a commit is seen to settle: by Remove proposals
 // whose leaf the server knows, or because the leaver's own proposal of the same epoch obliges an
 // opaque commit to contain it (ADR 5).
 func settleVisible(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake) error {
 	if !h.Resolved() {
-		return tx.SettleProposedDebts(ctx, convo.ID, h.Epoch, h.at)
+		return tx.SettleProposedDebts(ctx, convo.ID, placeOf(convo, h.at))
 	}
-	return tx.SettleLeafDebts(ctx, convo.ID, h.Removed, convo.Epoch, h.at)
+	return tx.SettleLeafDebts(ctx, convo.ID, h.Removed, placeOf(convo, h.at))
 }

@@ -67,7 +67,7 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, a 
 		// Who makes a group has leaf 0 (RFC 9420 11), and one's own commit moves nobody's leaf.
 		members[0].LeafIndex = new(int64)
 	}
-	if err := tx.UpsertMembers(ctx, c.ID, members, store.Joining{Epoch: c.Epoch, At: c.At}); err != nil {
+	if err := tx.UpsertMembers(ctx, c.ID, members, store.Place{Epoch: c.Epoch, At: c.At}); err != nil {
 		return err
 	}
 	if err := tx.AppointAdmin(ctx, c.ID, c.Creator, c.Creator, c.At); err != nil {

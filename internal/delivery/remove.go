@@ -128,7 +128,7 @@ func settle(ctx context.Context, tx *store.Tx, convo *store.Convo, target mls.DI
 	if _, err := commit(ctx, tx, convo, h); err != nil {
 		return err
 	}
-	_, err = tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, convo.Epoch, h.at)
+	_, err = tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, placeOf(convo, h.at))
 	return err
 }
 
@@ -195,7 +195,7 @@ func (e *ending) commitRemoval(ctx context.Context, tx *store.Tx, convo *store.C
 
 // owe records the leaves that stay in the group, and asks the members to remove them.
 func (e *ending) owe(ctx context.Context, tx *store.Tx, convo *store.Convo, left []store.LeftDevice) error {
-	ids, err := tx.OweRemovals(ctx, convo.ID, e.Target, left, store.Owing{Epoch: convo.Epoch, Proposed: e.proposed, At: e.At})
+	ids, err := tx.OweRemovals(ctx, convo.ID, e.Target, left, store.Owing{Generation: convo.Generation, Epoch: convo.Epoch, Proposed: e.proposed, At: e.At})
 	if err != nil {
 		return err
 	}

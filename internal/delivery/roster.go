@@ -18,6 +18,11 @@ type entry struct {
 	used []store.KeyPackage
 }
 
+// place is that of the commit that adds.
+func (e *entry) place() store.Place {
+	return store.Place{Generation: e.convo.Generation, Epoch: e.convo.Epoch, Seq: e.seq, At: e.at}
+}
+
 // enter writes the roster rows of an addition and its Welcome, and opens requests for the users'
 // devices that were not added with them.
 func enter(ctx context.Context, tx *store.Tx, e entry) error {
@@ -37,10 +42,10 @@ func enter(ctx context.Context, tx *store.Tx, e entry) error {
 			members = append(members, newMember(store.Device{User: u}, registered))
 		}
 	}
-	if err := tx.UpsertMembers(ctx, e.convo.ID, members, store.Joining{Epoch: e.convo.Epoch, Seq: e.seq, At: e.at}); err != nil {
+	if err := tx.UpsertMembers(ctx, e.convo.ID, members, e.place()); err != nil {
 		return err
 	}
-	if err := e.deliver(ctx, tx, e.convo, e.used); err != nil {
+	if err := e.deliver(ctx, tx); err != nil {
 		return err
 	}
 	return e.requestMissing(ctx, tx, e.convo.ID, registered)

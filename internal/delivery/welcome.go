@@ -151,32 +151,32 @@ func (a *Addition) checkReservations(ctx context.Context, tx *store.Tx, convo ml
 
 // deliver uses up the key packages, fulfils what their devices had asked for,
 // routes the Welcome and tells the devices of it.
-func (a *Addition) deliver(ctx context.Context, tx *store.Tx, convo *store.Convo, used []store.KeyPackage) error {
-	if len(used) == 0 {
+func (e *entry) deliver(ctx context.Context, tx *store.Tx) error {
+	if len(e.used) == 0 {
 		return nil
 	}
-	if err := tx.ConsumeKeyPackages(ctx, used, a.at); err != nil {
+	if err := tx.ConsumeKeyPackages(ctx, e.used, e.at); err != nil {
 		return err
 	}
-	if _, err := tx.FulfilRequests(ctx, convo.ID, owners(used), convo.Epoch, a.at); err != nil {
+	if _, err := tx.FulfilRequests(ctx, e.convo.ID, owners(e.used), e.place()); err != nil {
 		return err
 	}
-	if a.welcome == nil {
+	if e.welcome == nil {
 		return nil
 	}
-	w := store.NewWelcome{ConvoID: convo.ID, Epoch: convo.Epoch, Bytes: a.welcome.Bytes, At: a.at}
-	events := make([]store.NewEvent, len(used))
-	for i, k := range used {
+	w := store.NewWelcome{ConvoID: e.convo.ID, Place: e.place(), Bytes: e.welcome.Bytes}
+	events := make([]store.NewEvent, len(e.used))
+	for i, k := range e.used {
 		w.Routes = append(w.Routes, store.WelcomeRoute{Device: k.Owner, KeyPackageRef: k.Ref})
 		events[i] = store.NewEvent{
 			Kind: store.EventWelcome, Audience: store.ToUser, AudienceDID: k.Owner.User,
-			User: k.Owner.User, Device: k.Owner.ID, Epoch: &convo.Epoch,
+			User: k.Owner.User, Device: k.Owner.ID, Epoch: &e.convo.Epoch,
 		}
 	}
 	if err := tx.RouteWelcome(ctx, w); err != nil {
 		return err
 	}
-	return tx.AppendEvents(ctx, convo.ID, a.at, events...)
+	return tx.AppendEvents(ctx, e.convo.ID, e.at, events...)
 }
 
 func owners(packages []store.KeyPackage) []store.Device {

@@ -22,11 +22,14 @@ import (
 
 // columnsAllowed are the tables whose rows may name a person beside a seq, and why.
 var columnsAllowed = map[string]string{
-	"conversations": "who made it, and how long its sequence is",
-	"cursors":       "how far a user has read, written by the reader alone",
-	"commits":       "the committer, which the contract keeps for commits only",
-	"members":       "where a user joined and left: places of commits, not of messages",
-	"event_stream":  "the place of a change of the roster; the rows of messages name nobody, which is checked",
+	"conversations":    "who made it, and how long its sequence is",
+	"cursors":          "how far a user has read, written by the reader alone",
+	"commits":          "the committer, which the contract keeps for commits only",
+	"members":          "where a user joined and left: places of commits, not of messages",
+	"commit_additions": "whom a commit brought onto the roster: the place of the commit",
+	"pending_welcomes": "who was added by which commit",
+	"removal_debts":    "whose leaf was removed by which commit",
+	"event_stream":     "the place of a change of the roster; the rows of messages name nobody, which is checked",
 }
 
 // tablesQuery lists the tables of all schemas, and materialized views, with their columns.

@@ -43,6 +43,15 @@ func EpochMismatch(have, want Epoch) error {
 	return e
 }
 
+// OtherCommitStands is ErrEpochMismatch for a request of the right epoch whose sender got there by
+// a commit that does not stand.
+func OtherCommitStands(epoch Epoch) error {
+	e := newError(ErrEpochMismatch)
+	e.Have, e.Want = epoch, epoch
+	e.Detail = fmt.Sprintf("made for epoch %d, to which another commit has led", epoch)
+	return e
+}
+
 // InvalidKeyPackage is ErrInvalidKeyPackage for the only key package of a request.
 func InvalidKeyPackage(code Code) error { return InvalidKeyPackageAt(-1, code) }
 

@@ -28,6 +28,8 @@ type (
 	// Epoch is an MLS epoch. RFC 9420 has 64 unsigned bits, storage has 63; the parser refuses
 	// more.
 	Epoch int64
+	// Generation counts the MLS groups of a conversation, from 0.
+	Generation int64
 	// Seq is a position in a conversation's gapless sequence, from 1.
 	Seq int64
 )

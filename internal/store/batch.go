@@ -93,7 +93,7 @@ func (s *Store) settle(rows []db.SendMessagesRow, messages []SendParams, hashes 
 			continue
 		}
 		result, err := unsent(db.SendMessageRow{
-			ConvoID: row.ConvoID, ConvoEpoch: row.ConvoEpoch, IsMember: row.IsMember, InGroup: row.InGroup, WasMember: row.WasMember,
+			ConvoID: row.ConvoID, ConvoEpoch: row.ConvoEpoch, ConvoCommit: row.ConvoCommit, Ended: row.Ended, IsMember: row.IsMember, InGroup: row.InGroup, WasMember: row.WasMember,
 			TwinSeq: row.TwinSeq, TwinEpoch: row.TwinEpoch, TwinHash: row.TwinHash, TwinTs: row.TwinTs,
 		}, hashes[i], *p)
 		if errors.Is(err, errChanged) {
@@ -145,7 +145,7 @@ func batchParams(messages []SendParams, hashes [][]byte, open []int) db.SendMess
 	n := len(open)
 	arg := db.SendMessagesParams{
 		Ords: make([]int32, n), ConvoIds: make([]string, n), GroupIds: make([]string, n), FramedGroups: make([]string, n),
-		UserDids: make([]string, n), MsgIds: make([]string, n), Epochs: make([]int64, n), Graces: make([]int64, n),
+		UserDids: make([]string, n), MsgIds: make([]string, n), CommitIds: make([]string, n), Epochs: make([]int64, n), Graces: make([]int64, n),
 		ReceivedAts: make([]time.Time, n), Ciphertexts: make([][]byte, n), CiphertextHashes: make([][]byte, n), DeclaredSizes: make([]int64, n),
 	}
 	for at, i := range open {
@@ -153,6 +153,7 @@ func batchParams(messages []SendParams, hashes [][]byte, open []int) db.SendMess
 		arg.Ords[at] = int32(i) //nolint:gosec // an index into a batch
 		arg.ConvoIds[at], arg.GroupIds[at], arg.FramedGroups[at] = string(p.Key.ConvoID), string(p.Key.GroupID), string(p.GroupID)
 		arg.UserDids[at], arg.MsgIds[at], arg.Epochs[at] = string(p.Sender), string(p.ID), int64(p.Epoch)
+		arg.CommitIds[at] = string(p.CommitID)
 		arg.Graces[at], arg.ReceivedAts[at] = clampGrace(p.Grace), bucket(p.At)
 		arg.Ciphertexts[at], arg.CiphertextHashes[at], arg.DeclaredSizes[at] = p.Ciphertext, hashes[i], noSize
 		if p.DeclaredSize != nil {

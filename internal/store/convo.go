@@ -15,6 +15,15 @@ type Convo struct {
 	Creator     mls.DID
 	CipherSuite mls.CipherSuite
 	Epoch       mls.Epoch
+	// Generation says which MLS group of the conversation GroupID is.
+	Generation mls.Generation
+	// Verified says that the server follows the group; see GroupState.
+	Verified bool
+	// CommitID is the message id of the newest commit of the generation that stands, "" before the
+	// first.
+	CommitID mls.MessageID
+	// Successor is the group that a ReInit commit announced, nil while the group lives.
+	Successor *Successor
 	// LastSeq is the seq of the newest message, 0 before the first.
 	LastSeq           mls.Seq
 	Name, Description *string
@@ -22,6 +31,12 @@ type Convo struct {
 	CreatedAt, LastActivityAt time.Time
 	// LastMessageAt is nil before the first application message.
 	LastMessageAt *time.Time
+}
+
+// Successor is a group that is to follow one which has ended (RFC 9420 12.1.5).
+type Successor struct {
+	GroupID mls.GroupID
+	Suite   mls.CipherSuite
 }
 
 // Standing is what a user is to a conversation.
@@ -41,11 +56,14 @@ type Standing struct {
 
 // NewConvo is what CreateConvo writes.
 type NewConvo struct {
-	ID                mls.ConvoID
-	GroupID           mls.GroupID
-	Creator           mls.DID
-	CipherSuite       mls.CipherSuite
-	Epoch             mls.Epoch
+	ID          mls.ConvoID
+	GroupID     mls.GroupID
+	Creator     mls.DID
+	CipherSuite mls.CipherSuite
+	Epoch       mls.Epoch
+	// State is the group in Epoch; the conversation is a verified one if it is proven. nil for
+	// none.
+	State             *GroupState
 	Name, Description *string
 	// At is floored to 2 seconds (I8).
 	At time.Time
@@ -55,10 +73,18 @@ type NewConvo struct {
 // the transaction. The error is mls.ErrGroupAlreadyExists when the group id is
 // taken.
 func (tx *Tx) CreateConvo(ctx context.Context, c NewConvo) error {
-	return fail("create conversation", tx.q.InsertConversation(ctx, db.InsertConversationParams{
+	arg := db.InsertConversationParams{
 		ID: c.ID, GroupID: c.GroupID, CreatorDID: c.Creator, CipherSuite: c.CipherSuite, Epoch: c.Epoch,
 		Name: c.Name, Description: c.Description, CreatedAt: bucket(c.At),
-	}), groupIDTaken)
+	}
+	if c.State != nil && c.State.Proven {
+		arg.VerifiedEpoch = (*int64)(&c.Epoch)
+	}
+	err := tx.q.InsertConversation(ctx, arg)
+	if err != nil || c.State == nil {
+		return fail("create conversation", err, groupIDTaken, groupIDUsed)
+	}
+	return tx.PutGroupState(ctx, &Convo{ID: c.ID, Epoch: c.Epoch}, *c.State)
 }
 
 // LockConvo locks a conversation for the rest of the transaction, before any
@@ -128,6 +154,7 @@ func (r *reader) FindStanding(ctx context.Context, key mls.ConvoKey, did mls.DID
 		Convo: convoOf(db.GetConversationRow{
 			ID: row.ID, GroupID: row.GroupID, CreatorDID: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
 			Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageBucketTs: row.LastMessageBucketTs,
+			Generation: row.Generation, VerifiedEpoch: row.VerifiedEpoch, CommitID: row.CommitID, ReinitGroupID: row.ReinitGroupID, ReinitSuite: row.ReinitSuite,
 		}),
 		Ever: row.RowsEver > 0, Member: row.RowsActive > 0, Admin: row.IsAdmin,
 		JoinSeq: mls.Seq(row.JoinSeq), JoinEpoch: mls.Epoch(row.JoinEpoch), LeftReason: LeaveReason(row.LeftReason),
@@ -251,10 +278,15 @@ func (r *reader) fillEntries(ctx context.Context, entries []ConvoEntry) error {
 }
 
 func convoOf(row db.GetConversationRow) Convo {
-	return Convo{
+	c := Convo{
 		ID: row.ID, GroupID: row.GroupID, Creator: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
 		Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageAt: row.LastMessageBucketTs,
+		Generation: row.Generation, Verified: row.VerifiedEpoch != nil, CommitID: mls.MessageID(orEmpty(row.CommitID)),
 	}
+	if row.ReinitGroupID != nil && row.ReinitSuite != nil {
+		c.Successor = &Successor{mls.GroupID(*row.ReinitGroupID), mls.CipherSuite(*row.ReinitSuite)} //nolint:gosec // 16 bits of MLS
+	}
+	return c
 }
 
 // CountActiveConvos counts the conversations that had a message since a time.

@@ -32,6 +32,7 @@
 //	ListDevices CountKeyPackages FindReservedKeyPackage
 //	FindWelcome ListWaitingWelcomes LastConfirmation
 //	FindOpenRequest ListRequests CountRejoins ListDebts
+//	FindGroupState FindGroupStateAt FindGroup IsVoidCommit ListAdditions
 //	ReadLog Replay LogEnd
 //	StreamLog StreamConvos StreamMessages StreamAdmins FindConvoID
 //	ListReports FindReport CountReports CountModeration ListBlocks
@@ -47,12 +48,14 @@
 // On Tx (writes):
 //
 //	LockConvo LockAsMember LockAsAdmin CreateConvo
-//	AcceptCommit AcceptProposal                    epoch, message, commit row, event
+//	AcceptCommit AcceptProposal                    epoch, message, commit row, group state, event
+//	PutGroupState SetLeaves                        what the server knows of a group
 //	UpsertMembers RemoveUser SetNeedsRejoin        roster and its events
 //	Promote Demote Audit
 //	RegisterDevice PublishKeyPackages ReserveKeyPackage ResolveKeyPackages ConsumeKeyPackages
 //	RouteWelcome ConfirmWelcome FailWelcome
-//	OpenRequest FulfilRequests OweRemovals SettleDebts SettleDeviceDebts SettleLeafDebts SettleProposedDebts
+//	OpenRequest FulfilRequests OweRemovals
+//	SettleDebts SettleDebtsOf SettleDeviceDebts SettleLeafDebts SettleProposedDebts
 //	AppendEvents SetCursor
 //	FileReport ResolveReport RecordBlocks DeleteBlockByKey TellBlockConflict EndBlockConflict
 //	BeginRequest FinishRequest Savepoint AfterCommit

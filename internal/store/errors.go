@@ -46,7 +46,8 @@ type violation struct {
 var (
 	groupIDTaken       = violation{"conversations_group_id_key", mls.ErrGroupAlreadyExists}
 	signatureKeyTaken  = violation{"user_devices_signature_key_key", mls.ErrDuplicatePublicKey}
-	epochHasCommit     = violation{"commits_one_per_epoch", mls.ErrEpochMismatch}
+	groupIDUsed        = violation{"convo_groups_pkey", mls.ErrGroupAlreadyExists}
+	epochHasCommit     = violation{"commits_standing_key", mls.ErrEpochMismatch}
 	reportOfOneself    = violation{"reports_not_about_oneself", mls.ErrCannotReportSelf}
 	keyPackageSeen     = violation{"key_packages_sha256_key", mls.InvalidKeyPackage(mls.CodeInitKeyReused)}
 	requestOpenAlready = violation{"pending_welcomes_one_open_key", mls.ErrBusy}

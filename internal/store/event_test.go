@@ -158,7 +158,7 @@ func TestEventsAreNotLostSilently(t *testing.T) {
 	})
 	wantErr(t, err, errIncomplete)
 	err = s.InTx(t.Context(), func(tx *Tx) error {
-		return tx.UpsertMembers(t.Context(), mls.NewConvoID(noon), []NewMember{{User: alice, MLSDID: "m"}}, Joining{At: noon})
+		return tx.UpsertMembers(t.Context(), mls.NewConvoID(noon), []NewMember{{User: alice, MLSDID: "m"}}, Place{At: noon})
 	})
 	wantErr(t, err, errIncomplete)
 }

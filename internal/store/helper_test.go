@@ -79,7 +79,7 @@ func newConvo(tb testing.TB, s *Store, users ...mls.DID) mls.ConvoID {
 		for i, u := range users {
 			members[i] = NewMember{User: u, MLSDID: string(u)}
 		}
-		if err := tx.UpsertMembers(tb.Context(), id, members, Joining{Epoch: 1, At: noon}); err != nil {
+		if err := tx.UpsertMembers(tb.Context(), id, members, Place{Epoch: 1, At: noon}); err != nil {
 			return err
 		}
 		return tx.Promote(tb.Context(), id, users[0], users[0], noon)
@@ -99,7 +99,8 @@ func message(convo mls.ConvoID, sender mls.DID, text string) SendParams {
 
 // commit is a handshake that alice made in an epoch.
 func commit(convo mls.ConvoID, epoch mls.Epoch) Handshake {
-	return Handshake{ConvoID: convo, ID: mls.NewMessageID(noon), Epoch: epoch, Bytes: []byte("commit " + rand.Text()), Sender: alice, At: noon}
+	message := "commit " + rand.Text()
+	return Handshake{ConvoID: convo, ID: mls.NewMessageID(noon), Epoch: epoch, Bytes: []byte(message + "\x00"), Message: []byte(message), Sender: alice, At: noon}
 }
 
 // packageFor is a key package with random contents.

@@ -16,16 +16,17 @@ type Member struct {
 	// Device is "" for a user without a registered device.
 	Device mls.DeviceID
 	// MLSDID is the DID URL of the device, or the user's DID.
-	MLSDID      string
-	DeviceName  *string
-	JoinedAt    time.Time
-	JoinEpoch   mls.Epoch
-	JoinSeq     mls.Seq
-	Admin       bool
-	PromotedAt  *time.Time
-	PromotedBy  *mls.DID
-	LeafIndex   *int64
-	NeedsRejoin bool
+	MLSDID         string
+	DeviceName     *string
+	JoinedAt       time.Time
+	JoinGeneration mls.Generation
+	JoinEpoch      mls.Epoch
+	JoinSeq        mls.Seq
+	Admin          bool
+	PromotedAt     *time.Time
+	PromotedBy     *mls.DID
+	LeafIndex      *int64
+	NeedsRejoin    bool
 }
 
 // NewMember is a device that a commit has added.
@@ -38,11 +39,12 @@ type NewMember struct {
 	LeafIndex *int64
 }
 
-// Joining is where new members enter: the commit that added them.
-type Joining struct {
+// Place is where a commit, and whatever follows from it, stands in a conversation.
+type Place struct {
+	Generation mls.Generation
 	// Epoch is the one that the commit led into.
 	Epoch mls.Epoch
-	// Seq is the commit's own; 0 for the members a conversation begins with.
+	// Seq is the commit's own; 0 for what a conversation begins with.
 	Seq mls.Seq
 	// At is floored to 2 seconds (I8).
 	At time.Time
@@ -57,8 +59,9 @@ type Device struct {
 // UpsertMembers puts devices on the roster and writes a member-joined event
 // for each that was not on it. A device that is on it keeps its join point, so
 // that a rejoin loses no history; one that left begins anew. New devices of an
-// admin are admin. The caller holds the conversation's lock.
-func (tx *Tx) UpsertMembers(ctx context.Context, convo mls.ConvoID, members []NewMember, at Joining) error {
+// admin are admin. What a commit changes is kept as it was (ListAdditions). The caller holds the
+// conversation's lock.
+func (tx *Tx) UpsertMembers(ctx context.Context, convo mls.ConvoID, members []NewMember, at Place) error {
 	if len(members) == 0 {
 		return nil
 	}
@@ -137,7 +140,7 @@ func (r *reader) ListMembers(ctx context.Context, convos ...mls.ConvoID) ([]Memb
 	for i, row := range rows {
 		members[i] = Member{
 			ConvoID: row.ConvoID, User: row.UserDID, Device: row.DeviceID, MLSDID: row.MLSDID, DeviceName: row.DeviceName,
-			JoinedAt: row.JoinedAt, JoinEpoch: row.JoinEpoch, JoinSeq: row.JoinSeq, Admin: row.IsAdmin,
+			JoinedAt: row.JoinedAt, JoinGeneration: row.JoinGeneration, JoinEpoch: row.JoinEpoch, JoinSeq: row.JoinSeq, Admin: row.IsAdmin,
 			PromotedAt: row.PromotedAt, PromotedBy: (*mls.DID)(row.PromotedByDID), LeafIndex: row.LeafIndex, NeedsRejoin: row.NeedsRejoin,
 		}
 	}

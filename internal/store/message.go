@@ -13,7 +13,7 @@ import (
 	"mls-server/internal/mls"
 )
 
-// MessageKind is the content type of RFC 9420, section 6.
+// MessageKind is the content type of RFC 9420, section 6, or KindNotice.
 type MessageKind int16
 
 // The kinds of messages.
@@ -21,6 +21,9 @@ const (
 	KindApplication MessageKind = 1
 	KindProposal    MessageKind = 2
 	KindCommit      MessageKind = 3
+	// KindNotice is the server's own: it takes commits back, or says that the group was begun anew.
+	// It has no ciphertext.
+	KindNotice MessageKind = 4
 )
 
 // SendParams is an application message to send.
@@ -32,6 +35,8 @@ type SendParams struct {
 	Sender mls.DID
 	ID     mls.MessageID
 	Epoch  mls.Epoch
+	// CommitID is the commit that the sender believes to stand, "" for any.
+	CommitID mls.MessageID
 	// Grace is how many epochs behind the conversation's Epoch may be.
 	Grace        mls.Epoch
 	Ciphertext   []byte
@@ -49,6 +54,8 @@ type SendResult struct {
 	ReceivedAt time.Time
 	// Repeated: the message was there already; nothing was written.
 	Repeated bool
+	// Void: what is repeated was taken back. FindRepeat tells.
+	Void bool
 }
 
 // sendAttempts bounds how often a send is judged again because the roster or
@@ -86,7 +93,7 @@ func (s *Store) sendMessage(ctx context.Context, p SendParams, send sendStatemen
 	hash := sha256.Sum256(p.Ciphertext)
 	arg := db.SendMessageParams{
 		ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), FramedGroup: string(p.GroupID), UserDID: string(p.Sender),
-		MsgID: string(p.ID), Epoch: int64(p.Epoch), Grace: clampGrace(p.Grace),
+		MsgID: string(p.ID), CommitID: string(p.CommitID), Epoch: int64(p.Epoch), Grace: clampGrace(p.Grace),
 		Ciphertext: p.Ciphertext, DeclaredSize: p.DeclaredSize, PaddedSize: int64(len(p.Ciphertext)),
 		CiphertextHash: hash[:], ReceivedAt: bucket(p.At),
 	}
@@ -129,6 +136,8 @@ func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error
 		return SendResult{}, mls.ErrConvoNotFound
 	case !row.IsMember:
 		return SendResult{}, mls.ErrNotMember
+	case !row.InGroup && p.GroupID == "":
+		return SendResult{}, mls.InvalidAsset("the conversation takes MLS messages only")
 	case !row.InGroup:
 		return SendResult{}, mls.InvalidAsset("the message belongs to another group")
 	case row.TwinSeq > 0 && bytes.Equal(row.TwinHash, hash):
@@ -142,6 +151,9 @@ func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error
 	if err := mls.CheckEpoch(p.Epoch, mls.Epoch(row.ConvoEpoch), p.Grace); err != nil {
 		return SendResult{}, err
 	}
+	if p.CommitID != "" && row.ConvoCommit != "" && row.ConvoCommit != string(p.CommitID) {
+		return SendResult{}, mls.OtherCommitStands(mls.Epoch(row.ConvoEpoch))
+	}
 	return SendResult{}, errChanged
 }
 
@@ -149,14 +161,22 @@ func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error
 type Handshake struct {
 	ConvoID mls.ConvoID
 	ID      mls.MessageID
-	// Epoch is the one that it was made in.
-	Epoch        mls.Epoch
-	Bytes        []byte
+	// Generation and Epoch are those that it was made in.
+	Generation mls.Generation
+	Epoch      mls.Epoch
+	Bytes      []byte
+	// Message is Bytes without padding.
+	Message      []byte
 	DeclaredSize *int64
 	// Sender is kept for commits, and for commits only.
 	Sender mls.DID
 	// ProposalRef is what commits name a readable proposal by, "" for everything else.
 	ProposalRef mls.ProposalRef
+	// State is the group in the epoch that a commit leads to, nil when nothing is known of it. The
+	// commits of a verified conversation have a proven one, those of an opaque one have not.
+	State *GroupState
+	// Successor is the group that a ReInit commit announces, nil for none.
+	Successor *Successor
 	// At is floored to 2 seconds (I8).
 	At time.Time
 }
@@ -174,11 +194,17 @@ func (h *Handshake) proposalRef() []byte {
 // (I1, I2). The error is mls.ErrEpochMismatch when the conversation is in
 // another epoch. The caller has seen under the lock that the id is free (see FindRepeat).
 func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
-	hash := sha256.Sum256(h.Bytes)
-	seq, err := tx.q.AcceptCommit(ctx, db.AcceptCommitParams{
-		ConvoID: string(h.ConvoID), MsgID: string(h.ID), Epoch: int64(h.Epoch), Ciphertext: h.Bytes, DeclaredSize: h.DeclaredSize,
+	hash, message := sha256.Sum256(h.Bytes), sha256.Sum256(h.Message)
+	arg := db.AcceptCommitParams{
+		ConvoID: string(h.ConvoID), MsgID: string(h.ID), Generation: int64(h.Generation), Epoch: int64(h.Epoch), Ciphertext: h.Bytes, DeclaredSize: h.DeclaredSize,
 		PaddedSize: int64(len(h.Bytes)), CiphertextHash: hash[:], SenderDID: string(h.Sender), ReceivedAt: bucket(h.At),
-	})
+		Verified: h.State != nil && h.State.Proven, MessageHash: message[:],
+	}
+	if n := h.Successor; n != nil {
+		suite := int32(n.Suite)
+		arg.ReinitGroupID, arg.ReinitSuite = (*string)(&n.GroupID), &suite
+	}
+	seq, err := tx.q.AcceptCommit(ctx, arg)
 	if isNotFound(err) {
 		return 0, tx.epochMismatch(ctx, h)
 	}
@@ -186,7 +212,7 @@ func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 		return 0, fail("accept commit", err, epochHasCommit)
 	}
 	tx.AfterCommit(func() { tx.stored(KindCommit, len(h.Bytes)) })
-	return mls.Seq(seq), nil
+	return mls.Seq(seq), tx.advanceState(ctx, h)
 }
 
 // AcceptProposal stores a proposal of the conversation's epoch and its event.
@@ -194,7 +220,7 @@ func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 func (tx *Tx) AcceptProposal(ctx context.Context, h Handshake) (mls.Seq, error) {
 	hash := sha256.Sum256(h.Bytes)
 	seq, err := tx.q.AcceptProposal(ctx, db.AcceptProposalParams{
-		ConvoID: string(h.ConvoID), MsgID: string(h.ID), Epoch: int64(h.Epoch), Ciphertext: h.Bytes, DeclaredSize: h.DeclaredSize,
+		ConvoID: string(h.ConvoID), MsgID: string(h.ID), Generation: int64(h.Generation), Epoch: int64(h.Epoch), Ciphertext: h.Bytes, DeclaredSize: h.DeclaredSize,
 		PaddedSize: int64(len(h.Bytes)), CiphertextHash: hash[:], ReceivedAt: bucket(h.At), ProposalRef: h.proposalRef(),
 	})
 	if isNotFound(err) {
@@ -215,10 +241,10 @@ func (tx *Tx) FindProposals(ctx context.Context, c *Convo, refs []mls.ProposalRe
 	for i, r := range refs {
 		raw[i] = []byte(r)
 	}
-	if found, err = tx.q.FindProposals(ctx, db.FindProposalsParams{ConvoID: c.ID, Epoch: c.Epoch, Refs: raw}); err != nil {
+	if found, err = tx.q.FindProposals(ctx, db.FindProposalsParams{ConvoID: c.ID, Generation: c.Generation, Epoch: c.Epoch, Refs: raw}); err != nil {
 		return nil, false, fail("find proposals", err)
 	}
-	unreadable, err := tx.q.HasUnreadableProposal(ctx, c.ID, c.Epoch)
+	unreadable, err := tx.q.HasUnreadableProposal(ctx, db.HasUnreadableProposalParams{ConvoID: c.ID, Generation: c.Generation, Epoch: c.Epoch})
 	return found, !unreadable, fail("look for unreadable proposals", err)
 }
 
@@ -230,8 +256,15 @@ func (tx *Tx) epochMismatch(ctx context.Context, h Handshake) error {
 	if err != nil {
 		return fail("read epoch", err)
 	}
+	if row.Epoch == h.Epoch && row.Generation == h.Generation {
+		return errStateMissing
+	}
 	return mls.EpochMismatch(h.Epoch, row.Epoch)
 }
+
+// errStateMissing: the caller forgot that a verified conversation moves with its state, an opaque
+// one without, and one that has ended not at all.
+var errStateMissing = errors.New("store: the commit does not come with what its conversation's kind asks for")
 
 // FindRepeat looks for a message with the id of a handshake that came through
 // sendMessage: found with the same bytes it is answered as the first time,
@@ -247,7 +280,7 @@ func (r *reader) FindRepeat(ctx context.Context, convo mls.ConvoID, id mls.Messa
 	if hash := sha256.Sum256(ciphertext); !bytes.Equal(row.CiphertextHash, hash[:]) {
 		return nil, mls.ErrMessageIDConflict
 	}
-	return &SendResult{ConvoID: convo, Seq: row.Seq, Epoch: row.Epoch, ReceivedAt: row.ReceivedBucketTs, Repeated: true}, nil
+	return &SendResult{ConvoID: convo, Seq: row.Seq, Epoch: row.Epoch, ReceivedAt: row.ReceivedBucketTs, Repeated: true, Void: row.Void}, nil
 }
 
 // Message is a stored message.
@@ -258,6 +291,9 @@ type Message struct {
 	Kind       MessageKind
 	Epoch      mls.Epoch
 	Ciphertext []byte
+	// Void: a commit that was taken back, or what was sent in an epoch that only such a commit had
+	// begun.
+	Void bool
 	// ReceivedAt is floored to 2 seconds.
 	ReceivedAt time.Time
 }
@@ -343,7 +379,7 @@ type MessageRef struct {
 func messageOf(row db.ListMessagesRow) Message {
 	return Message{
 		ConvoID: row.ConvoID, ID: row.MsgID, Seq: row.Seq, Kind: MessageKind(row.Kind), Epoch: row.Epoch,
-		Ciphertext: row.Ciphertext, ReceivedAt: row.ReceivedBucketTs,
+		Ciphertext: row.Ciphertext, Void: row.Void, ReceivedAt: row.ReceivedBucketTs,
 	}
 }
 
@@ -356,7 +392,7 @@ type Commit struct {
 	CreatedAt time.Time
 }
 
-// CommitPage is commits in the order of their epochs.
+// CommitPage is commits that stand, in the order of their epochs.
 type CommitPage struct {
 	ConvoID mls.ConvoID
 	Commits []Commit
@@ -364,7 +400,8 @@ type CommitPage struct {
 	Next *mls.Epoch
 }
 
-// CommitRange says which commits to read: those made in the epochs From to To.
+// CommitRange says which commits to read: those made in the epochs From to To of the conversation's
+// generation.
 type CommitRange struct {
 	From mls.Epoch
 	// To is nil for the current epoch.
@@ -384,7 +421,7 @@ func (r *reader) ListCommits(ctx context.Context, key mls.ConvoKey, did mls.DID,
 		return CommitPage{}, err
 	}
 	rows, err := r.q.ListCommits(ctx, db.ListCommitsParams{
-		ConvoID: standing.ID, FromEpoch: max(in.From, standing.JoinEpoch), ToEpoch: int64(end), MaxRows: rowLimit(in.Limit), MaxBytes: defaultPageBytes,
+		ConvoID: standing.ID, Generation: standing.Generation, FromEpoch: in.From, ToEpoch: int64(end), AfterSeq: int64(standing.JoinSeq), MaxRows: rowLimit(in.Limit), MaxBytes: defaultPageBytes,
 	})
 	if err != nil {
 		return CommitPage{}, fail("list commits", err)

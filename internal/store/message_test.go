@@ -275,7 +275,7 @@ func TestReadMessages(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, MLSDID: string(bob)}}, Joining{Epoch: 2, Seq: seq, At: noon})
+		return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, MLSDID: string(bob)}}, Place{Epoch: 2, Seq: seq, At: noon})
 	})
 	late := message(convo, alice, "late")
 	late.Epoch = 2
@@ -332,7 +332,7 @@ func TestListCommits(t *testing.T) {
 			if err != nil || epoch != 3 {
 				return err
 			}
-			return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, MLSDID: string(bob)}}, Joining{Epoch: 4, Seq: seq, At: noon})
+			return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, MLSDID: string(bob)}}, Place{Epoch: 4, Seq: seq, At: noon})
 		})
 	}
 	page, err := s.ListCommits(t.Context(), key(convo), alice, CommitRange{From: 2, Limit: 2})

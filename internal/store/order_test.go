@@ -54,7 +54,7 @@ func TestLogOrderIsLockOrder(t *testing.T) {
 			return tx.AppendEvents(t.Context(), convo, noon, NewEvent{Kind: EventAdminChanged, Audience: ToMembers, User: alice})
 		},
 		"join": func(tx *Tx, _ *Store, convo mls.ConvoID) error {
-			return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: carol, MLSDID: string(carol)}}, Joining{Epoch: 1, At: noon})
+			return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: carol, MLSDID: string(carol)}}, Place{Epoch: 1, At: noon})
 		},
 		"remove": func(tx *Tx, _ *Store, convo mls.ConvoID) error {
 			_, err := tx.RemoveUser(t.Context(), convo, bob, LeaveRemoved, noon)

@@ -26,6 +26,9 @@ SELECT c.id, u, u, 'epoch', 1, 0, true FROM conversations c, LATERAL (VALUES (c.
 INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
 SELECT c.id, s, 'M' || s, CASE s WHEN 4 THEN 3 ELSE 1 END, 3, 'x', 512, timestamptz 'epoch' + s * interval '2 s', sha256('x') FROM conversations c, generate_series(1, 4) s;
 INSERT INTO commits (convo_id, epoch, seq, sender_did, created_at) SELECT c.id, 2, 4, c.creator_did, 'epoch' FROM conversations c;
+INSERT INTO commits (convo_id, epoch, seq, void_seq, sender_did, created_at) SELECT c.id, 3, 3, 4, c.creator_did, 'epoch' FROM conversations c WHERE substr(c.creator_did, 10)::int % 50 = 0;
+INSERT INTO group_states (convo_id, generation, epoch, group_info, proven, depositor_did, leaf_indexes, leaf_users, leaf_devices, created_at, superseded_at, superseded_by) SELECT c.id, 0, e, 'x', true, c.creator_did, '{}', '{}', '{}', 'epoch', CASE e WHEN 3 THEN NULL ELSE timestamptz 'epoch' + e * interval '2 s' END, CASE e WHEN 3 THEN NULL ELSE c.creator_did END FROM conversations c, generate_series(0, 3) e;
+INSERT INTO commit_additions (convo_id, seq, user_did, device_id, created_at) SELECT c.id, 4, c.creator_did, '', 'epoch' FROM conversations c;
 INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
 SELECT (SELECT min(id) FROM conversations), s, 'M' || s, 1, 3, 'x', 512, timestamptz 'epoch' + s * interval '2 s', sha256('x') FROM generate_series(5, 20000) s;
 INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
@@ -80,14 +83,14 @@ func TestPlans(t *testing.T) {
 	}
 	cases := []planCase{
 		{"sendMessage", []string{"conversations_pkey", "members_pkey", "messages_msg_id_key"}, []string{"event_log"}, ""},
-		{"sendMessages", []string{"conversations_pkey", "conversations_group_id_key", "members_pkey", "messages_msg_id_key"}, []string{"event_log"}, ""},
-		{"getStanding", []string{"conversations_pkey", "conversations_group_id_key", "members_pkey"}, nil, ""},
-		{"lockConversation", []string{"conversations_pkey", "conversations_group_id_key"}, nil, ""},
+		{"sendMessages", []string{"conversations_pkey", "convo_groups_pkey", "members_pkey", "messages_msg_id_key"}, []string{"event_log"}, ""},
+		{"getStanding", []string{"conversations_pkey", "convo_groups_pkey", "members_pkey"}, nil, ""},
+		{"lockConversation", []string{"conversations_pkey", "convo_groups_pkey"}, nil, ""},
 		{"acceptCommit", []string{"conversations_pkey"}, []string{"event_log"}, ""},
 		{"getReadingStanding", []string{"conversations_pkey", "members_pkey", "messages_msg_id_key"}, nil, ""},
-		{"listMessages", []string{"messages_pkey"}, nil, ""},
-		{"listCommits", []string{"commits_one_per_epoch", "messages_pkey"}, nil, ""},
-		{"findMessage", []string{"messages_msg_id_key"}, nil, ""},
+		{"listMessages", []string{"messages_pkey", "commits_void_idx"}, nil, ""},
+		{"listCommits", []string{"commits_standing_key", "messages_pkey"}, nil, ""},
+		{"findMessage", []string{"messages_msg_id_key", "commits_void_idx"}, nil, ""},
 		{"setCursor", nil, nil, ""},
 		{"listConversations", []string{"members_active_user_idx", "conversations_pkey"}, nil, ""},
 		{"listMembers", []string{"members_pkey"}, nil, ""},
@@ -104,7 +107,15 @@ func TestPlans(t *testing.T) {
 		{"readConversationLogs", []string{"event_stream_convo_idx", "event_stream_personal_idx"}, nil, ""},
 		{"getLogEnd", []string{"event_stream_pkey"}, []string{"event_log"}, ""},
 		{"listStreamConversations", []string{"event_stream_membership_idx", "members_active_user_idx"}, nil, ""},
-		{"readStreamMessages", []string{"messages_pkey"}, nil, ""},
+		{"readStreamMessages", []string{"messages_pkey", "commits_void_idx"}, nil, ""},
+		{"findProposals", []string{"messages_proposals_idx", "commits_void_idx"}, nil, ""},
+		{"hasVoidCommit", []string{"commits_void_idx"}, nil, ""},
+		{"getGroupState", []string{"group_states_pkey"}, nil, ""},
+		{"supersedeGroupStates", []string{"group_states_pkey"}, nil, ""},
+		{"setLeaves", []string{"members_pkey"}, nil, ""},
+		{"findGroup", []string{"convo_groups_pkey"}, nil, ""},
+		{"listAdditions", []string{"commit_additions_pkey"}, nil, ""},
+		{"settleDebts", []string{"removal_debts"}, nil, ""},
 		{"findRequest", []string{"idempotency_keys_pkey"}, nil, ""},
 		{"useJTI", nil, nil, ""},
 		{"listReports", []string{"reports_convo_idx"}, nil, ""},
@@ -120,6 +131,8 @@ func TestPlans(t *testing.T) {
 		{"deleteIdempotencyKeys", []string{"idempotency_keys_created_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteJTIs", []string{"used_jtis_expires_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteDIDDocuments", []string{"did_documents_fetched_idx"}, nil, "'1969-01-01', 1000"},
+		{"deleteGroupStates", []string{"group_states_superseded_idx"}, nil, "'1970-01-01 00:00:02Z', 1000"},
+		{"deleteAdditions", []string{"commit_additions_created_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteRequests", []string{"pending_welcomes_created_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteBlockChecks", []string{"block_checks_checked_idx"}, nil, "'1969-01-01', 1000"},
 		// What has to do with every row: once after a restore, and in the background.

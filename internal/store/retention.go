@@ -28,6 +28,10 @@ func DefaultRetention() Retention {
 	return Retention{Messages: 30 * day, Events: 30 * day, Commits: 90 * day, Welcomes: WelcomeLifetime, Requests: 30 * day, Blocks: 7 * day, Documents: day}
 }
 
+// VoidingTime is how long after it was accepted a commit may be taken back. What that takes is kept
+// as long.
+const VoidingTime = 24 * time.Hour
+
 // Removed counts what a retention run removed, by a closed set of names.
 type Removed map[string]int64
 
@@ -112,5 +116,7 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 	add("used_jtis", time.Nanosecond, (*db.Queries).DeleteJTIs)
 	add("block_checks", p.Blocks, (*db.Queries).DeleteBlockChecks)
 	add("did_documents", p.Documents, (*db.Queries).DeleteDIDDocuments)
+	add("group_states", VoidingTime, (*db.Queries).DeleteGroupStates)
+	add("commit_additions", VoidingTime+time.Hour, (*db.Queries).DeleteAdditions)
 	return steps
 }

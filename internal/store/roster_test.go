@@ -71,7 +71,7 @@ func TestRejoinAndReturn(t *testing.T) {
 			if _, err := tx.LockConvo(t.Context(), key(convo)); err != nil {
 				return err
 			}
-			return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: device, MLSDID: "m"}}, Joining{Epoch: epoch, Seq: seq, At: noon})
+			return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: device, MLSDID: "m"}}, Place{Epoch: epoch, Seq: seq, At: noon})
 		})
 	}
 	joinSeq := func() mls.Seq {
@@ -92,7 +92,7 @@ func TestRejoinAndReturn(t *testing.T) {
 		if err := tx.Promote(t.Context(), convo, bob, alice, noon); err != nil {
 			return err
 		}
-		return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: "d2", MLSDID: "m"}}, Joining{Epoch: 6, Seq: 25, At: noon})
+		return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: "d2", MLSDID: "m"}}, Place{Epoch: 6, Seq: 25, At: noon})
 	})
 	if n := one[int64](t, s, "SELECT count(*) FROM members WHERE user_did = $1 AND is_admin AND promoted_by_did = $2", string(bob), string(alice)); n != 2 {
 		t.Errorf("%d of an admin's 2 devices are admin", n)
@@ -129,7 +129,7 @@ func TestLastAdmin(t *testing.T) {
 			return err
 		}
 		wantErr(t, tx.Promote(t.Context(), convo, bob, alice, noon), mls.ErrAlreadyAdmin)
-		return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: "d2", MLSDID: "m"}, {User: alice, Device: "d1", MLSDID: "m"}}, Joining{Epoch: 1, At: noon})
+		return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: "d2", MLSDID: "m"}, {User: alice, Device: "d1", MLSDID: "m"}}, Place{Epoch: 1, At: noon})
 	})
 	targets := []mls.DID{alice, bob}
 	var refused int

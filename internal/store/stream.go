@@ -51,7 +51,7 @@ func (r *reader) StreamMessages(ctx context.Context, refs []MessageRef, maxBytes
 		}
 		messages[row.Ord] = &Message{
 			ConvoID: row.ConvoID, Seq: row.Seq, ID: row.MsgID, Kind: MessageKind(row.Kind), Epoch: row.Epoch,
-			Ciphertext: row.Ciphertext, ReceivedAt: row.ReceivedBucketTs,
+			Ciphertext: row.Ciphertext, Void: row.Void, ReceivedAt: row.ReceivedBucketTs,
 		}
 	}
 	return messages, nil

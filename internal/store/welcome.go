@@ -21,18 +21,18 @@ type WelcomeRoute struct {
 // NewWelcome is a Welcome to keep and route.
 type NewWelcome struct {
 	ConvoID mls.ConvoID
-	// Epoch is the one that it leads into.
-	Epoch  mls.Epoch
+	// Place is that of the commit that made it.
+	Place
 	Bytes  []byte
 	Routes []WelcomeRoute
-	// At is floored to 2 seconds (I8).
-	At time.Time
 }
 
 // RouteWelcome stores a Welcome once, routes it to devices, and supersedes
 // what waited for them in the conversation.
 func (tx *Tx) RouteWelcome(ctx context.Context, w NewWelcome) error {
-	id, err := tx.q.InsertWelcome(ctx, db.InsertWelcomeParams{ConvoID: w.ConvoID, Epoch: w.Epoch, Welcome: w.Bytes, CreatedAt: bucket(w.At)})
+	id, err := tx.q.InsertWelcome(ctx, db.InsertWelcomeParams{
+		ConvoID: w.ConvoID, Generation: w.Generation, Epoch: w.Epoch, CommitSeq: int64(w.Seq), Welcome: w.Bytes, CreatedAt: bucket(w.At),
+	})
 	if err != nil {
 		return fail("insert Welcome", err)
 	}
@@ -158,6 +158,9 @@ type Request struct {
 	Device    Device
 	Kind      RequestKind
 	CreatedAt time.Time
+	// Claimed says that an unreadable commit is said to have done what is owed: to have removed the
+	// leaf.
+	Claimed bool
 	// ApprovedAt is when a commit fulfilled it, nil while it is open.
 	ApprovedAt *time.Time
 }
@@ -221,7 +224,7 @@ func (r *reader) ListRequests(ctx context.Context, convos ...mls.ConvoID) ([]Req
 	for i, row := range rows {
 		requests[i] = Request{
 			ID: RequestID(row.ID), ConvoID: row.ConvoID, Device: Device{row.UserDID, row.DeviceID},
-			Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt,
+			Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt, Claimed: row.Claimed,
 		}
 	}
 	return requests, nil
@@ -235,9 +238,9 @@ func (r *reader) CountRejoins(ctx context.Context, convo mls.ConvoID, user mls.D
 }
 
 // FulfilRequests closes the open requests of devices that a commit has added,
-// and returns them. epoch is the one that the commit led into.
-func (tx *Tx) FulfilRequests(ctx context.Context, convo mls.ConvoID, devices []Device, epoch mls.Epoch, at time.Time) ([]Request, error) {
-	arg := db.FulfilRequestsParams{ConvoID: convo, Epoch: int64(epoch), Now: bucket(at)}
+// and returns them.
+func (tx *Tx) FulfilRequests(ctx context.Context, convo mls.ConvoID, devices []Device, by Place) ([]Request, error) {
+	arg := db.FulfilRequestsParams{ConvoID: convo, Generation: int64(by.Generation), Epoch: int64(by.Epoch), CommitSeq: int64(by.Seq), Now: bucket(by.At)}
 	for _, d := range devices {
 		arg.UserDids = append(arg.UserDids, string(d.User))
 		arg.DeviceIds = append(arg.DeviceIds, string(d.ID))

@@ -15,7 +15,7 @@ func TestWelcomes(t *testing.T) {
 	route := func(epoch mls.Epoch, bytes string, devices ...Device) {
 		t.Helper()
 		inTx(t, s, func(tx *Tx) error {
-			w := NewWelcome{ConvoID: convo, Epoch: epoch, Bytes: []byte(bytes), At: noon}
+			w := NewWelcome{ConvoID: convo, Place: Place{Epoch: epoch, At: noon}, Bytes: []byte(bytes)}
 			for _, d := range devices {
 				w.Routes = append(w.Routes, WelcomeRoute{d, mls.KeyPackageRef(bytes + string(d.ID))})
 			}
@@ -68,7 +68,7 @@ func TestWelcomes(t *testing.T) {
 	wantErr(t, err, mls.ErrWelcomeNotFound)
 	// Failing flags the device; leaving ends what waits.
 	inTx(t, s, func(tx *Tx) error {
-		if err := tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: tablet.ID, MLSDID: "m"}}, Joining{Epoch: 3, At: noon}); err != nil {
+		if err := tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: tablet.ID, MLSDID: "m"}}, Place{Epoch: 3, At: noon}); err != nil {
 			return err
 		}
 		failed, err := tx.FailWelcome(t.Context(), convo, tablet, "bad signature", noon)
@@ -126,7 +126,7 @@ func TestRequests(t *testing.T) {
 		t.Errorf("open %+v, %v", open, err)
 	}
 	inTx(t, s, func(tx *Tx) error {
-		done, err := tx.FulfilRequests(t.Context(), convo, []Device{phone, {carol, ""}}, 2, noon)
+		done, err := tx.FulfilRequests(t.Context(), convo, []Device{phone, {carol, ""}}, Place{Epoch: 2, At: noon})
 		if len(done) != 1 || done[0].ID != first.ID {
 			t.Errorf("fulfilled %+v", done)
 		}
@@ -186,18 +186,24 @@ func TestDebts(t *testing.T) {
 	owe(carol, nil, true)
 	owe(dave, nil, false)
 	owing(3)
-	inTx(t, s, func(tx *Tx) error { return tx.SettleLeafDebts(t.Context(), convo, []uint32{3, 7}, 5, noon) })
-	owing(2)
-	inTx(t, s, func(tx *Tx) error { return tx.SettleProposedDebts(t.Context(), convo, 3, noon) })
-	owing(2)
-	inTx(t, s, func(tx *Tx) error { return tx.SettleProposedDebts(t.Context(), convo, 4, noon) })
-	owing(1)
 	inTx(t, s, func(tx *Tx) error {
-		return tx.SettleDeviceDebts(t.Context(), convo, []Device{{dave, "other"}}, 5, noon)
+		return tx.SettleLeafDebts(t.Context(), convo, []uint32{3, 7}, Place{Epoch: 5, Seq: 9, At: noon})
+	})
+	owing(2)
+	inTx(t, s, func(tx *Tx) error {
+		return tx.SettleProposedDebts(t.Context(), convo, Place{Epoch: 4, Seq: 8, At: noon})
+	})
+	owing(2)
+	inTx(t, s, func(tx *Tx) error {
+		return tx.SettleProposedDebts(t.Context(), convo, Place{Epoch: 5, Seq: 9, At: noon})
 	})
 	owing(1)
 	inTx(t, s, func(tx *Tx) error {
-		n, err := tx.SettleDebts(t.Context(), convo, []mls.DID{dave}, 5, noon)
+		return tx.SettleDeviceDebts(t.Context(), convo, []Device{{dave, "other"}}, Place{Epoch: 5, Seq: 9, At: noon})
+	})
+	owing(1)
+	inTx(t, s, func(tx *Tx) error {
+		n, err := tx.SettleDebts(t.Context(), convo, []mls.DID{dave}, Place{Epoch: 5, Seq: 9, At: noon})
 		if n != 1 {
 			t.Errorf("%d settled", n)
 		}

@@ -166,7 +166,7 @@ func (w *world) convo(t *testing.T, members ...string) mls.ConvoID {
 		if err := tx.CreateConvo(t.Context(), store.NewConvo{ID: id, GroupID: group, Creator: did(members[0]), CipherSuite: 1, At: now()}); err != nil {
 			return err
 		}
-		return tx.UpsertMembers(t.Context(), id, newMembers(members), store.Joining{At: now()})
+		return tx.UpsertMembers(t.Context(), id, newMembers(members), store.Place{At: now()})
 	})
 	return id
 }
@@ -200,7 +200,7 @@ func (w *world) locked(t *testing.T, convo mls.ConvoID, do func(tx *store.Tx) er
 func (w *world) join(t *testing.T, convo mls.ConvoID, names ...string) {
 	t.Helper()
 	w.locked(t, convo, func(tx *store.Tx) error {
-		return tx.UpsertMembers(t.Context(), convo, newMembers(names), store.Joining{At: now()})
+		return tx.UpsertMembers(t.Context(), convo, newMembers(names), store.Place{At: now()})
 	})
 }
 

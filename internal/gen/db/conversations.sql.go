@@ -25,7 +25,8 @@ func (q *Queries) CountActiveConversations(ctx context.Context, since time.Time)
 }
 
 const getConversation = `-- name: GetConversation :one
-SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
 FROM conversations c
 WHERE c.id = $1
 `
@@ -42,6 +43,11 @@ type GetConversationRow struct {
 	CreatedAt           time.Time
 	LastActivityAt      time.Time
 	LastMessageBucketTs *time.Time
+	Generation          mls.Generation
+	VerifiedEpoch       *int64
+	CommitID            *string
+	ReinitGroupID       *string
+	ReinitSuite         *int32
 }
 
 func (q *Queries) GetConversation(ctx context.Context, id mls.ConvoID) (GetConversationRow, error) {
@@ -59,12 +65,18 @@ func (q *Queries) GetConversation(ctx context.Context, id mls.ConvoID) (GetConve
 		&i.CreatedAt,
 		&i.LastActivityAt,
 		&i.LastMessageBucketTs,
+		&i.Generation,
+		&i.VerifiedEpoch,
+		&i.CommitID,
+		&i.ReinitGroupID,
+		&i.ReinitSuite,
 	)
 	return i, err
 }
 
 const getStanding = `-- name: GetStanding :one
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite,
        m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
 FROM conversations c
 CROSS JOIN LATERAL (
@@ -77,7 +89,7 @@ CROSS JOIN LATERAL (
     FROM members d
     WHERE d.convo_id = c.id AND d.user_did = $1
 ) m
-WHERE c.id = CASE WHEN $2::text <> '' THEN $2::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = $3::text) END
+WHERE c.id = CASE WHEN $2::text <> '' THEN $2::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $3::text) END
 `
 
 type GetStandingParams struct {
@@ -98,6 +110,11 @@ type GetStandingRow struct {
 	CreatedAt           time.Time
 	LastActivityAt      time.Time
 	LastMessageBucketTs *time.Time
+	Generation          mls.Generation
+	VerifiedEpoch       *int64
+	CommitID            *string
+	ReinitGroupID       *string
+	ReinitSuite         *int32
 	RowsEver            int64
 	RowsActive          int64
 	IsAdmin             bool
@@ -124,6 +141,11 @@ func (q *Queries) GetStanding(ctx context.Context, arg GetStandingParams) (GetSt
 		&i.CreatedAt,
 		&i.LastActivityAt,
 		&i.LastMessageBucketTs,
+		&i.Generation,
+		&i.VerifiedEpoch,
+		&i.CommitID,
+		&i.ReinitGroupID,
+		&i.ReinitSuite,
 		&i.RowsEver,
 		&i.RowsActive,
 		&i.IsAdmin,
@@ -135,22 +157,24 @@ func (q *Queries) GetStanding(ctx context.Context, arg GetStandingParams) (GetSt
 }
 
 const insertConversation = `-- name: InsertConversation :exec
-INSERT INTO conversations (id, group_id, creator_did, cipher_suite, epoch, name, description, created_at, last_activity_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+INSERT INTO conversations (id, group_id, creator_did, cipher_suite, epoch, verified_epoch, name, description, created_at, last_activity_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
 `
 
 type InsertConversationParams struct {
-	ID          mls.ConvoID
-	GroupID     mls.GroupID
-	CreatorDID  mls.DID
-	CipherSuite mls.CipherSuite
-	Epoch       mls.Epoch
-	Name        *string
-	Description *string
-	CreatedAt   time.Time
+	ID            mls.ConvoID
+	GroupID       mls.GroupID
+	CreatorDID    mls.DID
+	CipherSuite   mls.CipherSuite
+	Epoch         mls.Epoch
+	VerifiedEpoch *int64
+	Name          *string
+	Description   *string
+	CreatedAt     time.Time
 }
 
-// InsertConversation makes a conversation. The caller holds its lock from then on.
+// InsertConversation makes a conversation. The caller holds its lock from then on. A trigger notes
+// its group id for ever.
 func (q *Queries) InsertConversation(ctx context.Context, arg InsertConversationParams) error {
 	_, err := q.db.Exec(ctx, insertConversation,
 		arg.ID,
@@ -158,6 +182,7 @@ func (q *Queries) InsertConversation(ctx context.Context, arg InsertConversation
 		arg.CreatorDID,
 		arg.CipherSuite,
 		arg.Epoch,
+		arg.VerifiedEpoch,
 		arg.Name,
 		arg.Description,
 		arg.CreatedAt,
@@ -166,7 +191,8 @@ func (q *Queries) InsertConversation(ctx context.Context, arg InsertConversation
 }
 
 const listConversations = `-- name: ListConversations :many
-SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
 FROM conversations c
 WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = $1 AND m.left_at IS NULL)
   AND (c.last_activity_at, c.id) < ($2::timestamptz, $3::text)
@@ -193,6 +219,11 @@ type ListConversationsRow struct {
 	CreatedAt           time.Time
 	LastActivityAt      time.Time
 	LastMessageBucketTs *time.Time
+	Generation          mls.Generation
+	VerifiedEpoch       *int64
+	CommitID            *string
+	ReinitGroupID       *string
+	ReinitSuite         *int32
 }
 
 // ListConversations is a page of a user's active conversations, newest
@@ -223,6 +254,11 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 			&i.CreatedAt,
 			&i.LastActivityAt,
 			&i.LastMessageBucketTs,
+			&i.Generation,
+			&i.VerifiedEpoch,
+			&i.CommitID,
+			&i.ReinitGroupID,
+			&i.ReinitSuite,
 		); err != nil {
 			return nil, err
 		}
@@ -235,9 +271,10 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 }
 
 const lockConversation = `-- name: LockConversation :one
-SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts
+SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
 FROM conversations c
-WHERE c.id = CASE WHEN $1::text <> '' THEN $1::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = $2::text) END
+WHERE c.id = CASE WHEN $1::text <> '' THEN $1::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $2::text) END
 FOR NO KEY UPDATE OF c
 `
 
@@ -253,6 +290,11 @@ type LockConversationRow struct {
 	CreatedAt           time.Time
 	LastActivityAt      time.Time
 	LastMessageBucketTs *time.Time
+	Generation          mls.Generation
+	VerifiedEpoch       *int64
+	CommitID            *string
+	ReinitGroupID       *string
+	ReinitSuite         *int32
 }
 
 // LockConversation locks a conversation's row, which comes before any other row of it.
@@ -271,6 +313,11 @@ func (q *Queries) LockConversation(ctx context.Context, convoID string, groupID 
 		&i.CreatedAt,
 		&i.LastActivityAt,
 		&i.LastMessageBucketTs,
+		&i.Generation,
+		&i.VerifiedEpoch,
+		&i.CommitID,
+		&i.ReinitGroupID,
+		&i.ReinitSuite,
 	)
 	return i, err
 }

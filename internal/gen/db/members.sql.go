@@ -151,26 +151,27 @@ func (q *Queries) ListAdmins(ctx context.Context, convoID mls.ConvoID) ([]mls.DI
 }
 
 const listMembers = `-- name: ListMembers :many
-SELECT convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index, needs_rejoin
+SELECT convo_id, user_did, device_id, mls_did, device_name, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index, needs_rejoin
 FROM members
 WHERE convo_id = ANY ($1::text[]) AND left_at IS NULL
 ORDER BY convo_id, joined_at, user_did, device_id
 `
 
 type ListMembersRow struct {
-	ConvoID       mls.ConvoID
-	UserDID       mls.DID
-	DeviceID      mls.DeviceID
-	MLSDID        string
-	DeviceName    *string
-	JoinedAt      time.Time
-	JoinEpoch     mls.Epoch
-	JoinSeq       mls.Seq
-	IsAdmin       bool
-	PromotedAt    *time.Time
-	PromotedByDID *string
-	LeafIndex     *int64
-	NeedsRejoin   bool
+	ConvoID        mls.ConvoID
+	UserDID        mls.DID
+	DeviceID       mls.DeviceID
+	MLSDID         string
+	DeviceName     *string
+	JoinedAt       time.Time
+	JoinGeneration mls.Generation
+	JoinEpoch      mls.Epoch
+	JoinSeq        mls.Seq
+	IsAdmin        bool
+	PromotedAt     *time.Time
+	PromotedByDID  *string
+	LeafIndex      *int64
+	NeedsRejoin    bool
 }
 
 // ListMembers is the active devices of conversations, oldest first.
@@ -190,6 +191,7 @@ func (q *Queries) ListMembers(ctx context.Context, convoIds []string) ([]ListMem
 			&i.MLSDID,
 			&i.DeviceName,
 			&i.JoinedAt,
+			&i.JoinGeneration,
 			&i.JoinEpoch,
 			&i.JoinSeq,
 			&i.IsAdmin,
@@ -349,6 +351,44 @@ func (q *Queries) SetAdmin(ctx context.Context, arg SetAdminParams) (int64, erro
 	return result.RowsAffected(), nil
 }
 
+const setLeaves = `-- name: SetLeaves :execrows
+UPDATE members m
+SET leaf_index = x.leaf_index
+FROM (
+    SELECT d.user_did, d.device_id, t.leaf_index
+    FROM members d
+    LEFT JOIN (
+        SELECT u.user_did, v.device_id, l.leaf_index
+        FROM unnest($2::text[]) WITH ORDINALITY AS u (user_did, ord)
+        JOIN unnest($3::text[]) WITH ORDINALITY AS v (device_id, ord) USING (ord)
+        JOIN unnest($4::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
+    ) t ON t.user_did = d.user_did AND t.device_id = d.device_id
+    WHERE d.convo_id = $1 AND d.left_at IS NULL
+) x
+WHERE m.convo_id = $1 AND m.user_did = x.user_did AND m.device_id = x.device_id AND m.leaf_index IS DISTINCT FROM x.leaf_index
+`
+
+type SetLeavesParams struct {
+	ConvoID     mls.ConvoID
+	UserDids    []string
+	DeviceIds   []string
+	LeafIndexes []int64
+}
+
+// SetLeaves writes down which leaf of the group each device on the roster has; the others have none.
+func (q *Queries) SetLeaves(ctx context.Context, arg SetLeavesParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setLeaves,
+		arg.ConvoID,
+		arg.UserDids,
+		arg.DeviceIds,
+		arg.LeafIndexes,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const setNeedsRejoin = `-- name: SetNeedsRejoin :execrows
 UPDATE members SET needs_rejoin = $1
 WHERE convo_id = $2 AND user_did = $3 AND device_id = $4 AND left_at IS NULL
@@ -380,7 +420,7 @@ WITH bumped AS (
     SET roster_version = c.roster_version + 1,
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
     WHERE c.id = $4::text
-    RETURNING c.id, c.log_xid
+    RETURNING c.id, c.log_xid, c.generation
 ), added AS (
     SELECT t.ord, t.user_did, t.device_id, t.mls_did, nullif(t.device_name, '') AS device_name, nullif(t.leaf_index, -1) AS leaf_index,
            old.user_did IS NOT NULL AND old.left_at IS NULL AS already
@@ -391,6 +431,13 @@ WITH bumped AS (
           JOIN unnest($8::text[]) WITH ORDINALITY AS e (device_name, ord) USING (ord)
           JOIN unnest($9::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)) t
     LEFT JOIN members old ON old.convo_id = $4::text AND old.user_did = t.user_did AND old.device_id = t.device_id
+), kept AS (
+    INSERT INTO commit_additions (convo_id, seq, user_did, device_id, before, created_at)
+    SELECT $4::text, $3::bigint, a.user_did, a.device_id, to_jsonb(old), $1::timestamptz
+    FROM added a
+    LEFT JOIN members old ON old.convo_id = $4::text AND old.user_did = a.user_did AND old.device_id = a.device_id
+    WHERE $3::bigint > 0
+    ON CONFLICT ON CONSTRAINT commit_additions_pkey DO NOTHING
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)
     SELECT g.generation, b.log_xid, 2, 1, b.id, $3::bigint, a.user_did, nullif(a.device_id, ''), $2::bigint, $1::timestamptz
@@ -398,8 +445,8 @@ WITH bumped AS (
     WHERE NOT a.already
     ORDER BY a.ord
 )
-INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index)
-SELECT b.id, a.user_did, a.device_id, a.mls_did, a.device_name, $1::timestamptz, $2::bigint, $3::bigint,
+INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index)
+SELECT b.id, a.user_did, a.device_id, a.mls_did, a.device_name, $1::timestamptz, b.generation, $2::bigint, $3::bigint,
        p.user_did IS NOT NULL, p.promoted_at, p.promoted_by_did, a.leaf_index
 FROM added a CROSS JOIN bumped b
 LEFT JOIN LATERAL (
@@ -413,6 +460,7 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     mls_did         = excluded.mls_did,
     device_name     = excluded.device_name,
     joined_at       = CASE WHEN m.left_at IS NULL THEN m.joined_at ELSE excluded.joined_at END,
+    join_generation = CASE WHEN m.left_at IS NULL THEN m.join_generation ELSE excluded.join_generation END,
     join_epoch      = CASE WHEN m.left_at IS NULL THEN m.join_epoch ELSE excluded.join_epoch END,
     join_seq        = CASE WHEN m.left_at IS NULL THEN m.join_seq ELSE excluded.join_seq END,
     is_admin        = excluded.is_admin,
@@ -445,7 +493,8 @@ type UpsertMembersRow struct {
 
 // UpsertMembers puts devices on the roster and writes an event for each that
 // was not on it. A device that is on it keeps where it joined; a user that is
-// admin is so with its new devices too.
+// admin is so with its new devices too. What a commit (join_seq) changes is
+// kept as it was.
 func (q *Queries) UpsertMembers(ctx context.Context, arg UpsertMembersParams) ([]UpsertMembersRow, error) {
 	rows, err := q.db.Query(ctx, upsertMembers,
 		arg.JoinedAt,

@@ -16,53 +16,68 @@ const acceptCommit = `-- name: AcceptCommit :one
 WITH advanced AS (
     UPDATE conversations c
     SET epoch = c.epoch + 1,
+        verified_epoch = CASE WHEN $1::boolean THEN c.epoch + 1 END,
+        commit_id = $2::text,
+        reinit_group_id = $3::text,
+        reinit_suite = $4::integer,
         last_seq = c.last_seq + 1,
-        last_activity_at = greatest(c.last_activity_at, $1::timestamptz),
+        last_activity_at = greatest(c.last_activity_at, $5::timestamptz),
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
-    WHERE c.id = $2::text AND c.epoch = $3::bigint
+    WHERE c.id = $6::text AND c.generation = $7::bigint AND c.epoch = $8::bigint
+      AND (c.verified_epoch IS NOT NULL) = $1::boolean AND c.reinit_group_id IS NULL
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT a.id, a.last_seq, $4::text, 3, $3::bigint, $5::bytea, $6::bigint, $7::bigint, $1::timestamptz, $8::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
+    SELECT a.id, a.last_seq, $2::text, 3, $7::bigint, $8::bigint, $9::bytea, $10::bigint, $11::bigint, $5::timestamptz, $12::bytea
     FROM advanced a
 ), recorded AS (
-    INSERT INTO commits (convo_id, epoch, seq, sender_did, created_at)
-    SELECT a.id, $3::bigint, a.last_seq, $9::text, $1::timestamptz
+    INSERT INTO commits (convo_id, generation, epoch, seq, sender_did, created_at, message_hash)
+    SELECT a.id, $7::bigint, $8::bigint, a.last_seq, $13::text, $5::timestamptz, $14::bytea
     FROM advanced a
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
-    SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, $4::text, $1::timestamptz
+    SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, $2::text, $5::timestamptz
     FROM advanced a CROSS JOIN event_head g
 )
 SELECT last_seq FROM advanced
 `
 
 type AcceptCommitParams struct {
+	Verified       bool
+	MsgID          string
+	ReinitGroupID  *string
+	ReinitSuite    *int32
 	ReceivedAt     time.Time
 	ConvoID        string
+	Generation     int64
 	Epoch          int64
-	MsgID          string
 	Ciphertext     []byte
 	DeclaredSize   *int64
 	PaddedSize     int64
 	CiphertextHash []byte
 	SenderDID      string
+	MessageHash    []byte
 }
 
 // AcceptCommit moves a conversation from the commit's epoch to the next one,
 // by compare-and-set, with the commit's message, its row and its event (I1, I2).
-// No row: the conversation is in another epoch.
+// No row: the conversation is in another epoch or generation, or its kind is another one.
 func (q *Queries) AcceptCommit(ctx context.Context, arg AcceptCommitParams) (int64, error) {
 	row := q.db.QueryRow(ctx, acceptCommit,
+		arg.Verified,
+		arg.MsgID,
+		arg.ReinitGroupID,
+		arg.ReinitSuite,
 		arg.ReceivedAt,
 		arg.ConvoID,
+		arg.Generation,
 		arg.Epoch,
-		arg.MsgID,
 		arg.Ciphertext,
 		arg.DeclaredSize,
 		arg.PaddedSize,
 		arg.CiphertextHash,
 		arg.SenderDID,
+		arg.MessageHash,
 	)
 	var last_seq int64
 	err := row.Scan(&last_seq)
@@ -75,15 +90,15 @@ WITH advanced AS (
     SET last_seq = c.last_seq + 1,
         last_activity_at = greatest(c.last_activity_at, $1::timestamptz),
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
-    WHERE c.id = $2::text AND c.epoch = $3::bigint
+    WHERE c.id = $2::text AND c.generation = $3::bigint AND c.epoch = $4::bigint AND c.reinit_group_id IS NULL
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
-    SELECT a.id, a.last_seq, $4::text, 2, $3::bigint, $5::bytea, $6::bigint, $7::bigint, $1::timestamptz, $8::bytea, $9::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
+    SELECT a.id, a.last_seq, $5::text, 2, $3::bigint, $4::bigint, $6::bytea, $7::bigint, $8::bigint, $1::timestamptz, $9::bytea, $10::bytea
     FROM advanced a
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
-    SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, $4::text, $1::timestamptz
+    SELECT g.generation, a.log_xid, 1, 1, a.id, a.last_seq, $5::text, $1::timestamptz
     FROM advanced a CROSS JOIN event_head g
 )
 SELECT last_seq FROM advanced
@@ -92,6 +107,7 @@ SELECT last_seq FROM advanced
 type AcceptProposalParams struct {
 	ReceivedAt     time.Time
 	ConvoID        string
+	Generation     int64
 	Epoch          int64
 	MsgID          string
 	Ciphertext     []byte
@@ -103,11 +119,12 @@ type AcceptProposalParams struct {
 
 // AcceptProposal stores a proposal of the current epoch with its event and, when
 // it is readable, with the reference that commits name it by. No row: the
-// conversation is in another epoch.
+// conversation is in another epoch or generation.
 func (q *Queries) AcceptProposal(ctx context.Context, arg AcceptProposalParams) (int64, error) {
 	row := q.db.QueryRow(ctx, acceptProposal,
 		arg.ReceivedAt,
 		arg.ConvoID,
+		arg.Generation,
 		arg.Epoch,
 		arg.MsgID,
 		arg.Ciphertext,
@@ -122,17 +139,21 @@ func (q *Queries) AcceptProposal(ctx context.Context, arg AcceptProposalParams) 
 }
 
 const findMessage = `-- name: FindMessage :one
-SELECT seq, kind, epoch, ciphertext_hash, received_bucket_ts
-FROM messages
-WHERE convo_id = $1 AND msg_id = $2
+SELECT m.seq, m.kind, m.generation, m.epoch, m.ciphertext_hash, m.received_bucket_ts,
+       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+                 AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
+FROM messages m
+WHERE m.convo_id = $1 AND m.msg_id = $2
 `
 
 type FindMessageRow struct {
 	Seq              mls.Seq
 	Kind             int16
+	Generation       mls.Generation
 	Epoch            mls.Epoch
 	CiphertextHash   []byte
 	ReceivedBucketTs time.Time
+	Void             bool
 }
 
 // FindMessage is what repeats of a message are compared with.
@@ -142,27 +163,38 @@ func (q *Queries) FindMessage(ctx context.Context, convoID mls.ConvoID, msgID ml
 	err := row.Scan(
 		&i.Seq,
 		&i.Kind,
+		&i.Generation,
 		&i.Epoch,
 		&i.CiphertextHash,
 		&i.ReceivedBucketTs,
+		&i.Void,
 	)
 	return i, err
 }
 
 const findProposals = `-- name: FindProposals :many
-SELECT ciphertext FROM messages
-WHERE convo_id = $1 AND epoch = $2 AND kind = 2 AND proposal_ref = ANY ($3::bytea[])
+SELECT m.ciphertext FROM messages m
+WHERE m.convo_id = $1 AND m.generation = $2 AND m.epoch = $3 AND m.kind = 2 AND m.proposal_ref = ANY ($4::bytea[])
+  AND NOT EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+                    AND k.seq < m.seq AND k.epoch < m.epoch)
 `
 
 type FindProposalsParams struct {
-	ConvoID mls.ConvoID
-	Epoch   mls.Epoch
-	Refs    [][]byte
+	ConvoID    mls.ConvoID
+	Generation mls.Generation
+	Epoch      mls.Epoch
+	Refs       [][]byte
 }
 
-// FindProposals is the readable proposals of an epoch that a commit names.
+// FindProposals is the readable proposals of an epoch that a commit names. One that was sent in an
+// epoch which a void commit had begun is none of the epoch's.
 func (q *Queries) FindProposals(ctx context.Context, arg FindProposalsParams) ([][]byte, error) {
-	rows, err := q.db.Query(ctx, findProposals, arg.ConvoID, arg.Epoch, arg.Refs)
+	rows, err := q.db.Query(ctx, findProposals,
+		arg.ConvoID,
+		arg.Generation,
+		arg.Epoch,
+		arg.Refs,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +224,7 @@ CROSS JOIN LATERAL (
     WHERE d.convo_id = c.id AND d.user_did = $1
 ) m
 LEFT JOIN messages since ON since.convo_id = c.id AND since.msg_id = $2::text
-WHERE c.id = CASE WHEN $3::text <> '' THEN $3::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = $4::text) END
+WHERE c.id = CASE WHEN $3::text <> '' THEN $3::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $4::text) END
 `
 
 type GetReadingStandingParams struct {
@@ -235,16 +267,43 @@ func (q *Queries) GetReadingStanding(ctx context.Context, arg GetReadingStanding
 }
 
 const hasUnreadableProposal = `-- name: HasUnreadableProposal :one
-SELECT EXISTS (SELECT FROM messages WHERE convo_id = $1 AND epoch = $2 AND kind = 2 AND proposal_ref IS NULL)::boolean AS unreadable
+SELECT EXISTS (SELECT FROM messages WHERE convo_id = $1 AND generation = $2 AND epoch = $3 AND kind = 2 AND proposal_ref IS NULL)::boolean AS unreadable
 `
+
+type HasUnreadableProposalParams struct {
+	ConvoID    mls.ConvoID
+	Generation mls.Generation
+	Epoch      mls.Epoch
+}
 
 // HasUnreadableProposal says whether a commit of an epoch may refer to something
 // that nobody but the members can read.
-func (q *Queries) HasUnreadableProposal(ctx context.Context, convoID mls.ConvoID, epoch mls.Epoch) (bool, error) {
-	row := q.db.QueryRow(ctx, hasUnreadableProposal, convoID, epoch)
+func (q *Queries) HasUnreadableProposal(ctx context.Context, arg HasUnreadableProposalParams) (bool, error) {
+	row := q.db.QueryRow(ctx, hasUnreadableProposal, arg.ConvoID, arg.Generation, arg.Epoch)
 	var unreadable bool
 	err := row.Scan(&unreadable)
 	return unreadable, err
+}
+
+const hasVoidCommit = `-- name: HasVoidCommit :one
+SELECT EXISTS (
+    SELECT FROM commits
+    WHERE convo_id = $1 AND generation = $2 AND void_seq IS NOT NULL AND message_hash = $3
+)::boolean AS void
+`
+
+type HasVoidCommitParams struct {
+	ConvoID     mls.ConvoID
+	Generation  mls.Generation
+	MessageHash []byte
+}
+
+// HasVoidCommit says whether a commit was taken back, by its bytes without padding.
+func (q *Queries) HasVoidCommit(ctx context.Context, arg HasVoidCommitParams) (bool, error) {
+	row := q.db.QueryRow(ctx, hasVoidCommit, arg.ConvoID, arg.Generation, arg.MessageHash)
+	var void bool
+	err := row.Scan(&void)
+	return void, err
 }
 
 const listCommits = `-- name: ListCommits :many
@@ -256,22 +315,25 @@ FROM (
         SELECT c.convo_id, c.seq, c.epoch, c.sender_did, c.created_at, i.padded_size
         FROM commits c
         JOIN messages i ON i.convo_id = c.convo_id AND i.seq = c.seq
-        WHERE c.convo_id = $1 AND c.epoch >= $2 AND c.epoch <= $3::bigint
+        WHERE c.convo_id = $1 AND c.generation = $2 AND c.void_seq IS NULL
+          AND c.epoch >= $3 AND c.epoch <= $4::bigint AND c.seq > $5::bigint
         ORDER BY c.epoch
-        LIMIT $4
+        LIMIT $6
     ) q
 ) p
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
-WHERE p.total - p.padded_size < $5::bigint OR p.total = p.padded_size
+WHERE p.total - p.padded_size < $7::bigint OR p.total = p.padded_size
 ORDER BY p.epoch
 `
 
 type ListCommitsParams struct {
-	ConvoID   mls.ConvoID
-	FromEpoch mls.Epoch
-	ToEpoch   int64
-	MaxRows   int32
-	MaxBytes  int64
+	ConvoID    mls.ConvoID
+	Generation mls.Generation
+	FromEpoch  mls.Epoch
+	ToEpoch    int64
+	AfterSeq   int64
+	MaxRows    int32
+	MaxBytes   int64
 }
 
 type ListCommitsRow struct {
@@ -281,13 +343,16 @@ type ListCommitsRow struct {
 	CreatedAt  time.Time
 }
 
-// ListCommits is commits by the epoch they were made in, ascending, cut where
-// their bytes would exceed max_bytes; the first one always fits.
+// ListCommits is the commits of a generation that stand, by the epoch they were
+// made in, ascending, cut where their bytes would exceed max_bytes; the first one
+// always fits.
 func (q *Queries) ListCommits(ctx context.Context, arg ListCommitsParams) ([]ListCommitsRow, error) {
 	rows, err := q.db.Query(ctx, listCommits,
 		arg.ConvoID,
+		arg.Generation,
 		arg.FromEpoch,
 		arg.ToEpoch,
+		arg.AfterSeq,
 		arg.MaxRows,
 		arg.MaxBytes,
 	)
@@ -315,7 +380,9 @@ func (q *Queries) ListCommits(ctx context.Context, arg ListCommitsParams) ([]Lis
 }
 
 const listMessages = `-- name: ListMessages :many
-SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, m.ciphertext, p.received_bucket_ts
+SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, m.ciphertext, p.received_bucket_ts,
+       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+                 AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
 FROM (
     SELECT q.convo_id, q.seq, q.msg_id, q.kind, q.epoch, q.received_bucket_ts, q.padded_size,
            sum(q.padded_size) OVER (ORDER BY q.seq) AS total
@@ -347,10 +414,12 @@ type ListMessagesRow struct {
 	Epoch            mls.Epoch
 	Ciphertext       []byte
 	ReceivedBucketTs time.Time
+	Void             bool
 }
 
 // ListMessages is a page in the order of seq, cut where the ciphertexts would
-// exceed max_bytes; the first one always fits.
+// exceed max_bytes; the first one always fits. void is a commit that was taken
+// back, and what was sent in an epoch that only such a commit had begun.
 func (q *Queries) ListMessages(ctx context.Context, arg ListMessagesParams) ([]ListMessagesRow, error) {
 	rows, err := q.db.Query(ctx, listMessages,
 		arg.ConvoID,
@@ -373,6 +442,7 @@ func (q *Queries) ListMessages(ctx context.Context, arg ListMessagesParams) ([]L
 			&i.Epoch,
 			&i.Ciphertext,
 			&i.ReceivedBucketTs,
+			&i.Void,
 		); err != nil {
 			return nil, err
 		}
@@ -386,11 +456,12 @@ func (q *Queries) ListMessages(ctx context.Context, arg ListMessagesParams) ([]L
 
 const sendMessage = `-- name: SendMessage :one
 WITH convo AS (
-    SELECT c.id, c.epoch, c.roster_version, ($2::text = '' OR c.group_id = $2::text) AS in_group
+    SELECT c.id, c.epoch, c.generation, c.roster_version, c.commit_id, c.reinit_group_id IS NOT NULL AS ended,
+           CASE WHEN $2::text = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = $2::text END AS in_group
     FROM conversations c
-    WHERE c.id = CASE WHEN $3::text <> '' THEN $3::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = $4::text) END
+    WHERE c.id = CASE WHEN $3::text <> '' THEN $3::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $4::text) END
 ), judged AS (
-    SELECT v.id, v.epoch, v.roster_version, v.in_group,
+    SELECT v.id, v.epoch, v.generation, v.roster_version, v.in_group, v.commit_id, v.ended,
            EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = $1::text AND m.left_at IS NULL) AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM convo v
@@ -404,12 +475,13 @@ WITH convo AS (
     FROM judged j
     WHERE c.id = j.id
       AND j.is_member AND j.in_group AND j.twin_seq IS NULL
-      AND c.roster_version = j.roster_version
+      AND c.roster_version = j.roster_version AND c.generation = j.generation AND c.reinit_group_id IS NULL
       AND $7::bigint BETWEEN c.epoch - $8::bigint AND c.epoch
-    RETURNING c.id, c.last_seq, c.log_xid
+      AND ($9::text = '' OR coalesce(c.commit_id, $9::text) = $9::text)
+    RETURNING c.id, c.last_seq, c.log_xid, c.generation
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT l.id, l.last_seq, $5::text, 1, $7::bigint, $9::bytea, $10::bigint, $11::bigint, $6::timestamptz, $12::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
+    SELECT l.id, l.last_seq, $5::text, 1, l.generation, $7::bigint, $10::bytea, $11::bigint, $12::bigint, $6::timestamptz, $13::bytea
     FROM locked l
     RETURNING seq
 ), logged AS (
@@ -418,6 +490,7 @@ WITH convo AS (
     FROM locked l CROSS JOIN event_head g
 )
 SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member, j.in_group::boolean AS in_group,
+       coalesce(j.commit_id, '')::text AS convo_commit, j.ended::boolean AS ended,
        EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = $1::text)::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
        coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
@@ -434,6 +507,7 @@ type SendMessageParams struct {
 	ReceivedAt     time.Time
 	Epoch          int64
 	Grace          int64
+	CommitID       string
 	Ciphertext     []byte
 	DeclaredSize   *int64
 	PaddedSize     int64
@@ -441,16 +515,18 @@ type SendMessageParams struct {
 }
 
 type SendMessageRow struct {
-	ConvoID    string
-	ConvoEpoch int64
-	IsMember   bool
-	InGroup    bool
-	WasMember  bool
-	TwinSeq    int64
-	TwinEpoch  int64
-	TwinHash   []byte
-	TwinTs     time.Time
-	Sent       int64
+	ConvoID     string
+	ConvoEpoch  int64
+	IsMember    bool
+	InGroup     bool
+	ConvoCommit string
+	Ended       bool
+	WasMember   bool
+	TwinSeq     int64
+	TwinEpoch   int64
+	TwinHash    []byte
+	TwinTs      time.Time
+	Sent        int64
 }
 
 // SendMessage is the whole of a send in one statement: membership, epoch,
@@ -471,6 +547,7 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		arg.ReceivedAt,
 		arg.Epoch,
 		arg.Grace,
+		arg.CommitID,
 		arg.Ciphertext,
 		arg.DeclaredSize,
 		arg.PaddedSize,
@@ -482,6 +559,8 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		&i.ConvoEpoch,
 		&i.IsMember,
 		&i.InGroup,
+		&i.ConvoCommit,
+		&i.Ended,
 		&i.WasMember,
 		&i.TwinSeq,
 		&i.TwinEpoch,

@@ -14,7 +14,7 @@ import (
 
 const findConversationID = `-- name: FindConversationID :one
 SELECT c.id FROM conversations c
-WHERE c.id = CASE WHEN $1::text <> '' THEN $1::text ELSE (SELECT g.id FROM conversations g WHERE g.group_id = $2::text) END
+WHERE c.id = CASE WHEN $1::text <> '' THEN $1::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $2::text) END
 `
 
 // FindConversationID is a conversation's id by its id or its group id.
@@ -188,11 +188,13 @@ func (q *Queries) ListStreamConversations(ctx context.Context, arg ListStreamCon
 }
 
 const readStreamMessages = `-- name: ReadStreamMessages :many
-SELECT s.ord, s.convo_id, s.seq, s.msg_id, s.kind, s.epoch, s.received_bucket_ts,
+SELECT s.ord, s.convo_id, s.seq, s.msg_id, s.kind, s.epoch, s.void, s.received_bucket_ts,
        (s.total <= $1::bigint OR ($2::boolean AND s.total = s.padded_size))::boolean AS fits,
        (CASE WHEN s.total <= $1::bigint OR ($2::boolean AND s.total = s.padded_size) THEN s.ciphertext ELSE ''::bytea END)::bytea AS ciphertext
 FROM (
     SELECT (w.ord - 1)::bigint AS ord, m.convo_id, m.seq, m.msg_id, m.kind, m.epoch, m.received_bucket_ts, m.padded_size, m.ciphertext,
+           EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+                     AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void,
            (sum(m.padded_size) OVER (ORDER BY w.ord))::bigint AS total
     FROM unnest($3::text[]) WITH ORDINALITY AS w (convo_id, ord)
     JOIN unnest($4::bigint[]) WITH ORDINALITY AS x (seq, ord) USING (ord)
@@ -215,6 +217,7 @@ type ReadStreamMessagesRow struct {
 	MsgID            mls.MessageID
 	Kind             int16
 	Epoch            mls.Epoch
+	Void             bool
 	ReceivedBucketTs time.Time
 	Fits             bool
 	Ciphertext       []byte
@@ -245,6 +248,7 @@ func (q *Queries) ReadStreamMessages(ctx context.Context, arg ReadStreamMessages
 			&i.MsgID,
 			&i.Kind,
 			&i.Epoch,
+			&i.Void,
 			&i.ReceivedBucketTs,
 			&i.Fits,
 			&i.Ciphertext,

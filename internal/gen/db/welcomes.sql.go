@@ -21,6 +21,53 @@ func (q *Queries) AttachKeyPackage(ctx context.Context, keyPackageID *int64, iD 
 	return err
 }
 
+const claimDebts = `-- name: ClaimDebts :execrows
+UPDATE removal_debts SET claimed_epoch = $1::bigint, claimed_by = $2::text, confirmed_by = '{}'
+WHERE convo_id = $3 AND settled_at IS NULL AND user_did = $4
+`
+
+type ClaimDebtsParams struct {
+	Epoch   int64
+	Claimer string
+	ConvoID mls.ConvoID
+	UserDID mls.DID
+}
+
+// ClaimDebts notes that an unreadable commit is said to have removed the leaves of a user.
+func (q *Queries) ClaimDebts(ctx context.Context, arg ClaimDebtsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, claimDebts,
+		arg.Epoch,
+		arg.Claimer,
+		arg.ConvoID,
+		arg.UserDID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const claimProposedDebts = `-- name: ClaimProposedDebts :execrows
+UPDATE removal_debts SET claimed_epoch = proposed_epoch + 1, claimed_by = $1::text, confirmed_by = '{}'
+WHERE convo_id = $2 AND settled_at IS NULL AND proposed_epoch = $3::bigint
+`
+
+type ClaimProposedDebtsParams struct {
+	Claimer string
+	ConvoID mls.ConvoID
+	Epoch   int64
+}
+
+// ClaimProposedDebts notes that an unreadable commit has to have removed the leaves whose owners
+// proposed it in the epoch that the commit has ended.
+func (q *Queries) ClaimProposedDebts(ctx context.Context, arg ClaimProposedDebtsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, claimProposedDebts, arg.Claimer, arg.ConvoID, arg.Epoch)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const closeRequests = `-- name: CloseRequests :execrows
 UPDATE pending_welcomes SET status = $1, closed_at = $2::timestamptz
 WHERE convo_id = $3 AND user_did = $4 AND device_id = $5 AND status IN ('open', 'fulfilled')
@@ -290,19 +337,21 @@ func (q *Queries) FindWaitingWelcome(ctx context.Context, arg FindWaitingWelcome
 
 const fulfilRequests = `-- name: FulfilRequests :many
 UPDATE pending_welcomes p
-SET status = 'fulfilled', approved_at = $1::timestamptz, epoch = $2::bigint
-FROM unnest($4::text[]) WITH ORDINALITY AS u (user_did, ord)
-JOIN unnest($5::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
-WHERE p.convo_id = $3 AND p.user_did = u.user_did AND p.device_id = d.device_id AND p.status = 'open'
+SET status = 'fulfilled', approved_at = $1::timestamptz, generation = $2::bigint, epoch = $3::bigint, commit_seq = nullif($4::bigint, 0)
+FROM unnest($6::text[]) WITH ORDINALITY AS u (user_did, ord)
+JOIN unnest($7::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
+WHERE p.convo_id = $5 AND p.user_did = u.user_did AND p.device_id = d.device_id AND p.status = 'open'
 RETURNING p.id, p.user_did, p.device_id, p.kind
 `
 
 type FulfilRequestsParams struct {
-	Now       time.Time
-	Epoch     int64
-	ConvoID   mls.ConvoID
-	UserDids  []string
-	DeviceIds []string
+	Now        time.Time
+	Generation int64
+	Epoch      int64
+	CommitSeq  int64
+	ConvoID    mls.ConvoID
+	UserDids   []string
+	DeviceIds  []string
 }
 
 type FulfilRequestsRow struct {
@@ -316,7 +365,9 @@ type FulfilRequestsRow struct {
 func (q *Queries) FulfilRequests(ctx context.Context, arg FulfilRequestsParams) ([]FulfilRequestsRow, error) {
 	rows, err := q.db.Query(ctx, fulfilRequests,
 		arg.Now,
+		arg.Generation,
 		arg.Epoch,
+		arg.CommitSeq,
 		arg.ConvoID,
 		arg.UserDids,
 		arg.DeviceIds,
@@ -345,16 +396,17 @@ func (q *Queries) FulfilRequests(ctx context.Context, arg FulfilRequestsParams) 
 }
 
 const insertRemovalDebts = `-- name: InsertRemovalDebts :exec
-INSERT INTO removal_debts (id, convo_id, user_did, device_id, leaf_index, proposed_epoch, created_at)
-SELECT i.id, $1, $2, d.device_id, nullif(l.leaf_index, -1), $3::bigint, $4::timestamptz
-FROM unnest($5::text[]) WITH ORDINALITY AS i (id, ord)
-JOIN unnest($6::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
-JOIN unnest($7::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
+INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, proposed_epoch, created_at)
+SELECT i.id, $1, $2, $3, d.device_id, nullif(l.leaf_index, -1), $4::bigint, $5::timestamptz
+FROM unnest($6::text[]) WITH ORDINALITY AS i (id, ord)
+JOIN unnest($7::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
+JOIN unnest($8::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
 ON CONFLICT (convo_id, user_did, device_id) WHERE settled_at IS NULL DO NOTHING
 `
 
 type InsertRemovalDebtsParams struct {
 	ConvoID       mls.ConvoID
+	Generation    mls.Generation
 	UserDID       mls.DID
 	ProposedEpoch *int64
 	CreatedAt     time.Time
@@ -366,6 +418,7 @@ type InsertRemovalDebtsParams struct {
 func (q *Queries) InsertRemovalDebts(ctx context.Context, arg InsertRemovalDebtsParams) error {
 	_, err := q.db.Exec(ctx, insertRemovalDebts,
 		arg.ConvoID,
+		arg.Generation,
 		arg.UserDID,
 		arg.ProposedEpoch,
 		arg.CreatedAt,
@@ -377,22 +430,26 @@ func (q *Queries) InsertRemovalDebts(ctx context.Context, arg InsertRemovalDebts
 }
 
 const insertWelcome = `-- name: InsertWelcome :one
-INSERT INTO welcomes (convo_id, epoch, welcome, created_at)
-VALUES ($1, $2, $3, $4)
+INSERT INTO welcomes (convo_id, generation, epoch, commit_seq, welcome, created_at)
+VALUES ($1, $2, $3, nullif($4::bigint, 0), $5, $6)
 RETURNING id
 `
 
 type InsertWelcomeParams struct {
-	ConvoID   mls.ConvoID
-	Epoch     mls.Epoch
-	Welcome   []byte
-	CreatedAt time.Time
+	ConvoID    mls.ConvoID
+	Generation mls.Generation
+	Epoch      mls.Epoch
+	CommitSeq  int64
+	Welcome    []byte
+	CreatedAt  time.Time
 }
 
 func (q *Queries) InsertWelcome(ctx context.Context, arg InsertWelcomeParams) (int64, error) {
 	row := q.db.QueryRow(ctx, insertWelcome,
 		arg.ConvoID,
+		arg.Generation,
 		arg.Epoch,
+		arg.CommitSeq,
 		arg.Welcome,
 		arg.CreatedAt,
 	)
@@ -434,11 +491,11 @@ func (q *Queries) ListDeviceRequests(ctx context.Context, userDID mls.DID, devic
 }
 
 const listOpenRequests = `-- name: ListOpenRequests :many
-SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at
+SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed
 FROM pending_welcomes p
 WHERE p.convo_id = ANY ($1::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at
+SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at, d.claimed_epoch IS NOT NULL AS claimed
 FROM removal_debts d
 WHERE d.convo_id = ANY ($1::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id
@@ -451,6 +508,7 @@ type ListOpenRequestsRow struct {
 	DeviceID  mls.DeviceID
 	Kind      string
 	CreatedAt time.Time
+	Claimed   bool
 }
 
 // ListOpenRequests is what members of conversations owe: devices and rejoins
@@ -471,6 +529,7 @@ func (q *Queries) ListOpenRequests(ctx context.Context, convoIds []string) ([]Li
 			&i.DeviceID,
 			&i.Kind,
 			&i.CreatedAt,
+			&i.Claimed,
 		); err != nil {
 			return nil, err
 		}
@@ -483,17 +542,19 @@ func (q *Queries) ListOpenRequests(ctx context.Context, convoIds []string) ([]Li
 }
 
 const listRemovalDebts = `-- name: ListRemovalDebts :many
-SELECT id, user_did, device_id, leaf_index, created_at FROM removal_debts
+SELECT id, user_did, device_id, leaf_index, claimed_epoch, claimed_by, created_at FROM removal_debts
 WHERE convo_id = $1 AND settled_at IS NULL
 ORDER BY created_at, id
 `
 
 type ListRemovalDebtsRow struct {
-	ID        string
-	UserDID   mls.DID
-	DeviceID  mls.DeviceID
-	LeafIndex *int64
-	CreatedAt time.Time
+	ID           string
+	UserDID      mls.DID
+	DeviceID     mls.DeviceID
+	LeafIndex    *int64
+	ClaimedEpoch *int64
+	ClaimedBy    *string
+	CreatedAt    time.Time
 }
 
 func (q *Queries) ListRemovalDebts(ctx context.Context, convoID mls.ConvoID) ([]ListRemovalDebtsRow, error) {
@@ -510,6 +571,8 @@ func (q *Queries) ListRemovalDebts(ctx context.Context, convoID mls.ConvoID) ([]
 			&i.UserDID,
 			&i.DeviceID,
 			&i.LeafIndex,
+			&i.ClaimedEpoch,
+			&i.ClaimedBy,
 			&i.CreatedAt,
 		); err != nil {
 			return nil, err
@@ -694,15 +757,44 @@ func (q *Queries) RouteWelcome(ctx context.Context, arg RouteWelcomeParams) erro
 	return err
 }
 
+const settleDebts = `-- name: SettleDebts :execrows
+UPDATE removal_debts SET settled_epoch = $1::bigint, settled_seq = $2::bigint, settled_at = $3::timestamptz
+WHERE convo_id = $4 AND settled_at IS NULL AND id = ANY ($5::text[])
+`
+
+type SettleDebtsParams struct {
+	Epoch   int64
+	Seq     int64
+	Now     time.Time
+	ConvoID mls.ConvoID
+	Ids     []string
+}
+
+// SettleDebts settles debts whose leaves are gone from a group that the server follows.
+func (q *Queries) SettleDebts(ctx context.Context, arg SettleDebtsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, settleDebts,
+		arg.Epoch,
+		arg.Seq,
+		arg.Now,
+		arg.ConvoID,
+		arg.Ids,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const settleDeviceDebts = `-- name: SettleDeviceDebts :execrows
-UPDATE removal_debts d SET settled_epoch = $1::bigint, settled_at = $2::timestamptz
-FROM unnest($4::text[]) WITH ORDINALITY AS u (user_did, ord)
-JOIN unnest($5::text[]) WITH ORDINALITY AS v (device_id, ord) USING (ord)
-WHERE d.convo_id = $3 AND d.settled_at IS NULL AND d.user_did = u.user_did AND d.device_id = v.device_id
+UPDATE removal_debts d SET settled_epoch = $1::bigint, settled_seq = $2::bigint, settled_at = $3::timestamptz
+FROM unnest($5::text[]) WITH ORDINALITY AS u (user_did, ord)
+JOIN unnest($6::text[]) WITH ORDINALITY AS v (device_id, ord) USING (ord)
+WHERE d.convo_id = $4 AND d.settled_at IS NULL AND d.user_did = u.user_did AND d.device_id = v.device_id
 `
 
 type SettleDeviceDebtsParams struct {
 	Epoch     int64
+	Seq       int64
 	Now       time.Time
 	ConvoID   mls.ConvoID
 	UserDids  []string
@@ -713,6 +805,7 @@ type SettleDeviceDebtsParams struct {
 func (q *Queries) SettleDeviceDebts(ctx context.Context, arg SettleDeviceDebtsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, settleDeviceDebts,
 		arg.Epoch,
+		arg.Seq,
 		arg.Now,
 		arg.ConvoID,
 		arg.UserDids,
@@ -725,12 +818,13 @@ func (q *Queries) SettleDeviceDebts(ctx context.Context, arg SettleDeviceDebtsPa
 }
 
 const settleLeafDebts = `-- name: SettleLeafDebts :execrows
-UPDATE removal_debts SET settled_epoch = $1::bigint, settled_at = $2::timestamptz
-WHERE convo_id = $3 AND settled_at IS NULL AND leaf_index = ANY ($4::bigint[])
+UPDATE removal_debts SET settled_epoch = $1::bigint, settled_seq = $2::bigint, settled_at = $3::timestamptz
+WHERE convo_id = $4 AND settled_at IS NULL AND leaf_index = ANY ($5::bigint[])
 `
 
 type SettleLeafDebtsParams struct {
 	Epoch       int64
+	Seq         int64
 	Now         time.Time
 	ConvoID     mls.ConvoID
 	LeafIndexes []int64
@@ -740,6 +834,7 @@ type SettleLeafDebtsParams struct {
 func (q *Queries) SettleLeafDebts(ctx context.Context, arg SettleLeafDebtsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, settleLeafDebts,
 		arg.Epoch,
+		arg.Seq,
 		arg.Now,
 		arg.ConvoID,
 		arg.LeafIndexes,
@@ -751,11 +846,12 @@ func (q *Queries) SettleLeafDebts(ctx context.Context, arg SettleLeafDebtsParams
 }
 
 const settleProposedDebts = `-- name: SettleProposedDebts :execrows
-UPDATE removal_debts SET settled_epoch = proposed_epoch + 1, settled_at = $1::timestamptz
-WHERE convo_id = $2 AND settled_at IS NULL AND proposed_epoch = $3::bigint
+UPDATE removal_debts SET settled_epoch = proposed_epoch + 1, settled_seq = $1::bigint, settled_at = $2::timestamptz
+WHERE convo_id = $3 AND settled_at IS NULL AND proposed_epoch = $4::bigint
 `
 
 type SettleProposedDebtsParams struct {
+	Seq     int64
 	Now     time.Time
 	ConvoID mls.ConvoID
 	Epoch   int64
@@ -763,7 +859,12 @@ type SettleProposedDebtsParams struct {
 
 // SettleProposedDebts settles the debts that their leavers proposed in the epoch that a commit has ended.
 func (q *Queries) SettleProposedDebts(ctx context.Context, arg SettleProposedDebtsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, settleProposedDebts, arg.Now, arg.ConvoID, arg.Epoch)
+	result, err := q.db.Exec(ctx, settleProposedDebts,
+		arg.Seq,
+		arg.Now,
+		arg.ConvoID,
+		arg.Epoch,
+	)
 	if err != nil {
 		return 0, err
 	}
@@ -771,12 +872,13 @@ func (q *Queries) SettleProposedDebts(ctx context.Context, arg SettleProposedDeb
 }
 
 const settleRemovalDebts = `-- name: SettleRemovalDebts :execrows
-UPDATE removal_debts SET settled_epoch = $1::bigint, settled_at = $2::timestamptz
-WHERE convo_id = $3 AND settled_at IS NULL AND user_did = ANY ($4::text[])
+UPDATE removal_debts SET settled_epoch = $1::bigint, settled_seq = $2::bigint, settled_at = $3::timestamptz
+WHERE convo_id = $4 AND settled_at IS NULL AND user_did = ANY ($5::text[])
 `
 
 type SettleRemovalDebtsParams struct {
 	Epoch    int64
+	Seq      int64
 	Now      time.Time
 	ConvoID  mls.ConvoID
 	UserDids []string
@@ -786,6 +888,7 @@ type SettleRemovalDebtsParams struct {
 func (q *Queries) SettleRemovalDebts(ctx context.Context, arg SettleRemovalDebtsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, settleRemovalDebts,
 		arg.Epoch,
+		arg.Seq,
 		arg.Now,
 		arg.ConvoID,
 		arg.UserDids,
