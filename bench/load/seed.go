@@ -96,8 +96,9 @@ func seed(ctx context.Context, m *machine, r *report) error {
 }
 
 func newConvo(people ...*identity) convo {
-	c := convo{id: mls.NewConvoID(time.Now()), users: people}
+	c := convo{users: people}
 	_, _ = rand.Read(c.group[:]) // never fails
+	c.id = mls.NewConvoID(time.Now(), mls.GroupIDFromBytes(c.group[:]))
 	return c
 }
 

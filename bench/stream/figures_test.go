@@ -86,7 +86,7 @@ func newBench(t *testing.T, p plan) *bench {
 	t.Helper()
 	b := &bench{world: newWorld(t, p.streams[len(p.streams)-1], nil), tb: t, plan: p}
 	for i := 0; i < len(b.users); i += p.room {
-		r := room{id: mls.NewConvoID(time.Now()), members: b.users[i:min(i+p.room, len(b.users))]}
+		r := room{id: mls.NewConvoID(time.Now(), newGroup()), members: b.users[i:min(i+p.room, len(b.users))]}
 		b.convo(r)
 		b.rooms = append(b.rooms, r)
 	}
@@ -269,7 +269,7 @@ func (b *bench) queries(name string) float64 {
 func (b *bench) saturate() {
 	b.tb.Helper()
 	members := b.users[:min(1000, len(b.users))]
-	r := room{id: mls.NewConvoID(time.Now()), members: members}
+	r := room{id: mls.NewConvoID(time.Now(), newGroup()), members: members}
 	b.convo(r)
 	// All streams must know of it before the count begins.
 	for before := b.arrivals.Load(); b.arrivals.Load() < before+int64(len(members)); {
@@ -315,7 +315,7 @@ func (b *bench) catchUp() {
 	reader, writer := b.directory.NewIdentity(authtest.P256), b.directory.NewIdentity(authtest.P256)
 	var rooms []room
 	for range 10 {
-		r := room{id: mls.NewConvoID(time.Now()), members: []*authtest.Identity{reader, writer}}
+		r := room{id: mls.NewConvoID(time.Now(), newGroup()), members: []*authtest.Identity{reader, writer}}
 		b.convo(r)
 		rooms = append(rooms, r)
 	}

@@ -110,7 +110,7 @@ func TestEachEventOnce(t *testing.T) {
 // seed makes the conversations: each user is in eight of them.
 func (h *hunt) seed(ctx context.Context) {
 	for c := range 20 {
-		id := mls.NewConvoID(time.Now())
+		id := mls.NewConvoID(time.Now(), newGroup())
 		var members []store.NewMember
 		for u, user := range h.users {
 			if (c+u*7)%20 < 8 {

@@ -3,7 +3,6 @@ package batch_test
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -71,12 +70,13 @@ func eachWay(t *testing.T, test func(t *testing.T, w *world)) {
 // convo makes a conversation at epoch 1.
 func (w *world) convo(t *testing.T, users ...mls.DID) mls.ConvoID {
 	t.Helper()
-	id := mls.NewConvoID(noon)
-	var group [16]byte
-	_, _ = rand.Read(group[:]) // never fails
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails
+	group := mls.GroupIDFromBytes(random[:])
+	id := mls.NewConvoID(noon, group)
 	err := w.store.InTx(t.Context(), func(tx *store.Tx) error {
 		err := tx.CreateConvo(t.Context(), store.NewConvo{
-			ID: id, GroupID: mls.GroupID(hex.EncodeToString(group[:])), Creator: users[0], CipherSuite: 1, Epoch: 1, At: noon,
+			ID: id, GroupID: group, Creator: users[0], CipherSuite: 1, Epoch: 1, At: noon,
 		})
 		if err != nil {
 			return err
@@ -173,7 +173,7 @@ func TestSendersTellApart(t *testing.T) {
 				{wrongEpoch, mls.ErrEpochMismatch},
 				{wrongGroup, mls.ErrInvalidAsset},
 				{message(convo, carol, "stranger"), mls.ErrConvoNotFound},
-				{message(mls.NewConvoID(noon), alice, "nowhere"), mls.ErrConvoNotFound},
+				{message(mls.NewConvoID(noon, "00"), alice, "nowhere"), mls.ErrConvoNotFound},
 				{fresh, nil},
 				{fresh, nil},
 				{fresh, nil},

@@ -90,7 +90,7 @@ func (e *env) users(n int) []mls.DID {
 // converse puts users into a conversation.
 func (e *env) converse(t *testing.T, users ...mls.DID) {
 	t.Helper()
-	id := mls.NewConvoID(time.Now())
+	id := mls.NewConvoID(time.Now(), "00")
 	e.exec(t, `INSERT INTO conversations (id, group_id, creator_did, cipher_suite, epoch, last_seq, created_at, last_activity_at, last_message_bucket_ts)
 		SELECT $1, md5($1), $2, 1, 0, 0, t, t, t FROM date_bin('2 seconds', now(), '2000-01-01 00:00:00+00') t`, string(id), string(users[0]))
 	err := e.store.InTx(t.Context(), func(tx *store.Tx) error {

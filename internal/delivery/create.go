@@ -20,7 +20,7 @@ func NewConvo(creator mls.DID, groupID, suite string, at time.Time) (store.NewCo
 	if err != nil {
 		return store.NewConvo{}, mls.ErrInvalidCipherSuite
 	}
-	return store.NewConvo{ID: mls.NewConvoID(at), GroupID: group, Creator: creator, CipherSuite: known, At: at}, nil
+	return store.NewConvo{ID: mls.NewConvoID(at, group), GroupID: group, Creator: creator, CipherSuite: known, At: at}, nil
 }
 
 // VetNew checks for blocks among the first users of a conversation. The first one is its creator.

@@ -124,7 +124,7 @@ func TestReportedAdminSeesNoReportOfItself(t *testing.T) {
 // ones, and ones that fit but are nobody's.
 func elsewhere() []string {
 	return []string{
-		string(mls.NewConvoID(clock.Bucket(time.Now()))), "3zzzzzzzzzzzz", strings.Repeat("ab", 16), "ab", "x", "ABC", "..", "'; --", strings.Repeat("a", 127),
+		string(mls.NewConvoID(clock.Bucket(time.Now()), "00")), "3zzzzzzzzzzzz", strings.Repeat("ab", 16), "ab", "x", "ABC", "..", "'; --", strings.Repeat("a", 127),
 	}
 }
 
@@ -193,7 +193,7 @@ func TestUnknownAndForeignTakeAlike(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
 	c := newScene(t, s)
-	id := string(mls.NewConvoID(clock.Bucket(time.Now())))
+	id := string(mls.NewConvoID(clock.Bucket(time.Now()), "00"))
 	for _, m := range []*lexrt.Method{mlsapi.MethodGetEpoch, mlsapi.MethodGetMessages, mlsapi.MethodSendMessage, mlsapi.MethodPromoteAdmin, mlsapi.MethodLeaveConvo} {
 		foreign := c.request(t, m, stranger)
 		unknown := rename(foreign, c.chat.ID, id)
@@ -256,7 +256,7 @@ func TestFromSchemaFitsAllMethods(t *testing.T) {
 	for _, m := range convoMethods(t) {
 		a := c.do(t, m, anonymous, fromSchema(t, m, c.chat.ID))
 		a.Want(t, http.StatusUnauthorized, "AuthMissing")
-		req := fromSchema(t, m, string(mls.NewConvoID(clock.Bucket(time.Now()))))
+		req := fromSchema(t, m, string(mls.NewConvoID(clock.Bucket(time.Now()), "00")))
 		if a := c.do(t, m, stranger, req); a.Status >= http.StatusInternalServerError || a.Status == http.StatusOK {
 			t.Errorf("%s: %s", short(m), text(a))
 		}

@@ -2,6 +2,7 @@ package mls_test
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -33,7 +34,9 @@ func TestI8IDsTellNoFineTime(t *testing.T) {
 		require.NoError(t, err)
 		messages[m] = true
 
-		c := mls.NewConvoID(now)
+		group := mls.GroupIDFromBytes([]byte(m))
+		c := mls.NewConvoID(now, group)
+		assert.Equal(t, group.Shard(), c.Shard())
 		tid, err := syntax.ParseTID(string(c))
 		require.NoError(t, err)
 		assert.Equal(t, floor, tid.Time().UTC().Truncate(2*time.Second))
@@ -42,6 +45,23 @@ func TestI8IDsTellNoFineTime(t *testing.T) {
 	assert.Len(t, messages, 1000)
 	assert.Len(t, convos, 1000)
 	assert.Greater(t, len(fine), 900, "the finer part is random, not the time")
+}
+
+// A conversation's id and its first group id name the same shard, for ever: the hash must not
+// change.
+func TestShards(t *testing.T) {
+	t.Parallel()
+	// The first ten bits of sha256("") = e3b0…, sha256(0x00) = 6e34…, sha256("abc") = ba78….
+	for group, want := range map[mls.GroupID]uint{"": 0xe3b0 >> 6, "00": 0x6e34 >> 6, "616263": 0xba78 >> 6} {
+		assert.Equal(t, want, group.Shard(), group)
+		assert.Equal(t, want, mls.NewConvoID(time.Now(), group).Shard(), group)
+	}
+	assert.Zero(t, mls.ConvoID("no TID").Shard())
+	seen := map[uint]bool{}
+	for i := range 20000 {
+		seen[mls.GroupIDFromBytes(binary.BigEndian.AppendUint32(nil, uint32(i))).Shard()] = true
+	}
+	assert.Len(t, seen, 1024, "the shards are used alike")
 }
 
 func TestParseMessageID(t *testing.T) {

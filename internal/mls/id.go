@@ -2,6 +2,7 @@ package mls
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
@@ -52,15 +53,36 @@ func UniqueDIDs(dids []DID) []DID {
 	})
 }
 
-// NewConvoID returns a new conversation id: a TID whose time is floored to 2
-// seconds, with 31 random bits in place of the finer time and the clock id. The
-// database's unique index settles the collision that may come once in a lifetime.
-func NewConvoID(now time.Time) ConvoID {
+// NewConvoID returns the id of a new conversation around a group: a TID whose time
+// is floored to 2 seconds, with random bits in place of the finer time, and whose
+// clock id is the group's shard (ADR 25). The database's primary key settles the
+// collision that may come once in a lifetime.
+func NewConvoID(now time.Time, first GroupID) ConvoID {
 	var b [8]byte
 	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
-	r := binary.BigEndian.Uint64(b[:])
-	micros := now.Truncate(idGrain).UnixMicro() + int64(r>>10%uint64(idGrain/time.Microsecond))
-	return ConvoID(syntax.NewTID(micros, uint(r&0x3ff)))
+	micros := now.Truncate(idGrain).UnixMicro() + int64(binary.BigEndian.Uint64(b[:])%uint64(idGrain/time.Microsecond))
+	return ConvoID(syntax.NewTID(micros, first.Shard()))
+}
+
+// Shard is ten bits, 0 to 1023, that a conversation's first group id and its id have in common: the
+// first ten bits of the SHA-256 of the raw group id, and the clock id of the TID (ADR 25).
+func (g GroupID) Shard() uint {
+	raw, err := hex.DecodeString(string(g))
+	if err != nil {
+		raw = []byte(g) // not a group id: the text will do
+	}
+	sum := sha256.Sum256(raw)
+	return uint(binary.BigEndian.Uint16(sum[:]) >> 6)
+}
+
+// Shard is GroupID.Shard of the conversation's first group id, read from the id; 0 for what is no
+// TID.
+func (c ConvoID) Shard() uint {
+	tid, err := syntax.ParseTID(string(c))
+	if err != nil {
+		return 0
+	}
+	return tid.ClockID()
 }
 
 // ConvoKey is what a client may put where a convoId is asked for: exactly one of

@@ -65,7 +65,7 @@ func TestBatchOutcomes(t *testing.T) {
 		want SendResult
 	}{
 		{"good", change(message(first, alice, "a"), func(p *SendParams) { p.DeclaredSize = &size }), nil, SendResult{ConvoID: first, Seq: 2, Epoch: 1}},
-		{"unknown conversation", message(mls.NewConvoID(noon), alice, "b"), mls.ErrConvoNotFound, SendResult{}},
+		{"unknown conversation", message(mls.NewConvoID(noon, "00"), alice, "b"), mls.ErrConvoNotFound, SendResult{}},
 		{"stranger", message(first, carol, "c"), mls.ErrConvoNotFound, SendResult{}},
 		{"left", message(first, bob, "d"), mls.ErrNotMember, SendResult{}},
 		{"another conversation", message(second, carol, "e"), nil, SendResult{ConvoID: second, Seq: 1, Epoch: 1}},

@@ -154,11 +154,11 @@ func TestEventsAreNotLostSilently(t *testing.T) {
 	t.Parallel()
 	s := open(t, 2)
 	err := s.InTx(t.Context(), func(tx *Tx) error {
-		return tx.AppendEvents(t.Context(), mls.NewConvoID(noon), noon, NewEvent{Kind: EventAdminChanged, Audience: ToMembers, User: alice})
+		return tx.AppendEvents(t.Context(), mls.NewConvoID(noon, "00"), noon, NewEvent{Kind: EventAdminChanged, Audience: ToMembers, User: alice})
 	})
 	wantErr(t, err, errIncomplete)
 	err = s.InTx(t.Context(), func(tx *Tx) error {
-		return tx.UpsertMembers(t.Context(), mls.NewConvoID(noon), []NewMember{{User: alice, MLSDID: "m"}}, Place{At: noon})
+		return tx.UpsertMembers(t.Context(), mls.NewConvoID(noon, "00"), []NewMember{{User: alice, MLSDID: "m"}}, Place{At: noon})
 	})
 	wantErr(t, err, errIncomplete)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"strings"
 	"sync"
@@ -65,12 +64,13 @@ func inTx(tb testing.TB, s *Store, fn func(tx *Tx) error) {
 // and admin.
 func newConvo(tb testing.TB, s *Store, users ...mls.DID) mls.ConvoID {
 	tb.Helper()
-	id := mls.NewConvoID(noon)
-	var group [16]byte
-	_, _ = rand.Read(group[:]) // never fails
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails
+	group := mls.GroupIDFromBytes(random[:])
+	id := mls.NewConvoID(noon, group)
 	inTx(tb, s, func(tx *Tx) error {
 		err := tx.CreateConvo(tb.Context(), NewConvo{
-			ID: id, GroupID: mls.GroupID(hex.EncodeToString(group[:])), Creator: users[0], CipherSuite: 1, Epoch: 1, At: noon,
+			ID: id, GroupID: group, Creator: users[0], CipherSuite: 1, Epoch: 1, At: noon,
 		})
 		if err != nil {
 			return err

@@ -107,7 +107,7 @@ func TestSendRefuses(t *testing.T) {
 			change(&p)
 			return s.SendMessage(t.Context(), p)
 		}
-		_, err := send(func(p *SendParams) { p.Key.ConvoID = mls.NewConvoID(noon) })
+		_, err := send(func(p *SendParams) { p.Key.ConvoID = mls.NewConvoID(noon, "00") })
 		wantErr(t, err, mls.ErrConvoNotFound)
 		_, err = send(func(p *SendParams) { p.Sender = carol })
 		wantErr(t, err, mls.ErrConvoNotFound)

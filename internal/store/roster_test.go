@@ -13,7 +13,7 @@ func TestCreateConvo(t *testing.T) {
 	id := newConvo(t, s, alice, bob)
 	group := one[string](t, s, "SELECT group_id FROM conversations")
 	err := s.InTx(t.Context(), func(tx *Tx) error {
-		return tx.CreateConvo(t.Context(), NewConvo{ID: mls.NewConvoID(noon), GroupID: mls.GroupID(group), Creator: carol, CipherSuite: 1, At: noon})
+		return tx.CreateConvo(t.Context(), NewConvo{ID: mls.NewConvoID(noon, "00"), GroupID: mls.GroupID(group), Creator: carol, CipherSuite: 1, At: noon})
 	})
 	wantErr(t, err, mls.ErrGroupAlreadyExists)
 	entry, err := s.FindConvoEntry(t.Context(), id)
@@ -48,7 +48,7 @@ func TestStanding(t *testing.T) {
 	wantErr(t, err, mls.ErrNotMember)
 	_, err = s.RequireMember(t.Context(), key(convo), carol)
 	wantErr(t, err, mls.ErrConvoNotFound)
-	_, err = s.RequireMember(t.Context(), key(mls.NewConvoID(noon)), alice)
+	_, err = s.RequireMember(t.Context(), key(mls.NewConvoID(noon, "00")), alice)
 	wantErr(t, err, mls.ErrConvoNotFound)
 	// A stranger does not wait for the lock that somebody holds.
 	inTx(t, s, func(tx *Tx) error {

@@ -126,7 +126,7 @@ func TestGoneCallersAreRolledBack(t *testing.T) {
 	before := one[int64](t, s, "SELECT pg_backend_pid()")
 	ctx, leave := context.WithCancel(t.Context())
 	err := s.InTx(ctx, func(tx *Tx) error {
-		if err := tx.CreateConvo(ctx, NewConvo{ID: mls.NewConvoID(noon), GroupID: "00", Creator: alice, CipherSuite: 1, At: noon}); err != nil {
+		if err := tx.CreateConvo(ctx, NewConvo{ID: mls.NewConvoID(noon, "00"), GroupID: "00", Creator: alice, CipherSuite: 1, At: noon}); err != nil {
 			return err
 		}
 		leave()

@@ -160,7 +160,7 @@ func now() time.Time { return clock.Bucket(time.Now()) }
 // convo makes a conversation with members.
 func (w *world) convo(t *testing.T, members ...string) mls.ConvoID {
 	t.Helper()
-	id := mls.NewConvoID(time.Now())
+	id := mls.NewConvoID(time.Now(), "00")
 	w.tx(t, func(tx *store.Tx) error {
 		group := mls.GroupIDFromBytes([]byte(id))
 		if err := tx.CreateConvo(t.Context(), store.NewConvo{ID: id, GroupID: group, Creator: did(members[0]), CipherSuite: 1, At: now()}); err != nil {

@@ -153,7 +153,7 @@ func TestFilter(t *testing.T) {
 		connect(t, h, "bob", only(convo)),
 		connect(t, h, "eve", only(convo)),
 		connect(t, h, "eve", only(convo), at(start)),
-		connect(t, h, "bob", only(mls.NewConvoID(now()))),
+		connect(t, h, "bob", only(mls.NewConvoID(now(), "00"))),
 	} {
 		<-c.done
 		refused = append(refused, fmt.Sprint(c.err))
