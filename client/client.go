@@ -96,6 +96,16 @@ func (c *Client) DemoteAdmin(ctx context.Context, in *DemoteAdminInput) (*Demote
 	return out, nil
 }
 
+// DescribeServer calls blue.catbird.mls.describeServer. Say what this service is, what it
+// accepts and what its limits are. Needs no token and is counted by address.
+func (c *Client) DescribeServer(ctx context.Context) (*DescribeServerOutput, error) {
+	out := new(DescribeServerOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodDescribeServer, nil, nil, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // GetAdminStats calls blue.catbird.mls.getAdminStats. Count reports and removals, for one
 // conversation or, for operators, for the whole service.
 //

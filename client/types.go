@@ -44,6 +44,10 @@ type (
 	DefsConvoView = mlsapi.DefsConvoView
 	// DefsConvoViewCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
 	DefsConvoViewCipherSuite = mlsapi.DefsConvoViewCipherSuite
+	// DefsEpochConflict is blue.catbird.mls.defs#epochConflict: What the body of EpochMismatch
+	// holds for a commit that came too late, beside error and message. Proxies may drop it; the
+	// message always ends in "the conversation is at epoch N; retry after M ms"..
+	DefsEpochConflict = mlsapi.DefsEpochConflict
 	// DefsKeyPackageRef is blue.catbird.mls.defs#keyPackageRef: A key package of a device..
 	DefsKeyPackageRef = mlsapi.DefsKeyPackageRef
 	// DefsKeyPackageRefCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
@@ -60,6 +64,18 @@ type (
 	DemoteAdminInput = mlsapi.DemoteAdminInput
 	// DemoteAdminOutput is blue.catbird.mls.demoteAdmin output.
 	DemoteAdminOutput = mlsapi.DemoteAdminOutput
+	// DescribeServerOutput is blue.catbird.mls.describeServer output.
+	DescribeServerOutput = mlsapi.DescribeServerOutput
+	// DescribeServerOutputExternalJoin is a set of values: Who may join by an external commit:
+	// nobody (none), devices that a device of the same user vouches for (device), any device of an
+	// active member (open)..
+	DescribeServerOutputExternalJoin = mlsapi.DescribeServerOutputExternalJoin
+	// DescribeServerOutputHandshakes is a set of values: Whether conversations may have encrypted
+	// handshakes (any), or commits and proposals must be public (public)..
+	DescribeServerOutputHandshakes = mlsapi.DescribeServerOutputHandshakes
+	// DescribeServerRateLimit is blue.catbird.mls.describeServer#rateLimit: A limit of calls: a
+	// bucket that holds burst calls and is refilled evenly..
+	DescribeServerRateLimit = mlsapi.DescribeServerRateLimit
 	// GetAdminStatsModerationStats is blue.catbird.mls.getAdminStats#moderationStats: Figures about
 	// moderation..
 	GetAdminStatsModerationStats = mlsapi.GetAdminStatsModerationStats
@@ -302,6 +318,16 @@ const (
 	DefsMessageViewMessageTypeCommit = mlsapi.DefsMessageViewMessageTypeCommit
 	// DefsMessageViewMessageTypeProposal is a value of DefsMessageViewMessageType.
 	DefsMessageViewMessageTypeProposal = mlsapi.DefsMessageViewMessageTypeProposal
+	// DescribeServerOutputExternalJoinDevice is a value of DescribeServerOutputExternalJoin.
+	DescribeServerOutputExternalJoinDevice = mlsapi.DescribeServerOutputExternalJoinDevice
+	// DescribeServerOutputExternalJoinNone is a value of DescribeServerOutputExternalJoin.
+	DescribeServerOutputExternalJoinNone = mlsapi.DescribeServerOutputExternalJoinNone
+	// DescribeServerOutputExternalJoinOpen is a value of DescribeServerOutputExternalJoin.
+	DescribeServerOutputExternalJoinOpen = mlsapi.DescribeServerOutputExternalJoinOpen
+	// DescribeServerOutputHandshakesAny is a value of DescribeServerOutputHandshakes.
+	DescribeServerOutputHandshakesAny = mlsapi.DescribeServerOutputHandshakesAny
+	// DescribeServerOutputHandshakesPublic is a value of DescribeServerOutputHandshakes.
+	DescribeServerOutputHandshakesPublic = mlsapi.DescribeServerOutputHandshakesPublic
 	// GetConvosPendingRequestKindDevice is a value of GetConvosPendingRequestKind.
 	GetConvosPendingRequestKindDevice = mlsapi.GetConvosPendingRequestKindDevice
 	// GetConvosPendingRequestKindRejoin is a value of GetConvosPendingRequestKind.

@@ -16,6 +16,11 @@ type Error struct {
 	Status int
 	// Message is the value of the "message" member. It never repeats a value of the caller's.
 	Message string
+	// Details, when not nil, is an object whose members the body has beside error and message.
+	Details Response
+	// Body is the whole body of an error that a client received, from which the details can be
+	// decoded.
+	Body []byte
 	// RetryAfter, when positive, becomes a Retry-After header of at least one second.
 	RetryAfter time.Duration
 }

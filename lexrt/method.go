@@ -48,6 +48,8 @@ type Method struct {
 	RateClass string
 	// Privileged methods enforce every token rule whatever the configuration says.
 	Privileged bool
+	// Open methods take no token: Caller is zero, and calls are counted by the client's address.
+	Open bool
 	// Changes says of a query that it has effects, so that HEAD must not run it (RFC 9110, 9.2.1).
 	Changes bool
 	// Errors are those that the lexicon declares, sorted by name.
@@ -80,8 +82,8 @@ func (m *Method) ErrorNames() []string {
 	return names
 }
 
-// Caller is the authenticated party behind a request. It is handed to handlers
-// as an argument, never through a context.
+// Caller is the authenticated party behind a request, zero for open methods. It
+// is handed to handlers as an argument, never through a context.
 type Caller struct {
 	// DID is the account's identifier, without a fragment.
 	DID DID

@@ -63,7 +63,9 @@ type App struct {
 	opens   time.Time
 	methods http.Handler // api, behind what development adds: what the public port serves
 	health  *health
-	feed    *blocks.Feed // nil without JETSTREAM_URL
+	// description is what describeServer answers.
+	description *mlsapi.DescribeServerOutput
+	feed        *blocks.Feed // nil without JETSTREAM_URL
 }
 
 // Build makes a server of a configuration. It opens no port and asks nothing
@@ -127,13 +129,14 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	policy := mls.DefaultKeyPackagePolicy()
 	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys
 	workflows := delivery.New(delivery.Config{
-		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter,
+		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter, Turns: a.turns(hasher),
 		MaxMembers: cfg.MaxMembers, MaxDevices: cfg.MaxDevices, MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow,
 		EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy,
 	})
 	a.feed = a.newFeed(client, workflows)
+	a.description = description(cfg)
 	h := &handlers.Handlers{
-		Store: a.store, Delivery: workflows, Blocks: checker, Streams: a.hub, Clock: clock.System,
+		Store: a.store, Delivery: workflows, Blocks: checker, Streams: a.hub, Clock: clock.System, Description: a.description,
 		Config: handlers.Config{
 			RequireIdempotency: cfg.RequireIdempotency, KeyPackageLow: cfg.KeyPackageLow, SuperadminDIDs: cfg.SuperadminDIDs,
 		},

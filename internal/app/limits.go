@@ -8,6 +8,7 @@ import (
 	"mls-server/internal/egress"
 	"mls-server/internal/ratelimit"
 	"mls-server/internal/shared"
+	"mls-server/internal/turns"
 )
 
 // maxTokens bounds the tokens that one process remembers.
@@ -22,6 +23,14 @@ func (a *App) limiter(hasher *shared.Hasher) (ratelimit.Limiter, error) {
 	return ratelimit.NewShared(ratelimit.SharedConfig{
 		Own: own, Redis: shared.NewRedis(a.redis, shared.RedisTimeout), Hasher: hasher, Private: a.private, OnAway: a.refusals.note, Clock: clock.System,
 	}), nil
+}
+
+// turns orders those who race to commit, over all servers where there is Redis.
+func (a *App) turns(hasher *shared.Hasher) *turns.Turns {
+	if a.redis == nil {
+		return turns.New(nil, hasher, func(error) {}, clock.System)
+	}
+	return turns.New(shared.NewRedis(a.redis, shared.RedisTimeout), hasher, a.refusals.note, clock.System)
 }
 
 // authenticator checks service tokens, and makes the resolver of their issuers.

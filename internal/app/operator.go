@@ -20,6 +20,7 @@ type Release struct{ Version, Revision string }
 // for the operator alone is said nowhere. It must be called before Run.
 func (a *App) Introduce(r Release, operator io.Writer) {
 	a.release, a.out = r, operator
+	a.description.Version = r.Version
 	a.metrics.ObserveBuild(r.Version, r.Revision)
 }
 

@@ -72,6 +72,7 @@ type Config struct {
 	MaxLifetime        time.Duration
 	CompressedKeys     bool
 	SuperadminDIDs     []syntax.DID
+	Links              []string
 
 	MessageTTL     time.Duration
 	EventStreamTTL time.Duration

@@ -243,6 +243,21 @@ func list(name, help string, field func(*Config) *[]string) Variable {
 	}
 }
 
+// links is a list of http and https URLs.
+func links(name, help string, field func(*Config) *[]string) Variable {
+	v := list(name, help, field)
+	v.set = func(c *Config, r *reader, name, value string) {
+		for _, part := range split(value) {
+			if u, err := url.Parse(part); err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
+				r.fault(name, "must be a comma-separated list of https:// URLs")
+				return
+			}
+		}
+		*field(c) = split(value)
+	}
+	return v
+}
+
 // parsed is a list whose parts are parsed by parse and printed by their String method.
 func parsed[T fmt.Stringer](name, help, want string, parse func(string) (T, error), field func(*Config) *[]T) Variable {
 	return Variable{

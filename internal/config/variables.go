@@ -98,6 +98,8 @@ var variables = []Variable{
 		func(c *Config) *time.Duration { return &c.MaxLifetime }),
 	boolean("ACCEPT_COMPRESSED_KEYS", false, "Accept compressed ECDSA keys in key packages, against RFC 9420 5.1.1.", func(c *Config) *bool { return &c.CompressedKeys }),
 	didList("SUPERADMIN_DIDS", "Comma-separated DIDs that may read statistics of the whole service.", func(c *Config) *dids { return &c.SuperadminDIDs }),
+	links("SERVICE_LINKS", "Comma-separated URLs of pages about this service (documentation, terms, privacy), which describeServer tells.",
+		func(c *Config) *[]string { return &c.Links }),
 	duration("MESSAGE_TTL_DAYS", 30, limits{1, 3650}, day, "How long messages are kept, in days.", func(c *Config) *time.Duration { return &c.MessageTTL }),
 	duration("EVENT_STREAM_TTL_DAYS", 30, limits{1, 3650}, day, "How long events can be resumed, in days.", func(c *Config) *time.Duration { return &c.EventStreamTTL }),
 	number("SSE_BUFFER_SIZE", 5000, limits{1, 100000}, "Events that wait for a slow stream before it is closed.", func(c *Config) *int { return &c.SSEBuffer }),
@@ -118,5 +120,6 @@ var variables = []Variable{
 	rate("RATE_LIMIT_DEFAULT", ratelimit.ClassDefault, ratelimit.Rate{PerMinute: 200, Burst: 200}),
 	rate("RATE_LIMIT_CLAIM", "claim", ratelimit.Rate{PerMinute: 30, Burst: 30}),
 	rate("RATE_LIMIT_BLOCK_PAIRS", "blockPairs", ratelimit.Rate{PerMinute: 5000, Burst: 5000}),
+	rate("RATE_LIMIT_DESCRIBE", "describe", ratelimit.Rate{PerMinute: 60, Burst: 60}),
 	addressRate("RATE_LIMIT_IP", ratelimit.Rate{PerMinute: 60, Burst: 30}),
 }

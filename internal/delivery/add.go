@@ -62,48 +62,48 @@ func (s *Service) Vet(ctx context.Context, r AddRequest) (Vetted, error) {
 
 // Add accepts a commit that brings users, or further devices of users, into the group, and does
 // everything that follows from it: roster, Welcome, key packages, fulfilled requests, requests for
-// devices that are still missing. It returns the new epoch. Errors: those of LockAsMember and of
+// devices that are still missing. Errors: those of LockAsMember and of
 // mls.Candidate, ErrStale, mls.ErrNotAdmin, mls.ErrInvalidWelcome, mls.ErrWelcomeMismatch,
 // mls.ErrKeyPackageNotFound, mls.ErrAlreadyMember.
-func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted) (mls.Epoch, error) {
+func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted) (Stored, error) {
 	standing, err := tx.LockAsMember(ctx, r.Key, r.Sender)
 	if err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	convo := &standing.Convo
 	h, err := judge(ctx, tx, &standing, r.Commit, submission{r.Sender, r.at})
 	if err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	if err := h.adds(); err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	if v.epoch != convo.Epoch {
-		return 0, ErrStale
+		return Stored{}, ErrStale
 	}
 	if r.welcome == nil {
-		return 0, mls.ErrWelcomeMismatch // nobody could join
+		return Stored{}, mls.ErrWelcomeMismatch // nobody could join
 	}
 	if err := h.CheckWelcome(r.welcome, convo.CipherSuite); err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	used, err := r.resolve(ctx, tx, convo.ID)
 	if err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	if err := admissible(ctx, tx, convo.ID, r.Users, used); err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	seq, err := commit(ctx, tx, convo, h)
 	if err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	// The commit that adds a device anew removes its old leaf.
 	if err := tx.SettleDeviceDebts(ctx, convo.ID, owners(used), placeOf(convo, r.at)); err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	err = enter(ctx, tx, entry{convo: convo, seq: seq, Addition: r.Addition, used: used})
-	return convo.Epoch, err
+	return storedIn(convo, true), err
 }
 
 // admissible refuses users who are in the group already and have nothing to be added for: no open

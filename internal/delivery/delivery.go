@@ -50,6 +50,8 @@ type Config struct {
 	Sender  Sender
 	Claimer Claimer
 	Blocks  Blocks
+	// Turns orders those who race to commit.
+	Turns Turns
 	// Limits counts what is limited by more than the caller alone.
 	Limits ratelimit.Limiter
 	// MaxMembers counts users, not devices.

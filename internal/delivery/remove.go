@@ -21,31 +21,31 @@ type Removal struct {
 	At     time.Time
 }
 
-// Remove takes a user off the roster for an admin, and returns the epoch. Without a commit a debt
+// Remove takes a user off the roster for an admin. Without a commit a debt
 // stays on record. Errors: those of LockAsAdmin, mls.ErrCannotRemoveSelf, mls.ErrNotMember when
 // the target is not in the conversation, those of mls.Candidate.
-func (s *Service) Remove(ctx context.Context, tx *store.Tx, r Removal) (mls.Epoch, error) {
+func (s *Service) Remove(ctx context.Context, tx *store.Tx, r Removal) (Stored, error) {
 	standing, err := tx.LockAsAdmin(ctx, r.Key, r.Actor)
 	switch {
 	case err != nil:
-		return 0, err
+		return Stored{}, err
 	case r.Target == r.Actor:
-		return 0, mls.ErrCannotRemoveSelf
+		return Stored{}, mls.ErrCannotRemoveSelf
 	}
 	convo := &standing.Convo
 	end := ending{Removal: r, kicked: true}
 	if r.Commit != nil {
 		h, err := judge(ctx, tx, &standing, r.Commit, submission{r.Actor, r.At})
 		if err != nil {
-			return 0, err
+			return Stored{}, err
 		}
 		end.commit = &h
 	}
 	if err := requireActive(ctx, tx, convo.ID, r.Target); err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	err = endMembership(ctx, tx, convo, end)
-	return convo.Epoch, err
+	return storedIn(convo, r.Commit != nil), err
 }
 
 // ExamineRemoval verifies the signatures of a removal's commit before Remove locks the
@@ -57,16 +57,16 @@ func (s *Service) ExamineRemoval(ctx context.Context, r Removal) error {
 	return nil
 }
 
-// RemoveByCommit removes another user by a commit, and returns the new epoch. An admin may do so
+// RemoveByCommit removes another user by a commit. An admin may do so
 // with anyone; any member may commit the removal of a user who is off the roster and still owes its
 // leaves (ADR 5). It counts as a removal, by whatever method it came. Errors as Remove, and
 // mls.ErrNotAdmin, mls.ErrRateLimitExceeded.
-func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (mls.Epoch, error) {
+func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (Stored, error) {
 	if err := s.take(ctx, "removeMember", string(r.Actor), 1); err != nil {
-		return 0, err
+		return Stored{}, err
 	}
 	s.examine(ctx, r.Key, r.Actor, r.Commit)
-	var epoch mls.Epoch
+	var stored Stored
 	err := s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsMember(ctx, r.Key, r.Actor)
 		if err != nil {
@@ -89,10 +89,10 @@ func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (mls.Epoch, err
 		} else {
 			err = endMembership(ctx, tx, convo, ending{Removal: r, kicked: true, commit: &h})
 		}
-		epoch = convo.Epoch
+		stored = storedIn(convo, true)
 		return err
 	})
-	return epoch, err
+	return stored, s.AfterRace(ctx, r.Key, r.Actor, err)
 }
 
 // owesOnly reports whether a user is off the roster and its leaves are still to be removed.

@@ -25,7 +25,10 @@ func (s *Service) Send(ctx context.Context, p store.SendParams) (store.SendResul
 		result, err = sendHandshake(ctx, tx, p, &message)
 		return err
 	})
-	return result, err
+	if !message.IsCommit() || result.Repeated {
+		return result, err
+	}
+	return result, s.AfterRace(ctx, p.Key, p.Sender, err)
 }
 
 // sendHandshake accepts a commit or proposal that came like a message. A repeat with the same bytes

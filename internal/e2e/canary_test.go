@@ -126,6 +126,7 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) *traffic
 		eve.Call(t, m, e2e.Request{Query: query, Body: (&mlsapi.LeaveConvoInput{ConvoID: chat.ID, TargetDID: &alice.DID}).AppendJSON(nil)}, nil)
 		eve.Call(t, m, e2e.Request{Query: query, Body: []byte(`{"convoId": "` + chat.ID + `", "secret text of a client": `)}, nil)
 	}
+	eve.Call(t, mlsapi.MethodDescribeServer, e2e.Request{Authorization: "-"}, nil).OK(t)
 	header := http.Header{"X-Forwarded-For": {forwardedFor}}
 	unknown := s.NewUser(authtest.P256)
 	s.Directory.Remove(unknown.Identity)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -244,7 +245,10 @@ func TestIdempotentErrors(t *testing.T) {
 
 	alice.Add(t, chat, carol)
 	// By now the early request would fit the epoch; its answer is what it was.
-	same(t, "EpochMismatch", refused, alice.Post(t, m, early, nil))
+	again := alice.Post(t, m, early, nil).Want(t, conflict, refused.Error)
+	if want := "made for epoch 2, the conversation is at epoch 2; retry after 0 ms"; !strings.HasSuffix(again.Message, want) {
+		t.Errorf("%q does not end in %q", again.Message, want)
+	}
 	if got := alice.Epoch(t, chat); got != int64(chat.Group.Epoch) {
 		t.Errorf("epoch %d, want %d", got, chat.Group.Epoch)
 	}

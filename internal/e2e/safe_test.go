@@ -26,6 +26,7 @@ func TestSafeVerbsChangeNothing(t *testing.T) {
 	rows := func() map[string]string { return contents(t, database) }
 	query := map[string][]string{
 		"checkBlocks":        {"dids", string(caller.DID), "dids", string(target.DID)},
+		"describeServer":     {},
 		"getAdminStats":      {"convoId", c.chat.ID},
 		"getBlockStatus":     {"convoId", c.chat.ID},
 		"getCommits":         {"convoId", c.chat.ID, "fromEpoch", "0"},

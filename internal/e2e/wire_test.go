@@ -57,6 +57,7 @@ const lowDevice = "00000000-0000-4000-8000-000000000000"
 func playBeginning(t *testing.T, alice, bob, carol *e2e.Device) *e2e.Chat {
 	t.Helper()
 	s := alice.Server
+	alice.Call(t, mlsapi.MethodDescribeServer, e2e.Request{Authorization: "-"}, nil).OK(t)
 	alice.Get(t, mlsapi.MethodGetConvos, nil).OK(t)
 	alice.Get(t, mlsapi.MethodGetKeyPackageStats, nil).OK(t)
 	in := publication(alice.Client.KeyPackage(time.Now()))

@@ -33,8 +33,10 @@ func (h *Handlers) AddMembers(ctx context.Context, caller lexrt.Caller, in *mlsa
 			return err
 		},
 	}
-	return once(ctx, h, r, func(tx *store.Tx) (*mlsapi.AddMembersOutput, error) {
-		epoch, err := h.Delivery.Add(ctx, tx, add, vetted)
-		return &mlsapi.AddMembersOutput{Success: true, NewEpoch: int64(epoch)}, err
+	return race(ctx, h, key, r, func(tx *store.Tx) (*mlsapi.AddMembersOutput, error) {
+		stored, err := h.Delivery.Add(ctx, tx, add, vetted)
+		return &mlsapi.AddMembersOutput{
+			Success: true, NewEpoch: int64(stored.Epoch), MessageID: optional(stored.CommitID), Seq: optionalSeq(stored.CommitSeq),
+		}, err
 	})
 }

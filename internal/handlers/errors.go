@@ -1,6 +1,9 @@
 package handlers
 
 import (
+	"errors"
+
+	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
 	"mls-server/lexrt"
@@ -118,5 +121,10 @@ func PublicError(err error) *lexrt.Error {
 	}
 	public := named.WithMessage(domain.Error())
 	public.RetryAfter = domain.RetryAfter
+	if conflict, ok := errors.AsType[*delivery.ConflictError](err); ok {
+		public.Message, public.Details = conflict.Error(), &mlsapi.DefsEpochConflict{
+			Epoch: int64(conflict.Epoch), CommitID: optional(conflict.CommitID), Commits: commitViews(conflict.Commits), RetryAfterMs: conflict.RetryAfter.Milliseconds(),
+		}
+	}
 	return public
 }

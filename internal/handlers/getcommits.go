@@ -26,12 +26,7 @@ func (h *Handlers) GetCommits(ctx context.Context, caller lexrt.Caller, params *
 	if err != nil {
 		return nil, err
 	}
-	out := &mlsapi.GetCommitsOutput{ConvoID: string(page.ConvoID), Commits: make([]mlsapi.GetCommitsCommitMessage, len(page.Commits))}
-	for i, c := range page.Commits {
-		out.Commits[i] = mlsapi.GetCommitsCommitMessage{
-			Epoch: int64(c.Epoch), Sender: c.Sender, CommitData: c.Bytes, CreatedAt: datetime(c.CreatedAt),
-		}
-	}
+	out := &mlsapi.GetCommitsOutput{ConvoID: string(page.ConvoID), Commits: commitViews(page.Commits)}
 	if page.Next != nil {
 		next := strconv.FormatInt(int64(*page.Next), 10)
 		out.Cursor = &next

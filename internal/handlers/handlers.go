@@ -43,6 +43,8 @@ type Handlers struct {
 	Streams  *stream.Hub
 	Clock    clock.Clock
 	Config   Config
+	// Description is what describeServer answers.
+	Description *mlsapi.DescribeServerOutput
 }
 
 var _ mlsapi.Service = (*Handlers)(nil)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"mls-server/internal/delivery"
+	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 	"mls-server/lexrt"
@@ -62,6 +63,21 @@ func once[T any, P output[T]](ctx context.Context, h *Handlers, r request, run f
 		}
 	}
 	return out, err
+}
+
+// race is once for a request with a commit, which may come too late: then the answer has what heals
+// that, a repeated one too.
+func race[T any, P output[T]](ctx context.Context, h *Handlers, key mls.ConvoKey, r request, run func(tx *store.Tx) (P, error)) (P, error) {
+	out, err := once(ctx, h, r, run)
+	if kept, ok := errors.AsType[*lexrt.Error](err); ok && kept.Name == mlsapi.ErrEpochMismatch.Name {
+		if mismatch, ok := mls.ParseEpochMismatch(kept.Message); ok {
+			err = mismatch
+		}
+	}
+	if err = h.Delivery.AfterRace(ctx, key, r.caller, err); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func attempt[T any, P output[T]](ctx context.Context, h *Handlers, r request, run func(tx *store.Tx) (P, error)) (out P, err error) {

@@ -15,9 +15,9 @@ func (h *Handlers) LeaveConvo(ctx context.Context, caller lexrt.Caller, in *mlsa
 	if err != nil {
 		return nil, err
 	}
-	var epoch mls.Epoch
+	var stored delivery.Stored
 	if in.TargetDID != nil && *in.TargetDID != caller.DID {
-		epoch, err = h.Delivery.RemoveByCommit(ctx, delivery.Removal{
+		stored, err = h.Delivery.RemoveByCommit(ctx, delivery.Removal{
 			Key: key, Actor: caller.DID, Target: *in.TargetDID, Commit: mls.ParseCommit(in.Commit), At: h.now(),
 		})
 	} else {
@@ -25,10 +25,12 @@ func (h *Handlers) LeaveConvo(ctx context.Context, caller lexrt.Caller, in *mlsa
 		if in.Commit != nil {
 			leave.Proposal = mls.ParseProposal(in.Commit)
 		}
-		epoch, err = h.Delivery.Leave(ctx, leave)
+		stored.Epoch, err = h.Delivery.Leave(ctx, leave)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &mlsapi.LeaveConvoOutput{Success: true, NewEpoch: int64(epoch)}, nil
+	return &mlsapi.LeaveConvoOutput{
+		Success: true, NewEpoch: int64(stored.Epoch), MessageID: optional(stored.CommitID), Seq: optionalSeq(stored.CommitSeq),
+	}, nil
 }

@@ -24,8 +24,10 @@ func (h *Handlers) RemoveMember(ctx context.Context, caller lexrt.Caller, in *ml
 		method: mlsapi.MethodRemoveMember, caller: caller.DID, key: &in.IdempotencyKey, input: in,
 		prepare: func(ctx context.Context) error { return h.Delivery.ExamineRemoval(ctx, removal) },
 	}
-	return once(ctx, h, r, func(tx *store.Tx) (*mlsapi.RemoveMemberOutput, error) {
-		epoch, err := h.Delivery.Remove(ctx, tx, removal)
-		return &mlsapi.RemoveMemberOutput{OK: true, EpochHint: int64(epoch)}, err
+	return race(ctx, h, key, r, func(tx *store.Tx) (*mlsapi.RemoveMemberOutput, error) {
+		stored, err := h.Delivery.Remove(ctx, tx, removal)
+		return &mlsapi.RemoveMemberOutput{
+			OK: true, EpochHint: int64(stored.Epoch), MessageID: optional(stored.CommitID), Seq: optionalSeq(stored.CommitSeq),
+		}, err
 	})
 }

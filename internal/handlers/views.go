@@ -35,6 +35,14 @@ func optional[S ~string](s S) *string {
 	return &t
 }
 
+// optionalSeq returns nil for no place, else a pointer to it.
+func optionalSeq(s mls.Seq) *int64 {
+	if s == 0 {
+		return nil
+	}
+	return new(int64(s))
+}
+
 // orEmpty is the inverse of optional.
 func orEmpty(s *string) string {
 	if s == nil {
@@ -90,6 +98,14 @@ func messageType(k store.MessageKind) mlsapi.DefsMessageViewMessageType {
 	default:
 		return "app"
 	}
+}
+
+func commitViews(commits []store.Commit) []mlsapi.GetCommitsCommitMessage {
+	views := make([]mlsapi.GetCommitsCommitMessage, len(commits))
+	for i, c := range commits {
+		views[i] = mlsapi.GetCommitsCommitMessage{Epoch: int64(c.Epoch), Sender: c.Sender, CommitData: c.Bytes, CreatedAt: datetime(c.CreatedAt)}
+	}
+	return views
 }
 
 func keyPackageView(k *store.KeyPackage) mlsapi.DefsKeyPackageRef {

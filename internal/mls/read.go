@@ -125,6 +125,11 @@ func (s *Submission) IsApplicationOf(epoch Epoch) (bool, GroupID) {
 	return true, GroupIDFromBytes(p.GroupID)
 }
 
+// IsCommit reports whether the message is a commit.
+func (s *Submission) IsCommit() bool {
+	return s.message != nil && s.message.Framing() != nil && s.message.Framing().ContentType == ContentCommit
+}
+
 // Examine does in advance what Judge need not do while a conversation is locked; see
 // Candidate.Examine.
 func (s *Submission) Examine(suite CipherSuite) {

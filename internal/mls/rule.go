@@ -76,3 +76,13 @@ func BaseEpoch(given *Epoch, hasWelcome bool) Epoch {
 	}
 	return 0
 }
+
+// PaddingBuckets returns the sizes to which messages are padded, in bytes, ascending. Above the
+// last one its multiples are, up to MaxPaddedSize.
+func PaddingBuckets() []int64 {
+	var sizes []int64
+	for n := int64(MinPaddedSize); n <= paddedStep; n *= 2 {
+		sizes = append(sizes, n)
+	}
+	return sizes
+}

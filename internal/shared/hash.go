@@ -37,6 +37,8 @@ const (
 	PurposeRate Purpose = "rate"
 	// PurposeLog is that of identities in logs.
 	PurposeLog Purpose = "log"
+	// PurposeTurn is that of turns after a race: conversation and user.
+	PurposeTurn Purpose = "turn"
 )
 
 // Hasher makes keyed hashes: HMAC-SHA256 under a secret that all servers of a

@@ -23,7 +23,7 @@ func state(text string, leaves ...Leaf) *GroupState {
 func newVerified(tb testing.TB, s *Store, users ...mls.DID) NewConvo {
 	tb.Helper()
 	c := NewConvo{
-		ID: mls.NewConvoID(noon), GroupID: mls.GroupID(hex.EncodeToString([]byte(rand.Text()))), Creator: users[0], CipherSuite: 1, Epoch: 1,
+		ID: mls.NewConvoID(noon, mls.GroupIDFromBytes([]byte(rand.Text()))), GroupID: mls.GroupID(hex.EncodeToString([]byte(rand.Text()))), Creator: users[0], CipherSuite: 1, Epoch: 1,
 		State: state("epoch 1", Leaf{0, Device{alice, ""}}, Leaf{2, Device{bob, ""}}), At: noon,
 	}
 	inTx(tb, s, func(tx *Tx) error {
@@ -301,7 +301,7 @@ func TestGroupIDsAreNeverReused(t *testing.T) {
 			t.Errorf("%s: %s, %v", id, found, err)
 		}
 		err = s.InTx(t.Context(), func(tx *Tx) error {
-			return tx.CreateConvo(t.Context(), NewConvo{ID: mls.NewConvoID(noon), GroupID: id, Creator: bob, CipherSuite: 1, At: noon})
+			return tx.CreateConvo(t.Context(), NewConvo{ID: mls.NewConvoID(noon, id), GroupID: id, Creator: bob, CipherSuite: 1, At: noon})
 		})
 		wantErr(t, err, mls.ErrGroupAlreadyExists)
 	}

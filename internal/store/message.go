@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -323,7 +324,9 @@ type MessagePage struct {
 	LastSeq mls.Seq
 }
 
-const defaultPageBytes = 16 << 20
+// PageBytes ends a page of messages or commits early, after its first item: this much ciphertext,
+// in bytes.
+const PageBytes = 16 << 20
 
 // ReadMessages reads a page with two statements. It begins after the place
 // that is named, or where the reader joined if that is later. Errors as
@@ -353,7 +356,7 @@ func (r *reader) ReadMessages(ctx context.Context, p ReadParams) (MessagePage, e
 		return page, nil
 	}
 	if p.MaxBytes == 0 {
-		p.MaxBytes = defaultPageBytes
+		p.MaxBytes = PageBytes
 	}
 	rows, err := r.q.ListMessages(ctx, db.ListMessagesParams{ConvoID: standing.ID, AfterSeq: after, MaxRows: rowLimit(p.Limit), MaxBytes: p.MaxBytes})
 	if err != nil {
@@ -407,6 +410,8 @@ type CommitRange struct {
 	// To is nil for the current epoch.
 	To    *mls.Epoch
 	Limit int
+	// MaxBytes ends a page early, after its first commit; 0 means PageBytes.
+	MaxBytes int64
 }
 
 // ListCommits reads commits, from the reader's join on. Errors as RequireMember,
@@ -421,7 +426,7 @@ func (r *reader) ListCommits(ctx context.Context, key mls.ConvoKey, did mls.DID,
 		return CommitPage{}, err
 	}
 	rows, err := r.q.ListCommits(ctx, db.ListCommitsParams{
-		ConvoID: standing.ID, Generation: standing.Generation, FromEpoch: in.From, ToEpoch: int64(end), AfterSeq: int64(standing.JoinSeq), MaxRows: rowLimit(in.Limit), MaxBytes: defaultPageBytes,
+		ConvoID: standing.ID, Generation: standing.Generation, FromEpoch: in.From, ToEpoch: int64(end), AfterSeq: int64(standing.JoinSeq), MaxRows: rowLimit(in.Limit), MaxBytes: cmp.Or(in.MaxBytes, PageBytes),
 	})
 	if err != nil {
 		return CommitPage{}, fail("list commits", err)

@@ -111,5 +111,15 @@ func appendError(dst []byte, e *lexrt.Error) []byte {
 	dst = lexrt.AppendString(dst, &e.Name)
 	dst = append(dst, `,"message":`...)
 	dst = lexrt.AppendString(dst, &e.Message)
-	return append(dst, '}')
+	if e.Details == nil {
+		return append(dst, '}')
+	}
+	// The details are an object of their own: its members follow, and its end is the body's.
+	start := len(dst)
+	dst = e.Details.AppendJSON(dst)
+	if dst[start+1] == '}' {
+		return append(dst[:start], '}')
+	}
+	dst[start] = ','
+	return dst
 }

@@ -136,20 +136,33 @@ func (x *exchange) read(req *lexrt.Request) (release func(), err error) {
 }
 
 // admit returns the caller of a request whose token is genuine, counts it against
-// the account's limit and uses the token up.
+// the account's limit and uses the token up. An open method has no caller and is
+// counted by address; a token that came along, as a PDS that passes requests on
+// adds one, is not looked at.
 func (x *exchange) admit(ctx context.Context) (lexrt.Caller, error) {
+	if x.m.Open {
+		return lexrt.Caller{}, x.count(ctx, x.s.opt.ClientIP(x.r))
+	}
 	work, cancel := context.WithTimeout(ctx, workWait)
 	defer cancel()
 	cred, err := x.s.opt.Authenticator.Authenticate(work, x.m, x.r.Header.Get("Authorization"), x.s.opt.ClientIP(x.r))
 	if err != nil {
 		return lexrt.Caller{}, x.unauthenticated(ctx, err)
 	}
-	lim := x.s.opt.Limiter.Take(ctx, x.m.RateClass, cred.Caller.DID.String(), 1)
-	x.limitHeaders(lim)
-	if !lim.Allowed {
-		return lexrt.Caller{}, rateLimited(lim)
+	if err := x.count(ctx, cred.Caller.DID.String()); err != nil {
+		return lexrt.Caller{}, err
 	}
 	return cred.Caller, x.s.opt.Authenticator.Spend(work, cred)
+}
+
+// count counts the call against the subject's limit of the method's class.
+func (x *exchange) count(ctx context.Context, subject string) error {
+	lim := x.s.opt.Limiter.Take(ctx, x.m.RateClass, subject, 1)
+	x.limitHeaders(lim)
+	if !lim.Allowed {
+		return rateLimited(lim)
+	}
+	return nil
 }
 
 func (x *exchange) checkVerb() error {

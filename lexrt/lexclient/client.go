@@ -34,7 +34,8 @@ type Options struct {
 	// HTTP sends the requests; nil is a client that gives up after 60 seconds. Its
 	// timeout does not apply to event streams.
 	HTTP *http.Client
-	// Token is where bearer tokens come from; nil sends requests without one.
+	// Token is where bearer tokens come from; nil sends requests without one. Methods that take
+	// none are called without one.
 	Token TokenSource
 	// UserAgent is sent with each request unless it is "".
 	UserAgent string
@@ -63,7 +64,7 @@ const (
 	defaultEvent    = 32 << 20
 	defaultIdle     = time.Minute
 	// maxErrorBody is how much of an error answer is read, in bytes.
-	maxErrorBody = 64 << 10
+	maxErrorBody = 1 << 20
 )
 
 var errBase = errors.New("lexclient: the base address must be an absolute http or https URL without query")
@@ -187,7 +188,7 @@ func (c *Client) request(ctx context.Context, m *lexrt.Method, query url.Values,
 	if m.Output != "" {
 		req.Header.Set("Accept", m.Output)
 	}
-	if c.opt.Token == nil {
+	if c.opt.Token == nil || m.Open {
 		return req, nil
 	}
 	token, err := c.opt.Token(ctx, m.NSID)
@@ -228,7 +229,7 @@ func answerError(resp *http.Response) error {
 	if members["error"] != "" {
 		e.Name = members["error"]
 	}
-	e.Message = members["message"]
+	e.Message, e.Body = members["message"], data
 	return e
 }
 

@@ -81,6 +81,23 @@ func TestCall(t *testing.T) {
 	}
 }
 
+func TestOpenMethodsSendNoToken(t *testing.T) {
+	t.Parallel()
+	tokens := func(_ context.Context, lxm string) (string, error) { return "for " + lxm, nil }
+	c := serve(t, Options{Token: tokens}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, "%q", r.Header.Get("Authorization"))
+	})
+	open := *query
+	open.Open = true
+	for m, want := range map[*lexrt.Method]string{query: `"Bearer for com.example.getThing"`, &open: `""`} {
+		out := text("")
+		if err := c.Call(t.Context(), m, nil, nil, &out); err != nil || string(out) != want {
+			t.Errorf("open %v: %s %v, want %s", m.Open, out, err, want)
+		}
+	}
+}
+
 func TestBadAnswers(t *testing.T) {
 	t.Parallel()
 	var invalid *lexrt.InvalidError
@@ -140,7 +157,7 @@ func TestErrorAnswers(t *testing.T) {
 				}
 			})
 			var got *lexrt.Error
-			if err := client.Call(t.Context(), query, nil, nil, nil); !errors.As(err, &got) || *got != c.want {
+			if err := client.Call(t.Context(), query, nil, nil, nil); !errors.As(err, &got) || got.Name != c.want.Name || got.Status != c.want.Status || got.Message != c.want.Message || got.RetryAfter != c.want.RetryAfter {
 				t.Errorf("%+v, want %+v", got, c.want)
 			}
 		})

@@ -256,12 +256,13 @@ func TestInvalidLexiconsWriteNothing(t *testing.T) {
 func TestPolicyProblems(t *testing.T) {
 	t.Parallel()
 	for policy, want := range map[string]string{
-		`{"status": {}}`:                                                    "unknown field",
-		`{"statuses": {"A": 200}}`:                                          "must be from 400 to 599",
-		`{"methods": {"com.example.getNot": {}}}`:                           "did you mean com.example.getNote?",
-		`{"methods": {"com.example.getNote": {"maxBody": 5}}}`:              "has a maxBody but no input",
-		`{"violations": {"com.example.getNote": {"/x maxLength": "Nope"}}}`: "which the method does not declare",
-		`{"violations": {"com.example.getNote": {"x": "NotFound"}}}`:        "must be a JSON pointer, a space and a constraint",
+		`{"status": {}}`:                                                           "unknown field",
+		`{"statuses": {"A": 200}}`:                                                 "must be from 400 to 599",
+		`{"methods": {"com.example.getNot": {}}}`:                                  "did you mean com.example.getNote?",
+		`{"methods": {"com.example.getNote": {"maxBody": 5}}}`:                     "has a maxBody but no input",
+		`{"violations": {"com.example.getNote": {"/x maxLength": "Nope"}}}`:        "which the method does not declare",
+		`{"violations": {"com.example.getNote": {"x": "NotFound"}}}`:               "must be a JSON pointer, a space and a constraint",
+		`{"methods": {"com.example.getNote": {"open": true, "privileged": true}}}`: "cannot be both",
 		`{} {}`: "goes on after the end",
 	} {
 		c := newCLI(t)

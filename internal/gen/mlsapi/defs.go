@@ -91,6 +91,47 @@ func (v *DefsConvoView) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *DefsConvoView) Validate() error { return lexrt.Validate(v) }
 
+// DefsEpochConflict is blue.catbird.mls.defs#epochConflict.
+//
+// What the body of EpochMismatch holds for a commit that came too late, beside error and
+// message. Proxies may drop it; the message always ends in "the conversation is at epoch N;
+// retry after M ms".
+type DefsEpochConflict struct {
+	// The epoch that the conversation is in now.
+	// At least 0.
+	Epoch int64
+	// Message id of the commit that led to the epoch, as far as the service has it.
+	// Optional.
+	CommitID *string
+	// The commits from the rejected one's epoch on, as far as they fit into 256 KiB; getCommits has
+	// the rest.
+	Commits []GetCommitsCommitMessage
+	// How long to wait before the next try, in milliseconds: 0 for whoever's turn it is, more for
+	// those behind. Advice, never a ground for refusal.
+	// At least 0.
+	RetryAfterMs int64
+}
+
+// Lex names the members of v.
+func (v *DefsEpochConflict) Lex(f *lexrt.Fields) {
+	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleDefs_From0)
+	lexrt.StringPtr(f, "commitId", &v.CommitID, lexrt.Optional, nil)
+	lexrt.Structs(f, "commits", &v.Commits, lexrt.Required, nil)
+	lexrt.Int(f, "retryAfterMs", &v.RetryAfterMs, lexrt.Required, &ruleDefs_From0)
+}
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *DefsEpochConflict) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
+
+// MarshalJSON is AppendJSON for package encoding/json.
+func (v DefsEpochConflict) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
+
+// AppendJSON appends the JSON of v to b and returns the extended slice.
+func (v *DefsEpochConflict) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
+
+// Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
+func (v *DefsEpochConflict) Validate() error { return lexrt.Validate(v) }
+
 // DefsKeyPackageRef is blue.catbird.mls.defs#keyPackageRef.
 //
 // A key package of a device.

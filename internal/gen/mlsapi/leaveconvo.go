@@ -43,12 +43,21 @@ type LeaveConvoOutput struct {
 	// The epoch that the conversation is in now.
 	// At least 0.
 	NewEpoch int64
+	// Message id of the commit that was stored, by which a client knows its own commit when it
+	// comes back.
+	// Optional.
+	MessageID *string
+	// Place of that commit in the conversation's sequence.
+	// At least 1, optional.
+	Seq *int64
 }
 
 // Lex names the members of v.
 func (v *LeaveConvoOutput) Lex(f *lexrt.Fields) {
 	lexrt.Bool(f, "success", &v.Success, lexrt.Required, nil)
 	lexrt.Int(f, "newEpoch", &v.NewEpoch, lexrt.Required, &ruleLeaveConvo_From0)
+	lexrt.StringPtr(f, "messageId", &v.MessageID, lexrt.Optional, nil)
+	lexrt.IntPtr(f, "seq", &v.Seq, lexrt.Optional, &ruleLeaveConvo_From1)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -66,4 +75,5 @@ func (v *LeaveConvoOutput) Validate() error { return lexrt.Validate(v) }
 var (
 	ruleLeaveConvo_DID   = lexrt.StringRule{Format: lexrt.FormatDID}
 	ruleLeaveConvo_From0 = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleLeaveConvo_From1 = lexrt.IntRule{Min: 1, Max: lexrt.MaxInt}
 )

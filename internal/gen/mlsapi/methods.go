@@ -83,6 +83,18 @@ var MethodDemoteAdmin = &lexrt.Method{
 	RateClass:  "default",
 }
 
+// MethodDescribeServer describes blue.catbird.mls.describeServer.
+//
+// Say what this service is, what it accepts and what its limits are. Needs no token and is
+// counted by address.
+var MethodDescribeServer = &lexrt.Method{
+	Kind:      lexrt.Query,
+	NSID:      "blue.catbird.mls.describeServer",
+	Open:      true,
+	Output:    "application/json",
+	RateClass: "describe",
+}
+
 // MethodGetAdminStats describes blue.catbird.mls.getAdminStats.
 //
 // Count reports and removals, for one conversation or, for operators, for the whole service.
@@ -391,6 +403,7 @@ func Methods() []*lexrt.Method {
 		MethodConfirmWelcome,
 		MethodCreateConvo,
 		MethodDemoteAdmin,
+		MethodDescribeServer,
 		MethodGetAdminStats,
 		MethodGetBlockStatus,
 		MethodGetCommits,

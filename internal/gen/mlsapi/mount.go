@@ -14,6 +14,9 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodConfirmWelcome, lexrt.InputEndpoint(s.ConfirmWelcome))
 	r.Handle(MethodCreateConvo, lexrt.InputEndpoint(s.CreateConvo))
 	r.Handle(MethodDemoteAdmin, lexrt.InputEndpoint(s.DemoteAdmin))
+	r.Handle(MethodDescribeServer, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
+		return lexrt.Answer(s.DescribeServer(ctx, req.Caller))
+	})
 	r.Handle(MethodGetAdminStats, lexrt.ParamsEndpoint(s.GetAdminStats))
 	r.Handle(MethodGetBlockStatus, lexrt.ParamsEndpoint(s.GetBlockStatus))
 	r.Handle(MethodGetCommits, lexrt.ParamsEndpoint(s.GetCommits))

@@ -49,12 +49,21 @@ type RemoveMemberOutput struct {
 	// The stored epoch after the operation.
 	// At least 0.
 	EpochHint int64
+	// Message id of the commit that was stored, by which a client knows its own commit when it
+	// comes back.
+	// Optional.
+	MessageID *string
+	// Place of that commit in the conversation's sequence.
+	// At least 1, optional.
+	Seq *int64
 }
 
 // Lex names the members of v.
 func (v *RemoveMemberOutput) Lex(f *lexrt.Fields) {
 	lexrt.Bool(f, "ok", &v.OK, lexrt.Required, nil)
 	lexrt.Int(f, "epochHint", &v.EpochHint, lexrt.Required, &ruleRemoveMember_From0)
+	lexrt.StringPtr(f, "messageId", &v.MessageID, lexrt.Optional, nil)
+	lexrt.IntPtr(f, "seq", &v.Seq, lexrt.Optional, &ruleRemoveMember_From1)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -74,4 +83,5 @@ var (
 	ruleRemoveMember_Max26  = lexrt.StringRule{MaxLen: 26}
 	ruleRemoveMember_Max500 = lexrt.StringRule{MaxLen: 500}
 	ruleRemoveMember_From0  = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleRemoveMember_From1  = lexrt.IntRule{Min: 1, Max: lexrt.MaxInt}
 )

@@ -15,6 +15,7 @@ type Service interface {
 	ConfirmWelcomeHandler
 	CreateConvoHandler
 	DemoteAdminHandler
+	DescribeServerHandler
 	GetAdminStatsHandler
 	GetBlockStatusHandler
 	GetCommitsHandler
@@ -94,6 +95,15 @@ type DemoteAdminHandler interface {
 	//
 	// Errors: ConvoNotFound, LastAdmin, NotAdmin, NotAdminTarget, NotMember.
 	DemoteAdmin(ctx context.Context, caller lexrt.Caller, in *DemoteAdminInput) (*DemoteAdminOutput, error)
+}
+
+// DescribeServerHandler handles blue.catbird.mls.describeServer.
+type DescribeServerHandler interface {
+	// DescribeServer handles blue.catbird.mls.describeServer.
+	//
+	// Say what this service is, what it accepts and what its limits are. Needs no token and is
+	// counted by address.
+	DescribeServer(ctx context.Context, caller lexrt.Caller) (*DescribeServerOutput, error)
 }
 
 // GetAdminStatsHandler handles blue.catbird.mls.getAdminStats.

@@ -194,7 +194,11 @@ func structTitle(s *ir.Struct) string {
 
 func (p *page) facts(m *ir.Method) {
 	add := func(name, text string) { p.Facts = append(p.Facts, fact{name, text}) }
-	add("Authorization", "Bearer: a service token whose lxm is "+m.NSID)
+	if m.Open {
+		add("Authorization", "none; calls are counted by the client's address")
+	} else {
+		add("Authorization", "Bearer: a service token whose lxm is "+m.NSID)
+	}
 	if m.Privileged {
 		add("Token rules", "lxm, audience, expiry and single use are enforced whatever the configuration says")
 	}
@@ -335,7 +339,10 @@ func (p *page) examples(m *ir.Method) {
 		target += "?" + q
 	}
 	var b strings.Builder
-	b.WriteString(p.Verb + " " + target + " HTTP/1.1\nHost: api.example.com\nAuthorization: Bearer eyJhbGciOiJFUzI1NiIs…\n")
+	b.WriteString(p.Verb + " " + target + " HTTP/1.1\nHost: api.example.com\n")
+	if !m.Open {
+		b.WriteString("Authorization: Bearer eyJhbGciOiJFUzI1NiIs…\n")
+	}
 	if m.Input != nil {
 		b.WriteString("Content-Type: " + m.Input.Encoding + "\n")
 		if m.Input.JSON() {

@@ -44,6 +44,9 @@ func (u *unit) methodDict(m *ir.Method) jen.Dict {
 	if m.Changes {
 		d[jen.Id("Changes")] = jen.True()
 	}
+	if m.Open {
+		d[jen.Id("Open")] = jen.True()
+	}
 	if m.Privileged {
 		d[jen.Id("Privileged")] = jen.True()
 	}

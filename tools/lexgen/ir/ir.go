@@ -222,6 +222,8 @@ type Method struct {
 	MaxBody    int64
 	RateClass  string
 	Privileged bool
+	// Open methods take no token.
+	Open bool
 	// Changes is true of queries that have effects.
 	Changes    bool
 	Violations []Violation

@@ -39,6 +39,8 @@ type MethodPolicy struct {
 	// MaxBody is in bytes; 0 means that the schema decides.
 	MaxBody    int64 `json:"maxBody"`
 	Privileged bool  `json:"privileged"`
+	// Open methods take no token: anybody may call them, and they are counted by address.
+	Open bool `json:"open"`
 	// Changes says of a query that it has effects.
 	Changes bool `json:"changes"`
 }
@@ -84,7 +86,10 @@ func (b *builder) applyPolicy(m *Method) {
 	p := b.opt.Policy
 	mp := p.Methods[m.NSID]
 	m.RateClass, m.Privileged = mp.RateClass, mp.Privileged
-	m.Changes = mp.Changes
+	m.Changes, m.Open = mp.Changes, mp.Open
+	if mp.Open && mp.Privileged {
+		b.policyError("%s cannot be both \"open\" and \"privileged\": the one takes no token, the other a strict one", m.NSID)
+	}
 	if mp.Changes && m.Schema.Kind() != lexicon.KindQuery {
 		b.policyError("\"changes\" is said of queries, and %s is a %s", m.NSID, m.Schema.Kind())
 	}

@@ -19,6 +19,8 @@ type CommonError struct {
 	Kinds []string `json:"kinds"`
 	// Fields limits it to methods whose input has one of these fields, nil allows all.
 	Fields []string `json:"fields"`
+	// Token limits it to methods that take a token.
+	Token bool `json:"token"`
 }
 
 // CommonStatus is the HTTP status of a common error.

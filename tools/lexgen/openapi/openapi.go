@@ -179,6 +179,9 @@ func (d *document) path(m *ir.Method, group string) object {
 	summary, _, _ := strings.Cut(prose.Clean(m.Schema.Description), ". ")
 	op.setText("summary", strings.TrimSuffix(summary, "."))
 	op.setText("description", prose.Markdown(m.Schema.Description))
+	if m.Open {
+		op.set("security", []any{})
+	}
 	if m.Params != nil {
 		var params []any
 		for i, f := range m.Params.Fields {
@@ -302,13 +305,19 @@ func Problems(m *ir.Method, p *ir.Policy) []Problem {
 		out = append(out, Problem{e.Name, e.Status, e.Doc, true})
 	}
 	for _, c := range p.Common {
-		if !seen[c.Name] && (len(c.Kinds) == 0 || slices.Contains(c.Kinds, string(m.Schema.Kind()))) && (len(c.Fields) == 0 || takes(m, c.Fields)) {
+		if !seen[c.Name] && concerns(&c, m) {
 			seen[c.Name] = true
 			out = append(out, Problem{c.Name, p.CommonStatus(c), c.Description, false})
 		}
 	}
 	slices.SortFunc(out, func(a, b Problem) int { return cmp.Or(cmp.Compare(a.Status, b.Status), cmp.Compare(a.Name, b.Name)) })
 	return out
+}
+
+// concerns reports whether the method can answer with a common error.
+func concerns(c *ir.CommonError, m *ir.Method) bool {
+	return (len(c.Kinds) == 0 || slices.Contains(c.Kinds, string(m.Schema.Kind()))) &&
+		(len(c.Fields) == 0 || takes(m, c.Fields)) && (!c.Token || !m.Open)
 }
 
 // takes reports whether the method's input has one of the fields.

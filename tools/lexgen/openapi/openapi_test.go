@@ -87,7 +87,7 @@ func TestOwnDocument(t *testing.T) {
 	t.Parallel()
 	doc := checkDocument(t, ownDocument(t))
 	m, _ := own(t)
-	if n := doc.Paths.PathItems.Len(); n != len(m.Methods) || n != 27 {
+	if n := doc.Paths.PathItems.Len(); n != len(m.Methods) || n < 27 {
 		t.Errorf("%d paths for %d methods", n, len(m.Methods))
 	}
 	examples := 0
@@ -164,6 +164,9 @@ func TestErrorsHaveStatuses(t *testing.T) {
 		idempotent := slices.ContainsFunc(problems, func(p Problem) bool { return p.Name == "IdempotencyKeyReused" })
 		if idempotent != takes(method, []string{"idempotencyKey"}) {
 			t.Errorf("%s: IdempotencyKeyReused is listed: %v", method.NSID, idempotent)
+		}
+		if slices.ContainsFunc(problems, func(p Problem) bool { return p.Status == 401 }) == method.Open {
+			t.Errorf("%s: errors of tokens are listed for methods that take none, or missing", method.NSID)
 		}
 	}
 }

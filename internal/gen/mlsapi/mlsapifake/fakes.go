@@ -78,6 +78,15 @@ var Schemas = lexfake.Set{
 				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
+		}, {
+			Name:   "messageId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "seq",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
 		}},
 	},
 	"CheckBlocksBlockRelationship": &lexfake.Schema{
@@ -344,6 +353,38 @@ var Schemas = lexfake.Set{
 		}},
 		TypeName: "blue.catbird.mls.defs#convoView",
 	},
+	"DefsEpochConflict": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "epoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:   "commitId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "commits",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{
+					Kind: lexfake.Ref,
+					Name: "GetCommitsCommitMessage",
+				},
+				Kind: lexfake.Array,
+			},
+		}, {
+			Name:     "retryAfterMs",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}},
+		TypeName: "blue.catbird.mls.defs#epochConflict",
+	},
 	"DefsKeyPackageRef": &lexfake.Schema{
 		Kind: lexfake.Object,
 		Props: []lexfake.Prop{{
@@ -503,6 +544,156 @@ var Schemas = lexfake.Set{
 			Required: true,
 			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
 		}},
+	},
+	"DescribeServerOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "did",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDID},
+			},
+		}, {
+			Name:     "serviceId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "version",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "cipherSuites",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{Kind: lexfake.String},
+				Kind:  lexfake.Array,
+			},
+		}, {
+			Name:     "paddingBuckets",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{Kind: lexfake.Int},
+				Kind:  lexfake.Array,
+			},
+		}, {
+			Name:     "keyPackageMaxLifetimeDays",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "epochGrace",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "maxMembers",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "maxDevices",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "maxKeyPackages",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "maxMessageBytes",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "pageBytes",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "handshakes",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"any", "public"}},
+			},
+		}, {
+			Name:     "externalJoin",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"none", "device", "open"}},
+			},
+		}, {
+			Name:     "sealedSends",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
+		}, {
+			Name:     "webSocket",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
+		}, {
+			Name:     "bytesPadding",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
+		}, {
+			Name:     "rateLimits",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{
+					Kind: lexfake.Ref,
+					Name: "DescribeServerRateLimit",
+				},
+				Kind: lexfake.Array,
+			},
+		}, {
+			Name: "links",
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{
+					Kind:   lexfake.String,
+					String: &lexrt.StringRule{Format: lexrt.FormatURI},
+				},
+				Kind: lexfake.Array,
+			},
+		}},
+	},
+	"DescribeServerRateLimit": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "class",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "perMinute",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "burst",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}},
+		TypeName: "blue.catbird.mls.describeServer#rateLimit",
 	},
 	"GetAdminStatsModerationStats": &lexfake.Schema{
 		Kind: lexfake.Object,
@@ -1071,6 +1262,15 @@ var Schemas = lexfake.Set{
 				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
+		}, {
+			Name:   "messageId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "seq",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
 		}},
 	},
 	"PromoteAdminInput": &lexfake.Schema{
@@ -1284,6 +1484,15 @@ var Schemas = lexfake.Set{
 			Required: true,
 			Schema: &lexfake.Schema{
 				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:   "messageId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "seq",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -1677,6 +1886,9 @@ var Types = map[string]func() lexfake.Codec{
 	"DefsConvoView": func() lexfake.Codec {
 		return new(mlsapi.DefsConvoView)
 	},
+	"DefsEpochConflict": func() lexfake.Codec {
+		return new(mlsapi.DefsEpochConflict)
+	},
 	"DefsKeyPackageRef": func() lexfake.Codec {
 		return new(mlsapi.DefsKeyPackageRef)
 	},
@@ -1691,6 +1903,12 @@ var Types = map[string]func() lexfake.Codec{
 	},
 	"DemoteAdminOutput": func() lexfake.Codec {
 		return new(mlsapi.DemoteAdminOutput)
+	},
+	"DescribeServerOutput": func() lexfake.Codec {
+		return new(mlsapi.DescribeServerOutput)
+	},
+	"DescribeServerRateLimit": func() lexfake.Codec {
+		return new(mlsapi.DescribeServerRateLimit)
 	},
 	"GetAdminStatsModerationStats": func() lexfake.Codec {
 		return new(mlsapi.GetAdminStatsModerationStats)
