@@ -52,6 +52,39 @@ func TestBlobsHaveBounds(t *testing.T) {
 	}
 }
 
+type flag struct{ A bool }
+
+func (v *flag) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "a", &v.A, lexrt.Required, &lexrt.BoolRule{Const: true})
+}
+
+// A boolean that must be true is true, from clients and from servers; and it must be there.
+func TestConstantBooleans(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{`{"a":true}`: "", `{"a":false}`: "const", `{}`: "required", `{"a":null}`: "type"} {
+		var v flag
+		err := lexrt.Unmarshal([]byte(text), &v, "flag")
+		if want == "" && err != nil || want != "" && (err == nil || issues(t, err)[0].Rule != want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if err := lexrt.Validate(&flag{}); err == nil {
+		t.Error("a server may say false")
+	}
+}
+
+// What a server builds is checked like what it is sent.
+func TestBlobsOfServers(t *testing.T) {
+	t.Parallel()
+	const raw = "bafkreiclp443lavogvhj3d2ob2cxbfuscni2k5jk7bebjzg7khl3esabwq"
+	for size, ok := range map[int64]bool{-1: false, 0: false, 1: true} {
+		b := lexrt.Blob{Ref: raw, MIMEType: "image/png", Size: size}
+		if err := lexrt.ValidateValue(&b, func(f *lexrt.Fields, v *lexrt.Blob) { lexrt.BlobValue(f, v, nil) }); (err == nil) != ok {
+			t.Errorf("a blob of %d bytes: %v", size, err)
+		}
+	}
+}
+
 // Links are to records and to raw bytes.
 func TestCIDCodecs(t *testing.T) {
 	t.Parallel()

@@ -34,10 +34,6 @@ func TestAccountsThatAreGoneBlockNobody(t *testing.T) {
 	}
 }
 
-// What Verify learns is at once what the other questions go by.
-// A block that was made twice is gone when both records are.
-// A server that lies about its accounts, loops, or answers with junk harms
-// nothing but the answers about its own accounts.
 // A server that lies about its accounts, loops, or answers with junk harms
 // nothing but the answers about its own accounts.
 func TestHostileServers(t *testing.T) {
@@ -81,7 +77,6 @@ func TestHostileServers(t *testing.T) {
 	}
 }
 
-// Accounts name their servers themselves; none of these may be dialled.
 // Accounts name their servers themselves; none of these may be dialled.
 func TestAccountsCannotMakeTheServerDialInside(t *testing.T) {
 	t.Parallel()

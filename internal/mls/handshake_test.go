@@ -86,6 +86,22 @@ func TestReadCommitRules(t *testing.T) {
 	}
 }
 
+// What needs no suite is judged for a conversation whose suite the server does not know, too.
+func TestReadCommitOfAnUnknownSuite(t *testing.T) {
+	t.Parallel()
+	g := mlstest.NewGroup(1).At(5)
+	unknown := g.State()
+	unknown.Suite = 0
+	commit := func(changes ...mlstest.Change) []byte {
+		joiner := mlstest.NewClient(bob, "b", 1).KeyPackage(testTime, changes...)
+		return g.Commit(mlstest.Commit{From: mlstest.NewClient(alice, "a", 1), Leaf: 2, Proposals: []mlstest.Proposal{mlstest.Add(joiner)}})
+	}
+	_, err := mls.ReadCommit(commit(), unknown)
+	require.NoError(t, err)
+	_, err = mls.ReadCommit(commit(func(s *mlstest.KeyPackageSpec) { s.Source = mls.LeafUpdate }), unknown)
+	require.ErrorIs(t, err, mls.CodeBadLeafSource)
+}
+
 func TestReadCommitShows(t *testing.T) {
 	t.Parallel()
 	g := mlstest.NewGroup(2).At(1)
@@ -208,6 +224,7 @@ func TestReadProposalRules(t *testing.T) {
 		"private":                    {g.PrivateProposal(), 0},
 		"leave":                      {g.Propose(a, 4, mlstest.Remove(4)), 0},
 		"update":                     {g.Propose(a, 4, mlstest.Update()), 0},
+		"update of another source":   {g.Propose(a, 4, mlstest.UpdateFrom(mls.LeafCommit)), mls.CodeBadLeafSource},
 		"external init":              {g.Propose(a, 4, mlstest.ExternalInit()), mls.CodeForbiddenProposal},
 		"custom":                     {g.Propose(a, 4, mlstest.Custom(0xf00a, nil)), 0},
 		"external remove":            {g.ProposeAs(mls.SenderExternal, a, 0, mlstest.Remove(1)), 0},

@@ -70,10 +70,13 @@ func Add(k *KeyPackage) Proposal {
 }
 
 // Update proposes to renew the sender's own leaf.
-func Update() Proposal {
+func Update() Proposal { return UpdateFrom(mls.LeafUpdate) }
+
+// UpdateFrom is Update with a leaf that says it comes from elsewhere.
+func UpdateFrom(source mls.LeafSource) Proposal {
 	return func(e *encoder, g Group, from *Client, leaf uint32) {
 		e.u16(2)
-		e.raw(from.groupLeaf(mls.LeafUpdate, g, leaf, false))
+		e.raw(from.groupLeaf(source, g, leaf, false))
 	}
 }
 

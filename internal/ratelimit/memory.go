@@ -68,12 +68,16 @@ func (m *Memory) look(class, subject string, cost int) (r Result, used int) {
 	return r, used
 }
 
-// learn notes what all servers together have counted: the bucket will be full in
-// fill, if not later by this process' own count.
+// learn notes what all servers together have counted, this request included: the
+// bucket will be full in fill, if not later by this process' own count.
 func (m *Memory) learn(class, subject string, cost int, allowed bool, fill time.Duration) (r Result) {
 	b := pick(m.rates, class)
 	m.change(class, subject, func(now, full time.Time) time.Time {
-		fill = min(max(fill, full.Sub(now)), b.capacity)
+		counted := full.Sub(now)
+		if allowed {
+			counted += b.price(cost)
+		}
+		fill = min(max(fill, counted), b.capacity)
 		r = b.result(allowed, now, fill, cost)
 		return now.Add(fill)
 	})

@@ -121,6 +121,26 @@ func TestSharedObeysTheSharedCount(t *testing.T) {
 	}
 }
 
+// What this process counted during an outage holds when Redis is back with less.
+func TestOwnCountOutlivesAnOutage(t *testing.T) {
+	t.Parallel()
+	clk := clocktest.New()
+	own := newMemory(t, clk)
+	l := newShared(t, own, redistest.Start(t).Client(t), clk, func(error) {})
+	gone := redistest.Start(t)
+	away := newShared(t, own, gone.Client(t), clk, func(error) {})
+	gone.Kill()
+	for range 5 {
+		take(t, l, "createConvo", "a")
+	}
+	for range 10 {
+		take(t, away, "createConvo", "a")
+	}
+	if r := take(t, l, "createConvo", "a"); !r.Allowed || r.Remaining != 4 {
+		t.Errorf("the 16th of 20: %+v", r)
+	}
+}
+
 // No name of a bucket outlives its minute, and a new one gives nobody a fresh
 // allowance: not on this server, nor on another that saw the last request.
 func TestKeysChangeWithTheWindow(t *testing.T) {

@@ -43,6 +43,7 @@ func TestVerbsAndPaths(t *testing.T) {
 		{"GET", getPath, "{}", nil, 400, "none was expected"},
 		{"POST", putPath, "{}", nil, 400, "Content-Type) required"},
 		{"POST", putPath, "{}", []string{"Content-Type", "text/plain"}, 400, "Wrong request encoding"},
+		{"POST", putPath, "{}", []string{"Content-Type", "application/cbor"}, 400, "Wrong request encoding"},
 		{"POST", putPath, "{}", []string{"Content-Type", "application/json; charset=utf-8"}, 200, `"ok"`},
 		{"POST", putPath, "{}", []string{"Content-Type", asJSON, "Content-Encoding", "zzz"}, 415, "UnsupportedMediaTypeError"},
 		{"POST", putPath, "not gzip", []string{"Content-Type", asJSON, "Content-Encoding", "gzip"}, 400, "could not be read"},
@@ -307,6 +308,9 @@ func TestStreamFrames(t *testing.T) {
 		if err := out.Event("bad\nid", "x", text("y")); err == nil {
 			return errors.New("an id with a line break was sent")
 		}
+		if err := out.Event("7", "bad\nname", text("y")); err == nil {
+			return errors.New("a name with a line break was sent")
+		}
 		return out.Event("7", "messageEvent", text(out.LastEventID()))
 	}
 	a := f.do(t, "GET", "/xrpc/test.example.stream", nil, "Last-Event-ID", "6")
@@ -322,12 +326,25 @@ func TestEventsNameTheMethodAndNothingElse(t *testing.T) {
 	f := newFixture(t)
 	f.do(t, "GET", getPath+"?who=did:plc:secret", nil)
 	f.do(t, "GET", "/xrpc/test.example.did-plc-secret", nil)
+	f.do(t, "HEAD", getPath, nil)
 	f.Close()
+	if e := f.events[2]; e.Status != 200 || e.Error != "" || e.BytesOut != 0 {
+		t.Errorf("a HEAD: %+v", e)
+	}
 	if f.events[0].Method != methodGet.NSID || f.events[1].Method != "" {
 		t.Errorf("events: %+v", f.events)
 	}
 	if strings.Contains(f.logs.String(), "secret") {
 		t.Error("a value of the request reached the log")
+	}
+}
+
+func TestRefusalsNameTheScheme(t *testing.T) {
+	t.Parallel()
+	a := newFixture(t).do(t, "GET", getPath, nil, "Authorization", "Bearer bad")
+	a.want(t, 401, "AuthMissing")
+	if got := a.header.Get("WWW-Authenticate"); got != `Bearer realm="atproto"` {
+		t.Errorf("WWW-Authenticate is %q", got)
 	}
 }
 

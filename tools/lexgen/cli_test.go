@@ -319,6 +319,9 @@ func TestUsage(t *testing.T) {
 			}
 		}
 	}
+	if code, _, errs := newCLI(t).run("gen", "surplus"); code != 2 || errs == "" {
+		t.Errorf("a surplus argument: exit code %d, %q", code, errs)
+	}
 	var out, errs bytes.Buffer
 	if code := run([]string{"help"}, &out, &errs); code != 0 || !strings.Contains(out.String(), "gen") {
 		t.Error(code, out.String())

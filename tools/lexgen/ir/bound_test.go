@@ -1,6 +1,7 @@
 package ir
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -24,5 +25,15 @@ func TestBodiesHaveRoomForEscapes(t *testing.T) {
 	}
 	if got := m.Methods[0].MaxBody; got < int64(len(body)) {
 		t.Errorf("the largest valid body has %d bytes, MaxBody is %d", len(body), got)
+	}
+}
+
+// Bounds do not overflow: what cannot be held is unbounded.
+func TestBoundsOfHugeBodies(t *testing.T) {
+	t.Parallel()
+	for a, want := range map[int64]int64{0: 0, 3: 12, 1 << 40: math.MaxInt32 * 16, math.MaxInt64: math.MaxInt32 * 16} {
+		if got := mul(a, 4); got != want {
+			t.Errorf("%d × 4 is %d, want %d", a, got, want)
+		}
 	}
 }
