@@ -140,8 +140,25 @@ INSERT INTO block_conflicts (convo_id, blocker_did, blocked_did, rkey, told_at)
 VALUES (@convo_id, @blocker_did, @blocked_did, @rkey, @told_at)
 ON CONFLICT ON CONSTRAINT block_conflicts_pkey DO UPDATE SET rkey = excluded.rkey;
 
--- name: EndBlockConflict :execrows
-DELETE FROM block_conflicts WHERE convo_id = @convo_id AND blocker_did = @blocker_did AND blocked_did = @blocked_did;
+-- name: EndBlockConflict :one
+-- EndBlockConflict counts the conflicts that it ends, 0 or 1, and notes the record that is gone.
+WITH ended AS (
+    DELETE FROM block_conflicts b
+    WHERE b.convo_id = @convo_id AND b.blocker_did = @blocker_did AND b.blocked_did = @blocked_did
+    RETURNING b.convo_id, b.blocker_did, b.rkey
+), noted AS (
+    INSERT INTO ended_conflicts (convo_id, blocker_did, rkey, ended_at)
+    SELECT e.convo_id, e.blocker_did, e.rkey, @ended_at::timestamptz FROM ended e WHERE e.rkey <> ''
+    ON CONFLICT ON CONSTRAINT ended_conflicts_pkey DO UPDATE SET ended_at = greatest(ended_conflicts.ended_at, excluded.ended_at)
+)
+SELECT count(*) FROM ended;
+
+-- name: IsConflictOver :one
+-- IsConflictOver says whether the record of a conflict was seen to be gone, at a time or later.
+SELECT EXISTS (
+    SELECT FROM ended_conflicts
+    WHERE convo_id = @convo_id AND blocker_did = @blocker_did AND rkey = @rkey AND ended_at >= @seen_at::timestamptz
+);
 
 -- name: DropBlockConflicts :execrows
 -- DropBlockConflicts ends the conflicts of a user who leaves a conversation.

@@ -63,6 +63,11 @@ WHERE i.key_hash = ANY (ARRAY(SELECT o.key_hash FROM idempotency_keys o WHERE o.
 DELETE FROM used_jtis j
 WHERE j.hash = ANY (ARRAY(SELECT o.hash FROM used_jtis o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows));
 
+-- name: DeleteEndedConflicts :execrows
+-- DeleteEndedConflicts removes what no Jetstream tells of again.
+DELETE FROM ended_conflicts e
+WHERE e.ctid = ANY (ARRAY(SELECT o.ctid FROM ended_conflicts o WHERE o.ended_at < @before::timestamptz LIMIT @max_rows));
+
 -- name: DeleteBlockChecks :execrows
 -- DeleteBlockChecks removes look-ups too old to be of use, and with them the blocks that
 -- nothing vouches for.

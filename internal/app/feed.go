@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"mls-server/internal/blocks"
 	"mls-server/internal/clock"
@@ -45,11 +46,11 @@ type blockNews struct {
 }
 
 func (n blockNews) tell(ctx context.Context, b store.Block) error {
-	_, err := n.workflows.ChangeBlock(ctx, delivery.BlockChange{BlockPair: b.BlockPair, Exists: true, At: clock.Bucket(clock.System.Now())})
+	_, err := n.workflows.ChangeBlock(ctx, delivery.BlockChange{BlockPair: b.BlockPair, Exists: true, SeenAt: b.SeenAt, At: clock.Bucket(clock.System.Now())})
 	return err
 }
 
 // DropBlock implements blocks.FeedCache.
-func (n blockNews) DropBlock(ctx context.Context, blocker mls.DID, key string) error {
-	return n.workflows.DropBlock(ctx, blocker, key, clock.Bucket(clock.System.Now()))
+func (n blockNews) DropBlock(ctx context.Context, blocker mls.DID, key string, gone time.Time) error {
+	return n.workflows.DropBlock(ctx, blocker, key, gone, clock.Bucket(clock.System.Now()))
 }

@@ -31,9 +31,9 @@ type FeedCache interface {
 	// SaveBlocks is that of Cache.
 	SaveBlocks(ctx context.Context, found store.BlocksFound) error
 	// DropBlock removes a block by author and record key, which is all that a
-	// deletion names, and ends the conflicts that it caused. It is no error when
-	// there is none.
-	DropBlock(ctx context.Context, blocker mls.DID, key string) error
+	// deletion names, and ends the conflicts that it caused. gone is the time of the deletion. It is
+	// no error when there is none.
+	DropBlock(ctx context.Context, blocker mls.DID, key string, gone time.Time) error
 }
 
 // FeedConfig configures a Feed. All fields but Observe and Clock are required.
@@ -45,8 +45,8 @@ type FeedConfig struct {
 	Cache FeedCache
 	// Known returns the users of this server. The blocks of others are of no use.
 	Known func(ctx context.Context) ([]mls.DID, error)
-	// Conflict is told of each new block between two known users, once in the life
-	// of the Feed. Where several servers run feeds, each of them is told.
+	// Conflict is told of each block between two known users, and again when the stream tells of it
+	// again. SeenAt is the time of the event. Where several servers run feeds, each of them is told.
 	Conflict func(ctx context.Context, b store.Block) error
 	// Observe, when not nil, counts: "connected", "disconnected", "block", "unblock", "skipped" for
 	// events that cannot be applied, "failed" for connections that were not made and for events
@@ -194,15 +194,29 @@ const (
 	rewind = 5 * time.Second
 	// A position further from now than that is not one.
 	maxAhead  = time.Minute
-	maxBehind = 7 * 24 * time.Hour
+	maxBehind = store.EndedConflicts
 )
 
 // advance moves the position to that of an event. It is a cursor and nothing else.
 func (f *Feed) advance(us int64) {
-	at, now := time.UnixMicro(us), f.cfg.Clock.Now()
-	if us > 0 && at.Before(now.Add(maxAhead)) && at.After(now.Add(-maxBehind)) {
+	if f.plausible(us) {
 		f.position = us
 	}
+}
+
+// plausible reports whether an event can be of a time.
+func (f *Feed) plausible(us int64) bool {
+	at, now := time.UnixMicro(us), f.cfg.Clock.Now()
+	return us > 0 && at.Before(now.Add(maxAhead)) && at.After(now.Add(-maxBehind))
+}
+
+// timeOf is when an event was, and now for one whose time cannot be.
+func (f *Feed) timeOf(e *event) time.Time {
+	now := f.cfg.Clock.Now()
+	if at := time.UnixMicro(e.TimeUS); f.plausible(e.TimeUS) && at.Before(now) {
+		return at
+	}
+	return now
 }
 
 func (f *Feed) apply(ctx context.Context, e *event) error {
@@ -218,7 +232,7 @@ func (f *Feed) apply(ctx context.Context, e *event) error {
 	}
 	if e.Commit.Operation == "delete" {
 		f.cfg.Observe("unblock")
-		return f.cfg.Cache.DropBlock(ctx, author, e.Commit.Key)
+		return f.cfg.Cache.DropBlock(ctx, author, e.Commit.Key, f.timeOf(e))
 	}
 	r := record{URI: "at://" + e.DID + "/" + collection + "/" + e.Commit.Key}
 	r.Value.Subject, r.Value.CreatedAt = e.Commit.Record.Subject, e.Commit.Record.CreatedAt
@@ -234,6 +248,7 @@ func (f *Feed) apply(ctx context.Context, e *event) error {
 	if _, ours := f.known[b.Blocked]; !ours {
 		return nil
 	}
+	b.SeenAt = f.timeOf(e)
 	return f.cfg.Conflict(ctx, b)
 }
 

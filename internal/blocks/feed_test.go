@@ -83,7 +83,7 @@ func (c *feedCache) SaveBlocks(_ context.Context, f store.BlocksFound) error {
 	return c.write(b.URI.RecordKey().String(), fmt.Sprintf("block %s %s %s", b.Blocker, b.Blocked, b.URI.RecordKey()))
 }
 
-func (c *feedCache) DropBlock(_ context.Context, blocker mls.DID, key string) error {
+func (c *feedCache) DropBlock(_ context.Context, blocker mls.DID, key string, _ time.Time) error {
 	return c.write(key, fmt.Sprintf("drop %s %s", blocker, key))
 }
 

@@ -14,6 +14,8 @@ type BlockChange struct {
 	store.BlockPair
 	// Exists is true when the record is there, false when it is gone.
 	Exists bool
+	// SeenAt is the time of which the source says so.
+	SeenAt time.Time
 	At     time.Time
 }
 
@@ -27,7 +29,8 @@ type BlockEffect struct {
 // ChangeBlock tells the admins of the conversations that two users share of a block between them,
 // and records that it is over when it is gone. The client of the blocker reports blocks, and every
 // server follows the Jetstream; all of them come here. Admins hear of a block once while it stands,
-// and only of one that they heard of is it recorded that it is over.
+// and only of one that they heard of is it recorded that it is over. News that are older than the end
+// of a conflict change nothing.
 func (s *Service) ChangeBlock(ctx context.Context, c BlockChange) ([]BlockEffect, error) {
 	shared, err := s.store.ListSharedConvos(ctx, c.Blocker, c.Blocked)
 	if err != nil {
@@ -62,7 +65,7 @@ func (c *BlockChange) apply(ctx context.Context, tx *store.Tx, convo mls.ConvoID
 		}
 	}
 	if !c.Exists {
-		ended, err := tx.EndBlockConflict(ctx, convo, c.BlockPair)
+		ended, err := tx.EndBlockConflict(ctx, convo, c.BlockPair, c.SeenAt)
 		if err != nil || !ended {
 			return nil, err
 		}
@@ -70,22 +73,25 @@ func (c *BlockChange) apply(ctx context.Context, tx *store.Tx, convo mls.ConvoID
 			ConvoID: convo, Actor: c.Blocker, Kind: store.ActionResolveBlockConflict, Target: c.Blocked, At: c.At,
 		})
 	}
-	told, fresh, err := tx.TellBlockConflict(ctx, convo, c.BlockPair, c.At)
-	if err != nil || !fresh {
-		return &told, err
+	told, fresh, err := tx.TellBlockConflict(ctx, convo, store.BlockTelling{BlockPair: c.BlockPair, SeenAt: c.SeenAt, At: c.At})
+	switch {
+	case err != nil || told.IsZero():
+		return nil, err
+	case !fresh:
+		return &told, nil
 	}
 	return &told, tx.AppendEvents(ctx, convo, c.At, store.NewEvent{Kind: store.EventBlockConflict, Audience: store.ToAdmins, User: c.Blocker})
 }
 
-// DropBlock forgets a block whose record was deleted: its author and key are all that a deletion
-// names. It is no error when the record was not known.
-func (s *Service) DropBlock(ctx context.Context, blocker mls.DID, key string, at time.Time) error {
+// DropBlock forgets a block whose record was deleted at a time: its author and key are all that a
+// deletion names. It is no error when the record was not known.
+func (s *Service) DropBlock(ctx context.Context, blocker mls.DID, key string, gone, at time.Time) error {
 	blocked, err := s.store.ListBlockedByRecord(ctx, blocker, key)
 	if err != nil {
 		return err
 	}
 	for _, user := range blocked {
-		if _, err := s.ChangeBlock(ctx, BlockChange{BlockPair: store.BlockPair{Blocker: blocker, Blocked: user}, At: at}); err != nil {
+		if _, err := s.ChangeBlock(ctx, BlockChange{BlockPair: store.BlockPair{Blocker: blocker, Blocked: user}, SeenAt: gone, At: at}); err != nil {
 			return err
 		}
 	}

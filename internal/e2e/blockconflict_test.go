@@ -18,6 +18,7 @@ import (
 // clients and by a Jetstream.
 type blockScene struct {
 	server                  *e2e.Server
+	env                     e2e.Env
 	source                  *blockstest.Server
 	jetstream               *jetstream
 	admin, blocker, blocked *e2e.User
@@ -30,12 +31,13 @@ func newBlockScene(t *testing.T) *blockScene {
 	t.Helper()
 	c := &blockScene{source: blockstest.New(t, nil), jetstream: newJetstream(t)}
 	dir := authtest.NewDirectory(t, nil)
-	c.server = e2e.StartOn(t, pgtest.New(t), dir, e2e.Env{
+	c.env = e2e.Env{
 		"JETSTREAM_URL": "ws://" + c.jetstream.hostPort() + "/subscribe",
 		"EGRESS_ALLOW":  strings.Join(append(dir.HostPorts(), c.jetstream.hostPort(), c.source.HostPort()), ","),
 		// The AppView is away: what counts is the records on the members' own servers.
 		"APPVIEW_URL": c.source.URL() + "/away",
-	})
+	}
+	c.server = e2e.StartOn(t, pgtest.New(t), dir, c.env)
 	users := c.server.Users(3)
 	c.admin, c.blocker, c.blocked = users[0], users[1], users[2]
 	for _, u := range users {

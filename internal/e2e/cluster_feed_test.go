@@ -132,6 +132,31 @@ func TestJetstreamConflictIsToldOnce(t *testing.T) {
 	}
 }
 
+// A server that comes late, or whose connection was lost, hears of blocks that are long over. It tells
+// nobody of them once more, and nothing ends twice; a block that is made anew is told.
+func TestJetstreamHeardAgain(t *testing.T) {
+	t.Parallel()
+	c := newBlockScene(t)
+	for range 2 {
+		uri := c.source.Block(c.blocker.DID, c.blocked.DID)
+		c.tell(t, c.blocked.DID, uri)
+		c.source.Unblock(uri)
+		c.tell(t, "", uri)
+	}
+	late := e2e.StartOn(t, c.server.DatabaseURL, c.server.Directory, c.env)
+	eventually(t, "the late server has heard all of it", func() bool {
+		return scrape(t, late)[`mls_jetstream_events_total{event="unblock"}`] == c.metric(t, "unblock")
+	})
+	if told, resolved := c.told(t), c.resolved(t); told != 2 || resolved != 2 {
+		t.Errorf("%d blocks were told, and %d were over; want 2", told, resolved)
+	}
+	uri := c.source.Block(c.blocker.DID, c.blocked.DID)
+	c.tell(t, c.blocked.DID, uri)
+	if n := c.told(t); n != 3 {
+		t.Errorf("%d blocks were told, want 3", n)
+	}
+}
+
 // newDownAppView is an AppView that is down.
 func newDownAppView(t *testing.T) *httptest.Server {
 	t.Helper()

@@ -26,8 +26,9 @@ func (h *Handlers) HandleBlockChange(ctx context.Context, caller lexrt.Caller, i
 	if err := h.Blocks.Verify(ctx, claim); err != nil {
 		return nil, err
 	}
+	now := h.now()
 	effects, err := h.Delivery.ChangeBlock(ctx, delivery.BlockChange{
-		BlockPair: store.BlockPair{Blocker: in.BlockerDID, Blocked: in.BlockedDID}, Exists: claim.Exists, At: h.now(),
+		BlockPair: store.BlockPair{Blocker: in.BlockerDID, Blocked: in.BlockedDID}, Exists: claim.Exists, SeenAt: now, At: now,
 	})
 	if err != nil {
 		return nil, err

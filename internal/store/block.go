@@ -24,7 +24,7 @@ type Block struct {
 	// CreatedAt is the time that the record states, or the time at which the block
 	// was first seen when the source does not say.
 	CreatedAt time.Time
-	// SeenAt is when a source last confirmed it. It is set by ListBlocks.
+	// SeenAt is when a source last confirmed it. It is set by ListBlocks and by a Feed.
 	SeenAt time.Time
 }
 
@@ -146,32 +146,49 @@ func (tx *Tx) DeleteBlockByKey(ctx context.Context, blocker mls.DID, key string)
 	return blocked[0], nil
 }
 
-// TellBlockConflict records that the admins of a conversation are told of a block,
-// and returns when they were: at, or with fresh false the time when they had been.
-// The caller holds the conversation's lock.
-func (tx *Tx) TellBlockConflict(ctx context.Context, convo mls.ConvoID, pair BlockPair, at time.Time) (told time.Time, fresh bool, err error) {
-	told, err = tx.q.FindBlockConflict(ctx, db.FindBlockConflictParams{ConvoID: convo, BlockerDID: pair.Blocker, BlockedDID: pair.Blocked})
+// BlockTelling is news of a block for the admins of a conversation.
+type BlockTelling struct {
+	BlockPair
+	// SeenAt is the time of which the source says that the block stood.
+	SeenAt time.Time
+	// At is when the admins are told.
+	At time.Time
+}
+
+// TellBlockConflict records that the admins of a conversation are told of a block, and returns when
+// they were: at b.At, or with fresh false the time when they had been. The time is zero when the news
+// are older than the end of that conflict, and nothing is recorded: servers follow a Jetstream each at
+// its own pace, and hear of the same events again after a connection was lost. The caller holds the
+// conversation's lock.
+func (tx *Tx) TellBlockConflict(ctx context.Context, convo mls.ConvoID, b BlockTelling) (told time.Time, fresh bool, err error) {
+	told, err = tx.q.FindBlockConflict(ctx, db.FindBlockConflictParams{ConvoID: convo, BlockerDID: b.Blocker, BlockedDID: b.Blocked})
 	fresh = isNotFound(err)
 	if err != nil && !fresh {
 		return time.Time{}, false, fail("find block conflict", err)
 	}
-	if fresh {
-		told = bucket(at)
-	}
-	key, err := tx.q.FindBlockKey(ctx, pair.Blocker, pair.Blocked)
+	key, err := tx.q.FindBlockKey(ctx, b.Blocker, b.Blocked)
 	if err != nil && !isNotFound(err) {
 		return time.Time{}, false, fail("find block", err)
 	}
+	if fresh {
+		over, err := tx.q.IsConflictOver(ctx, db.IsConflictOverParams{ConvoID: convo, BlockerDID: b.Blocker, Rkey: key, SeenAt: bucket(b.SeenAt)})
+		if err != nil || over {
+			return time.Time{}, false, fail("look for the end of a block conflict", err)
+		}
+		told = bucket(b.At)
+	}
 	err = tx.q.PutBlockConflict(ctx, db.PutBlockConflictParams{
-		ConvoID: convo, BlockerDID: pair.Blocker, BlockedDID: pair.Blocked, Rkey: key, ToldAt: told,
+		ConvoID: convo, BlockerDID: b.Blocker, BlockedDID: b.Blocked, Rkey: key, ToldAt: told,
 	})
 	return told, fresh, fail("record block conflict", err)
 }
 
-// EndBlockConflict is true when the admins of a conversation had been told of a
-// block, which is over now.
-func (tx *Tx) EndBlockConflict(ctx context.Context, convo mls.ConvoID, pair BlockPair) (bool, error) {
-	n, err := tx.q.EndBlockConflict(ctx, db.EndBlockConflictParams{ConvoID: convo, BlockerDID: pair.Blocker, BlockedDID: pair.Blocked})
+// EndBlockConflict is true when the admins of a conversation had been told of a block, which was gone
+// at a time.
+func (tx *Tx) EndBlockConflict(ctx context.Context, convo mls.ConvoID, pair BlockPair, gone time.Time) (bool, error) {
+	n, err := tx.q.EndBlockConflict(ctx, db.EndBlockConflictParams{
+		EndedAt: bucket(gone), ConvoID: convo, BlockerDID: pair.Blocker, BlockedDID: pair.Blocked,
+	})
 	return n > 0, fail("end block conflict", err)
 }
 

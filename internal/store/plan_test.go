@@ -53,6 +53,7 @@ INSERT INTO reports (id, convo_id, reporter_did, reported_did, category, encrypt
 INSERT INTO admin_actions (convo_id, actor_did, action, created_at) SELECT id, 'x', 'remove', now() FROM conversations;
 INSERT INTO bsky_blocks SELECT 'a' || i, 'b' || i, 'u', 'k', now(), now() FROM generate_series(1, 20000) i;
 INSERT INTO block_conflicts SELECT id, creator_did, 'b', 'k' || id, 'epoch' FROM conversations;
+INSERT INTO ended_conflicts SELECT id, creator_did, 'k' || id, 'epoch' FROM conversations;
 INSERT INTO block_checks SELECT 'a' || i, 'b' || i, now() FROM generate_series(1, 20000) i;
 INSERT INTO did_documents SELECT 'a' || i, 'k', 'p', date_trunc('hour', now(), 'UTC') FROM generate_series(1, 20000) i;
 ANALYZE`
@@ -121,6 +122,7 @@ func TestPlans(t *testing.T) {
 		{"listReports", []string{"reports_convo_idx"}, nil, ""},
 		{"countRecentReports", []string{"reports_pair_idx"}, nil, ""},
 		{"findBlockConflict", []string{"block_conflicts_pkey"}, nil, ""},
+		{"isConflictOver", []string{"ended_conflicts_pkey"}, nil, ""},
 		{"listBlockedByRecord", []string{"block_conflicts_record_idx"}, nil, ""},
 		{"listBlocks", []string{"bsky_blocks_pkey", "block_checks_pkey"}, nil, ""},
 		{"deleteMessages", []string{"messages_received_brin"}, nil, "'1970-01-01 00:00:02Z', 1000"},
@@ -134,6 +136,7 @@ func TestPlans(t *testing.T) {
 		{"deleteGroupStates", []string{"group_states_superseded_idx"}, nil, "'1970-01-01 00:00:02Z', 1000"},
 		{"deleteAdditions", []string{"commit_additions_created_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteRequests", []string{"pending_welcomes_created_idx"}, nil, "'1969-01-01', 1000"},
+		{"deleteEndedConflicts", []string{"ended_conflicts_ended_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteBlockChecks", []string{"block_checks_checked_idx"}, nil, "'1969-01-01', 1000"},
 		// What has to do with every row: once after a restore, and in the background.
 		{"resetConversationStamps", nil, []string{"conversations"}, ""},

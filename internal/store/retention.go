@@ -32,6 +32,10 @@ func DefaultRetention() Retention {
 // as long.
 const VoidingTime = 24 * time.Hour
 
+// EndedConflicts is how long it is known that a conflict is over. A Jetstream is never asked to tell
+// again of more.
+const EndedConflicts = 7 * 24 * time.Hour
+
 // Removed counts what a retention run removed, by a closed set of names.
 type Removed map[string]int64
 
@@ -115,6 +119,7 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 	add("idempotency_keys", IdempotencyLifetime+24*time.Hour, (*db.Queries).DeleteIdempotencyKeys)
 	add("used_jtis", time.Nanosecond, (*db.Queries).DeleteJTIs)
 	add("block_checks", p.Blocks, (*db.Queries).DeleteBlockChecks)
+	add("ended_conflicts", EndedConflicts, (*db.Queries).DeleteEndedConflicts)
 	add("did_documents", p.Documents, (*db.Queries).DeleteDIDDocuments)
 	add("group_states", VoidingTime, (*db.Queries).DeleteGroupStates)
 	add("commit_additions", VoidingTime+time.Hour, (*db.Queries).DeleteAdditions)

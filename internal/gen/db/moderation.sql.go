@@ -175,22 +175,37 @@ func (q *Queries) DropBlockConflicts(ctx context.Context, convoID mls.ConvoID, u
 	return result.RowsAffected(), nil
 }
 
-const endBlockConflict = `-- name: EndBlockConflict :execrows
-DELETE FROM block_conflicts WHERE convo_id = $1 AND blocker_did = $2 AND blocked_did = $3
+const endBlockConflict = `-- name: EndBlockConflict :one
+WITH ended AS (
+    DELETE FROM block_conflicts b
+    WHERE b.convo_id = $1 AND b.blocker_did = $2 AND b.blocked_did = $3
+    RETURNING b.convo_id, b.blocker_did, b.rkey
+), noted AS (
+    INSERT INTO ended_conflicts (convo_id, blocker_did, rkey, ended_at)
+    SELECT e.convo_id, e.blocker_did, e.rkey, $4::timestamptz FROM ended e WHERE e.rkey <> ''
+    ON CONFLICT ON CONSTRAINT ended_conflicts_pkey DO UPDATE SET ended_at = greatest(ended_conflicts.ended_at, excluded.ended_at)
+)
+SELECT count(*) FROM ended
 `
 
 type EndBlockConflictParams struct {
 	ConvoID    mls.ConvoID
 	BlockerDID mls.DID
 	BlockedDID mls.DID
+	EndedAt    time.Time
 }
 
+// EndBlockConflict counts the conflicts that it ends, 0 or 1, and notes the record that is gone.
 func (q *Queries) EndBlockConflict(ctx context.Context, arg EndBlockConflictParams) (int64, error) {
-	result, err := q.db.Exec(ctx, endBlockConflict, arg.ConvoID, arg.BlockerDID, arg.BlockedDID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	row := q.db.QueryRow(ctx, endBlockConflict,
+		arg.ConvoID,
+		arg.BlockerDID,
+		arg.BlockedDID,
+		arg.EndedAt,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const findBlockConflict = `-- name: FindBlockConflict :one
@@ -309,6 +324,33 @@ func (q *Queries) InsertReport(ctx context.Context, arg InsertReportParams) erro
 		arg.CreatedAt,
 	)
 	return err
+}
+
+const isConflictOver = `-- name: IsConflictOver :one
+SELECT EXISTS (
+    SELECT FROM ended_conflicts
+    WHERE convo_id = $1 AND blocker_did = $2 AND rkey = $3 AND ended_at >= $4::timestamptz
+)
+`
+
+type IsConflictOverParams struct {
+	ConvoID    mls.ConvoID
+	BlockerDID mls.DID
+	Rkey       string
+	SeenAt     time.Time
+}
+
+// IsConflictOver says whether the record of a conflict was seen to be gone, at a time or later.
+func (q *Queries) IsConflictOver(ctx context.Context, arg IsConflictOverParams) (bool, error) {
+	row := q.db.QueryRow(ctx, isConflictOver,
+		arg.ConvoID,
+		arg.BlockerDID,
+		arg.Rkey,
+		arg.SeenAt,
+	)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }
 
 const listAcquaintances = `-- name: ListAcquaintances :many

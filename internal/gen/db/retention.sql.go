@@ -67,6 +67,20 @@ func (q *Queries) DeleteCommits(ctx context.Context, arg DeleteCommitsParams) (i
 	return result.RowsAffected(), nil
 }
 
+const deleteEndedConflicts = `-- name: DeleteEndedConflicts :execrows
+DELETE FROM ended_conflicts e
+WHERE e.ctid = ANY (ARRAY(SELECT o.ctid FROM ended_conflicts o WHERE o.ended_at < $1::timestamptz LIMIT $2))
+`
+
+// DeleteEndedConflicts removes what no Jetstream tells of again.
+func (q *Queries) DeleteEndedConflicts(ctx context.Context, before time.Time, maxRows int32) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteEndedConflicts, before, maxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const deleteIdempotencyKeys = `-- name: DeleteIdempotencyKeys :execrows
 DELETE FROM idempotency_keys i
 WHERE i.key_hash = ANY (ARRAY(SELECT o.key_hash FROM idempotency_keys o WHERE o.created_at < $1::timestamptz LIMIT $2))
