@@ -125,6 +125,11 @@ ORDER BY p.owner_did, p.device_id;
 -- FindReservedHash is the SHA-256 of the package that waits for a request.
 SELECT sha256 FROM key_packages WHERE reserved_request_id = @request_id::text AND consumed_at IS NULL;
 
+-- name: FindReservation :one
+-- FindReservation is the request that a package of a device was brought for, whatever became of both.
+SELECT reserved_request_id::text AS request_id FROM key_packages
+WHERE sha256 = @sha256 AND owner_did = @owner_did AND device_id = @device_id AND reserved_request_id IS NOT NULL;
+
 -- name: FindReservedKeyPackage :one
 -- FindReservedKeyPackage is the package of an open request, for members of its
 -- conversation.

@@ -81,6 +81,14 @@ WITH advanced AS (
 )
 SELECT last_seq FROM advanced;
 
+-- name: FindAccepted :one
+-- FindAccepted is the commit that stands in its epoch, when it is the same one by the same sender.
+SELECT m.seq, m.msg_id
+FROM commits c JOIN messages m ON m.convo_id = c.convo_id AND m.seq = c.seq
+WHERE c.convo_id = @convo_id AND c.epoch = @epoch AND c.sender_did = @sender_did AND m.ciphertext_hash = @ciphertext_hash
+  AND c.void_seq IS NULL
+LIMIT 1;
+
 -- name: AcceptProposal :one
 -- AcceptProposal stores a proposal of the current epoch with its event and, when
 -- it is readable, with the reference that commits name it by. No row: the

@@ -125,6 +125,21 @@ SELECT EXISTS (
       AND a.action = 'demote' AND a.actor_did = @actor_did AND a.target_did = @target_did::text
 );
 
+-- name: FindReportRepeat :one
+-- FindReportRepeat is a report that a user has filed with the same content.
+SELECT id, created_at FROM reports
+WHERE reporter_did = @reporter_did AND reported_did = @reported_did AND convo_id = @convo_id
+  AND category = @category AND encrypted_content = @encrypted_content
+ORDER BY created_at
+LIMIT 1;
+
+-- name: WasResolvedSo :one
+-- WasResolvedSo says whether a user has resolved a report in the same way.
+SELECT EXISTS (
+    SELECT FROM reports
+    WHERE id = @id AND resolved_by = @resolved_by::text AND action = @action::text AND notes IS NOT DISTINCT FROM sqlc.narg('notes')::text
+);
+
 -- name: FindBlockKey :one
 -- FindBlockKey is the record by which the cache knows a block, '' when the source did not say.
 SELECT coalesce(rkey, '')::text AS rkey FROM bsky_blocks WHERE blocker_did = @blocker_did AND blocked_did = @blocked_did;

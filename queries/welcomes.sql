@@ -95,6 +95,11 @@ SELECT id, convo_id, user_did, device_id, kind, status, created_at, approved_at,
 FROM pending_welcomes
 WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND status = 'open';
 
+-- name: FindRequestOf :one
+-- FindRequestOf is a request of a device, whatever became of it.
+SELECT created_at, approved_at, kind FROM pending_welcomes
+WHERE id = @id AND convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id;
+
 -- name: ListDeviceRequests :many
 -- ListDeviceRequests is the conversations that a device waits to be added to.
 SELECT id, convo_id FROM pending_welcomes

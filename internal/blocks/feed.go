@@ -30,9 +30,9 @@ const (
 type FeedCache interface {
 	// SaveBlocks is that of Cache.
 	SaveBlocks(ctx context.Context, found store.BlocksFound) error
-	// DropBlock removes a block by author and record key, which is all that a
-	// deletion names, and ends the conflicts that it caused. gone is the time of the deletion. It is
-	// no error when there is none.
+	// DropBlock removes a block by author and record key, which is all that a deletion names, and
+	// ends the conflicts that it caused. gone is the time of the deletion. It is no error when
+	// there is none.
 	DropBlock(ctx context.Context, blocker mls.DID, key string, gone time.Time) error
 }
 
@@ -46,7 +46,8 @@ type FeedConfig struct {
 	// Known returns the users of this server. The blocks of others are of no use.
 	Known func(ctx context.Context) ([]mls.DID, error)
 	// Conflict is told of each block between two known users, and again when the stream tells of it
-	// again. SeenAt is the time of the event. Where several servers run feeds, each of them is told.
+	// again. SeenAt is the time of the event. Where several servers run feeds, each of them is
+	// told.
 	Conflict func(ctx context.Context, b store.Block) error
 	// Observe, when not nil, counts: "connected", "disconnected", "block", "unblock", "skipped" for
 	// events that cannot be applied, "failed" for connections that were not made and for events

@@ -29,8 +29,8 @@ type BlockEffect struct {
 // ChangeBlock tells the admins of the conversations that two users share of a block between them,
 // and records that it is over when it is gone. The client of the blocker reports blocks, and every
 // server follows the Jetstream; all of them come here. Admins hear of a block once while it stands,
-// and only of one that they heard of is it recorded that it is over. News that are older than the end
-// of a conflict change nothing.
+// and only of one that they heard of is it recorded that it is over. News that are older than the
+// end of a conflict change nothing.
 func (s *Service) ChangeBlock(ctx context.Context, c BlockChange) ([]BlockEffect, error) {
 	shared, err := s.store.ListSharedConvos(ctx, c.Blocker, c.Blocked)
 	if err != nil {

@@ -24,35 +24,46 @@ type Publication struct {
 	At      time.Time
 }
 
-// PublishKeyPackage verifies and stores one key package. Errors: mls.ErrInvalidCipherSuite,
-// mls.ErrInvalidKeyPackage, mls.ErrExpirationTooFar, mls.ErrTooManyKeyPackages.
-func (s *Service) PublishKeyPackage(ctx context.Context, p Publication) error {
+// Publishable is a verified key package with the time of its end.
+type Publishable struct {
+	*mls.PublishedKeyPackage
+
+	row store.NewKeyPackage
+}
+
+// ReadPublication verifies the key package of a publication. Errors: mls.ErrInvalidCipherSuite,
+// mls.ErrInvalidKeyPackage, mls.ErrExpirationTooFar.
+func (s *Service) ReadPublication(p Publication) (Publishable, error) {
 	suite, err := mls.ParseCipherSuite(p.Suite)
 	if err != nil {
-		return mls.ErrInvalidCipherSuite
+		return Publishable{}, mls.ErrInvalidCipherSuite
 	}
 	kp, err := s.KeyPackagePolicy.ReadText(p.KeyPackage, -1, mls.KeyPackageOwner{DID: p.User, Suite: suite}, p.At)
 	if err != nil {
-		return err
+		return Publishable{}, err
 	}
 	row := newKeyPackage(kp, p.At)
 	if p.Expires != nil {
 		switch {
 		case p.Expires.After(p.At.Add(maxExpiry)):
-			return mls.ErrExpirationTooFar
+			return Publishable{}, mls.ErrExpirationTooFar
 		case !p.Expires.After(p.At):
-			return mls.InvalidKeyPackage(mls.CodeExpired)
+			return Publishable{}, mls.InvalidKeyPackage(mls.CodeExpired)
 		case p.Expires.Before(row.ExpiresAt):
 			row.ExpiresAt = *p.Expires
 		}
 	}
-	return s.store.InTx(ctx, func(tx *store.Tx) error {
-		owner, err := deviceOf(ctx, tx, p.User, kp)
-		if err != nil {
-			return err
-		}
-		return single(tx.PublishKeyPackages(ctx, owner, []store.NewKeyPackage{row}, s.MaxKeyPackages, p.At))
-	})
+	return Publishable{kp, row}, nil
+}
+
+// PublishKeyPackage stores a verified key package of a user. Errors: mls.ErrInvalidKeyPackage,
+// mls.ErrTooManyKeyPackages.
+func (s *Service) PublishKeyPackage(ctx context.Context, tx *store.Tx, user mls.DID, p Publishable, at time.Time) error {
+	owner, err := deviceOf(ctx, tx, user, p.PublishedKeyPackage)
+	if err != nil {
+		return err
+	}
+	return single(tx.PublishKeyPackages(ctx, owner, []store.NewKeyPackage{p.row}, s.MaxKeyPackages, at))
 }
 
 // deviceOf tells whose package it is: the device that the credential names, which must be

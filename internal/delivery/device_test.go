@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"crypto/rand"
 	"testing"
 	"time"
 
@@ -100,9 +101,10 @@ func TestReportsAnHour(t *testing.T) {
 	a, b := w.register(t, alice), w.register(t, bob)
 	convo := w.create(t, a, b)
 	report := func() error {
-		return w.Report(t.Context(), convo.key(), store.Report{
-			ID: store.NewReportID(), Reporter: bob, Reported: alice, Category: "spam", Content: []byte("sealed"), CreatedAt: w.clock.Now(),
+		_, err := w.Report(t.Context(), convo.key(), store.Report{
+			ID: store.NewReportID(), Reporter: bob, Reported: alice, Category: "spam", Content: []byte("sealed " + rand.Text()), CreatedAt: w.clock.Now(),
 		})
+		return err
 	}
 	for i := range 5 {
 		if err := report(); err != nil {

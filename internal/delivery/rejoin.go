@@ -51,6 +51,14 @@ func (s *Service) RequestRejoin(ctx context.Context, r Rejoin) (store.Request, e
 		if err != nil {
 			return err
 		}
+		before, err := tx.FindRequestOf(ctx, standing.ID, device, kp.Bytes)
+		switch {
+		case err != nil:
+			return err
+		case before != nil:
+			request = *before // it is repeated; the members may have answered it meanwhile
+			return nil
+		}
 		request, err = r.open(ctx, tx, standing.ID, device)
 		if err != nil || request.Kind != store.RequestRejoin {
 			return err

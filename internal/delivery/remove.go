@@ -73,6 +73,9 @@ func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (Stored, error)
 			return err
 		}
 		convo := &standing.Convo
+		if stored, err = r.before(ctx, tx, convo.ID); err != nil || stored.CommitSeq != 0 {
+			return err
+		}
 		settles, err := owesOnly(ctx, tx, convo.ID, r.Target)
 		switch {
 		case err != nil:
@@ -93,6 +96,24 @@ func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (Stored, error)
 		return err
 	})
 	return stored, s.AfterRace(ctx, r.Key, r.Actor, err)
+}
+
+// before is what the request has done already, zero for nothing: its commit was accepted and has
+// removed the target, and the answer was lost.
+func (r *Removal) before(ctx context.Context, tx *store.Tx, convo mls.ConvoID) (Stored, error) {
+	made, readable := r.Commit.Epoch()
+	if !readable {
+		return Stored{}, nil
+	}
+	seq, id, err := tx.FindAccepted(ctx, convo, made, r.Actor, r.Commit.Bytes)
+	if err != nil || seq == 0 {
+		return Stored{}, err
+	}
+	active, err := tx.FindActive(ctx, convo, r.Target)
+	if err != nil || len(active) > 0 {
+		return Stored{}, err
+	}
+	return Stored{Epoch: made + 1, CommitID: id, CommitSeq: seq}, nil
 }
 
 // owesOnly reports whether a user is off the roster and its leaves are still to be removed.

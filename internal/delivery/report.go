@@ -16,11 +16,12 @@ const (
 	reportsPerHour = 5
 )
 
-// Report stores a report that only admins can read, in the conversation that key names. The
-// reported user never learns of it, admin or not. Errors: those of LockAsMember,
-// mls.ErrCannotReportSelf, mls.ErrTargetNotMember, mls.ErrRateLimitExceeded.
-func (s *Service) Report(ctx context.Context, key mls.ConvoKey, r store.Report) error {
-	return s.store.InTx(ctx, func(tx *store.Tx) error {
+// Report stores a report that only admins can read, in the conversation that key names, and returns
+// it, or the one with the same content that the reporter has filed before. The reported user never
+// learns of it, admin or not. Errors: those of LockAsMember, mls.ErrCannotReportSelf,
+// mls.ErrTargetNotMember, mls.ErrRateLimitExceeded.
+func (s *Service) Report(ctx context.Context, key mls.ConvoKey, r store.Report) (store.Report, error) {
+	err := s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsMember(ctx, key, r.Reporter)
 		if err != nil {
 			return err
@@ -35,6 +36,15 @@ func (s *Service) Report(ctx context.Context, key mls.ConvoKey, r store.Report) 
 		case !was:
 			return mls.ErrTargetNotMember
 		}
+		r.ConvoID = standing.ID
+		repeat, err := tx.FindReportRepeat(ctx, r)
+		switch {
+		case err != nil:
+			return err
+		case repeat != nil:
+			r = *repeat
+			return nil
+		}
 		n, first, err := tx.CountReports(ctx, r.Reporter, r.Reported, r.CreatedAt.Add(-time.Hour))
 		switch {
 		case err != nil:
@@ -42,7 +52,6 @@ func (s *Service) Report(ctx context.Context, key mls.ConvoKey, r store.Report) 
 		case n >= reportsPerHour:
 			return mls.RateLimited(first.Add(time.Hour).Sub(r.CreatedAt))
 		}
-		r.ConvoID = standing.ID
 		if err := tx.FileReport(ctx, r); err != nil {
 			return err
 		}
@@ -50,6 +59,7 @@ func (s *Service) Report(ctx context.Context, key mls.ConvoKey, r store.Report) 
 			Kind: store.EventReportReceived, Audience: store.ToAdmins, AudienceDID: r.Reported, Request: store.RequestID(r.ID),
 		})
 	})
+	return r, err
 }
 
 // ResolveReport closes a pending report, once. Errors: mls.ErrReportNotFound for who may not know
@@ -71,7 +81,8 @@ func (s *Service) ResolveReport(ctx context.Context, r store.Resolution) error {
 		case err != nil:
 			return err
 		}
-		if err := tx.ResolveReport(ctx, r); err != nil {
+		repeated, err := tx.ResolveReport(ctx, r)
+		if err != nil || repeated {
 			return err
 		}
 		if err := tx.Audit(ctx, store.AdminAction{

@@ -132,8 +132,8 @@ func TestJetstreamConflictIsToldOnce(t *testing.T) {
 	}
 }
 
-// A server that comes late, or whose connection was lost, hears of blocks that are long over. It tells
-// nobody of them once more, and nothing ends twice; a block that is made anew is told.
+// A server that comes late, or whose connection was lost, hears of blocks that are long over. It
+// tells nobody of them once more, and nothing ends twice; a block that is made anew is told.
 func TestJetstreamHeardAgain(t *testing.T) {
 	t.Parallel()
 	c := newBlockScene(t)

@@ -69,8 +69,9 @@ func TestModel(t *testing.T) {
 			t.Errorf("%d steps of %d were done", done.Load(), steps)
 		}
 		for _, o := range new(world).operations() {
-			// A repeated request is compared without being expected to succeed.
-			if o.name != "repeat" && outcomes[o.name+" "] == 0 {
+			// A repeated request is compared without being expected to succeed; in a short run
+			// chance may leave something out.
+			if o.name != "repeat" && steps >= 10000 && outcomes[o.name+" "] == 0 {
 				t.Errorf("%s never succeeded, so the test shows little", o.name)
 			}
 		}

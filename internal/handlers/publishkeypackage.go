@@ -5,6 +5,7 @@ import (
 
 	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
@@ -15,8 +16,15 @@ func (h *Handlers) PublishKeyPackage(ctx context.Context, caller lexrt.Caller, i
 		expires := in.Expires.Time()
 		p.Expires = &expires
 	}
-	if err := h.Delivery.PublishKeyPackage(ctx, p); err != nil {
-		return nil, err
+	var verified delivery.Publishable
+	r := request{
+		method: mlsapi.MethodPublishKeyPackage, caller: caller.DID, key: in.IdempotencyKey, input: in,
+		prepare: func(context.Context) (err error) {
+			verified, err = h.Delivery.ReadPublication(p)
+			return err
+		},
 	}
-	return &mlsapi.PublishKeyPackageOutput{}, nil
+	return once(ctx, h, r, func(tx *store.Tx) (*mlsapi.PublishKeyPackageOutput, error) {
+		return &mlsapi.PublishKeyPackageOutput{}, h.Delivery.PublishKeyPackage(ctx, tx, caller.DID, verified, p.At)
+	})
 }

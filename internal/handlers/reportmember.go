@@ -19,7 +19,8 @@ func (h *Handlers) ReportMember(ctx context.Context, caller lexrt.Caller, in *ml
 		ID: store.NewReportID(), Reporter: caller.DID, Reported: in.ReportedDID, Category: string(in.Category),
 		Content: in.EncryptedContent, MessageCount: len(in.MessageIDs), CreatedAt: h.now(),
 	}
-	if err := h.Delivery.Report(ctx, key, report); err != nil {
+	report, err = h.Delivery.Report(ctx, key, report)
+	if err != nil {
 		return nil, err
 	}
 	return &mlsapi.ReportMemberOutput{ReportID: string(report.ID), SubmittedAt: datetime(report.CreatedAt)}, nil

@@ -83,6 +83,14 @@ func (c *Candidate) MadeFor(epoch Epoch) bool {
 	return c.fault == 0 && c.message.Framing().Epoch == epoch
 }
 
+// Epoch returns the epoch that the candidate is framed in; it has none when it cannot be read.
+func (c *Candidate) Epoch() (epoch Epoch, ok bool) {
+	if c.fault != 0 || c.message == nil || c.message.Framing() == nil {
+		return 0, false
+	}
+	return c.message.Framing().Epoch, true
+}
+
 // Examine applies the visible rules and verifies the signatures of a readable handshake, for a
 // group of the suite. Judge does so itself where it was not done before.
 func (c *Candidate) Examine(suite CipherSuite) {

@@ -156,10 +156,10 @@ type BlockTelling struct {
 }
 
 // TellBlockConflict records that the admins of a conversation are told of a block, and returns when
-// they were: at b.At, or with fresh false the time when they had been. The time is zero when the news
-// are older than the end of that conflict, and nothing is recorded: servers follow a Jetstream each at
-// its own pace, and hear of the same events again after a connection was lost. The caller holds the
-// conversation's lock.
+// they were: at b.At, or with fresh false the time when they had been. The time is zero when the
+// news are older than the end of that conflict, and nothing is recorded: servers follow a Jetstream
+// each at its own pace, and hear of the same events again after a connection was lost. The caller
+// holds the conversation's lock.
 func (tx *Tx) TellBlockConflict(ctx context.Context, convo mls.ConvoID, b BlockTelling) (told time.Time, fresh bool, err error) {
 	told, err = tx.q.FindBlockConflict(ctx, db.FindBlockConflictParams{ConvoID: convo, BlockerDID: b.Blocker, BlockedDID: b.Blocked})
 	fresh = isNotFound(err)
@@ -183,8 +183,8 @@ func (tx *Tx) TellBlockConflict(ctx context.Context, convo mls.ConvoID, b BlockT
 	return told, fresh, fail("record block conflict", err)
 }
 
-// EndBlockConflict is true when the admins of a conversation had been told of a block, which was gone
-// at a time.
+// EndBlockConflict is true when the admins of a conversation had been told of a block, which was
+// gone at a time.
 func (tx *Tx) EndBlockConflict(ctx context.Context, convo mls.ConvoID, pair BlockPair, gone time.Time) (bool, error) {
 	n, err := tx.q.EndBlockConflict(ctx, db.EndBlockConflictParams{
 		EndedAt: bucket(gone), ConvoID: convo, BlockerDID: pair.Blocker, BlockedDID: pair.Blocked,

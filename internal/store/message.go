@@ -137,15 +137,16 @@ func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error
 		return SendResult{}, mls.ErrConvoNotFound
 	case !row.IsMember:
 		return SendResult{}, mls.ErrNotMember
-	case !row.InGroup && p.GroupID == "":
-		return SendResult{}, mls.InvalidAsset("the conversation takes MLS messages only")
-	case !row.InGroup:
-		return SendResult{}, mls.InvalidAsset("the message belongs to another group")
 	case row.TwinSeq > 0 && bytes.Equal(row.TwinHash, hash):
+		// It was sent before the conversation got another group, or its epoch ended.
 		return SendResult{
 			ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.TwinSeq), Epoch: mls.Epoch(row.TwinEpoch),
 			ReceivedAt: row.TwinTs, Repeated: true,
 		}, nil
+	case !row.InGroup && p.GroupID == "":
+		return SendResult{}, mls.InvalidAsset("the conversation takes MLS messages only")
+	case !row.InGroup:
+		return SendResult{}, mls.InvalidAsset("the message belongs to another group")
 	case row.TwinSeq > 0:
 		return SendResult{}, mls.ErrMessageIDConflict
 	}
@@ -214,6 +215,17 @@ func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 	}
 	tx.AfterCommit(func() { tx.stored(KindCommit, len(h.Bytes)) })
 	return mls.Seq(seq), tx.advanceState(ctx, h)
+}
+
+// FindAccepted is the seq and the id of a commit that stands in its epoch, when it is the same one
+// from the same sender: the request that brings it is repeated. It is 0 when there is none.
+func (r *reader) FindAccepted(ctx context.Context, convo mls.ConvoID, epoch mls.Epoch, sender mls.DID, commit []byte) (mls.Seq, mls.MessageID, error) {
+	hash := sha256.Sum256(commit)
+	row, err := r.q.FindAccepted(ctx, db.FindAcceptedParams{ConvoID: convo, Epoch: epoch, SenderDID: sender, CiphertextHash: hash[:]})
+	if isNotFound(err) {
+		return 0, "", nil
+	}
+	return row.Seq, row.MsgID, fail("look for a commit", err)
 }
 
 // AcceptProposal stores a proposal of the conversation's epoch and its event.

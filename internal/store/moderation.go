@@ -89,6 +89,19 @@ func (tx *Tx) FileReport(ctx context.Context, r Report) error {
 	}), reportOfOneself)
 }
 
+// FindReportRepeat is a report that its reporter has filed before with the same content, nil when
+// there is none.
+func (r *reader) FindReportRepeat(ctx context.Context, report Report) (*Report, error) {
+	row, err := r.q.FindReportRepeat(ctx, db.FindReportRepeatParams{
+		ReporterDID: report.Reporter, ReportedDID: report.Reported, ConvoID: report.ConvoID, Category: report.Category, EncryptedContent: report.Content,
+	})
+	if isNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an ordinary answer here
+	}
+	report.ID, report.CreatedAt = ReportID(row.ID), row.CreatedAt
+	return &report, fail("find a repeated report", err)
+}
+
 // CountReports counts a user's reports of another since a time, and says when
 // the first of them was made.
 func (r *reader) CountReports(ctx context.Context, reporter, reported mls.DID, since time.Time) (n int, first time.Time, err error) {
@@ -171,9 +184,10 @@ type Resolution struct {
 }
 
 // ResolveReport resolves a pending report, once: the error is
-// mls.ErrAlreadyResolved for whoever comes second. "dismissed" gives that
+// mls.ErrAlreadyResolved for whoever comes second. A repeat of the same resolution
+// by the same admin changes nothing. "dismissed" gives that
 // status, the other actions ReportResolved.
-func (tx *Tx) ResolveReport(ctx context.Context, r Resolution) error {
+func (tx *Tx) ResolveReport(ctx context.Context, r Resolution) (repeated bool, err error) {
 	status := ReportResolved
 	if r.Action == string(ReportDismissed) {
 		status = ReportDismissed
@@ -183,9 +197,16 @@ func (tx *Tx) ResolveReport(ctx context.Context, r Resolution) error {
 		ID: string(r.Report), Status: string(status), Action: &r.Action, Notes: r.Notes, ResolvedBy: (*string)(&r.By), ResolvedAt: &at,
 	})
 	if err == nil && n == 0 {
-		return mls.ErrAlreadyResolved
+		same, err := tx.q.WasResolvedSo(ctx, db.WasResolvedSoParams{ID: string(r.Report), ResolvedBy: string(r.By), Action: r.Action, Notes: r.Notes})
+		switch {
+		case err != nil:
+			return false, fail("look for a resolution", err)
+		case same:
+			return true, nil
+		}
+		return false, mls.ErrAlreadyResolved
 	}
-	return fail("resolve report", err)
+	return false, fail("resolve report", err)
 }
 
 // ModerationStats is counted from rows.

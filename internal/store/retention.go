@@ -32,8 +32,8 @@ func DefaultRetention() Retention {
 // as long.
 const VoidingTime = 24 * time.Hour
 
-// EndedConflicts is how long it is known that a conflict is over. A Jetstream is never asked to tell
-// again of more.
+// EndedConflicts is how long it is known that a conflict is over. A Jetstream is never asked to
+// tell again of more.
 const EndedConflicts = 7 * 24 * time.Hour
 
 // Removed counts what a retention run removed, by a closed set of names.

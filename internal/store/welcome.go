@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"time"
 
 	"mls-server/internal/gen/db"
@@ -211,6 +212,29 @@ func (r *reader) FindOpenRequest(ctx context.Context, convo mls.ConvoID, device 
 	return &Request{
 		ID: RequestID(row.ID), ConvoID: row.ConvoID, Device: device, Kind: RequestKind(row.Kind),
 		CreatedAt: row.CreatedAt, ApprovedAt: row.ApprovedAt,
+	}, nil
+}
+
+// FindRequestOf is the request of a device that brought a key package, whatever has become of it,
+// nil when there is none.
+func (r *reader) FindRequestOf(ctx context.Context, convo mls.ConvoID, device Device, keyPackage []byte) (*Request, error) {
+	hash := sha256.Sum256(keyPackage)
+	id, err := r.q.FindReservation(ctx, db.FindReservationParams{Sha256: hash[:], OwnerDID: device.User, DeviceID: device.ID})
+	if isNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an ordinary answer here
+	}
+	if err != nil {
+		return nil, fail("find reservation", err)
+	}
+	row, err := r.q.FindRequestOf(ctx, db.FindRequestOfParams{ID: id, ConvoID: convo, UserDID: device.User, DeviceID: device.ID})
+	if isNotFound(err) {
+		return nil, nil //nolint:nilnil // the package was brought for another conversation
+	}
+	if err != nil {
+		return nil, fail("find request", err)
+	}
+	return &Request{
+		ID: RequestID(id), ConvoID: convo, Device: device, Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt, ApprovedAt: row.ApprovedAt,
 	}, nil
 }
 

@@ -290,6 +290,25 @@ func (q *Queries) FindKeyPackagesByHash(ctx context.Context, now time.Time, sha2
 	return items, nil
 }
 
+const findReservation = `-- name: FindReservation :one
+SELECT reserved_request_id::text AS request_id FROM key_packages
+WHERE sha256 = $1 AND owner_did = $2 AND device_id = $3 AND reserved_request_id IS NOT NULL
+`
+
+type FindReservationParams struct {
+	Sha256   []byte
+	OwnerDID mls.DID
+	DeviceID mls.DeviceID
+}
+
+// FindReservation is the request that a package of a device was brought for, whatever became of both.
+func (q *Queries) FindReservation(ctx context.Context, arg FindReservationParams) (string, error) {
+	row := q.db.QueryRow(ctx, findReservation, arg.Sha256, arg.OwnerDID, arg.DeviceID)
+	var request_id string
+	err := row.Scan(&request_id)
+	return request_id, err
+}
+
 const findReservedHash = `-- name: FindReservedHash :one
 SELECT sha256 FROM key_packages WHERE reserved_request_id = $1::text AND consumed_at IS NULL
 `

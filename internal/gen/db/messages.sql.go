@@ -138,6 +138,39 @@ func (q *Queries) AcceptProposal(ctx context.Context, arg AcceptProposalParams) 
 	return last_seq, err
 }
 
+const findAccepted = `-- name: FindAccepted :one
+SELECT m.seq, m.msg_id
+FROM commits c JOIN messages m ON m.convo_id = c.convo_id AND m.seq = c.seq
+WHERE c.convo_id = $1 AND c.epoch = $2 AND c.sender_did = $3 AND m.ciphertext_hash = $4
+  AND c.void_seq IS NULL
+LIMIT 1
+`
+
+type FindAcceptedParams struct {
+	ConvoID        mls.ConvoID
+	Epoch          mls.Epoch
+	SenderDID      mls.DID
+	CiphertextHash []byte
+}
+
+type FindAcceptedRow struct {
+	Seq   mls.Seq
+	MsgID mls.MessageID
+}
+
+// FindAccepted is the commit that stands in its epoch, when it is the same one by the same sender.
+func (q *Queries) FindAccepted(ctx context.Context, arg FindAcceptedParams) (FindAcceptedRow, error) {
+	row := q.db.QueryRow(ctx, findAccepted,
+		arg.ConvoID,
+		arg.Epoch,
+		arg.SenderDID,
+		arg.CiphertextHash,
+	)
+	var i FindAcceptedRow
+	err := row.Scan(&i.Seq, &i.MsgID)
+	return i, err
+}
+
 const findMessage = `-- name: FindMessage :one
 SELECT m.seq, m.kind, m.generation, m.epoch, m.ciphertext_hash, m.received_bucket_ts,
        EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq

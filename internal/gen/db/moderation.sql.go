@@ -268,6 +268,41 @@ func (q *Queries) FindReport(ctx context.Context, iD string, readerDID string) (
 	return i, err
 }
 
+const findReportRepeat = `-- name: FindReportRepeat :one
+SELECT id, created_at FROM reports
+WHERE reporter_did = $1 AND reported_did = $2 AND convo_id = $3
+  AND category = $4 AND encrypted_content = $5
+ORDER BY created_at
+LIMIT 1
+`
+
+type FindReportRepeatParams struct {
+	ReporterDID      mls.DID
+	ReportedDID      mls.DID
+	ConvoID          mls.ConvoID
+	Category         string
+	EncryptedContent []byte
+}
+
+type FindReportRepeatRow struct {
+	ID        string
+	CreatedAt time.Time
+}
+
+// FindReportRepeat is a report that a user has filed with the same content.
+func (q *Queries) FindReportRepeat(ctx context.Context, arg FindReportRepeatParams) (FindReportRepeatRow, error) {
+	row := q.db.QueryRow(ctx, findReportRepeat,
+		arg.ReporterDID,
+		arg.ReportedDID,
+		arg.ConvoID,
+		arg.Category,
+		arg.EncryptedContent,
+	)
+	var i FindReportRepeatRow
+	err := row.Scan(&i.ID, &i.CreatedAt)
+	return i, err
+}
+
 const insertAdminAction = `-- name: InsertAdminAction :exec
 INSERT INTO admin_actions (convo_id, actor_did, action, target_did, report_id, reason, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -662,6 +697,33 @@ func (q *Queries) WasDemotedBy(ctx context.Context, arg WasDemotedByParams) (boo
 		arg.Since,
 		arg.ActorDID,
 		arg.TargetDID,
+	)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const wasResolvedSo = `-- name: WasResolvedSo :one
+SELECT EXISTS (
+    SELECT FROM reports
+    WHERE id = $1 AND resolved_by = $2::text AND action = $3::text AND notes IS NOT DISTINCT FROM $4::text
+)
+`
+
+type WasResolvedSoParams struct {
+	ID         string
+	ResolvedBy string
+	Action     string
+	Notes      *string
+}
+
+// WasResolvedSo says whether a user has resolved a report in the same way.
+func (q *Queries) WasResolvedSo(ctx context.Context, arg WasResolvedSoParams) (bool, error) {
+	row := q.db.QueryRow(ctx, wasResolvedSo,
+		arg.ID,
+		arg.ResolvedBy,
+		arg.Action,
+		arg.Notes,
 	)
 	var exists bool
 	err := row.Scan(&exists)

@@ -290,6 +290,37 @@ func (q *Queries) FindOpenRequest(ctx context.Context, arg FindOpenRequestParams
 	return i, err
 }
 
+const findRequestOf = `-- name: FindRequestOf :one
+SELECT created_at, approved_at, kind FROM pending_welcomes
+WHERE id = $1 AND convo_id = $2 AND user_did = $3 AND device_id = $4
+`
+
+type FindRequestOfParams struct {
+	ID       string
+	ConvoID  mls.ConvoID
+	UserDID  mls.DID
+	DeviceID mls.DeviceID
+}
+
+type FindRequestOfRow struct {
+	CreatedAt  time.Time
+	ApprovedAt *time.Time
+	Kind       string
+}
+
+// FindRequestOf is a request of a device, whatever became of it.
+func (q *Queries) FindRequestOf(ctx context.Context, arg FindRequestOfParams) (FindRequestOfRow, error) {
+	row := q.db.QueryRow(ctx, findRequestOf,
+		arg.ID,
+		arg.ConvoID,
+		arg.UserDID,
+		arg.DeviceID,
+	)
+	var i FindRequestOfRow
+	err := row.Scan(&i.CreatedAt, &i.ApprovedAt, &i.Kind)
+	return i, err
+}
+
 const findWaitingWelcome = `-- name: FindWaitingWelcome :one
 SELECT r.welcome_id, r.device_id, w.epoch, w.welcome
 FROM welcome_routes r

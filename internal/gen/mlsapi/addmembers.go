@@ -8,7 +8,8 @@ import "mls-server/lexrt"
 type AddMembersInput struct {
 	// Conversation, by its id or its MLS group id.
 	ConvoID string
-	// Makes a repeated request safe: the same key with the same body gets the first answer again.
+	// Required by default. Makes a repeated request safe: the same key with the same body gets the
+	// first answer again.
 	// Optional.
 	IdempotencyKey *string
 	// Users to add.

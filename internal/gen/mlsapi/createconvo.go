@@ -10,7 +10,8 @@ type CreateConvoInput struct {
 	// conversations.
 	// At most 128 bytes.
 	GroupID string
-	// Makes a repeated request safe: the same key with the same body gets the first answer again.
+	// Required by default. Makes a repeated request safe: the same key with the same body gets the
+	// first answer again.
 	// Optional.
 	IdempotencyKey *string
 	// MLS cipher suite by its RFC 9420 name.

@@ -1,0 +1,277 @@
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"mls-server/internal/e2e"
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
+	"mls-server/internal/mlstest"
+	"mls-server/lexrt"
+)
+
+// A repeatScene is a conversation in which a client's answer gets lost. The caller is an admin;
+// another admin, members and a newcomer act before the client repeats its request.
+type repeatScene struct {
+	server                         *e2e.Server
+	chat                           *e2e.Chat
+	caller                         *e2e.Device
+	boss, second, member, newcomer *e2e.User
+	report                         string
+}
+
+func newRepeatScene(t *testing.T, s *e2e.Server) *repeatScene {
+	t.Helper()
+	users := s.Users(5)
+	devices := make([]*e2e.Device, len(users))
+	for i, u := range users {
+		devices[i] = u.Register(t, 6)
+	}
+	c := &repeatScene{server: s, caller: devices[1], boss: users[0], second: users[2], member: users[3], newcomer: users[4]}
+	c.chat = c.boss.Create(t, c.caller.User, c.second, c.member)
+	c.boss.Promote(t, c.chat, c.caller.User).OK(t)
+	c.boss.Promote(t, c.chat, c.second).OK(t)
+	id, a := c.member.Report(t, c.chat, c.second, "spam")
+	a.OK(t)
+	c.report = id
+	return c
+}
+
+// catchUp takes the members' clients to the conversation's epoch.
+func (c *repeatScene) catchUp(t *testing.T) {
+	t.Helper()
+	c.chat.Group = c.chat.Group.At(mls.Epoch(c.boss.Epoch(t, c.chat)))
+}
+
+// A repeatable is a request that a client may repeat when its answer is lost.
+type repeatable struct {
+	name   string
+	method *lexrt.Method
+	// make builds the request, after what has to come before it.
+	make func(t *testing.T, c *repeatScene) lexrt.Response
+	// same compares what must be equal in both answers; nil: all of them.
+	same []string
+	// done are errors that tell a repeat that what it asks for is so already, or cannot be any
+	// more.
+	done []string
+}
+
+func keyPackage(d *e2e.Device) *mlstest.KeyPackage { return d.Client.KeyPackage(time.Now()) }
+
+var repeatables = []repeatable{
+	{"a message", mlsapi.MethodSendMessage, func(_ *testing.T, c *repeatScene) lexrt.Response { return c.chat.Message() }, nil, nil},
+	{"a commit", mlsapi.MethodSendMessage, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return padded(c.chat, c.chat.Group.PrivateCommit())
+	}, nil, nil},
+	{"a proposal", mlsapi.MethodSendMessage, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return padded(c.chat, c.chat.Group.PrivateProposal())
+	}, nil, nil},
+	{"a conversation", mlsapi.MethodCreateConvo, func(t *testing.T, c *repeatScene) lexrt.Response {
+		group := mlstest.NewGroup(mls.SuiteX25519AES128)
+		return &mlsapi.CreateConvoInput{
+			GroupID: string(group.GroupID()), IdempotencyKey: e2e.Key(),
+			CipherSuite: mlsapi.CreateConvoInputCipherSuite(mls.SuiteX25519AES128.String()),
+		}
+	}, nil, nil},
+	{"an addition", mlsapi.MethodAddMembers, func(t *testing.T, c *repeatScene) lexrt.Response {
+		return c.caller.Addition(t, c.chat, c.newcomer)
+	}, nil, nil},
+	{"a removal", mlsapi.MethodRemoveMember, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.RemoveMemberInput{ConvoID: c.chat.ID, TargetDID: c.member.DID, IdempotencyKey: *e2e.Key()}
+	}, nil, nil},
+	{"a removal by commit", mlsapi.MethodLeaveConvo, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.LeaveConvoInput{ConvoID: c.chat.ID, TargetDID: &c.member.DID, Commit: new(mls.EncodeText(c.chat.Group.PrivateCommit()))}
+	}, nil, nil},
+	{"a leave", mlsapi.MethodLeaveConvo, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.LeaveConvoInput{ConvoID: c.chat.ID}
+	}, []string{"success"}, nil},
+	{"a cursor", mlsapi.MethodUpdateCursor, func(t *testing.T, c *repeatScene) lexrt.Response {
+		id := c.boss.Send(t, c.chat).MessageID
+		return &mlsapi.UpdateCursorInput{ConvoID: c.chat.ID, Cursor: id, MessageID: &id}
+	}, nil, nil},
+	{"a key package", mlsapi.MethodPublishKeyPackage, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return publication(keyPackage(c.caller))
+	}, nil, nil},
+	{"a new device", mlsapi.MethodRegisterDevice, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		d := &e2e.Device{User: c.caller.User, Client: mlstest.NewClient(c.caller.DID, "", mls.SuiteX25519AES128)}
+		return &mlsapi.RegisterDeviceInput{DeviceName: "tablet", SignaturePublicKey: d.Client.SignatureKey, KeyPackages: d.KeyPackages(2)}
+	}, []string{"deviceId", "mlsDid"}, nil}, // the rest is what waits for the device now
+	{"a known device", mlsapi.MethodRegisterDevice, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.RegisterDeviceInput{
+			DeviceName: "phone", SignaturePublicKey: c.caller.Client.SignatureKey, KeyPackages: c.caller.KeyPackages(2),
+		}
+	}, []string{"deviceId", "mlsDid"}, nil},
+	{"a rejoin", mlsapi.MethodRequestRejoin, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		c.caller.LoseState()
+		return c.caller.RejoinInput(c.chat)
+	}, []string{"requestId"}, nil}, // the rest is what became of the request meanwhile
+	{"a confirmation", mlsapi.MethodConfirmWelcome, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.ConfirmWelcomeInput{ConvoID: c.chat.ID, Success: true, DeviceID: &c.caller.ID}
+	}, []string{}, nil}, // confirmed is false when nothing is left to confirm
+	{"a failure", mlsapi.MethodConfirmWelcome, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.ConfirmWelcomeInput{ConvoID: c.chat.ID, Success: false, DeviceID: &c.caller.ID, ErrorDetails: new("no key")}
+	}, nil, nil},
+	{"a promotion", mlsapi.MethodPromoteAdmin, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.PromoteAdminInput{ConvoID: c.chat.ID, TargetDID: c.member.DID}
+	}, nil, []string{"AlreadyAdmin", "NotMember"}},
+	{"a demotion", mlsapi.MethodDemoteAdmin, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.DemoteAdminInput{ConvoID: c.chat.ID, TargetDID: c.second.DID}
+	}, nil, []string{"NotAdminTarget", "NotMember"}},
+	{"a resignation", mlsapi.MethodDemoteAdmin, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.DemoteAdminInput{ConvoID: c.chat.ID, TargetDID: c.caller.DID}
+	}, nil, []string{"NotAdmin"}},
+	{"a block", mlsapi.MethodHandleBlockChange, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		c.server.Blocks.Block(c.caller.DID, c.second.DID)
+		return blockChange(c.caller.User, c.second.DID, "created", nil)
+	}, []string{}, nil}, // what is affected is the conversations that both are in by now
+	{"a report", mlsapi.MethodReportMember, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.ReportMemberInput{
+			ConvoID: c.chat.ID, ReportedDID: c.member.DID, Category: "spam", EncryptedContent: mlstest.Random(64),
+		}
+	}, nil, nil},
+	{"a resolution", mlsapi.MethodResolveReport, func(_ *testing.T, c *repeatScene) lexrt.Response {
+		return &mlsapi.ResolveReportInput{ReportID: c.report, Action: "dismissed", Notes: new("looked at it")}
+	}, nil, nil},
+}
+
+// An act is what somebody else may do before the request is repeated.
+type act struct {
+	name string
+	do   func(t *testing.T, c *repeatScene) e2e.Answer
+	// expels says that the caller has no standing to do what it did any more. Without a key there
+	// is nothing to tell the repeat by; it may be told so, unless its method says better.
+	expels bool
+}
+
+var acts = []act{
+	{"nobody acts", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Get(t, mlsapi.MethodGetConvos, nil) }, false},
+	{"packages are claimed", func(t *testing.T, c *repeatScene) e2e.Answer {
+		for range 10 { // all of them
+			c.boss.Claim(t, c.caller.DID, c.newcomer.DID)
+		}
+		return e2e.Answer{Status: http.StatusOK}
+	}, false},
+	{"a message", func(t *testing.T, c *repeatScene) e2e.Answer {
+		return c.boss.Post(t, mlsapi.MethodSendMessage, c.chat.Message(), nil)
+	}, false},
+	{"a commit", func(t *testing.T, c *repeatScene) e2e.Answer {
+		return c.boss.SendBytes(t, c.chat, c.chat.Group.PrivateCommit())
+	}, false},
+	{"an addition", func(t *testing.T, c *repeatScene) e2e.Answer {
+		return c.boss.Post(t, mlsapi.MethodAddMembers, c.boss.Addition(t, c.chat, c.newcomer), nil)
+	}, false},
+	{"pending devices are added", func(t *testing.T, c *repeatScene) e2e.Answer {
+		for _, p := range c.boss.Pending(t, c.chat) {
+			if p.UserDID != c.caller.DID || p.Kind == "removal" {
+				continue
+			}
+			packages := c.boss.ClaimRequest(t, p.RequestID, p.UserDID).KeyPackages
+			if len(packages) == 0 {
+				packages = c.boss.ClaimDevice(t, &e2e.Device{User: c.caller.User, ID: *p.DeviceID})
+			}
+			return c.boss.Post(t, mlsapi.MethodAddMembers, e2e.AdditionOf(c.chat, packages, p.UserDID), nil)
+		}
+		return e2e.Answer{}
+	}, false},
+	{"another member is removed", func(t *testing.T, c *repeatScene) e2e.Answer {
+		return c.boss.Remove(t, c.chat, c.member, c.chat.Group.PrivateCommit())
+	}, false},
+	{"another member leaves", func(t *testing.T, c *repeatScene) e2e.Answer { return c.member.Leave(t, c.chat, nil) }, false},
+	{"another admin leaves", func(t *testing.T, c *repeatScene) e2e.Answer { return c.second.Leave(t, c.chat, nil) }, false},
+	{"another is promoted", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Promote(t, c.chat, c.member) }, false},
+	{"another is demoted", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Demote(t, c.chat, c.second) }, false},
+	{"a report", func(t *testing.T, c *repeatScene) e2e.Answer {
+		_, a := c.second.Report(t, c.chat, c.member, "harassment")
+		return a
+	}, false},
+	{"another report is resolved", func(t *testing.T, c *repeatScene) e2e.Answer {
+		id, a := c.newcomerReport(t)
+		if a.Status != http.StatusOK {
+			return a
+		}
+		return c.boss.Resolve(t, id, "no_action")
+	}, false},
+	{"the caller is demoted", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Demote(t, c.chat, c.caller.User) }, true},
+	{"the caller is removed", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Remove(t, c.chat, c.caller.User, nil) }, true},
+}
+
+func (c *repeatScene) newcomerReport(t *testing.T) (string, e2e.Answer) {
+	t.Helper()
+	return c.boss.Report(t, c.chat, c.member, "other")
+}
+
+func padded(chat *e2e.Chat, message []byte) *mlsapi.SendMessageInput {
+	in := chat.Message()
+	in.Ciphertext = mlstest.PadDirect(message, 0)
+	in.PaddedSize = int64(len(in.Ciphertext))
+	return in
+}
+
+// keeps are the methods whose repeat is answered as the first time even when the caller has been
+// expelled meanwhile: those with an idempotency key, and those that tell a repeat by its content.
+var keeps = []*lexrt.Method{
+	mlsapi.MethodCreateConvo, mlsapi.MethodAddMembers, mlsapi.MethodRemoveMember,
+	mlsapi.MethodPublishKeyPackage, mlsapi.MethodRegisterDevice,
+}
+
+// standing are the errors that an expelled caller may be told by the other methods.
+var standing = []string{"NotMember", "NotAdmin", "ConvoNotFound", "ReportNotFound"}
+
+// TestRepeats: a client whose answer was lost repeats its request, and gets the first answer or an
+// equal one, whatever others have done in between.
+func TestRepeats(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	for _, w := range repeatables {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			possible := 0
+			for _, a := range acts {
+				c := newRepeatScene(t, s)
+				in := w.make(t, c)
+				first := c.caller.Post(t, w.method, in, nil).OK(t)
+				c.catchUp(t)
+				if between := a.do(t, c); between.Status != http.StatusOK {
+					continue // the write has made it impossible
+				}
+				possible++
+				again := c.caller.Post(t, w.method, in, nil)
+				if a.expels && !slices.Contains(keeps, w.method) && slices.Contains(standing, again.Error) {
+					continue
+				}
+				if slices.Contains(w.done, again.Error) {
+					continue
+				}
+				if again.Status != first.Status || !equalAnswers(t, first.Body, again.Body, w.same) {
+					t.Errorf("%s, %s, and again: %d %s %s, first %s", w.name, a.name, again.Status, again.Error, again.Body, first.Body)
+				}
+			}
+			if possible < len(acts)*2/3 {
+				t.Errorf("only %d of %d acts were possible", possible, len(acts))
+			}
+		})
+	}
+}
+
+// equalAnswers compares two answers, in some of their members when those are named.
+func equalAnswers(t *testing.T, a, b []byte, members []string) bool {
+	t.Helper()
+	if members == nil {
+		return bytes.Equal(a, b)
+	}
+	var x, y map[string]json.RawMessage
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	for _, m := range members {
+		if len(x[m]) == 0 || !bytes.Equal(x[m], y[m]) {
+			return false
+		}
+	}
+	return true
+}
