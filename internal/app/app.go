@@ -124,7 +124,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	checker := a.newBlocks(client, a.resolver)
 	a.hub = stream.NewHub(stream.Options{
 		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
-		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser,
+		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser, Places: a.places(hasher),
 	})
 	policy := mls.DefaultKeyPackagePolicy()
 	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys

@@ -8,6 +8,7 @@ import (
 	"mls-server/internal/egress"
 	"mls-server/internal/ratelimit"
 	"mls-server/internal/shared"
+	"mls-server/internal/stream"
 	"mls-server/internal/turns"
 )
 
@@ -31,6 +32,16 @@ func (a *App) turns(hasher *shared.Hasher) *turns.Turns {
 		return turns.New(nil, hasher, func(error) {}, clock.System)
 	}
 	return turns.New(shared.NewRedis(a.redis, shared.RedisTimeout), hasher, a.refusals.note, clock.System)
+}
+
+// places counts streams in Redis where there is one, else the process knows all of them.
+func (a *App) places(hasher *shared.Hasher) stream.Places {
+	if a.redis == nil {
+		return nil
+	}
+	return ratelimit.NewPlaces(ratelimit.PlacesConfig{
+		Redis: shared.NewRedis(a.redis, shared.RedisTimeout), Hasher: hasher, OnAway: a.refusals.note, Clock: clock.System,
+	})
 }
 
 // authenticator checks service tokens, and makes the resolver of their issuers.

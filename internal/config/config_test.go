@@ -54,7 +54,7 @@ func TestAllFaultsAreReportedWithoutValues(t *testing.T) {
 func TestNumbersHaveBounds(t *testing.T) {
 	t.Parallel()
 	for name, bounds := range map[string][2]int{
-		"DATABASE_MAX_CONNS": {2, 1000}, "MAX_MEMBERS": {2, 10000}, "MAX_DEVICES": {1, 100}, "STREAMS_PER_USER": {1, 100},
+		"DATABASE_MAX_CONNS": {2, 1000}, "MAX_MEMBERS": {2, 10000}, "MAX_DEVICES": {1, 100}, "STREAMS_PER_USER": {1, 1000},
 		"MESSAGE_TTL_DAYS": {1, 3650}, "JTI_TTL_SECONDS": {1, 86400}, "BODY_MEMORY_MB": {16, 65536},
 	} {
 		for n, ok := range map[int]bool{bounds[0] - 1: false, bounds[0]: true, bounds[1]: true, bounds[1] + 1: false} {

@@ -106,7 +106,7 @@ var variables = []Variable{
 	duration("DRAIN_DELAY_SECONDS", 0, limits{0, 300}, time.Second,
 		"After SIGTERM: how long the server still accepts requests, though it is no longer ready, before it drains; time for load balancers to notice.",
 		func(c *Config) *time.Duration { return &c.DrainDelay }),
-	number("STREAMS_PER_USER", 5, limits{1, 100}, "Event streams of a user at most.", func(c *Config) *int { return &c.StreamsPerUser }),
+	number("STREAMS_PER_USER", 64, limits{1, 1000}, "Event streams of a user at most, over all servers of one Redis.", func(c *Config) *int { return &c.StreamsPerUser }),
 	boolean("ENABLE_ACTOR_SYSTEM", true, "Batch concurrent sends and key package claims of a process; results are the same without.", func(c *Config) *bool { return &c.ActorSystem }),
 	megabytes("BODY_MEMORY_MB", 256, limits{16, 65536}, "Memory that request bodies over 64 KiB may take, in MiB, each counted six times while it is handled; answers over 64 KiB may take a quarter as much besides. One account has a quarter of each. More waits, then gets 503.", func(c *Config) *int64 { return &c.BodyBudget }),
 	boolean("ENABLE_DIRECT_XRPC_PROXY", false, "Development builds only.", func(c *Config) *bool { return &c.DirectProxy }),

@@ -65,6 +65,25 @@ func (u *User) Follow(tb testing.TB, query string) *Stream {
 	return s
 }
 
+// CanFollow says whether a stream may be opened now. It is closed again.
+func (u *User) CanFollow(tb testing.TB) bool {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
+	defer cancel()
+	m := mlsapi.MethodStreamConvoEvents
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.Server.URL+"/xrpc/"+m.NSID, http.NoBody)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
+	resp, err := u.Server.client.Do(req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_ = resp.Body.Close() // what it holds is of no interest
+	return resp.StatusCode == http.StatusOK
+}
+
 // frame is the data of an event.
 type frame struct {
 	Event struct {

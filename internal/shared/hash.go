@@ -35,6 +35,8 @@ const (
 	PurposeToken Purpose = "jti"
 	// PurposeRate is that of limits: class and subject.
 	PurposeRate Purpose = "rate"
+	// PurposePlaces is that of what users hold open.
+	PurposePlaces Purpose = "open"
 	// PurposeLog is that of identities in logs.
 	PurposeLog Purpose = "log"
 	// PurposeTurn is that of turns after a race: conversation and user.

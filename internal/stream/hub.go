@@ -49,8 +49,10 @@ type Options struct {
 	Clock    clock.Clock
 	// Buffer is how many events may wait for a stream (SSE_BUFFER_SIZE); default 5000.
 	Buffer int
-	// PerUser is how many streams a user may have in this process; default 5.
+	// PerUser is how many streams a user may have; default 64.
 	PerUser int
+	// Places counts the streams of users on other servers too; nil where there are none.
+	Places Places
 	// Poll is how often the log is read without a hint; default 250 ms.
 	Poll time.Duration
 	// Heartbeat is the longest silence on a stream, at least 3 ns; it is cut short
@@ -119,7 +121,7 @@ func (s *stream) follows(convo mls.ConvoID) bool { return s.filter == "" || s.fi
 // NewHub returns a hub that serves nobody until Run has read the log's end.
 func NewHub(opt Options) *Hub {
 	opt.Buffer = cmp.Or(opt.Buffer, 5000)
-	opt.PerUser = cmp.Or(opt.PerUser, 5)
+	opt.PerUser = cmp.Or(opt.PerUser, 64)
 	opt.Poll = cmp.Or(opt.Poll, 250*time.Millisecond)
 	opt.Heartbeat = cmp.Or(opt.Heartbeat, 15*time.Second)
 	opt.Lifetime = cmp.Or(opt.Lifetime, time.Hour)

@@ -44,11 +44,11 @@ func (h *Hub) Serve(ctx context.Context, req Request, out lexrt.EventStream) err
 	if err != nil {
 		return err
 	}
-	s, ok := h.register(req.User, filter)
+	s, ok := h.admit(ctx, req.User, filter)
 	if !ok {
 		return mls.TooManyStreams(h.opt.PerUser, streamsRetry)
 	}
-	defer h.unregister(s)
+	defer h.leave(ctx, s)
 	h.opt.Observer.StreamOpened()
 	defer h.opt.Observer.StreamClosed()
 	w := &writer{h: h, out: out, proxied: !out.Direct()}

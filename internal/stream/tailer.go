@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"mls-server/internal/clock"
@@ -34,6 +35,11 @@ func (h *Hub) Run(ctx context.Context) error {
 	if !h.start(ctx) {
 		return nil
 	}
+	ctx, stop := context.WithCancel(ctx)
+	var places sync.WaitGroup
+	places.Go(func() { h.keepPlaces(ctx) })
+	defer places.Wait()
+	defer stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	t := tail{h: h}
