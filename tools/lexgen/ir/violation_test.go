@@ -21,6 +21,7 @@ func TestViolationsNeedAConstraint(t *testing.T) {
 		"/a maxLength": "", "/a required": "", "/a type": "", "/p format": "", "/c enum": "", "/c minimum": "", "/s~1t~0 const": "",
 		"/l maxLength": "", "/l/-/b maxLength": "", "/l/-/b minLength": "",
 		"/a minLength": "no such constraint", "/c const": "no such constraint", "/c maximum": "no such constraint", "/l/-/b required": "not required",
+		"a maxLength": "must be a JSON pointer", "/a": "must be a JSON pointer",
 		"/p maxLength": "no such constraint", "/z maxLength": "nothing at that place", "/l/0/b maxLength": "nothing at that place", "/a/b type": "nothing at that place",
 	} {
 		t.Run(key, func(t *testing.T) {
@@ -53,6 +54,7 @@ func TestReferencePolicy(t *testing.T) {
 		"a subject needs a name":     {Subjects: []Subject{{}}},
 		"a common error needs":       {Common: []CommonError{{}}},
 		"must be from 400 to 599":    {Common: []CommonError{{Name: "x", Status: 200}}},
+		"must not be negative":       {Methods: map[string]MethodPolicy{id: {MaxBody: -1}}},
 		"there are query, procedure": {Common: []CommonError{{Name: "x", Kinds: []string{"record"}}}},
 	} {
 		p.File = "policy.json"
