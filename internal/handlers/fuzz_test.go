@@ -77,7 +77,7 @@ func FuzzQuery(f *testing.F) {
 // as the same text, and nothing is negative or later than the database can hold.
 func FuzzPageCursor(f *testing.F) {
 	for _, s := range []string{
-		"", "m.", "c.", "r.", "m.AAAAAAAAAAAB", "m.YzEAAAAAAAAAAQ", "c.AAAAAGWSAIBjMQ", "r.AAAAAGWSAIBjMQ", "m.YzH__________w",
+		"", "m.", "c.", "r.", "m.AAAAAAAAAAAB", "m.YzEAAAAAAAAAAQ", "c.AAAAAGWSAIBjMQ", "r.AAAAAGWSAIBjMQ", "c.AAAQAAAAAABjMQ", "r.AAAQAAAAAABjMQ", "m.YzH__________w",
 		"01HGW2N7EHJVJ4CJ999RRS2E97", "c.AAAAAGWSAIBjMQ==", "m.YzEAAAAAAAAAAR", "r.AAAAgAAAAAAA",
 	} {
 		f.Add(s)

@@ -120,7 +120,9 @@ func TestReplay(t *testing.T) {
 		}
 		return tx.AppendEvents(t.Context(), convo, noon,
 			NewEvent{Kind: EventRemovalPending, Audience: ToMembers, User: bob},
-			NewEvent{Kind: EventReportReceived, Audience: ToAdmins, AudienceDID: carol, Request: "r"})
+			NewEvent{Kind: EventReportReceived, Audience: ToAdmins, AudienceDID: carol, Request: "r"},
+			NewEvent{Kind: EventWelcome, Audience: ToUser, AudienceDID: carol},
+			NewEvent{Kind: EventWelcome, Audience: ToUser, AudienceDID: alice})
 	})
 	_, err = s.SendMessage(t.Context(), message(convo, alice, "hello"))
 	must(t, err)
@@ -143,7 +145,7 @@ func TestReplay(t *testing.T) {
 		}
 		at = page[len(page)-1].Cursor
 	}
-	want := []EventKind{EventMemberJoined, EventMemberJoined, EventMessage, EventMemberLeft, EventRemovalPending, EventReportReceived, EventMessage}
+	want := []EventKind{EventMemberJoined, EventMemberJoined, EventMessage, EventMemberLeft, EventRemovalPending, EventReportReceived, EventWelcome, EventMessage}
 	if !slices.Equal(kinds, want) {
 		t.Errorf("kinds %v, want %v", kinds, want)
 	}

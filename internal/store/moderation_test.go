@@ -120,7 +120,7 @@ func TestBlocks(t *testing.T) {
 	// What was seen later stays, and what is seen in the same two seconds counts as seen again.
 	record(noon, []BlockPair{{alice, ""}})
 	expect(ac)
-	record(noon.Add(time.Hour+time.Second), []BlockPair{ac})
+	record(noon.Add(time.Hour), []BlockPair{ac})
 	expect()
 	record(noon.Add(time.Hour+time.Second), []BlockPair{ac}, Block{BlockPair: ac, URI: "at://did:plc:alice/app.bsky.graph.block/2", CreatedAt: noon.Add(time.Second)})
 	expect(ac)

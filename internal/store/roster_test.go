@@ -71,7 +71,7 @@ func TestRejoinAndReturn(t *testing.T) {
 			if _, err := tx.LockConvo(t.Context(), key(convo)); err != nil {
 				return err
 			}
-			return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: device, MLSDID: "m"}}, Place{Epoch: epoch, Seq: seq, At: noon})
+			return tx.UpsertMembers(t.Context(), convo, []NewMember{{User: bob, Device: device, MLSDID: "m"}}, Place{Epoch: epoch, Seq: seq, At: noon.Add(time.Duration(epoch) * time.Hour)})
 		})
 	}
 	joinSeq := func() mls.Seq {
@@ -84,7 +84,15 @@ func TestRejoinAndReturn(t *testing.T) {
 		return one[int64](t, s, "SELECT count(*) FROM event_stream WHERE kind = 2 AND user_did = $1", string(bob))
 	}
 	seat("", 2, 10)
+	joined := one[time.Time](t, s, "SELECT joined_at FROM members WHERE user_did = $1", string(bob))
+	inTx(t, s, func(tx *Tx) error { return tx.SetNeedsRejoin(t.Context(), convo, Device{bob, ""}, true) })
 	seat("", 5, 20) // a rejoin: the history stays
+	if again := one[time.Time](t, s, "SELECT joined_at FROM members WHERE user_did = $1", string(bob)); !again.Equal(joined) {
+		t.Errorf("joined at %s, after a rejoin at %s", joined, again)
+	}
+	if one[bool](t, s, "SELECT needs_rejoin FROM members WHERE user_did = $1", string(bob)) {
+		t.Error("a device that was added anew still has to be")
+	}
 	if joinSeq() != 10 || events() != 1 {
 		t.Errorf("after a rejoin: from seq %d, %d events", joinSeq(), events())
 	}
@@ -153,9 +161,22 @@ func TestLastAdmin(t *testing.T) {
 		wantErr(t, tx.Demote(t.Context(), convo, carol), mls.ErrNotAdminTarget)
 		return nil
 	})
+	if n := one[int64](t, s, "SELECT count(*) FROM members WHERE NOT is_admin AND (promoted_at IS NOT NULL OR promoted_by_did IS NOT NULL)"); n != 0 {
+		t.Errorf("%d devices without the role know who gave it to them", n)
+	}
 	next, err := s.FindSuccessor(t.Context(), convo, alice)
 	if err != nil || next != bob {
 		t.Errorf("successor %s, %v", next, err)
+	}
+	late := newConvo(t, s, dave, carol)
+	inTx(t, s, func(tx *Tx) error {
+		if _, err := tx.LockConvo(t.Context(), key(late)); err != nil {
+			return err
+		}
+		return tx.UpsertMembers(t.Context(), late, []NewMember{{User: bob, MLSDID: "m"}}, Place{Epoch: 2, Seq: 10, At: noon})
+	})
+	if next, err := s.FindSuccessor(t.Context(), late, dave); err != nil || next != carol {
+		t.Errorf("the member of longest standing is carol: %s, %v", next, err)
 	}
 	alone := newConvo(t, s, alice)
 	_, err = s.FindSuccessor(t.Context(), alone, alice)

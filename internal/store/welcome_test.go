@@ -117,12 +117,17 @@ func TestRequests(t *testing.T) {
 	}
 	_, err = s.FindReservedKeyPackage(t.Context(), first.ID, carol)
 	wantErr(t, err, mls.ErrKeyPackageNotFound)
+	// An addition of a device is no rejoin.
+	inTx(t, s, func(tx *Tx) error {
+		_, _, err := tx.OpenRequest(t.Context(), convo, NewRequest{Device: Device{bob, "tablet"}, Kind: RequestDevice, At: noon})
+		return err
+	})
 	n, at, err := s.CountRejoins(t.Context(), convo, bob, noon.Add(-time.Hour))
 	if err != nil || n != 1 || at != noon.Truncate(2*time.Second) {
 		t.Errorf("%d rejoins, first at %s, %v", n, at, err)
 	}
 	open, err := s.ListRequests(t.Context(), convo)
-	if err != nil || len(open) != 1 || open[0].ID != first.ID || open[0].Device != phone {
+	if err != nil || len(open) != 2 || open[0].ID != first.ID || open[0].Device != phone {
 		t.Errorf("open %+v, %v", open, err)
 	}
 	inTx(t, s, func(tx *Tx) error {
