@@ -32,8 +32,8 @@ func New(base string, opt Options) (*Client, error) {
 // it was made in the current epoch.
 //
 // Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound,
-// EpochMismatch, InvalidCommit, KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers,
-// WelcomeMismatch.
+// EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo, KeyPackageNotFound,
+// NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
 func (c *Client) AddMembers(ctx context.Context, in *AddMembersInput) (*AddMembersOutput, error) {
 	out := new(AddMembersOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodAddMembers, nil, in, out); err != nil {
@@ -74,8 +74,9 @@ func (c *Client) ConfirmWelcome(ctx context.Context, in *ConfirmWelcomeInput) (*
 // The caller becomes its first member and admin. Conversation, roster, Welcome routing,
 // consumed key packages and events are written together or not at all.
 //
-// Errors: BlueskyServiceUnavailable, GroupAlreadyExists, InvalidCipherSuite, InvalidGroupId,
-// KeyPackageNotFound, MutualBlockDetected, TooManyMembers, WelcomeMismatch.
+// Errors: BlueskyServiceUnavailable, GroupAlreadyExists, GroupInfoRequired, InvalidCipherSuite,
+// InvalidGroupId, InvalidGroupInfo, KeyPackageNotFound, MutualBlockDetected, TooManyMembers,
+// WelcomeMismatch.
 func (c *Client) CreateConvo(ctx context.Context, in *CreateConvoInput) (*CreateConvoOutput, error) {
 	out := new(CreateConvoOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodCreateConvo, nil, in, out); err != nil {
@@ -282,7 +283,8 @@ func (c *Client) HandleBlockChange(ctx context.Context, in *HandleBlockChangeInp
 // LeaveConvo calls blue.catbird.mls.leaveConvo. Leave a conversation with all devices, or, as
 // an admin and with a commit, take another user out of it.
 //
-// Errors: ConvoNotFound, EpochMismatch, InvalidCommit, LastMember, NotAdmin, NotMember.
+// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo,
+// LastMember, NotAdmin, NotMember.
 func (c *Client) LeaveConvo(ctx context.Context, in *LeaveConvoInput) (*LeaveConvoOutput, error) {
 	out := new(LeaveConvoOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodLeaveConvo, nil, in, out); err != nil {
@@ -332,7 +334,8 @@ func (c *Client) RegisterDevice(ctx context.Context, in *RegisterDeviceInput) (*
 // conversation. With a commit the removal takes cryptographic effect at once; without one it is
 // owed by the members.
 //
-// Errors: CannotRemoveSelf, ConvoNotFound, EpochMismatch, InvalidCommit, NotAdmin, NotMember.
+// Errors: CannotRemoveSelf, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit,
+// InvalidGroupInfo, NotAdmin, NotMember.
 func (c *Client) RemoveMember(ctx context.Context, in *RemoveMemberInput) (*RemoveMemberOutput, error) {
 	out := new(RemoveMemberOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodRemoveMember, nil, in, out); err != nil {
@@ -381,8 +384,8 @@ func (c *Client) ResolveReport(ctx context.Context, in *ResolveReportInput) (*Re
 // a conversation. The service does not record who sent it. A handshake message (proposal or
 // commit) may be sent the same way.
 //
-// Errors: ConvoNotFound, EpochMismatch, InvalidAsset, InvalidCommit, MessageIdConflict,
-// MessageTooLarge, NotAdmin, NotMember.
+// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidAsset, InvalidCommit,
+// InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin, NotMember.
 func (c *Client) SendMessage(ctx context.Context, in *SendMessageInput) (*SendMessageOutput, error) {
 	out := new(SendMessageOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodSendMessage, nil, in, out); err != nil {

@@ -42,6 +42,9 @@ type (
 	DefsConvoMetadata = mlsapi.DefsConvoMetadata
 	// DefsConvoView is blue.catbird.mls.defs#convoView: A conversation as its members see it..
 	DefsConvoView = mlsapi.DefsConvoView
+	// DefsConvoViewAssurance is a set of values: verified: the service follows the group and holds
+	// every commit against it. opaque: it knows what members say..
+	DefsConvoViewAssurance = mlsapi.DefsConvoViewAssurance
 	// DefsConvoViewCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
 	DefsConvoViewCipherSuite = mlsapi.DefsConvoViewCipherSuite
 	// DefsEpochConflict is blue.catbird.mls.defs#epochConflict: What the body of EpochMismatch
@@ -57,8 +60,8 @@ type (
 	// DefsMessageView is blue.catbird.mls.defs#messageView: A stored message. It has no sender:
 	// clients read it from the decrypted MLS message..
 	DefsMessageView = mlsapi.DefsMessageView
-	// DefsMessageViewMessageType is a set of values: Whether this is an application message or a
-	// handshake message..
+	// DefsMessageViewMessageType is a set of values: Whether this is an application message, a
+	// handshake message, or a notice of the service's own, which has no ciphertext..
 	DefsMessageViewMessageType = mlsapi.DefsMessageViewMessageType
 	// DemoteAdminInput is blue.catbird.mls.demoteAdmin input.
 	DemoteAdminInput = mlsapi.DemoteAdminInput
@@ -264,6 +267,10 @@ const (
 	// CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// CreateConvoInputCipherSuite.
 	CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.CreateConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
+	// DefsConvoViewAssuranceOpaque is a value of DefsConvoViewAssurance.
+	DefsConvoViewAssuranceOpaque = mlsapi.DefsConvoViewAssuranceOpaque
+	// DefsConvoViewAssuranceVerified is a value of DefsConvoViewAssurance.
+	DefsConvoViewAssuranceVerified = mlsapi.DefsConvoViewAssuranceVerified
 	// DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of
 	// DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.DefsConvoViewCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256
@@ -316,6 +323,8 @@ const (
 	DefsMessageViewMessageTypeApp = mlsapi.DefsMessageViewMessageTypeApp
 	// DefsMessageViewMessageTypeCommit is a value of DefsMessageViewMessageType.
 	DefsMessageViewMessageTypeCommit = mlsapi.DefsMessageViewMessageTypeCommit
+	// DefsMessageViewMessageTypeNotice is a value of DefsMessageViewMessageType.
+	DefsMessageViewMessageTypeNotice = mlsapi.DefsMessageViewMessageTypeNotice
 	// DefsMessageViewMessageTypeProposal is a value of DefsMessageViewMessageType.
 	DefsMessageViewMessageTypeProposal = mlsapi.DefsMessageViewMessageTypeProposal
 	// DescribeServerOutputExternalJoinDevice is a value of DescribeServerOutputExternalJoin.
@@ -531,6 +540,10 @@ var (
 	ErrExpirationTooFar = mlsapi.ErrExpirationTooFar
 	// ErrGroupAlreadyExists is the error GroupAlreadyExists, for errors.Is.
 	ErrGroupAlreadyExists = mlsapi.ErrGroupAlreadyExists
+	// ErrGroupInfoRequired is the error GroupInfoRequired, for errors.Is.
+	ErrGroupInfoRequired = mlsapi.ErrGroupInfoRequired
+	// ErrGroupReinitialized is the error GroupReinitialized, for errors.Is.
+	ErrGroupReinitialized = mlsapi.ErrGroupReinitialized
 	// ErrInvalidAsset is the error InvalidAsset, for errors.Is.
 	ErrInvalidAsset = mlsapi.ErrInvalidAsset
 	// ErrInvalidCipherSuite is the error InvalidCipherSuite, for errors.Is.
@@ -545,6 +558,8 @@ var (
 	ErrInvalidEpochRange = mlsapi.ErrInvalidEpochRange
 	// ErrInvalidGroupID is the error InvalidGroupId, for errors.Is.
 	ErrInvalidGroupID = mlsapi.ErrInvalidGroupID
+	// ErrInvalidGroupInfo is the error InvalidGroupInfo, for errors.Is.
+	ErrInvalidGroupInfo = mlsapi.ErrInvalidGroupInfo
 	// ErrInvalidKeyPackage is the error InvalidKeyPackage, for errors.Is.
 	ErrInvalidKeyPackage = mlsapi.ErrInvalidKeyPackage
 	// ErrKeyPackageNotFound is the error KeyPackageNotFound, for errors.Is.

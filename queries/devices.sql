@@ -143,7 +143,7 @@ WHERE w.id = @request_id AND w.status = 'open'
 -- ResolveKeyPackages finds packages by KeyPackageRef or SHA-256 and locks them
 -- for the one commit that consumes them. Packages that a Welcome consumed
 -- before are not found, except for last-resort ones.
-SELECT id, owner_did, device_id, ref, sha256, cipher_suite, expires_at, last_resort, reserved_request_id
+SELECT id, owner_did, device_id, ref, sha256, cipher_suite, key_package, expires_at, last_resort, reserved_request_id
 FROM key_packages
 WHERE (ref = ANY (@hashes::bytea[]) OR sha256 = ANY (@hashes::bytea[]))
   AND (consumed_at IS NULL OR last_resort)

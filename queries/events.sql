@@ -7,8 +7,8 @@ WITH stamp AS (
     WHERE c.id = @convo_id::text
     RETURNING c.id, c.log_xid, c.last_seq
 )
-INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, audience_did, seq, user_did, device_id, request_id, epoch, bucket_ts)
-SELECT g.generation, s.log_xid, k.kind, a.audience, s.id, nullif(p.audience_did, ''), s.last_seq, nullif(u.user_did, ''), nullif(d.device_id, ''), nullif(r.request_id, ''), nullif(e.epoch, -1), @bucket_ts::timestamptz
+INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, audience_did, seq, user_did, device_id, request_id, epoch, commit_id, bucket_ts)
+SELECT g.generation, s.log_xid, k.kind, a.audience, s.id, nullif(p.audience_did, ''), s.last_seq, nullif(u.user_did, ''), nullif(d.device_id, ''), nullif(r.request_id, ''), nullif(e.epoch, -1), nullif(m.commit_id, ''), @bucket_ts::timestamptz
 FROM unnest(@kinds::smallint[]) WITH ORDINALITY AS k (kind, ord)
 JOIN unnest(@audiences::smallint[]) WITH ORDINALITY AS a (audience, ord) USING (ord)
 JOIN unnest(@audience_dids::text[]) WITH ORDINALITY AS p (audience_did, ord) USING (ord)
@@ -16,6 +16,7 @@ JOIN unnest(@user_dids::text[]) WITH ORDINALITY AS u (user_did, ord) USING (ord)
 JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
 JOIN unnest(@request_ids::text[]) WITH ORDINALITY AS r (request_id, ord) USING (ord)
 JOIN unnest(@epochs::bigint[]) WITH ORDINALITY AS e (epoch, ord) USING (ord)
+JOIN unnest(@commit_ids::text[]) WITH ORDINALITY AS m (commit_id, ord) USING (ord)
 CROSS JOIN stamp s
 CROSS JOIN event_head g
 ORDER BY k.ord;
@@ -52,7 +53,7 @@ SELECT e.generation, e.log_xid, e.position, e.kind, e.audience,
        coalesce(e.convo_id, '')::text AS convo_id, coalesce(e.audience_did, '')::text AS audience_did,
        coalesce(e.seq, 0)::bigint AS seq, coalesce(e.message_id, '')::text AS message_id,
        coalesce(e.user_did, '')::text AS user_did, coalesce(e.device_id, '')::text AS device_id,
-       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, e.bucket_ts,
+       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, coalesce(e.commit_id, '')::text AS commit_id, e.bucket_ts,
        (e.generation < g.generation
         OR e.log_xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
         OR e.log_xid < (SELECT event_log_horizon(pg_current_snapshot())))::boolean AS settled
@@ -70,12 +71,12 @@ SELECT e.generation, e.log_xid, e.position, e.kind, e.audience,
        coalesce(e.convo_id, '')::text AS convo_id, coalesce(e.audience_did, '')::text AS audience_did,
        coalesce(e.seq, 0)::bigint AS seq, coalesce(e.message_id, '')::text AS message_id,
        coalesce(e.user_did, '')::text AS user_did, coalesce(e.device_id, '')::text AS device_id,
-       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, e.bucket_ts
+       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, coalesce(e.commit_id, '')::text AS commit_id, e.bucket_ts
 FROM (
-    SELECT i.generation, i.log_xid, i.position, i.kind, i.audience, i.convo_id, i.audience_did, i.seq, i.message_id, i.user_did, i.device_id, i.request_id, i.epoch, i.bucket_ts
+    SELECT i.generation, i.log_xid, i.position, i.kind, i.audience, i.convo_id, i.audience_did, i.seq, i.message_id, i.user_did, i.device_id, i.request_id, i.epoch, i.commit_id, i.bucket_ts
     FROM unnest(@convo_ids::text[]) AS w (convo_id)
     CROSS JOIN LATERAL (
-        SELECT x.generation, x.log_xid, x.position, x.kind, x.audience, x.convo_id, x.audience_did, x.seq, x.message_id, x.user_did, x.device_id, x.request_id, x.epoch, x.bucket_ts
+        SELECT x.generation, x.log_xid, x.position, x.kind, x.audience, x.convo_id, x.audience_did, x.seq, x.message_id, x.user_did, x.device_id, x.request_id, x.epoch, x.commit_id, x.bucket_ts
         FROM event_stream x
         WHERE x.convo_id = w.convo_id AND x.audience <> 3
           AND (x.generation, x.log_xid, x.position) > (@generation::bigint, @log_xid::bigint, @position::bigint)
@@ -85,7 +86,7 @@ FROM (
     ) i
     UNION ALL
     (
-        SELECT y.generation, y.log_xid, y.position, y.kind, y.audience, y.convo_id, y.audience_did, y.seq, y.message_id, y.user_did, y.device_id, y.request_id, y.epoch, y.bucket_ts
+        SELECT y.generation, y.log_xid, y.position, y.kind, y.audience, y.convo_id, y.audience_did, y.seq, y.message_id, y.user_did, y.device_id, y.request_id, y.epoch, y.commit_id, y.bucket_ts
         FROM event_stream y
         WHERE y.audience = 3 AND y.audience_did = @user_did
           AND (y.generation, y.log_xid, y.position) > (@generation::bigint, @log_xid::bigint, @position::bigint)

@@ -106,6 +106,13 @@ FROM bumped b
 WHERE m.convo_id = b.id AND m.user_did = @user_did AND m.left_at IS NULL
 RETURNING m.device_id, m.leaf_index;
 
+-- name: MarkDevicesLeft :execrows
+-- MarkDevicesLeft takes some of a user's devices off the roster, while the user stays with others.
+UPDATE members m
+SET left_at = @left_at::timestamptz, left_seq = @left_seq::bigint, left_reason = 'removed',
+    is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
+WHERE m.convo_id = @convo_id AND m.user_did = @user_did AND m.device_id = ANY (@device_ids::text[]) AND m.left_at IS NULL;
+
 -- name: SetLeaves :execrows
 -- SetLeaves writes down which leaf of the group each device on the roster has; the others have none.
 UPDATE members m

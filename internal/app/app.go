@@ -131,7 +131,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	workflows := delivery.New(delivery.Config{
 		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter, Turns: a.turns(hasher),
 		MaxMembers: cfg.MaxMembers, MaxDevices: cfg.MaxDevices, MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow,
-		EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy,
+		EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy, PublicHandshakes: cfg.Handshakes == config.PublicHandshakes,
 	})
 	a.feed = a.newFeed(client, workflows)
 	a.description = description(cfg)

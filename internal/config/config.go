@@ -28,6 +28,15 @@ const (
 	Development Mode = "development"
 )
 
+// Handshakes says which conversations may be made.
+type Handshakes string
+
+// The values of HANDSHAKES.
+const (
+	AnyHandshakes    Handshakes = "any"
+	PublicHandshakes Handshakes = "public"
+)
+
 // Config is everything that the environment decides. The zero value is not usable; see Load.
 type Config struct {
 	// Warnings are about values that were passed over, one sentence each, in the
@@ -65,6 +74,7 @@ type Config struct {
 
 	RequireIdempotency bool
 	EpochGrace         int
+	Handshakes         Handshakes
 	MaxMembers         int
 	MaxDevices         int
 	MaxKeyPackages     int

@@ -90,6 +90,8 @@ var variables = []Variable{
 	boolean("REQUIRE_IDEMPOTENCY", true, "Require idempotencyKey on createConvo, addMembers, sendMessage and removeMember.",
 		func(c *Config) *bool { return &c.RequireIdempotency }),
 	number("EPOCH_GRACE", 0, limits{0, 3}, "How many epochs an application message may be behind.", func(c *Config) *int { return &c.EpochGrace }),
+	oneOf("HANDSHAKES", "any", "any, or public: only conversations whose handshakes the server can read and follow may be made, those that begin with a groupInfo.",
+		func(c *Config) *Handshakes { return &c.Handshakes }, AnyHandshakes, PublicHandshakes),
 	number("MAX_MEMBERS", 500, limits{2, 10000}, "Users in a conversation at most.", func(c *Config) *int { return &c.MaxMembers }),
 	number("MAX_DEVICES", 10, limits{1, 100}, "Devices of a user at most.", func(c *Config) *int { return &c.MaxDevices }),
 	number("MAX_KEY_PACKAGES", 200, limits{1, 10000}, "Live key packages of a device at most.", func(c *Config) *int { return &c.MaxKeyPackages }),

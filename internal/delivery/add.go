@@ -17,7 +17,7 @@ var ErrStale = errors.New("delivery: the roster changed since it was vetted")
 type AddRequest struct {
 	Key    mls.ConvoKey
 	Sender mls.DID
-	Commit *mls.Candidate
+	Commit *Bundle
 	Addition
 }
 
@@ -34,8 +34,8 @@ func (s *Service) Vet(ctx context.Context, r AddRequest) (Vetted, error) {
 		return Vetted{}, err
 	}
 	vetted := Vetted{epoch: standing.Epoch}
-	r.Commit.Examine(standing.CipherSuite)
-	if !r.Commit.MadeFor(standing.Epoch) {
+	s.examineAt(ctx, &standing.Convo, r.Commit)
+	if !r.Commit.Handshake.MadeFor(standing.Epoch) {
 		return vetted, nil
 	}
 	roster, err := s.store.ListMembers(ctx, standing.ID)
@@ -62,9 +62,8 @@ func (s *Service) Vet(ctx context.Context, r AddRequest) (Vetted, error) {
 
 // Add accepts a commit that brings users, or further devices of users, into the group, and does
 // everything that follows from it: roster, Welcome, key packages, fulfilled requests, requests for
-// devices that are still missing. Errors: those of LockAsMember and of
-// mls.Candidate, ErrStale, mls.ErrNotAdmin, mls.ErrInvalidWelcome, mls.ErrWelcomeMismatch,
-// mls.ErrKeyPackageNotFound, mls.ErrAlreadyMember.
+// devices that are still missing. Errors: those of LockAsMember and of judge, ErrStale,
+// mls.ErrInvalidWelcome, mls.ErrWelcomeMismatch, mls.ErrKeyPackageNotFound, mls.ErrAlreadyMember.
 func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted) (Stored, error) {
 	standing, err := tx.LockAsMember(ctx, r.Key, r.Sender)
 	if err != nil {
@@ -75,16 +74,13 @@ func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted)
 	if err != nil {
 		return Stored{}, err
 	}
-	if err := h.adds(); err != nil {
+	if err := h.adds(r.at); err != nil {
 		return Stored{}, err
 	}
 	if v.epoch != convo.Epoch {
 		return Stored{}, ErrStale
 	}
-	if r.welcome == nil {
-		return Stored{}, mls.ErrWelcomeMismatch // nobody could join
-	}
-	if err := h.CheckWelcome(r.welcome, convo.CipherSuite); err != nil {
+	if err := r.fits(&h, convo.CipherSuite); err != nil {
 		return Stored{}, err
 	}
 	used, err := r.resolve(ctx, tx, convo.ID)
@@ -94,16 +90,29 @@ func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted)
 	if err := admissible(ctx, tx, convo.ID, r.Users, used); err != nil {
 		return Stored{}, err
 	}
-	seq, err := commit(ctx, tx, convo, h)
+	out, err := commit(ctx, tx, convo, h, used...)
 	if err != nil {
 		return Stored{}, err
 	}
-	// The commit that adds a device anew removes its old leaf.
-	if err := tx.SettleDeviceDebts(ctx, convo.ID, owners(used), placeOf(convo, r.at)); err != nil {
+	if h.change == nil {
+		// The commit that adds a device anew removes its old leaf.
+		if err := tx.SettleDeviceDebts(ctx, convo.ID, owners(used), placeOf(convo, r.at)); err != nil {
+			return Stored{}, err
+		}
+	}
+	if err := enter(ctx, tx, entry{convo: convo, seq: out.CommitSeq, Addition: r.Addition, used: used}); err != nil {
 		return Stored{}, err
 	}
-	err = enter(ctx, tx, entry{convo: convo, seq: seq, Addition: r.Addition, used: used})
-	return storedIn(convo, true), err
+	return out, conclude(ctx, tx, convo, h, out)
+}
+
+// fits checks that the Welcomes are for those whom the commit is seen to add. Without a Welcome
+// nobody could join. Errors: mls.ErrWelcomeMismatch, mls.ErrInvalidWelcome.
+func (a *Addition) fits(h *handshake, suite mls.CipherSuite) error {
+	if len(a.welcomes) == 0 {
+		return mls.ErrWelcomeMismatch
+	}
+	return h.CheckWelcomes(a.welcomes, suite)
 }
 
 // admissible refuses users who are in the group already and have nothing to be added for: no open

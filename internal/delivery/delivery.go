@@ -64,6 +64,9 @@ type Config struct {
 	// EpochGrace is how many epochs back an application message may be.
 	EpochGrace       mls.Epoch
 	KeyPackagePolicy mls.KeyPackagePolicy
+	// PublicHandshakes refuses new conversations around groups that the server cannot follow. It
+	// may be false.
+	PublicHandshakes bool
 }
 
 // Service runs the workflows.

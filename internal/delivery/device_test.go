@@ -130,9 +130,9 @@ func TestSendComparesTheFramedEpoch(t *testing.T) {
 	convo := w.create(t, a, b)
 	send := func(declared mls.Epoch, message []byte) error {
 		ciphertext := mlstest.PadDirect(message, 512)
-		_, err := w.Send(t.Context(), store.SendParams{
+		_, err := w.Send(t.Context(), delivery.Message{SendParams: store.SendParams{
 			Key: convo.key(), Sender: bob, ID: mls.NewMessageID(w.clock.Now()), Epoch: declared, Ciphertext: ciphertext, At: w.clock.Now(),
-		})
+		}})
 		return err
 	}
 	for _, framed := range []mls.Epoch{0, 2, 9} {

@@ -130,14 +130,14 @@ func (w *world) tryCreate(t *testing.T, creator mls.DID, g mlstest.Group, a deli
 		t.Fatal(err)
 	}
 	convo.Epoch = 1
-	err = w.Store.InTx(t.Context(), func(tx *store.Tx) error { return w.Create(t.Context(), tx, convo, a) })
+	err = w.Store.InTx(t.Context(), func(tx *store.Tx) error { return w.Create(t.Context(), tx, convo, delivery.NewGroup{}, a) })
 	return &chat{g.At(1), convo.ID}, err
 }
 
 // addition is what a request wants to bring in; it must parse.
 func addition(t *testing.T, w *world, welcome *string, names []delivery.PackageName, users ...mls.DID) delivery.Addition {
 	t.Helper()
-	a, err := delivery.ParseAddition(welcome, names, users, w.clock.Now())
+	a, err := delivery.ParseAddition(welcome, nil, names, users, w.clock.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func (w *world) adding(t *testing.T, c *chat, sender *person, commit []byte, peo
 	t.Helper()
 	welcome := new(mls.EncodeText(c.At(c.Epoch + 1).Welcome(refsOf(people)...)))
 	return delivery.AddRequest{
-		Key: c.key(), Sender: sender.DID, Commit: mls.ParseCommit(new(mls.EncodeText(commit))),
+		Key: c.key(), Sender: sender.DID, Commit: &delivery.Bundle{Handshake: mls.ParseCommit(new(mls.EncodeText(commit)))},
 		Addition: addition(t, w, welcome, nil, usersOf(people)...),
 	}
 }

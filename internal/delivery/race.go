@@ -24,18 +24,11 @@ const conflictBytes = 256 << 10
 // Stored is what a request has done to its conversation.
 type Stored struct {
 	Epoch mls.Epoch
-	// CommitID and CommitSeq name the commit that was stored; "" and 0 for none.
+	// CommitID and CommitSeq name the commit or proposal that was stored; "" and 0 for none.
 	CommitID  mls.MessageID
 	CommitSeq mls.Seq
-}
 
-// storedIn is what was done to a conversation under its lock: its last message is the commit that
-// was stored, if one was.
-func storedIn(convo *store.Convo, commit bool) Stored {
-	if !commit {
-		return Stored{Epoch: convo.Epoch}
-	}
-	return Stored{Epoch: convo.Epoch, CommitID: convo.CommitID, CommitSeq: convo.LastSeq}
+	leaves []store.Leaf // of a group that the server follows, behind the commit
 }
 
 // ConflictError is mls.ErrEpochMismatch for a commit that came too late, with what its sender needs
@@ -77,7 +70,7 @@ func (s *Service) AfterRace(ctx context.Context, key mls.ConvoKey, sender mls.DI
 	cause := mls.AsError(outcome)
 	have := cause.Have
 	conflict := &ConflictError{cause: cause, Epoch: standing.Epoch, CommitID: standing.CommitID}
-	if have != standing.Epoch {
+	if cause.Want != standing.Epoch {
 		conflict.cause = mls.EpochMismatch(have, standing.Epoch) // what is said now
 	}
 	if have >= 0 && have < standing.Epoch {

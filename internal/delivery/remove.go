@@ -17,13 +17,13 @@ type Removal struct {
 	// Reason is for the audit, "" for none.
 	Reason string
 	// Commit removes the leaves at once. Remove takes nil for none.
-	Commit *mls.Candidate
+	Commit *Bundle
 	At     time.Time
 }
 
 // Remove takes a user off the roster for an admin. Without a commit a debt
 // stays on record. Errors: those of LockAsAdmin, mls.ErrCannotRemoveSelf, mls.ErrNotMember when
-// the target is not in the conversation, those of mls.Candidate.
+// the target is not in the conversation, those of judge.
 func (s *Service) Remove(ctx context.Context, tx *store.Tx, r Removal) (Stored, error) {
 	standing, err := tx.LockAsAdmin(ctx, r.Key, r.Actor)
 	switch {
@@ -44,8 +44,7 @@ func (s *Service) Remove(ctx context.Context, tx *store.Tx, r Removal) (Stored, 
 	if err := requireActive(ctx, tx, convo.ID, r.Target); err != nil {
 		return Stored{}, err
 	}
-	err = endMembership(ctx, tx, convo, end)
-	return storedIn(convo, r.Commit != nil), err
+	return endByCommit(ctx, tx, convo, end)
 }
 
 // ExamineRemoval verifies the signatures of a removal's commit before Remove locks the
@@ -57,8 +56,8 @@ func (s *Service) ExamineRemoval(ctx context.Context, r Removal) error {
 	return nil
 }
 
-// RemoveByCommit removes another user by a commit. An admin may do so
-// with anyone; any member may commit the removal of a user who is off the roster and still owes its
+// RemoveByCommit removes another user by a commit. An admin may do so with
+// anyone; any member may commit the removal of a user who is off the roster and still owes its
 // leaves (ADR 5). It counts as a removal, by whatever method it came. Errors as Remove, and
 // mls.ErrNotAdmin, mls.ErrRateLimitExceeded.
 func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (Stored, error) {
@@ -66,14 +65,14 @@ func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (Stored, error)
 		return Stored{}, err
 	}
 	s.examine(ctx, r.Key, r.Actor, r.Commit)
-	var stored Stored
+	var out Stored
 	err := s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockAsMember(ctx, r.Key, r.Actor)
 		if err != nil {
 			return err
 		}
 		convo := &standing.Convo
-		if stored, err = r.before(ctx, tx, convo.ID); err != nil || stored.CommitSeq != 0 {
+		if out, err = r.before(ctx, tx, convo.ID); err != nil || out.CommitSeq != 0 {
 			return err
 		}
 		settles, err := owesOnly(ctx, tx, convo.ID, r.Target)
@@ -88,24 +87,23 @@ func (s *Service) RemoveByCommit(ctx context.Context, r Removal) (Stored, error)
 			return err
 		}
 		if settles {
-			err = settle(ctx, tx, convo, r.Target, h)
+			out, err = settle(ctx, tx, convo, r.Target, h)
 		} else {
-			err = endMembership(ctx, tx, convo, ending{Removal: r, kicked: true, commit: &h})
+			out, err = endByCommit(ctx, tx, convo, ending{Removal: r, kicked: true, commit: &h})
 		}
-		stored = storedIn(convo, true)
 		return err
 	})
-	return stored, s.AfterRace(ctx, r.Key, r.Actor, err)
+	return out, s.AfterRace(ctx, r.Key, r.Actor, err)
 }
 
 // before is what the request has done already, zero for nothing: its commit was accepted and has
 // removed the target, and the answer was lost.
 func (r *Removal) before(ctx context.Context, tx *store.Tx, convo mls.ConvoID) (Stored, error) {
-	made, readable := r.Commit.Epoch()
+	made, readable := r.Commit.Handshake.Epoch()
 	if !readable {
 		return Stored{}, nil
 	}
-	seq, id, err := tx.FindAccepted(ctx, convo, made, r.Actor, r.Commit.Bytes)
+	seq, id, err := tx.FindAccepted(ctx, convo, made, r.Actor, r.Commit.Handshake.Bytes)
 	if err != nil || seq == 0 {
 		return Stored{}, err
 	}
@@ -134,23 +132,27 @@ func debtsOf(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID)
 
 // settle accepts a commit whose sender says that it removes the leaves of a user who is off the
 // roster already.
-func settle(ctx context.Context, tx *store.Tx, convo *store.Convo, target mls.DID, h handshake) error {
+func settle(ctx context.Context, tx *store.Tx, convo *store.Convo, target mls.DID, h handshake) (Stored, error) {
 	debts, err := debtsOf(ctx, tx, convo.ID, target)
 	if err != nil {
-		return err
+		return Stored{}, err
 	}
 	known := make([]*int64, len(debts))
 	for i, d := range debts {
 		known[i] = d.LeafIndex
 	}
-	if err := h.removes(known); err != nil {
-		return err
+	if err := h.removes(target, known); err != nil {
+		return Stored{}, err
 	}
-	if _, err := commit(ctx, tx, convo, h); err != nil {
-		return err
+	out, err := commit(ctx, tx, convo, h)
+	switch {
+	case err != nil:
+		return out, err
+	case h.change != nil:
+		return out, conclude(ctx, tx, convo, h, out)
 	}
 	_, err = tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, placeOf(convo, h.at))
-	return err
+	return out, err
 }
 
 // ending is the end of a membership.
@@ -158,21 +160,36 @@ type ending struct {
 	Removal
 	// kicked is false for users who leave.
 	kicked bool
-	// commit, when not nil, is the judged commit that removes the leaves at once.
-	commit *handshake
+	// commit, when not nil, is the judged commit that removes the leaves at once. committed says
+	// that it was accepted.
+	commit    *handshake
+	committed bool
 	// proposed is true when the target's own proposal stands in this epoch: the next commit has to
 	// contain it.
 	proposed bool
 }
 
+// endByCommit takes a user off the roster, by a commit if there is one: what removes the leaves
+// comes before what the user no longer sees.
+func endByCommit(ctx context.Context, tx *store.Tx, convo *store.Convo, e ending) (Stored, error) {
+	out := Stored{Epoch: convo.Epoch}
+	if e.commit == nil {
+		return out, endMembership(ctx, tx, convo, e)
+	}
+	out, err := e.commitRemoval(ctx, tx, convo)
+	if err != nil {
+		return out, err
+	}
+	e.committed = true
+	if err := endMembership(ctx, tx, convo, e); err != nil {
+		return out, err
+	}
+	return out, conclude(ctx, tx, convo, *e.commit, out)
+}
+
 // endMembership takes a user off the roster. Its place in the order of events is the place where
 // the user's streams end (I10).
 func endMembership(ctx context.Context, tx *store.Tx, convo *store.Convo, e ending) error {
-	if e.commit != nil {
-		if err := e.commitRemoval(ctx, tx, convo); err != nil {
-			return err
-		}
-	}
 	reason := store.LeaveSelf
 	if e.kicked {
 		reason = store.LeaveRemoved
@@ -191,31 +208,37 @@ func endMembership(ctx context.Context, tx *store.Tx, convo *store.Convo, e endi
 			return err
 		}
 	}
-	if e.commit != nil {
+	if e.committed {
 		return nil
 	}
 	return e.owe(ctx, tx, convo, left)
 }
 
 // commitRemoval accepts the commit that removes the target's leaves.
-func (e *ending) commitRemoval(ctx context.Context, tx *store.Tx, convo *store.Convo) error {
+func (e *ending) commitRemoval(ctx context.Context, tx *store.Tx, convo *store.Convo) (Stored, error) {
 	active, err := tx.FindActive(ctx, convo.ID, e.Target)
 	if err != nil {
-		return err
+		return Stored{}, err
 	}
 	known := make([]*int64, len(active))
 	for i, d := range active {
 		known[i] = d.LeafIndex
 	}
-	if err := e.commit.removes(known); err != nil {
-		return err
+	if err := e.commit.removes(e.Target, known); err != nil {
+		return Stored{}, err
 	}
-	_, err = commit(ctx, tx, convo, *e.commit)
-	return err
+	return commit(ctx, tx, convo, *e.commit)
 }
 
-// owe records the leaves that stay in the group, and asks the members to remove them.
+// owe records the leaves that stay in the group, and asks the members to remove them. In a group
+// that the server follows, a device without a known leaf has none.
 func (e *ending) owe(ctx context.Context, tx *store.Tx, convo *store.Convo, left []store.LeftDevice) error {
+	if convo.Verified {
+		left = slices.DeleteFunc(left, func(d store.LeftDevice) bool { return d.LeafIndex == nil })
+	}
+	if len(left) == 0 {
+		return nil
+	}
 	ids, err := tx.OweRemovals(ctx, convo.ID, e.Target, left, store.Owing{Generation: convo.Generation, Epoch: convo.Epoch, Proposed: e.proposed, At: e.At})
 	if err != nil {
 		return err
@@ -235,61 +258,63 @@ type Departure struct {
 	User mls.DID
 	// Proposal is the user's proposal to remove its own leaf, nil for none. Nobody can commit its
 	// own removal (RFC 9420 12.2).
-	Proposal *mls.Candidate
+	Proposal *Bundle
 	At       time.Time
 }
 
-// Leave takes a user off the roster at its own wish, and returns the epoch. A repeat succeeds and
+// Leave takes a user off the roster at its own wish. A repeat succeeds and
 // changes nothing. Errors: mls.ErrConvoNotFound, mls.ErrNotMember for who was removed,
-// mls.ErrLastMember, those of mls.Candidate.
-func (s *Service) Leave(ctx context.Context, d Departure) (mls.Epoch, error) {
+// mls.ErrLastMember, those of judge.
+func (s *Service) Leave(ctx context.Context, d Departure) (Stored, error) {
 	if d.Proposal != nil {
 		s.examine(ctx, d.Key, d.User, d.Proposal)
 	}
-	var epoch mls.Epoch
+	var out Stored
 	err := s.store.InTx(ctx, func(tx *store.Tx) error {
 		standing, err := tx.LockStanding(ctx, d.Key, d.User)
 		if err != nil {
 			return err
 		}
-		epoch = standing.Epoch
+		out = Stored{Epoch: standing.Epoch}
 		switch {
 		case standing.Member:
-			return leave(ctx, tx, &standing, d)
+			out, err = leave(ctx, tx, &standing, d)
+			return err
 		case standing.LeftReason == store.LeaveSelf:
 			return nil
 		}
 		return mls.ErrNotMember
 	})
-	return epoch, err
+	return out, err
 }
 
-func leave(ctx context.Context, tx *store.Tx, standing *store.Standing, d Departure) error {
+func leave(ctx context.Context, tx *store.Tx, standing *store.Standing, d Departure) (Stored, error) {
 	convo := &standing.Convo
+	out := Stored{Epoch: convo.Epoch}
 	users, err := tx.CountUsers(ctx, convo.ID)
 	switch {
 	case err != nil:
-		return err
+		return out, err
 	case users <= 1:
-		return mls.ErrLastMember
+		return out, mls.ErrLastMember
 	}
 	if d.Proposal != nil {
 		h, err := judge(ctx, tx, standing, d.Proposal, submission{d.User, d.At})
 		switch {
 		case err != nil:
-			return err
+			return out, err
 		case h.Visible && !h.OwnRemoval():
-			return mls.InvalidCommit(mls.CodeForbiddenProposal)
+			return out, mls.InvalidCommit(mls.CodeForbiddenProposal)
 		}
-		if _, err := propose(ctx, tx, convo, h); err != nil {
-			return err
+		if out, err = propose(ctx, tx, convo, h); err != nil {
+			return out, err
 		}
 	}
 	end := ending{Removal: Removal{Actor: d.User, Target: d.User, At: d.At}, proposed: d.Proposal != nil}
 	if err := endMembership(ctx, tx, convo, end); err != nil {
-		return err
+		return out, err
 	}
-	return succeed(ctx, tx, convo.ID, d.User, d.At)
+	return out, succeed(ctx, tx, convo.ID, d.User, d.At)
 }
 
 // succeed keeps a conversation from being left without an admin: the longest-standing member takes

@@ -7,22 +7,32 @@ import (
 	"mls-server/internal/store"
 )
 
+// Message is a message to send. Info is the GroupInfo of the epoch that it leads to, nil for none:
+// it means something for commits only.
+type Message struct {
+	store.SendParams
+	Info *mls.Deposit
+}
+
 // Send stores a message. An application message, and what cannot be read, goes the short way: one
 // statement that judges and writes. A commit or proposal, and what looks like neither, is judged
 // under the conversation's lock. Errors as store.Store.SendMessage, those of mls.Submission, and
 // mls.ErrNotAdmin.
-func (s *Service) Send(ctx context.Context, p store.SendParams) (store.SendResult, error) {
+func (s *Service) Send(ctx context.Context, p Message) (store.SendResult, error) {
 	p.Grace = s.EpochGrace
 	message := mls.ParseSend(p.Ciphertext)
 	short, group := message.IsApplicationOf(p.Epoch)
 	if short {
 		p.GroupID = group
-		return s.Sender.SendMessage(ctx, p)
+		return s.Sender.SendMessage(ctx, p.SendParams)
 	}
-	s.examine(ctx, p.Key, p.Sender, &message)
+	b := Bundle{Handshake: message.AsHandshake(), Info: p.Info}
+	if b.Handshake != nil {
+		s.examine(ctx, p.Key, p.Sender, &b)
+	}
 	var result store.SendResult
 	err := s.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		result, err = sendHandshake(ctx, tx, p, &message)
+		result, err = sendHandshake(ctx, tx, p.SendParams, &message, &b)
 		return err
 	})
 	if !message.IsCommit() || result.Repeated {
@@ -33,7 +43,7 @@ func (s *Service) Send(ctx context.Context, p store.SendParams) (store.SendResul
 
 // sendHandshake accepts a commit or proposal that came like a message. A repeat with the same bytes
 // gets the first answer, whatever the epoch is by then.
-func sendHandshake(ctx context.Context, tx *store.Tx, p store.SendParams, message *mls.Submission) (store.SendResult, error) {
+func sendHandshake(ctx context.Context, tx *store.Tx, p store.SendParams, message *mls.Submission, b *Bundle) (store.SendResult, error) {
 	standing, err := tx.LockAsMember(ctx, p.Key, p.Sender)
 	if err != nil {
 		return store.SendResult{}, err
@@ -46,30 +56,36 @@ func sendHandshake(ctx context.Context, tx *store.Tx, p store.SendParams, messag
 	case repeat != nil:
 		return *repeat, nil
 	}
-	state, err := groupState(ctx, tx, convo, message.References())
-	if err != nil {
-		return store.SendResult{}, err
-	}
-	seen, err := message.Judge(p.Epoch, p.Grace, state)
+	c, err := message.Handshake(p.Epoch, p.Grace, mls.GroupState{GroupID: convo.GroupID, Epoch: convo.Epoch})
 	switch {
 	case err != nil:
 		return store.SendResult{}, err
-	case seen.Handshake == nil:
+	case c == nil:
 		return store.SendResult{}, mls.InvalidAsset("the message is neither an application message nor a handshake")
+	case p.CommitID != "" && convo.CommitID != "" && p.CommitID != convo.CommitID:
+		return store.SendResult{}, mls.OtherCommitStands(convo.Epoch)
 	}
-	h := handshake{
-		Handshake: seen.Handshake, bytes: p.Ciphertext, id: p.ID, declaredSize: p.DeclaredSize, sender: p.Sender, at: p.At,
-	}
-	if err := checkSender(ctx, tx, &standing, h); err != nil {
+	h, err := judge(ctx, tx, &standing, b, submission{p.Sender, p.At})
+	if err != nil {
 		return store.SendResult{}, err
 	}
+	h.id, h.declaredSize = p.ID, p.DeclaredSize
+	out, err := sendJudged(ctx, tx, convo, h)
+	return store.SendResult{ConvoID: convo.ID, Seq: out.CommitSeq, Epoch: p.Epoch, ReceivedAt: p.At}, err
+}
+
+// sendJudged accepts a commit or proposal that stands for itself: it adds nobody, since nobody is
+// named.
+func sendJudged(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake) (Stored, error) {
 	if err := h.addsNobody(); err != nil {
-		return store.SendResult{}, err
+		return Stored{}, err
 	}
-	accept := commit
-	if seen.Content == mls.ContentProposal {
-		accept = propose
+	if h.Content == mls.ContentProposal {
+		return propose(ctx, tx, convo, h)
 	}
-	seq, err := accept(ctx, tx, convo, h)
-	return store.SendResult{ConvoID: convo.ID, Seq: seq, Epoch: p.Epoch, ReceivedAt: p.At}, err
+	out, err := commit(ctx, tx, convo, h)
+	if err != nil {
+		return out, err
+	}
+	return out, conclude(ctx, tx, convo, h, out)
 }

@@ -3,50 +3,16 @@ package delivery
 import (
 	"context"
 	"slices"
+	"time"
 
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
 
-// What can be read of a commit or a proposal is held against the request that it came with and
-// against the roster: the server writes nothing down that the message contradicts. What is
-// encrypted, or refers to an encrypted proposal, is the members' word.
-
-// judge holds a commit or proposal of a text field against the locked conversation and its sender's
-// rights. Errors: those of mls.Candidate, mls.ErrNotAdmin.
-func judge(ctx context.Context, tx *store.Tx, s *store.Standing, c *mls.Candidate, r submission) (handshake, error) {
-	state, err := groupState(ctx, tx, &s.Convo, c.References())
-	if err != nil {
-		return handshake{}, err
-	}
-	seen, err := c.Judge(state)
-	if err != nil {
-		return handshake{}, err
-	}
-	h := handshake{Handshake: seen, bytes: c.Bytes, sender: r.sender, at: r.at}
-	return h, checkSender(ctx, tx, s, h)
-}
-
-// groupState is what a handshake is judged by: the group, and those proposals of its epoch that the
-// handshake refers to.
-func groupState(ctx context.Context, tx *store.Tx, convo *store.Convo, refs []mls.ProposalRef) (mls.GroupState, error) {
-	state := mls.GroupState{GroupID: convo.GroupID, Epoch: convo.Epoch, Suite: convo.CipherSuite}
-	if len(refs) == 0 {
-		return state, nil
-	}
-	found, complete, err := tx.FindProposals(ctx, convo, refs)
-	if err != nil {
-		return state, err
-	}
-	state.Complete = complete
-	state.Pending = make(map[mls.ProposalRef]*mls.PublicMessage, len(found))
-	for _, b := range found {
-		if m, _ := mls.UnwrapPadding(b); m != nil && m.Public != nil {
-			state.Pending[m.Public.ProposalRef(convo.CipherSuite)] = m.Public
-		}
-	}
-	return state, nil
-}
+// Of a conversation whose group the server does not follow, what can be read of a commit or a
+// proposal is held against the request that it came with and against the roster: the server writes
+// nothing down that the message contradicts. What is encrypted, or refers to an encrypted proposal,
+// is the members' word.
 
 // checkSender refuses a handshake whose own leaf names somebody else, and one that removes others
 // without a ground. A proposal that a commit refers to was judged by its own sender's rights.
@@ -104,10 +70,18 @@ func groundsToRemove(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user 
 	return grounds, known, nil
 }
 
-// adds refuses a commit that is seen to add nobody.
-func (h *handshake) adds() error {
+// adds refuses a commit that is seen to add nobody, or a package that has expired.
+func (h *handshake) adds(now time.Time) error {
 	if h.Resolved() && len(h.Adds) == 0 {
 		return mls.InvalidCommit(mls.CodeRosterMismatch)
+	}
+	if h.change == nil {
+		return nil
+	}
+	for _, added := range h.change.Added {
+		if added.Package.Leaf.NotAfterTime().Before(now) {
+			return mls.InvalidCommit(mls.CodeExpired)
+		}
 	}
 	return nil
 }
@@ -122,9 +96,15 @@ func (h *handshake) addsNobody() error {
 
 // removes refuses a commit that is seen not to remove a user whose leaves are those that are known
 // of it.
-func (h *handshake) removes(known []*int64) error {
+func (h *handshake) removes(user mls.DID, known []*int64) error {
 	if err := h.addsNobody(); err != nil || !h.Resolved() {
 		return err
+	}
+	if h.change != nil {
+		if h.remaining(user) {
+			return mls.InvalidCommit(mls.CodeRosterMismatch)
+		}
+		return nil
 	}
 	missing := func(leaf *int64) bool { return leaf != nil && !slices.Contains(h.Removed, uint32(*leaf)) } //nolint:gosec // a leaf index of MLS
 	if len(h.Removed) == 0 || slices.ContainsFunc(known, missing) {

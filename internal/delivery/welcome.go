@@ -17,31 +17,56 @@ type PackageName struct {
 	Name string
 }
 
-// Addition is what a request wants to bring into a group: users, a Welcome for
+// Addition is what a request wants to bring into a group: users, Welcomes for
 // their devices, and the key packages that the client says it used.
 type Addition struct {
-	Users   []mls.DID
-	welcome *mls.WelcomeView // nil when there is none
-	names   []PackageName
-	at      time.Time
+	Users []mls.DID
+	// welcomes are for different devices each; none when there is no Welcome.
+	welcomes []*mls.WelcomeView
+	names    []PackageName
+	at       time.Time
 }
 
 // HasWelcome reports whether the request came with a Welcome.
-func (a *Addition) HasWelcome() bool { return a.welcome != nil }
+func (a *Addition) HasWelcome() bool { return len(a.welcomes) > 0 }
 
-// ParseAddition reads the Welcome, which may be missing, and keeps the names for later. The error
-// is mls.ErrInvalidWelcome.
-func ParseAddition(welcome *string, names []PackageName, users []mls.DID, at time.Time) (Addition, error) {
+// ParseAddition reads the Welcomes, which may be missing, and keeps the names for later: the one of
+// welcome, nil or "" for none, and those of more. Errors: mls.ErrInvalidWelcome,
+// mls.ErrWelcomeMismatch when two are for one device.
+func ParseAddition(welcome *string, more []string, names []PackageName, users []mls.DID, at time.Time) (Addition, error) {
 	a := Addition{names: names, Users: users, at: at}
-	if welcome == nil || *welcome == "" {
-		return a, nil
+	texts := more
+	if welcome != nil && *welcome != "" {
+		texts = append([]string{*welcome}, more...)
 	}
-	raw, err := mls.DecodeText(*welcome)
-	if err != nil {
-		return a, mls.InvalidWelcome(mls.CodeBadEncoding)
+	welcomed := make(map[mls.KeyPackageRef]bool)
+	for _, text := range texts {
+		raw, err := mls.DecodeText(text)
+		if err != nil {
+			return a, mls.InvalidWelcome(mls.CodeBadEncoding)
+		}
+		w, err := mls.ReadWelcome(raw)
+		if err != nil {
+			return a, err
+		}
+		for _, ref := range w.Refs {
+			if welcomed[ref] {
+				return a, mls.ErrWelcomeMismatch
+			}
+			welcomed[ref] = true
+		}
+		a.welcomes = append(a.welcomes, w)
 	}
-	a.welcome, err = mls.ReadWelcome(raw)
-	return a, err
+	return a, nil
+}
+
+// refs are the key packages that the Welcomes are for.
+func (a *Addition) refs() []mls.KeyPackageRef {
+	var all []mls.KeyPackageRef
+	for _, w := range a.welcomes {
+		all = append(all, w.Refs...)
+	}
+	return all
 }
 
 // wanted is one key package that a request refers to. The Welcome does not say
@@ -53,10 +78,8 @@ type wanted struct {
 
 func (a *Addition) wanted() ([]wanted, error) {
 	var list []wanted
-	if a.welcome != nil {
-		for _, ref := range a.welcome.Refs {
-			list = append(list, wanted{name: []byte(ref)})
-		}
+	for _, ref := range a.refs() {
+		list = append(list, wanted{name: []byte(ref)})
 	}
 	for _, n := range a.names {
 		name, err := hex.DecodeString(n.Name)
@@ -89,6 +112,7 @@ func (a *Addition) resolve(ctx context.Context, tx *store.Tx, convo mls.ConvoID,
 	if err := a.checkReservations(ctx, tx, convo, found); err != nil {
 		return nil, err
 	}
+	refs := a.refs()
 	welcomed := map[mls.DID]bool{}
 	for n, w := range list {
 		i := slices.IndexFunc(found, func(k store.KeyPackage) bool { return k.Named(w.name) })
@@ -100,28 +124,16 @@ func (a *Addition) resolve(ctx context.Context, tx *store.Tx, convo mls.ConvoID,
 		if foreign || (!slices.Contains(a.Users, owner) && !slices.Contains(also, owner)) {
 			return nil, mls.ErrKeyPackageNotFound
 		}
-		if n < a.welcomes() {
+		if n < len(refs) {
 			welcomed[owner] = true
-		} else if !a.addresses(found[i].Ref) {
+		} else if !slices.Contains(refs, found[i].Ref) {
 			return nil, mls.ErrWelcomeMismatch
 		}
 	}
-	if a.welcome == nil {
+	if len(refs) == 0 {
 		return found, nil
 	}
 	return found, a.coversUsers(welcomed)
-}
-
-// welcomes is how many new members the Welcome is for.
-func (a *Addition) welcomes() int {
-	if a.welcome == nil {
-		return 0
-	}
-	return len(a.welcome.Refs)
-}
-
-func (a *Addition) addresses(ref mls.KeyPackageRef) bool {
-	return a.welcome != nil && slices.Contains(a.welcome.Refs, ref)
 }
 
 // coversUsers refuses an addition with a user whom the Welcome does not address.
@@ -150,7 +162,7 @@ func (a *Addition) checkReservations(ctx context.Context, tx *store.Tx, convo ml
 }
 
 // deliver uses up the key packages, fulfils what their devices had asked for,
-// routes the Welcome and tells the devices of it.
+// routes the Welcomes and tells the devices of them.
 func (e *entry) deliver(ctx context.Context, tx *store.Tx) error {
 	if len(e.used) == 0 {
 		return nil
@@ -161,20 +173,22 @@ func (e *entry) deliver(ctx context.Context, tx *store.Tx) error {
 	if _, err := tx.FulfilRequests(ctx, e.convo.ID, owners(e.used), e.place()); err != nil {
 		return err
 	}
-	if e.welcome == nil {
-		return nil
-	}
-	w := store.NewWelcome{ConvoID: e.convo.ID, Place: e.place(), Bytes: e.welcome.Bytes}
-	events := make([]store.NewEvent, len(e.used))
-	for i, k := range e.used {
-		w.Routes = append(w.Routes, store.WelcomeRoute{Device: k.Owner, KeyPackageRef: k.Ref})
-		events[i] = store.NewEvent{
-			Kind: store.EventWelcome, Audience: store.ToUser, AudienceDID: k.Owner.User,
-			User: k.Owner.User, Device: k.Owner.ID, Epoch: &e.convo.Epoch,
+	var events []store.NewEvent
+	for _, welcome := range e.welcomes {
+		w := store.NewWelcome{ConvoID: e.convo.ID, Place: e.place(), Bytes: welcome.Bytes}
+		for _, k := range e.used {
+			if !slices.Contains(welcome.Refs, k.Ref) {
+				continue
+			}
+			w.Routes = append(w.Routes, store.WelcomeRoute{Device: k.Owner, KeyPackageRef: k.Ref})
+			events = append(events, store.NewEvent{
+				Kind: store.EventWelcome, Audience: store.ToUser, AudienceDID: k.Owner.User,
+				User: k.Owner.User, Device: k.Owner.ID, Epoch: &e.convo.Epoch,
+			})
 		}
-	}
-	if err := tx.RouteWelcome(ctx, w); err != nil {
-		return err
+		if err := tx.RouteWelcome(ctx, w); err != nil {
+			return err
+		}
 	}
 	return tx.AppendEvents(ctx, e.convo.ID, e.at, events...)
 }

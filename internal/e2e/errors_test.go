@@ -35,6 +35,9 @@ var scenarios = map[string]func(t *testing.T){
 	"blocks unknown":  refuseWithoutBlockSource,
 	"caps of members": refuseTooManyMembers,
 	"readable":        refuseReadable,
+	"verified":        refuseUnfollowed,
+	"ended":           refuseEnded,
+	"public only":     refuseOpaque,
 	"caps of devices": refuseTooManyAtOnce,
 }
 

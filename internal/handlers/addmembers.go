@@ -20,11 +20,11 @@ func (h *Handlers) AddMembers(ctx context.Context, caller lexrt.Caller, in *mlsa
 	for i, e := range in.KeyPackageHashes {
 		names[i] = delivery.PackageName{User: e.DID, Name: e.Hash}
 	}
-	addition, err := delivery.ParseAddition(in.WelcomeMessage, names, mls.UniqueDIDs(in.DIDList), h.now())
+	addition, err := delivery.ParseAddition(in.WelcomeMessage, in.WelcomeMessages, names, mls.UniqueDIDs(in.DIDList), h.now())
 	if err != nil {
 		return nil, err
 	}
-	add := delivery.AddRequest{Key: key, Sender: caller.DID, Commit: mls.ParseCommit(in.Commit), Addition: addition}
+	add := delivery.AddRequest{Key: key, Sender: caller.DID, Commit: bundle(in.Commit, in.GroupInfo), Addition: addition}
 	var vetted delivery.Vetted
 	r := request{
 		method: mlsapi.MethodAddMembers, caller: caller.DID, key: in.IdempotencyKey, input: in,

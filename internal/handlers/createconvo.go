@@ -25,17 +25,17 @@ func (h *Handlers) CreateConvo(ctx context.Context, caller lexrt.Caller, in *mls
 	for i, e := range in.KeyPackageHashes {
 		names[i] = delivery.PackageName{User: e.DID, Name: e.Hash}
 	}
-	addition, err := delivery.ParseAddition(in.WelcomeMessage, names, users[1:], convo.At)
+	addition, err := delivery.ParseAddition(in.WelcomeMessage, in.WelcomeMessages, names, users[1:], convo.At)
 	if err != nil {
 		return nil, err
 	}
-	convo.Epoch = mls.BaseEpoch((*mls.Epoch)(in.CurrentEpoch), addition.HasWelcome())
+	group := delivery.NewGroup{Info: mls.ParseDeposit(in.GroupInfo), Epoch: (*mls.Epoch)(in.CurrentEpoch)}
 	r := request{
 		method: mlsapi.MethodCreateConvo, caller: caller.DID, key: in.IdempotencyKey, input: in,
-		prepare: func(ctx context.Context) error { return h.Delivery.VetNew(ctx, users) },
+		prepare: func(ctx context.Context) error { return h.Delivery.Found(ctx, &convo, group, &addition) },
 	}
 	return once(ctx, h, r, func(tx *store.Tx) (*mlsapi.CreateConvoOutput, error) {
-		if err := h.Delivery.Create(ctx, tx, convo, addition); err != nil {
+		if err := h.Delivery.Create(ctx, tx, convo, group, addition); err != nil {
 			return nil, err
 		}
 		entry, err := tx.FindConvoEntry(ctx, convo.ID)

@@ -24,7 +24,7 @@ func (StreamEncoder) Info(cursor string, i *stream.Info) (name string, data lexr
 	kind := mlsapi.StreamConvoEventsInfoEventKind(i.Kind)
 	event := &mlsapi.StreamConvoEventsInfoEvent{
 		Cursor: cursor, Info: i.Text, Kind: &kind,
-		ConvoID: optional(i.ConvoID), DeviceID: optional(i.Device), RequestID: optional(i.Request), Epoch: (*int64)(i.Epoch),
+		ConvoID: optional(i.ConvoID), DeviceID: optional(i.Device), RequestID: optional(i.Request), Epoch: (*int64)(i.Epoch), CommitID: optional(i.CommitID),
 	}
 	if i.User != "" {
 		event.UserDID = &i.User

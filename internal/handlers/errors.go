@@ -69,6 +69,12 @@ func wireError(kind mls.Kind) *lexrt.Error {
 		return mlsapi.ErrInvalidEpochRange
 	case mls.ErrInvalidCommit:
 		return mlsapi.ErrInvalidCommit
+	case mls.ErrInvalidGroupInfo:
+		return mlsapi.ErrInvalidGroupInfo
+	case mls.ErrGroupInfoRequired:
+		return mlsapi.ErrGroupInfoRequired
+	case mls.ErrGroupReinitialized:
+		return mlsapi.ErrGroupReinitialized
 	case mls.ErrWelcomeMismatch:
 		return mlsapi.ErrWelcomeMismatch
 	case mls.ErrWelcomeNotFound:

@@ -18,5 +18,7 @@ func (h *Handlers) GetEpoch(ctx context.Context, caller lexrt.Caller, params *ml
 	if err != nil {
 		return nil, err
 	}
-	return &mlsapi.GetEpochOutput{ConvoID: string(convo.ID), CurrentEpoch: int64(convo.Epoch)}, nil
+	return &mlsapi.GetEpochOutput{
+		ConvoID: string(convo.ID), CurrentEpoch: int64(convo.Epoch), CommitID: optional(convo.CommitID), Generation: (*int64)(&convo.Generation),
+	}, nil
 }

@@ -18,14 +18,14 @@ func (h *Handlers) LeaveConvo(ctx context.Context, caller lexrt.Caller, in *mlsa
 	var stored delivery.Stored
 	if in.TargetDID != nil && *in.TargetDID != caller.DID {
 		stored, err = h.Delivery.RemoveByCommit(ctx, delivery.Removal{
-			Key: key, Actor: caller.DID, Target: *in.TargetDID, Commit: mls.ParseCommit(in.Commit), At: h.now(),
+			Key: key, Actor: caller.DID, Target: *in.TargetDID, Commit: bundle(in.Commit, in.GroupInfo), At: h.now(),
 		})
 	} else {
 		leave := delivery.Departure{Key: key, User: caller.DID, At: h.now()}
 		if in.Commit != nil {
-			leave.Proposal = mls.ParseProposal(in.Commit)
+			leave.Proposal = &delivery.Bundle{Handshake: mls.ParseProposal(in.Commit)}
 		}
-		stored.Epoch, err = h.Delivery.Leave(ctx, leave)
+		stored, err = h.Delivery.Leave(ctx, leave)
 	}
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 
+	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
@@ -26,9 +27,10 @@ func (h *Handlers) SendMessage(ctx context.Context, caller lexrt.Caller, in *mls
 	if err := mls.CheckSizes(len(in.Ciphertext), in.PaddedSize, in.DeclaredSize); err != nil {
 		return nil, err
 	}
-	sent, err := h.Delivery.Send(ctx, store.SendParams{
-		Key: key, Sender: caller.DID, ID: id, Epoch: mls.Epoch(in.Epoch), Ciphertext: in.Ciphertext, DeclaredSize: in.DeclaredSize, At: h.now(),
-	})
+	sent, err := h.Delivery.Send(ctx, delivery.Message{SendParams: store.SendParams{
+		Key: key, Sender: caller.DID, ID: id, Epoch: mls.Epoch(in.Epoch), CommitID: mls.MessageID(orEmpty(in.CommitID)),
+		Ciphertext: in.Ciphertext, DeclaredSize: in.DeclaredSize, At: h.now(),
+	}, Info: mls.ParseDeposit(in.GroupInfo)})
 	if err != nil {
 		return nil, err
 	}

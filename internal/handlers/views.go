@@ -35,12 +35,25 @@ func optional[S ~string](s S) *string {
 	return &t
 }
 
+// ifTrue returns nil for false, else a pointer to it.
+func ifTrue(b bool) *bool {
+	if !b {
+		return nil
+	}
+	return &b
+}
+
 // optionalSeq returns nil for no place, else a pointer to it.
 func optionalSeq(s mls.Seq) *int64 {
 	if s == 0 {
 		return nil
 	}
 	return new(int64(s))
+}
+
+// bundle is a commit with the GroupInfo that came along with it.
+func bundle(commit, groupInfo *string) *delivery.Bundle {
+	return &delivery.Bundle{Handshake: mls.ParseCommit(commit), Info: mls.ParseDeposit(groupInfo)}
 }
 
 // orEmpty is the inverse of optional.
@@ -57,6 +70,11 @@ func convoView(c *store.ConvoEntry) mlsapi.DefsConvoView {
 		CipherSuite: mlsapi.DefsConvoViewCipherSuite(c.CipherSuite.String()), CreatedAt: datetime(c.CreatedAt),
 		LastMessageAt: datetimePtr(c.LastMessageAt), Members: make([]mlsapi.DefsMemberView, len(c.Members)),
 	}
+	assurance := mlsapi.DefsConvoViewAssurance("opaque")
+	if c.Verified {
+		assurance = "verified"
+	}
+	view.Assurance, view.Generation, view.CommitID = &assurance, (*int64)(&c.Generation), optional(c.CommitID)
 	if c.Name != nil || c.Description != nil {
 		view.Metadata = &mlsapi.DefsConvoMetadata{Name: c.Name, Description: c.Description}
 	}
@@ -66,7 +84,7 @@ func convoView(c *store.ConvoEntry) mlsapi.DefsConvoView {
 	for _, r := range c.Requests {
 		view.PendingRequests = append(view.PendingRequests, mlsapi.GetConvosPendingRequest{
 			RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,
-			DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt),
+			DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt), Claimed: ifTrue(r.Claimed),
 		})
 	}
 	return view
@@ -84,7 +102,7 @@ func messageView(m *store.Message) mlsapi.DefsMessageView {
 	kind := messageType(m.Kind)
 	return mlsapi.DefsMessageView{
 		ID: string(m.ID), ConvoID: string(m.ConvoID), Ciphertext: m.Ciphertext, Epoch: int64(m.Epoch), Seq: int64(m.Seq),
-		CreatedAt: datetime(m.ReceivedAt), MessageType: &kind,
+		CreatedAt: datetime(m.ReceivedAt), MessageType: &kind, Void: ifTrue(m.Void),
 	}
 }
 
@@ -95,6 +113,8 @@ func messageType(k store.MessageKind) mlsapi.DefsMessageViewMessageType {
 		return "commit"
 	case store.KindProposal:
 		return "proposal"
+	case store.KindNotice:
+		return "notice"
 	default:
 		return "app"
 	}

@@ -30,6 +30,8 @@ type RemovedLeaf struct {
 
 // Transition is what a commit does to a group.
 type Transition struct {
+	// Handshake is what the commit shows.
+	Handshake *Handshake
 	// Next is the group in the epoch that the commit leads to.
 	Next *Group
 	// Committer is the leaf index of whoever committed. External says that it joined by this
@@ -56,13 +58,15 @@ func (g *Group) Apply(m *Message, pending map[ProposalRef]*PublicMessage) (*Tran
 	if err != nil {
 		return nil, err
 	}
-	if _, code := examine(m, g.state(pending)); code != 0 {
+	shown, code := examine(m, g.state(pending))
+	if code != 0 {
 		return nil, &WireError{code, p.at}
 	}
 	if err := p.Verify(&g.context, g.tree.ratchetTree()); err != nil {
 		return nil, err
 	}
 	s := &step{from: g, message: p, next: g.tree.clone(), context: g.context}
+	s.out.Handshake = shown
 	s.out.Committer, s.out.External = p.Sender, p.SenderType == SenderNewMemberCommit
 	for _, do := range [...]func() Code{func() Code { return s.collect(pending) }, s.propose, s.path, s.finish} {
 		if code := do(); code != 0 {
@@ -75,20 +79,26 @@ func (g *Group) Apply(m *Message, pending map[ProposalRef]*PublicMessage) (*Tran
 // CheckProposal judges a proposal that is sent before a commit: its signature and the rules
 // of RFC 9420 12.1 that need no other proposal. Errors as Apply.
 func (g *Group) CheckProposal(m *Message) error {
+	_, err := g.checkProposal(m)
+	return err
+}
+
+func (g *Group) checkProposal(m *Message) (*Handshake, error) {
 	p, err := g.readable(m, ContentProposal)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, code := examine(m, g.state(nil)); code != 0 {
-		return &WireError{code, p.at}
+	shown, code := examine(m, g.state(nil))
+	if code != 0 {
+		return nil, &WireError{code, p.at}
 	}
 	if err := p.Verify(&g.context, g.tree.ratchetTree()); err != nil {
-		return err
+		return nil, err
 	}
 	if code := g.proposable(p.Proposal); code != 0 {
-		return &WireError{code, p.at}
+		return nil, &WireError{code, p.at}
 	}
-	return nil
+	return shown, nil
 }
 
 // proposable checks what a proposal names against the tree.

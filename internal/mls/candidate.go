@@ -78,6 +78,14 @@ func (c *Candidate) References() []ProposalRef {
 	return refs
 }
 
+// Framing returns the framing of a candidate that could be read, nil for another one.
+func (c *Candidate) Framing() *Framing {
+	if c.fault != 0 {
+		return nil
+	}
+	return c.message.Framing()
+}
+
 // MadeFor reports whether the candidate is framed in the epoch.
 func (c *Candidate) MadeFor(epoch Epoch) bool {
 	return c.fault == 0 && c.message.Framing().Epoch == epoch
@@ -89,6 +97,19 @@ func (c *Candidate) Epoch() (epoch Epoch, ok bool) {
 		return 0, false
 	}
 	return c.message.Framing().Epoch, true
+}
+
+// Fits checks that the candidate could be read and is framed for the group and its epoch. Errors as
+// ReadCommit.
+func (c *Candidate) Fits(group GroupID, epoch Epoch) error {
+	if c.fault != 0 {
+		return InvalidCommit(c.fault)
+	}
+	f := c.message.Framing()
+	if !group.Is(f.GroupID) {
+		return InvalidCommit(CodeWrongGroup)
+	}
+	return CheckEpoch(f.Epoch, epoch, 0)
 }
 
 // Examine applies the visible rules and verifies the signatures of a readable handshake, for a
@@ -103,18 +124,7 @@ func (c *Candidate) Examine(suite CipherSuite) {
 
 // Judge holds the candidate against the group. Errors as ReadCommit.
 func (c *Candidate) Judge(g GroupState) (*Handshake, error) {
-	switch {
-	case c.fault != 0:
-		return nil, InvalidCommit(c.fault)
-	case !g.GroupID.Is(c.message.Framing().GroupID):
-		return nil, InvalidCommit(CodeWrongGroup)
-	}
-	return c.judge(g)
-}
-
-// judge is Judge for a handshake whose group is known to be the right one.
-func (c *Candidate) judge(g GroupState) (*Handshake, error) {
-	if err := CheckEpoch(c.message.Framing().Epoch, g.Epoch, 0); err != nil {
+	if err := c.Fits(g.GroupID, g.Epoch); err != nil {
 		return nil, err
 	}
 	shown, broken := c.shown, c.broken

@@ -150,6 +150,12 @@ const (
 	// CodeMisplacedExtension: an extension stands where RFC 9420 17.3 does not put its type, or a
 	// last_resort extension is not empty.
 	CodeMisplacedExtension
+	// CodeGroupInfoMissing: a commit of a verified conversation comes without the GroupInfo of the
+	// epoch that it leads to.
+	CodeGroupInfoMissing
+	// CodeForbiddenExtension: a group's extensions name external senders other than this server's
+	// own.
+	CodeForbiddenExtension
 	codeEnd
 )
 
@@ -217,6 +223,8 @@ var codeNames = [codeEnd]string{
 	CodeSmallOrderKey:              "SmallOrderKey",
 	CodeNotTheCaller:               "NotTheCaller",
 	CodeMisplacedExtension:         "MisplacedExtension",
+	CodeGroupInfoMissing:           "GroupInfoMissing",
+	CodeForbiddenExtension:         "ForbiddenExtension",
 }
 
 // Codes lists all codes, for documentation, metrics and tests.

@@ -79,6 +79,13 @@ func InvalidCommit(code Code) error {
 	return e
 }
 
+// InvalidGroupInfo is ErrInvalidGroupInfo: a GroupInfo failed a check.
+func InvalidGroupInfo(code Code) error {
+	e := newError(ErrInvalidGroupInfo)
+	e.Code = code
+	return e
+}
+
 // InvalidWelcome is ErrInvalidWelcome: a Welcome failed a check.
 func InvalidWelcome(code Code) error {
 	e := newError(ErrInvalidWelcome)

@@ -37,12 +37,18 @@ type Handshake struct {
 	// Foreign is how many Removes the sender makes itself, by value, of leaves that are not its
 	// own.
 	Foreign int
+	// ReInit is set for a commit that ends the group (RFC 9420 12.1.5).
+	ReInit *ReInit
 	// Joiner is the leaf of who joins by an external commit, nil otherwise.
 	Joiner *LeafNode
 
 	// own is the sender's new leaf, of a path or an Update; nil when it shows none.
 	own *LeafNode
 }
+
+// NewLeaf returns the leaf that the sender gives itself, by a path or an Update; nil when it shows
+// none.
+func (h *Handshake) NewLeaf() *LeafNode { return h.own }
 
 // SentBy reports whether nothing in the handshake contradicts that a user sent it: the leaf that it
 // gives its sender names that user.
@@ -66,26 +72,38 @@ func (h *Handshake) Resolved() bool { return h.Visible && len(h.Unresolved) == 0
 // External reports whether the handshake is a commit by which its sender joins from outside.
 func (h *Handshake) External() bool { return h.SenderType == SenderNewMemberCommit }
 
-// CheckWelcome checks that a Welcome is for exactly the clients whom the commit adds, and of the
-// group's suite (RFC 9420 12.4.3.1). A commit that shows only part of its Adds is not compared. The
-// error is ErrWelcomeMismatch, or ErrInvalidWelcome for another suite.
+// CheckWelcome is CheckWelcomes for one Welcome.
 func (h *Handshake) CheckWelcome(w *WelcomeView, suite CipherSuite) error {
-	if suite != 0 && w.Suite != suite {
-		return InvalidWelcome(CodeWrongSuite)
+	return h.CheckWelcomes([]*WelcomeView{w}, suite)
+}
+
+// CheckWelcomes checks that Welcomes are for exactly the clients whom the commit adds, each for
+// some of them, and of the group's suite (RFC 9420 12.4.3.1). A commit that shows only part of its
+// Adds is not compared. The error is ErrWelcomeMismatch, or ErrInvalidWelcome for another suite.
+func (h *Handshake) CheckWelcomes(welcomes []*WelcomeView, suite CipherSuite) error {
+	total := 0
+	for _, w := range welcomes {
+		if suite != 0 && w.Suite != suite {
+			return InvalidWelcome(CodeWrongSuite)
+		}
+		total += len(w.Refs)
 	}
 	if !h.Resolved() {
 		return nil
 	}
-	if len(h.Adds) != len(w.Refs) {
+	if len(h.Adds) != total {
 		return ErrWelcomeMismatch
 	}
 	added := make(map[KeyPackageRef]bool, len(h.Adds))
 	for _, ref := range h.Adds {
 		added[ref] = true
 	}
-	for _, ref := range w.Refs {
-		if !added[ref] {
-			return ErrWelcomeMismatch
+	for _, w := range welcomes {
+		for _, ref := range w.Refs {
+			if !added[ref] {
+				return ErrWelcomeMismatch
+			}
+			delete(added, ref)
 		}
 	}
 	return nil
@@ -229,7 +247,11 @@ func (j *judge) count1(p *Proposal, from SenderType, leaf uint32, committed bool
 			return CodeSelfRemoval
 		}
 		return j.touch(leaf)
-	case ProposalReInit, ProposalExternalInit, ProposalGroupContextExtensions:
+	case ProposalReInit:
+		if committed {
+			j.h.ReInit = p.ReInit
+		}
+	case ProposalExternalInit, ProposalGroupContextExtensions:
 	}
 	return 0
 }

@@ -67,6 +67,13 @@ const (
 	ErrInvalidEpochRange
 	// ErrInvalidCommit: a commit or proposal breaks a rule; the code says which.
 	ErrInvalidCommit
+	// ErrInvalidGroupInfo: a GroupInfo is missing, failed a check, or is not that of the epoch to
+	// which its commit leads; the code says which.
+	ErrInvalidGroupInfo
+	// ErrGroupInfoRequired: this server makes conversations only around groups that it can follow.
+	ErrGroupInfoRequired
+	// ErrGroupReinitialized: a ReInit commit has ended the group (RFC 9420 12.1.5).
+	ErrGroupReinitialized
 	// ErrInvalidWelcome: a Welcome failed a check; the code says which. No method of the contract
 	// declares a name for it, so it is answered as InvalidRequest.
 	ErrInvalidWelcome
@@ -150,6 +157,9 @@ var kindTexts = [kindEnd]string{
 	ErrEpochMismatch:          "epoch mismatch",
 	ErrInvalidEpochRange:      "invalid epoch range",
 	ErrInvalidCommit:          "invalid commit",
+	ErrInvalidGroupInfo:       "invalid GroupInfo",
+	ErrGroupInfoRequired:      "a conversation needs the GroupInfo of its group",
+	ErrGroupReinitialized:     "the group has ended; its members begin another one",
 	ErrInvalidWelcome:         "invalid Welcome",
 	ErrWelcomeMismatch:        "the Welcome is not for exactly those who are added",
 	ErrWelcomeNotFound:        "no Welcome is waiting",

@@ -165,6 +165,8 @@ type Welcome struct {
 var (
 	keyPackageHeader = []byte{0, 1, 0, byte(FormatKeyPackage)}
 	welcomeHeader    = []byte{0, 1, 0, byte(FormatWelcome)}
+	// The version of the GroupContext that follows tells it from a bare GroupInfo of suite 4.
+	groupInfoHeader = []byte{0, 1, 0, byte(FormatGroupInfo), 0, 1}
 )
 
 // ParseMessage reads one MLSMessage and nothing behind it. The error is a
@@ -217,6 +219,21 @@ func ParseWelcome(b []byte) (*Welcome, error) {
 		return nil, err
 	}
 	return &w, nil
+}
+
+// ParseGroupInfo reads a GroupInfo, wrapped in an MLSMessage or bare. The error is a *WireError.
+func ParseGroupInfo(b []byte) (*GroupInfo, error) {
+	var f failure
+	r := newReader(b, &f)
+	if bytes.HasPrefix(b, groupInfoHeader) {
+		r.u32()
+	}
+	g := readGroupInfo(&r)
+	r.finish()
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return &g, nil
 }
 
 func readVersion(r *reader) {

@@ -130,34 +130,34 @@ func (s *Submission) IsCommit() bool {
 	return s.message != nil && s.message.Framing() != nil && s.message.Framing().ContentType == ContentCommit
 }
 
-// Examine does in advance what Judge need not do while a conversation is locked; see
-// Candidate.Examine.
-func (s *Submission) Examine(suite CipherSuite) {
-	if s.message != nil {
-		s.handshake.Examine(suite)
-	}
-}
-
-// References is Candidate.References.
-func (s *Submission) References() []ProposalRef {
-	if s.message == nil {
-		return nil
-	}
-	return s.handshake.References()
-}
-
 // Judge holds the message against the group and the epoch that was declared for it. What is opaque
 // is held to the declared epoch. grace says how many epochs back an application message may be.
-// Errors: ErrEpochMismatch when the declared or the framing epoch is not acceptable or they
-// differ; ErrInvalidAsset for another group or a kind of message that cannot be sent;
-// ErrInvalidCommit when a commit or proposal breaks a rule.
+// Errors: those of Handshake, and ErrInvalidCommit when a commit or proposal breaks a rule.
 func (s *Submission) Judge(declared, grace Epoch, g GroupState) (*Sent, error) {
+	c, err := s.Handshake(declared, grace, g)
+	if err != nil {
+		return nil, err
+	}
+	sent := &Sent{Padding: s.padding, Content: ContentApplication}
+	if c == nil {
+		return sent, nil
+	}
+	sent.Content = c.message.Framing().ContentType
+	sent.Handshake, err = c.Judge(g)
+	if err != nil {
+		return nil, err
+	}
+	return sent, nil
+}
+
+// Handshake returns the commit or proposal that the message is, nil for an application message. It
+// holds the message against its group and the epoch that was declared for it, and judges nothing
+// else. Errors: ErrEpochMismatch when the declared or the framing epoch is not acceptable or they
+// differ; ErrInvalidAsset for another group or a kind of message that cannot be sent.
+func (s *Submission) Handshake(declared, grace Epoch, g GroupState) (*Candidate, error) {
 	m := s.message
 	if m == nil {
-		if err := CheckEpoch(declared, g.Epoch, grace); err != nil {
-			return nil, err
-		}
-		return &Sent{Padding: s.padding, Content: ContentApplication}, nil
+		return nil, CheckEpoch(declared, g.Epoch, grace)
 	}
 	f := m.Framing()
 	switch {
@@ -172,22 +172,20 @@ func (s *Submission) Judge(declared, grace Epoch, g GroupState) (*Sent, error) {
 			have = declared
 		}
 		return nil, EpochMismatch(have, g.Epoch)
-	}
-	sent := &Sent{Padding: s.padding, Content: f.ContentType}
-	if f.ContentType != ContentApplication {
-		h, err := s.handshake.judge(g)
-		if err != nil {
-			return nil, err
-		}
-		sent.Handshake = h
-		return sent, nil
-	}
-	if m.Public != nil {
+	case f.ContentType != ContentApplication:
+		return &s.handshake, CheckEpoch(f.Epoch, g.Epoch, 0)
+	case m.Public != nil:
 		// RFC 9420 6: application data is always encrypted. This server stores no plaintext.
 		return nil, InvalidAsset("an application message must be a PrivateMessage")
 	}
-	if err := CheckEpoch(declared, g.Epoch, grace); err != nil {
-		return nil, err
+	return nil, CheckEpoch(declared, g.Epoch, grace)
+}
+
+// AsHandshake returns the message as a commit or proposal, to be examined in advance; nil for
+// anything else.
+func (s *Submission) AsHandshake() *Candidate {
+	if s.message == nil || s.message.Framing() == nil || s.message.Framing().ContentType == ContentApplication {
+		return nil
 	}
-	return sent, nil
+	return &s.handshake
 }

@@ -203,3 +203,13 @@ func (c *Client) groupLeaf(source mls.LeafSource, g Group, index uint32, broken 
 		CredentialType: mls.CredentialBasic, Source: source, BreakLeafSignature: broken,
 	}, g.ID, index, Random(32))
 }
+
+// ReadKeyPackage is a key package that was made before, out of its bytes in an MLSMessage.
+func ReadKeyPackage(message []byte) *KeyPackage {
+	parsed, err := mls.ParseKeyPackage(message)
+	if err != nil {
+		panic(err)
+	}
+	sum := sha256.Sum256(message)
+	return &KeyPackage{Bytes: message, Ref: parsed.Ref(), Hash: hex.EncodeToString(sum[:]), InitKey: parsed.InitKey, body: Unwrap(message)}
+}

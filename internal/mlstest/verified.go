@@ -47,6 +47,8 @@ type Draft struct {
 	Refs []Sent
 	// Extensions, when not nil, replace the group's extensions.
 	Extensions []Extension
+	// Others are proposals by value that do nothing to the tree.
+	Others []Proposal
 	// NoPath leaves the UpdatePath away. Without it and with Adds only the commit is right.
 	NoPath bool
 	// External makes the committer a new member; Remove may name its old leaf.
@@ -116,7 +118,7 @@ func (v *VerifiedGroup) Commit(leaf uint32, c *Client, d Draft) (commit []byte, 
 	}
 	path := next.path(leaf, c, d, added)
 	commit = v.message(c, sender, leaf, mls.ContentCommit, d.AuthenticatedData, func(e *encoder) {
-		e.list(func(e *encoder) { d.proposals(e) })
+		e.list(func(e *encoder) { d.proposals(e, v.Group, c, leaf) })
 		if d.NoPath {
 			e.u8(0)
 			return
@@ -233,7 +235,7 @@ func (v *VerifiedGroup) finish(before *VerifiedGroup, commit []byte, d Draft) []
 	return commit
 }
 
-func (d *Draft) proposals(e *encoder) {
+func (d *Draft) proposals(e *encoder, g Group, from *Client, leaf uint32) {
 	if d.External {
 		e.u8(1)
 		e.u16(6)
@@ -253,6 +255,10 @@ func (d *Draft) proposals(e *encoder) {
 		e.u8(1)
 		e.u16(1)
 		e.raw(a.Package.body)
+	}
+	for _, p := range d.Others {
+		e.u8(1)
+		p(e, g, from, leaf)
 	}
 	for _, s := range d.Refs {
 		e.u8(2)

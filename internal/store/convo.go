@@ -61,9 +61,8 @@ type NewConvo struct {
 	Creator     mls.DID
 	CipherSuite mls.CipherSuite
 	Epoch       mls.Epoch
-	// State is the group in Epoch; the conversation is a verified one if it is proven. nil for
-	// none.
-	State             *GroupState
+	// Verified says that the server follows the group; PutGroupState comes next then.
+	Verified          bool
 	Name, Description *string
 	// At is floored to 2 seconds (I8).
 	At time.Time
@@ -77,14 +76,10 @@ func (tx *Tx) CreateConvo(ctx context.Context, c NewConvo) error {
 		ID: c.ID, GroupID: c.GroupID, CreatorDID: c.Creator, CipherSuite: c.CipherSuite, Epoch: c.Epoch,
 		Name: c.Name, Description: c.Description, CreatedAt: bucket(c.At),
 	}
-	if c.State != nil && c.State.Proven {
+	if c.Verified {
 		arg.VerifiedEpoch = (*int64)(&c.Epoch)
 	}
-	err := tx.q.InsertConversation(ctx, arg)
-	if err != nil || c.State == nil {
-		return fail("create conversation", err, groupIDTaken, groupIDUsed)
-	}
-	return tx.PutGroupState(ctx, &Convo{ID: c.ID, Epoch: c.Epoch}, *c.State)
+	return fail("create conversation", tx.q.InsertConversation(ctx, arg), groupIDTaken, groupIDUsed)
 }
 
 // LockConvo locks a conversation for the rest of the transaction, before any

@@ -52,8 +52,9 @@ type NewEvent struct {
 	User    mls.DID
 	Device  mls.DeviceID
 	Request RequestID
-	// Epoch is nil where it says nothing.
-	Epoch *mls.Epoch
+	// Epoch is nil where it says nothing. CommitID is the commit that led to it, "" for none.
+	Epoch    *mls.Epoch
+	CommitID mls.MessageID
 }
 
 // AppendEvents writes events of one conversation in their order. The caller
@@ -71,6 +72,7 @@ func (tx *Tx) AppendEvents(ctx context.Context, convo mls.ConvoID, at time.Time,
 		arg.DeviceIds = append(arg.DeviceIds, string(e.Device))
 		arg.RequestIds = append(arg.RequestIds, string(e.Request))
 		arg.Epochs = append(arg.Epochs, orAbsent(e.Epoch))
+		arg.CommitIds = append(arg.CommitIds, string(e.CommitID))
 	}
 	n, err := tx.q.AppendEvents(ctx, arg)
 	return fail("append events", complete(n, len(events), err))
@@ -124,8 +126,9 @@ type LogEntry struct {
 	User      mls.DID
 	Device    mls.DeviceID
 	Request   RequestID
-	// Epoch is nil where it says nothing.
-	Epoch *mls.Epoch
+	// Epoch is nil where it says nothing. CommitID is the commit that led to it, "" for none.
+	Epoch    *mls.Epoch
+	CommitID mls.MessageID
 	// At is floored to 2 seconds.
 	At time.Time
 }
@@ -158,7 +161,7 @@ func (r *reader) ReadLog(ctx context.Context, after LogCursor, limit int) (LogPa
 		page.Entries = append(page.Entries, entryOf(db.ReadConversationLogsRow{
 			Generation: row.Generation, LogXid: row.LogXid, Position: row.Position, Kind: row.Kind, Audience: row.Audience,
 			ConvoID: row.ConvoID, AudienceDID: row.AudienceDID, Seq: row.Seq, MessageID: row.MessageID, UserDID: row.UserDID,
-			DeviceID: row.DeviceID, RequestID: row.RequestID, Epoch: row.Epoch, BucketTs: row.BucketTs,
+			DeviceID: row.DeviceID, RequestID: row.RequestID, Epoch: row.Epoch, CommitID: row.CommitID, BucketTs: row.BucketTs,
 		}))
 	}
 	return page, nil
@@ -206,7 +209,7 @@ func entryOf(row db.ReadConversationLogsRow) LogEntry {
 	e := LogEntry{
 		Cursor: LogCursor{row.Generation, row.LogXid, row.Position}, Kind: EventKind(row.Kind), Audience: Audience(row.Audience),
 		ConvoID: mls.ConvoID(row.ConvoID), AudienceDID: mls.DID(row.AudienceDID), Seq: mls.Seq(row.Seq), MessageID: mls.MessageID(row.MessageID),
-		User: mls.DID(row.UserDID), Device: mls.DeviceID(row.DeviceID), Request: RequestID(row.RequestID), At: row.BucketTs,
+		User: mls.DID(row.UserDID), Device: mls.DeviceID(row.DeviceID), Request: RequestID(row.RequestID), CommitID: mls.MessageID(row.CommitID), At: row.BucketTs,
 	}
 	if row.Epoch != absent {
 		epoch := mls.Epoch(row.Epoch)

@@ -62,8 +62,8 @@ func (r *reader) FindGroupStateAt(ctx context.Context, convo mls.ConvoID, genera
 	return s, nil
 }
 
-// PutGroupState keeps the state of the conversation's epoch, and writes the leaves of a proven one
-// onto the roster. The caller holds the conversation's lock.
+// PutGroupState keeps the state of the conversation's epoch. The caller holds the conversation's
+// lock.
 func (tx *Tx) PutGroupState(ctx context.Context, c *Convo, s GroupState) error {
 	arg := db.PutGroupStateParams{
 		ConvoID: c.ID, Generation: c.Generation, Epoch: c.Epoch, GroupInfo: s.GroupInfo, Proven: s.Proven,

@@ -23,11 +23,16 @@ func state(text string, leaves ...Leaf) *GroupState {
 func newVerified(tb testing.TB, s *Store, users ...mls.DID) NewConvo {
 	tb.Helper()
 	c := NewConvo{
-		ID: mls.NewConvoID(noon, mls.GroupIDFromBytes([]byte(rand.Text()))), GroupID: mls.GroupID(hex.EncodeToString([]byte(rand.Text()))), Creator: users[0], CipherSuite: 1, Epoch: 1,
-		State: state("epoch 1", Leaf{0, Device{alice, ""}}, Leaf{2, Device{bob, ""}}), At: noon,
+		GroupID: mls.GroupID(hex.EncodeToString([]byte(rand.Text()))), Creator: users[0], CipherSuite: 1, Epoch: 1,
+		Verified: true, At: noon,
 	}
+	c.ID = mls.NewConvoID(noon, c.GroupID)
+	first := state("epoch 1", Leaf{0, Device{alice, ""}}, Leaf{2, Device{bob, ""}})
 	inTx(tb, s, func(tx *Tx) error {
 		if err := tx.CreateConvo(tb.Context(), c); err != nil {
+			return err
+		}
+		if err := tx.PutGroupState(tb.Context(), &Convo{ID: c.ID, Epoch: c.Epoch}, *first); err != nil {
 			return err
 		}
 		members := make([]NewMember, len(users))
@@ -37,7 +42,7 @@ func newVerified(tb testing.TB, s *Store, users ...mls.DID) NewConvo {
 		if err := tx.UpsertMembers(tb.Context(), c.ID, members, Place{Epoch: 1, At: noon}); err != nil {
 			return err
 		}
-		return tx.SetLeaves(tb.Context(), c.ID, c.State.Leaves)
+		return tx.SetLeaves(tb.Context(), c.ID, first.Leaves)
 	})
 	return c
 }
@@ -75,7 +80,7 @@ func takeBack(tb testing.TB, s *Store, convo mls.ConvoID, seq mls.Seq) {
 }
 
 // A verified conversation moves with the state of its group, and only so; an opaque one never with
-// a proven state. The database says so too.
+// a proven state. The database says so too (I13).
 func TestStateMovesWithTheEpoch(t *testing.T) {
 	t.Parallel()
 	s := open(t, 4)

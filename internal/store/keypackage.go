@@ -264,7 +264,7 @@ func (tx *Tx) ResolveKeyPackages(ctx context.Context, hashes [][]byte) ([]KeyPac
 	for i, row := range rows {
 		packages[i] = KeyPackage{
 			RowID: row.ID, Owner: Device{row.OwnerDID, row.DeviceID}, Ref: mls.KeyPackageRef(row.Ref), SHA256: row.Sha256, CipherSuite: row.CipherSuite,
-			ExpiresAt: row.ExpiresAt, LastResort: row.LastResort, Request: RequestID(orEmpty(row.ReservedRequestID)),
+			Bytes: row.KeyPackage, ExpiresAt: row.ExpiresAt, LastResort: row.LastResort, Request: RequestID(orEmpty(row.ReservedRequestID)),
 		}
 	}
 	return packages, nil

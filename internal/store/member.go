@@ -130,6 +130,15 @@ func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, re
 	return left, nil
 }
 
+// RemoveDevices takes some of a user's devices off the roster, of which others stay. The caller
+// holds the conversation's lock.
+func (tx *Tx) RemoveDevices(ctx context.Context, convo mls.ConvoID, did mls.DID, devices []mls.DeviceID, at Place) error {
+	_, err := tx.q.MarkDevicesLeft(ctx, db.MarkDevicesLeftParams{
+		ConvoID: convo, UserDID: did, DeviceIds: texts(devices), LeftSeq: int64(at.Seq), LeftAt: bucket(at.At),
+	})
+	return fail("remove devices", err)
+}
+
 // ListMembers is the active devices of conversations; within each, by time of joining.
 func (r *reader) ListMembers(ctx context.Context, convos ...mls.ConvoID) ([]Member, error) {
 	rows, err := r.q.ListMembers(ctx, texts(convos))

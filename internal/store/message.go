@@ -67,7 +67,7 @@ const sendAttempts = 8
 // and one round trip. The same id with the same ciphertext is answered as the
 // first time. Errors: mls.ErrConvoNotFound (unknown, or never a member of it),
 // mls.ErrNotMember (left), mls.ErrInvalidAsset (another group),
-// mls.ErrMessageIDConflict, mls.ErrEpochMismatch.
+// mls.ErrMessageIDConflict, mls.ErrEpochMismatch, mls.ErrGroupReinitialized.
 func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, error) {
 	if len(p.Ciphertext) >= largeArgument {
 		return s.sendMessage(ctx, p, s.large.SendMessage)
@@ -149,6 +149,8 @@ func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error
 		return SendResult{}, mls.InvalidAsset("the message belongs to another group")
 	case row.TwinSeq > 0:
 		return SendResult{}, mls.ErrMessageIDConflict
+	case row.Ended:
+		return SendResult{}, mls.ErrGroupReinitialized
 	}
 	if err := mls.CheckEpoch(p.Epoch, mls.Epoch(row.ConvoEpoch), p.Grace); err != nil {
 		return SendResult{}, err
@@ -248,16 +250,17 @@ func (tx *Tx) AcceptProposal(ctx context.Context, h Handshake) (mls.Seq, error) 
 
 // FindProposals returns the bytes of the readable proposals of the conversation's epoch that have
 // one of the references, as they were sent, and whether the epoch has no proposal that could not be
-// read. The conversation is locked.
-func (tx *Tx) FindProposals(ctx context.Context, c *Convo, refs []mls.ProposalRef) (found [][]byte, complete bool, err error) {
+// read.
+func (r *reader) FindProposals(ctx context.Context, c *Convo, refs []mls.ProposalRef) (found [][]byte, complete bool, err error) {
 	raw := make([][]byte, len(refs))
-	for i, r := range refs {
-		raw[i] = []byte(r)
+	for i, ref := range refs {
+		raw[i] = []byte(ref)
 	}
-	if found, err = tx.q.FindProposals(ctx, db.FindProposalsParams{ConvoID: c.ID, Generation: c.Generation, Epoch: c.Epoch, Refs: raw}); err != nil {
+	arg := db.FindProposalsParams{ConvoID: c.ID, Generation: c.Generation, Epoch: c.Epoch, Refs: raw}
+	if found, err = r.q.FindProposals(ctx, arg); err != nil {
 		return nil, false, fail("find proposals", err)
 	}
-	unreadable, err := tx.q.HasUnreadableProposal(ctx, db.HasUnreadableProposalParams{ConvoID: c.ID, Generation: c.Generation, Epoch: c.Epoch})
+	unreadable, err := r.q.HasUnreadableProposal(ctx, db.HasUnreadableProposalParams{ConvoID: c.ID, Generation: c.Generation, Epoch: c.Epoch})
 	return found, !unreadable, fail("look for unreadable proposals", err)
 }
 

@@ -29,7 +29,7 @@ func (h *Hub) infoFrame(e *store.LogEntry) []byte {
 		return []byte{}
 	}
 	return h.encodeInfo(e.Cursor, &Info{
-		Kind: kind, ConvoID: e.ConvoID, User: e.User, Device: e.Device, Request: e.Request, Epoch: e.Epoch,
+		Kind: kind, ConvoID: e.ConvoID, User: e.User, Device: e.Device, Request: e.Request, Epoch: e.Epoch, CommitID: e.CommitID,
 	})
 }
 

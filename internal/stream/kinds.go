@@ -82,6 +82,8 @@ type Info struct {
 	Device  mls.DeviceID
 	Request store.RequestID
 	Epoch   *mls.Epoch
+	// CommitID is the commit that led to Epoch.
+	CommitID mls.MessageID
 }
 
 // Encoder turns events into those of the lexicon, which this package does not

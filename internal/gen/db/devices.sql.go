@@ -556,7 +556,7 @@ func (q *Queries) ReserveKeyPackage(ctx context.Context, requestID string, sha25
 }
 
 const resolveKeyPackages = `-- name: ResolveKeyPackages :many
-SELECT id, owner_did, device_id, ref, sha256, cipher_suite, expires_at, last_resort, reserved_request_id
+SELECT id, owner_did, device_id, ref, sha256, cipher_suite, key_package, expires_at, last_resort, reserved_request_id
 FROM key_packages
 WHERE (ref = ANY ($1::bytea[]) OR sha256 = ANY ($1::bytea[]))
   AND (consumed_at IS NULL OR last_resort)
@@ -571,6 +571,7 @@ type ResolveKeyPackagesRow struct {
 	Ref               []byte
 	Sha256            []byte
 	CipherSuite       mls.CipherSuite
+	KeyPackage        []byte
 	ExpiresAt         time.Time
 	LastResort        bool
 	ReservedRequestID *string
@@ -595,6 +596,7 @@ func (q *Queries) ResolveKeyPackages(ctx context.Context, hashes [][]byte) ([]Re
 			&i.Ref,
 			&i.Sha256,
 			&i.CipherSuite,
+			&i.KeyPackage,
 			&i.ExpiresAt,
 			&i.LastResort,
 			&i.ReservedRequestID,

@@ -16,11 +16,11 @@ const appendEvents = `-- name: AppendEvents :execrows
 WITH stamp AS (
     UPDATE conversations c
     SET log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
-    WHERE c.id = $9::text
+    WHERE c.id = $10::text
     RETURNING c.id, c.log_xid, c.last_seq
 )
-INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, audience_did, seq, user_did, device_id, request_id, epoch, bucket_ts)
-SELECT g.generation, s.log_xid, k.kind, a.audience, s.id, nullif(p.audience_did, ''), s.last_seq, nullif(u.user_did, ''), nullif(d.device_id, ''), nullif(r.request_id, ''), nullif(e.epoch, -1), $1::timestamptz
+INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, audience_did, seq, user_did, device_id, request_id, epoch, commit_id, bucket_ts)
+SELECT g.generation, s.log_xid, k.kind, a.audience, s.id, nullif(p.audience_did, ''), s.last_seq, nullif(u.user_did, ''), nullif(d.device_id, ''), nullif(r.request_id, ''), nullif(e.epoch, -1), nullif(m.commit_id, ''), $1::timestamptz
 FROM unnest($2::smallint[]) WITH ORDINALITY AS k (kind, ord)
 JOIN unnest($3::smallint[]) WITH ORDINALITY AS a (audience, ord) USING (ord)
 JOIN unnest($4::text[]) WITH ORDINALITY AS p (audience_did, ord) USING (ord)
@@ -28,6 +28,7 @@ JOIN unnest($5::text[]) WITH ORDINALITY AS u (user_did, ord) USING (ord)
 JOIN unnest($6::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
 JOIN unnest($7::text[]) WITH ORDINALITY AS r (request_id, ord) USING (ord)
 JOIN unnest($8::bigint[]) WITH ORDINALITY AS e (epoch, ord) USING (ord)
+JOIN unnest($9::text[]) WITH ORDINALITY AS m (commit_id, ord) USING (ord)
 CROSS JOIN stamp s
 CROSS JOIN event_head g
 ORDER BY k.ord
@@ -42,6 +43,7 @@ type AppendEventsParams struct {
 	DeviceIds    []string
 	RequestIds   []string
 	Epochs       []int64
+	CommitIds    []string
 	ConvoID      string
 }
 
@@ -57,6 +59,7 @@ func (q *Queries) AppendEvents(ctx context.Context, arg AppendEventsParams) (int
 		arg.DeviceIds,
 		arg.RequestIds,
 		arg.Epochs,
+		arg.CommitIds,
 		arg.ConvoID,
 	)
 	if err != nil {
@@ -244,12 +247,12 @@ SELECT e.generation, e.log_xid, e.position, e.kind, e.audience,
        coalesce(e.convo_id, '')::text AS convo_id, coalesce(e.audience_did, '')::text AS audience_did,
        coalesce(e.seq, 0)::bigint AS seq, coalesce(e.message_id, '')::text AS message_id,
        coalesce(e.user_did, '')::text AS user_did, coalesce(e.device_id, '')::text AS device_id,
-       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, e.bucket_ts
+       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, coalesce(e.commit_id, '')::text AS commit_id, e.bucket_ts
 FROM (
-    SELECT i.generation, i.log_xid, i.position, i.kind, i.audience, i.convo_id, i.audience_did, i.seq, i.message_id, i.user_did, i.device_id, i.request_id, i.epoch, i.bucket_ts
+    SELECT i.generation, i.log_xid, i.position, i.kind, i.audience, i.convo_id, i.audience_did, i.seq, i.message_id, i.user_did, i.device_id, i.request_id, i.epoch, i.commit_id, i.bucket_ts
     FROM unnest($1::text[]) AS w (convo_id)
     CROSS JOIN LATERAL (
-        SELECT x.generation, x.log_xid, x.position, x.kind, x.audience, x.convo_id, x.audience_did, x.seq, x.message_id, x.user_did, x.device_id, x.request_id, x.epoch, x.bucket_ts
+        SELECT x.generation, x.log_xid, x.position, x.kind, x.audience, x.convo_id, x.audience_did, x.seq, x.message_id, x.user_did, x.device_id, x.request_id, x.epoch, x.commit_id, x.bucket_ts
         FROM event_stream x
         WHERE x.convo_id = w.convo_id AND x.audience <> 3
           AND (x.generation, x.log_xid, x.position) > ($2::bigint, $3::bigint, $4::bigint)
@@ -259,7 +262,7 @@ FROM (
     ) i
     UNION ALL
     (
-        SELECT y.generation, y.log_xid, y.position, y.kind, y.audience, y.convo_id, y.audience_did, y.seq, y.message_id, y.user_did, y.device_id, y.request_id, y.epoch, y.bucket_ts
+        SELECT y.generation, y.log_xid, y.position, y.kind, y.audience, y.convo_id, y.audience_did, y.seq, y.message_id, y.user_did, y.device_id, y.request_id, y.epoch, y.commit_id, y.bucket_ts
         FROM event_stream y
         WHERE y.audience = 3 AND y.audience_did = $9
           AND (y.generation, y.log_xid, y.position) > ($2::bigint, $3::bigint, $4::bigint)
@@ -298,6 +301,7 @@ type ReadConversationLogsRow struct {
 	DeviceID    string
 	RequestID   string
 	Epoch       int64
+	CommitID    string
 	BucketTs    time.Time
 }
 
@@ -337,6 +341,7 @@ func (q *Queries) ReadConversationLogs(ctx context.Context, arg ReadConversation
 			&i.DeviceID,
 			&i.RequestID,
 			&i.Epoch,
+			&i.CommitID,
 			&i.BucketTs,
 		); err != nil {
 			return nil, err
@@ -354,7 +359,7 @@ SELECT e.generation, e.log_xid, e.position, e.kind, e.audience,
        coalesce(e.convo_id, '')::text AS convo_id, coalesce(e.audience_did, '')::text AS audience_did,
        coalesce(e.seq, 0)::bigint AS seq, coalesce(e.message_id, '')::text AS message_id,
        coalesce(e.user_did, '')::text AS user_did, coalesce(e.device_id, '')::text AS device_id,
-       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, e.bucket_ts,
+       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, coalesce(e.commit_id, '')::text AS commit_id, e.bucket_ts,
        (e.generation < g.generation
         OR e.log_xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
         OR e.log_xid < (SELECT event_log_horizon(pg_current_snapshot())))::boolean AS settled
@@ -386,6 +391,7 @@ type ReadLogRow struct {
 	DeviceID    string
 	RequestID   string
 	Epoch       int64
+	CommitID    string
 	BucketTs    time.Time
 	Settled     bool
 }
@@ -422,6 +428,7 @@ func (q *Queries) ReadLog(ctx context.Context, arg ReadLogParams) ([]ReadLogRow,
 			&i.DeviceID,
 			&i.RequestID,
 			&i.Epoch,
+			&i.CommitID,
 			&i.BucketTs,
 			&i.Settled,
 		); err != nil {

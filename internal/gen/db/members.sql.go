@@ -264,6 +264,36 @@ func (q *Queries) ListUsers(ctx context.Context) ([]mls.DID, error) {
 	return items, nil
 }
 
+const markDevicesLeft = `-- name: MarkDevicesLeft :execrows
+UPDATE members m
+SET left_at = $1::timestamptz, left_seq = $2::bigint, left_reason = 'removed',
+    is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
+WHERE m.convo_id = $3 AND m.user_did = $4 AND m.device_id = ANY ($5::text[]) AND m.left_at IS NULL
+`
+
+type MarkDevicesLeftParams struct {
+	LeftAt    time.Time
+	LeftSeq   int64
+	ConvoID   mls.ConvoID
+	UserDID   mls.DID
+	DeviceIds []string
+}
+
+// MarkDevicesLeft takes some of a user's devices off the roster, while the user stays with others.
+func (q *Queries) MarkDevicesLeft(ctx context.Context, arg MarkDevicesLeftParams) (int64, error) {
+	result, err := q.db.Exec(ctx, markDevicesLeft,
+		arg.LeftAt,
+		arg.LeftSeq,
+		arg.ConvoID,
+		arg.UserDID,
+		arg.DeviceIds,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const markUserLeft = `-- name: MarkUserLeft :many
 WITH bumped AS (
     UPDATE conversations c

@@ -24,6 +24,15 @@ type AddMembersInput struct {
 	// Key packages that the commit uses, by user.
 	// Optional.
 	KeyPackageHashes []AddMembersKeyPackageHashEntry
+	// MLS Welcomes as welcomeMessage, where the added devices get several: each device is named by
+	// one of them.
+	// At most 512 items, optional.
+	WelcomeMessages []string
+	// GroupInfo of the epoch that the commit leads to, with ratchet_tree and external_pub, signed
+	// by the committer; base64, wrapped in an MLSMessage or bare. Required with every commit of a
+	// verified conversation.
+	// At most 2097152 bytes, optional.
+	GroupInfo *string
 }
 
 // Lex names the members of v.
@@ -34,6 +43,8 @@ func (v *AddMembersInput) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "commit", &v.Commit, lexrt.Optional, nil)
 	lexrt.StringPtr(f, "welcomeMessage", &v.WelcomeMessage, lexrt.Optional, nil)
 	lexrt.Structs(f, "keyPackageHashes", &v.KeyPackageHashes, lexrt.Optional, nil)
+	lexrt.Strings(f, "welcomeMessages", &v.WelcomeMessages, lexrt.Optional, &ruleAddMembers_ItemsMax512, &ruleAddMembers_Max2097152)
+	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleAddMembers_Max2097152)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -55,12 +66,12 @@ type AddMembersOutput struct {
 	// The epoch that the conversation is in now.
 	// At least 0.
 	NewEpoch int64
-	// Message id of the commit that was stored, by which a client knows its own commit when it
-	// comes back.
+	// Identifier of the stored commit or proposal, when the request brought one: the client's own
+	// echo in getMessages and streams.
 	// Optional.
 	MessageID *string
-	// Place of that commit in the conversation's sequence.
-	// At least 1, optional.
+	// Position of that message in the gapless sequence of the conversation.
+	// At least 0, optional.
 	Seq *int64
 }
 
@@ -69,7 +80,7 @@ func (v *AddMembersOutput) Lex(f *lexrt.Fields) {
 	lexrt.Bool(f, "success", &v.Success, lexrt.Required, nil)
 	lexrt.Int(f, "newEpoch", &v.NewEpoch, lexrt.Required, &ruleAddMembers_From0)
 	lexrt.StringPtr(f, "messageId", &v.MessageID, lexrt.Optional, nil)
-	lexrt.IntPtr(f, "seq", &v.Seq, lexrt.Optional, &ruleAddMembers_From1)
+	lexrt.IntPtr(f, "seq", &v.Seq, lexrt.Optional, &ruleAddMembers_From0)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -117,6 +128,7 @@ func (v *AddMembersKeyPackageHashEntry) Validate() error { return lexrt.Validate
 var (
 	ruleAddMembers_ItemsMin1Max50 = lexrt.ArrayRule{MinLen: 1, MaxLen: 50}
 	ruleAddMembers_DID            = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleAddMembers_ItemsMax512    = lexrt.ArrayRule{MaxLen: 512}
+	ruleAddMembers_Max2097152     = lexrt.StringRule{MaxLen: 2097152}
 	ruleAddMembers_From0          = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
-	ruleAddMembers_From1          = lexrt.IntRule{Min: 1, Max: lexrt.MaxInt}
 )

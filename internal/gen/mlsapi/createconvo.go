@@ -28,9 +28,20 @@ type CreateConvoInput struct {
 	// Name and description of a new conversation.
 	// Optional.
 	Metadata *CreateConvoMetadataInput
-	// Epoch of the group after the commit that made the Welcome. Default: 1 with a Welcome, else 0.
+	// Epoch of the group after the commit that made the Welcome. Default: that of groupInfo, else 1
+	// with a Welcome, else 0.
 	// At least 0, optional.
 	CurrentEpoch *int64
+	// GroupInfo of the group in its current epoch, with ratchet_tree and external_pub, signed by
+	// the creator; base64, wrapped in an MLSMessage or bare. It makes the conversation a verified
+	// one: the service follows the group, every handshake is a PublicMessage and every commit
+	// brings a GroupInfo.
+	// At most 2097152 bytes, optional.
+	GroupInfo *string
+	// MLS Welcomes as welcomeMessage, where the added devices get several: each device is named by
+	// one of them.
+	// At most 512 items, optional.
+	WelcomeMessages []string
 }
 
 // Lex names the members of v.
@@ -43,6 +54,8 @@ func (v *CreateConvoInput) Lex(f *lexrt.Fields) {
 	lexrt.Structs(f, "keyPackageHashes", &v.KeyPackageHashes, lexrt.Optional, nil)
 	lexrt.StructPtr(f, "metadata", &v.Metadata, lexrt.Optional)
 	lexrt.IntPtr(f, "currentEpoch", &v.CurrentEpoch, lexrt.Optional, &ruleCreateConvo_From0)
+	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleCreateConvo_Max2097152)
+	lexrt.Strings(f, "welcomeMessages", &v.WelcomeMessages, lexrt.Optional, &ruleCreateConvo_ItemsMax512, &ruleCreateConvo_Max2097152)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -151,5 +164,7 @@ var (
 	ruleCreateConvo_ItemsMax100 = lexrt.ArrayRule{MaxLen: 100}
 	ruleCreateConvo_DID         = lexrt.StringRule{Format: lexrt.FormatDID}
 	ruleCreateConvo_From0       = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleCreateConvo_Max2097152  = lexrt.StringRule{MaxLen: 2097152}
+	ruleCreateConvo_ItemsMax512 = lexrt.ArrayRule{MaxLen: 512}
 	ruleCreateConvo_Max512      = lexrt.StringRule{MaxLen: 512}
 )

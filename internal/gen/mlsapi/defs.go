@@ -40,7 +40,7 @@ func (v *DefsConvoMetadata) Validate() error { return lexrt.Validate(v) }
 type DefsConvoView struct {
 	// Conversation id: a TID.
 	ID string
-	// MLS group id as hex of even length.
+	// Id of the present MLS group as hex of even length.
 	// At most 128 bytes.
 	GroupID string
 	// Who made the conversation.
@@ -63,6 +63,16 @@ type DefsConvoView struct {
 	// What members of this conversation owe: devices and rejoins to add, removals to commit.
 	// Optional.
 	PendingRequests []GetConvosPendingRequest
+	// verified: the service follows the group and holds every commit against it. opaque: it knows
+	// what members say.
+	// Optional.
+	Assurance *DefsConvoViewAssurance
+	// Which MLS group of the conversation the present one is, from 0.
+	// At least 0, optional.
+	Generation *int64
+	// Message id of the newest commit that stands, absent before the first one.
+	// Optional.
+	CommitID *string
 }
 
 // Lex names the members of v.
@@ -77,6 +87,9 @@ func (v *DefsConvoView) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "lastMessageAt", &v.LastMessageAt, lexrt.Optional, &ruleDefs_Datetime)
 	lexrt.StructPtr(f, "metadata", &v.Metadata, lexrt.Optional)
 	lexrt.Structs(f, "pendingRequests", &v.PendingRequests, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "assurance", &v.Assurance, lexrt.Optional, &enumDefsConvoViewAssurance)
+	lexrt.IntPtr(f, "generation", &v.Generation, lexrt.Optional, &ruleDefs_From0)
+	lexrt.StringPtr(f, "commitId", &v.CommitID, lexrt.Optional, nil)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -249,9 +262,14 @@ type DefsMessageView struct {
 	Seq int64
 	// When this was made. Times of messages are floored to two seconds.
 	CreatedAt lexrt.Datetime
-	// Whether this is an application message or a handshake message.
+	// Whether this is an application message, a handshake message, or a notice of the service's
+	// own, which has no ciphertext.
 	// Optional.
 	MessageType *DefsMessageViewMessageType
+	// Whether the commit was taken back, or the message was sent in an epoch that only such a
+	// commit had begun.
+	// Optional.
+	Void *bool
 }
 
 // Lex names the members of v.
@@ -263,6 +281,7 @@ func (v *DefsMessageView) Lex(f *lexrt.Fields) {
 	lexrt.Int(f, "seq", &v.Seq, lexrt.Required, &ruleDefs_From0)
 	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleDefs_Datetime)
 	lexrt.StringPtr(f, "messageType", &v.MessageType, lexrt.Optional, &enumDefsMessageViewMessageType)
+	lexrt.BoolPtr(f, "void", &v.Void, lexrt.Optional, nil)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -299,6 +318,23 @@ var enumDefsConvoViewCipherSuite = lexrt.StringRule{Known: []string{"MLS_128_DHK
 // Known reports whether v is one of the constants.
 func (v DefsConvoViewCipherSuite) Known() bool { return enumDefsConvoViewCipherSuite.Lists(string(v)) }
 
+// DefsConvoViewAssurance is an open set: values other than its constants are accepted.
+//
+// verified: the service follows the group and holds every commit against it. opaque: it knows
+// what members say.
+type DefsConvoViewAssurance string
+
+// The values of DefsConvoViewAssurance.
+const (
+	DefsConvoViewAssuranceVerified DefsConvoViewAssurance = "verified"
+	DefsConvoViewAssuranceOpaque   DefsConvoViewAssurance = "opaque"
+)
+
+var enumDefsConvoViewAssurance = lexrt.StringRule{Known: []string{"verified", "opaque"}}
+
+// Known reports whether v is one of the constants.
+func (v DefsConvoViewAssurance) Known() bool { return enumDefsConvoViewAssurance.Lists(string(v)) }
+
 // DefsKeyPackageRefCipherSuite is an open set: values other than its constants are accepted.
 //
 // MLS cipher suite by its RFC 9420 name.
@@ -325,7 +361,8 @@ func (v DefsKeyPackageRefCipherSuite) Known() bool {
 
 // DefsMessageViewMessageType is an open set: values other than its constants are accepted.
 //
-// Whether this is an application message or a handshake message.
+// Whether this is an application message, a handshake message, or a notice of the service's
+// own, which has no ciphertext.
 type DefsMessageViewMessageType string
 
 // The values of DefsMessageViewMessageType.
@@ -333,9 +370,10 @@ const (
 	DefsMessageViewMessageTypeApp      DefsMessageViewMessageType = "app"
 	DefsMessageViewMessageTypeCommit   DefsMessageViewMessageType = "commit"
 	DefsMessageViewMessageTypeProposal DefsMessageViewMessageType = "proposal"
+	DefsMessageViewMessageTypeNotice   DefsMessageViewMessageType = "notice"
 )
 
-var enumDefsMessageViewMessageType = lexrt.StringRule{Known: []string{"app", "commit", "proposal"}}
+var enumDefsMessageViewMessageType = lexrt.StringRule{Known: []string{"app", "commit", "proposal", "notice"}}
 
 // Known reports whether v is one of the constants.
 func (v DefsMessageViewMessageType) Known() bool {

@@ -20,6 +20,8 @@ var (
 	ErrEpochMismatch             = &lexrt.Error{Name: "EpochMismatch", Status: 409}
 	ErrExpirationTooFar          = &lexrt.Error{Name: "ExpirationTooFar", Status: 400}
 	ErrGroupAlreadyExists        = &lexrt.Error{Name: "GroupAlreadyExists", Status: 409}
+	ErrGroupInfoRequired         = &lexrt.Error{Name: "GroupInfoRequired", Status: 400}
+	ErrGroupReinitialized        = &lexrt.Error{Name: "GroupReinitialized", Status: 409}
 	ErrInvalidAsset              = &lexrt.Error{Name: "InvalidAsset", Status: 400}
 	ErrInvalidCipherSuite        = &lexrt.Error{Name: "InvalidCipherSuite", Status: 400}
 	ErrInvalidCommit             = &lexrt.Error{Name: "InvalidCommit", Status: 400}
@@ -27,6 +29,7 @@ var (
 	ErrInvalidDID                = &lexrt.Error{Name: "InvalidDid", Status: 400}
 	ErrInvalidEpochRange         = &lexrt.Error{Name: "InvalidEpochRange", Status: 400}
 	ErrInvalidGroupID            = &lexrt.Error{Name: "InvalidGroupId", Status: 400}
+	ErrInvalidGroupInfo          = &lexrt.Error{Name: "InvalidGroupInfo", Status: 400}
 	ErrInvalidKeyPackage         = &lexrt.Error{Name: "InvalidKeyPackage", Status: 400}
 	ErrKeyPackageNotFound        = &lexrt.Error{Name: "KeyPackageNotFound", Status: 409}
 	ErrLastAdmin                 = &lexrt.Error{Name: "LastAdmin", Status: 409}

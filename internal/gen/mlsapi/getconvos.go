@@ -79,6 +79,9 @@ type GetConvosPendingRequest struct {
 	DeviceID *string
 	// When this was made. Times of messages are floored to two seconds.
 	CreatedAt lexrt.Datetime
+	// Whether a commit that the service cannot read is said to have done what is owed.
+	// Optional.
+	Claimed *bool
 }
 
 // Lex names the members of v.
@@ -88,6 +91,7 @@ func (v *GetConvosPendingRequest) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "userDid", &v.UserDID, lexrt.Required, &ruleGetConvos_DID)
 	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
 	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleGetConvos_Datetime)
+	lexrt.BoolPtr(f, "claimed", &v.Claimed, lexrt.Optional, nil)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.

@@ -38,12 +38,20 @@ type GetEpochOutput struct {
 	// The current epoch of the MLS group.
 	// At least 0.
 	CurrentEpoch int64
+	// Message id of the newest commit that stands, absent before the first one.
+	// Optional.
+	CommitID *string
+	// Which MLS group of the conversation it is, from 0.
+	// At least 0, optional.
+	Generation *int64
 }
 
 // Lex names the members of v.
 func (v *GetEpochOutput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
 	lexrt.Int(f, "currentEpoch", &v.CurrentEpoch, lexrt.Required, &ruleGetEpoch_From0)
+	lexrt.StringPtr(f, "commitId", &v.CommitID, lexrt.Optional, nil)
+	lexrt.IntPtr(f, "generation", &v.Generation, lexrt.Optional, &ruleGetEpoch_From0)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.

@@ -15,6 +15,11 @@ type LeaveConvoInput struct {
 	// that removes it.
 	// Optional.
 	Commit *string
+	// GroupInfo of the epoch that the commit leads to, with ratchet_tree and external_pub, signed
+	// by the committer; base64, wrapped in an MLSMessage or bare. Required with every commit of a
+	// verified conversation.
+	// At most 2097152 bytes, optional.
+	GroupInfo *string
 }
 
 // Lex names the members of v.
@@ -22,6 +27,7 @@ func (v *LeaveConvoInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
 	lexrt.StringPtr(f, "targetDid", &v.TargetDID, lexrt.Optional, &ruleLeaveConvo_DID)
 	lexrt.StringPtr(f, "commit", &v.Commit, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleLeaveConvo_Max2097152)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -43,12 +49,12 @@ type LeaveConvoOutput struct {
 	// The epoch that the conversation is in now.
 	// At least 0.
 	NewEpoch int64
-	// Message id of the commit that was stored, by which a client knows its own commit when it
-	// comes back.
+	// Identifier of the stored commit or proposal, when the request brought one: the client's own
+	// echo in getMessages and streams.
 	// Optional.
 	MessageID *string
-	// Place of that commit in the conversation's sequence.
-	// At least 1, optional.
+	// Position of that message in the gapless sequence of the conversation.
+	// At least 0, optional.
 	Seq *int64
 }
 
@@ -57,7 +63,7 @@ func (v *LeaveConvoOutput) Lex(f *lexrt.Fields) {
 	lexrt.Bool(f, "success", &v.Success, lexrt.Required, nil)
 	lexrt.Int(f, "newEpoch", &v.NewEpoch, lexrt.Required, &ruleLeaveConvo_From0)
 	lexrt.StringPtr(f, "messageId", &v.MessageID, lexrt.Optional, nil)
-	lexrt.IntPtr(f, "seq", &v.Seq, lexrt.Optional, &ruleLeaveConvo_From1)
+	lexrt.IntPtr(f, "seq", &v.Seq, lexrt.Optional, &ruleLeaveConvo_From0)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -73,7 +79,7 @@ func (v *LeaveConvoOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, 
 func (v *LeaveConvoOutput) Validate() error { return lexrt.Validate(v) }
 
 var (
-	ruleLeaveConvo_DID   = lexrt.StringRule{Format: lexrt.FormatDID}
-	ruleLeaveConvo_From0 = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
-	ruleLeaveConvo_From1 = lexrt.IntRule{Min: 1, Max: lexrt.MaxInt}
+	ruleLeaveConvo_DID        = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleLeaveConvo_Max2097152 = lexrt.StringRule{MaxLen: 2097152}
+	ruleLeaveConvo_From0      = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
 )

@@ -9,7 +9,7 @@ import "mls-server/lexrt"
 // Add users to a conversation, or add further devices of its users. Takes the MLS commit that
 // performs the change; it is accepted only if it was made in the current epoch.
 var MethodAddMembers = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyMembers, ErrWelcomeMismatch},
+	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -56,7 +56,7 @@ var MethodConfirmWelcome = &lexrt.Method{
 // Conversation, roster, Welcome routing, consumed key packages and events are written together
 // or not at all.
 var MethodCreateConvo = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrGroupAlreadyExists, ErrInvalidCipherSuite, ErrInvalidGroupID, ErrKeyPackageNotFound, ErrMutualBlockDetected, ErrTooManyMembers, ErrWelcomeMismatch},
+	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrGroupAlreadyExists, ErrGroupInfoRequired, ErrInvalidCipherSuite, ErrInvalidGroupID, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrMutualBlockDetected, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -237,7 +237,7 @@ var MethodHandleBlockChange = &lexrt.Method{
 // Leave a conversation with all devices, or, as an admin and with a commit, take another user
 // out of it.
 var MethodLeaveConvo = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrLastMember, ErrNotAdmin, ErrNotMember},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrLastMember, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   4194304,
@@ -296,7 +296,7 @@ var MethodRegisterDevice = &lexrt.Method{
 // Remove a user, with all devices, from a conversation. With a commit the removal takes
 // cryptographic effect at once; without one it is owed by the members.
 var MethodRemoveMember = &lexrt.Method{
-	Errors:     []*lexrt.Error{ErrCannotRemoveSelf, ErrConvoNotFound, ErrEpochMismatch, ErrInvalidCommit, ErrNotAdmin, ErrNotMember},
+	Errors:     []*lexrt.Error{ErrCannotRemoveSelf, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrNotAdmin, ErrNotMember},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    4194304,
@@ -354,10 +354,10 @@ var MethodResolveReport = &lexrt.Method{
 // Store an encrypted message for the members of a conversation. The service does not record who
 // sent it. A handshake message (proposal or commit) may be sent the same way.
 var MethodSendMessage = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrInvalidAsset, ErrInvalidCommit, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotAdmin, ErrNotMember},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidAsset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
-	MaxBody:   14680064,
+	MaxBody:   16777216,
 	NSID:      "blue.catbird.mls.sendMessage",
 	Output:    "application/json",
 	RateClass: "sendMessage",

@@ -19,6 +19,11 @@ type RemoveMemberInput struct {
 	// MLSMessage with the commit, base64.
 	// Optional.
 	Commit *string
+	// GroupInfo of the epoch that the commit leads to, with ratchet_tree and external_pub, signed
+	// by the committer; base64, wrapped in an MLSMessage or bare. Required with every commit of a
+	// verified conversation.
+	// At most 2097152 bytes, optional.
+	GroupInfo *string
 }
 
 // Lex names the members of v.
@@ -28,6 +33,7 @@ func (v *RemoveMemberInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Required, &ruleRemoveMember_Max26)
 	lexrt.StringPtr(f, "reason", &v.Reason, lexrt.Optional, &ruleRemoveMember_Max500)
 	lexrt.StringPtr(f, "commit", &v.Commit, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleRemoveMember_Max2097152)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -49,12 +55,12 @@ type RemoveMemberOutput struct {
 	// The stored epoch after the operation.
 	// At least 0.
 	EpochHint int64
-	// Message id of the commit that was stored, by which a client knows its own commit when it
-	// comes back.
+	// Identifier of the stored commit or proposal, when the request brought one: the client's own
+	// echo in getMessages and streams.
 	// Optional.
 	MessageID *string
-	// Place of that commit in the conversation's sequence.
-	// At least 1, optional.
+	// Position of that message in the gapless sequence of the conversation.
+	// At least 0, optional.
 	Seq *int64
 }
 
@@ -63,7 +69,7 @@ func (v *RemoveMemberOutput) Lex(f *lexrt.Fields) {
 	lexrt.Bool(f, "ok", &v.OK, lexrt.Required, nil)
 	lexrt.Int(f, "epochHint", &v.EpochHint, lexrt.Required, &ruleRemoveMember_From0)
 	lexrt.StringPtr(f, "messageId", &v.MessageID, lexrt.Optional, nil)
-	lexrt.IntPtr(f, "seq", &v.Seq, lexrt.Optional, &ruleRemoveMember_From1)
+	lexrt.IntPtr(f, "seq", &v.Seq, lexrt.Optional, &ruleRemoveMember_From0)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -79,9 +85,9 @@ func (v *RemoveMemberOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b
 func (v *RemoveMemberOutput) Validate() error { return lexrt.Validate(v) }
 
 var (
-	ruleRemoveMember_DID    = lexrt.StringRule{Format: lexrt.FormatDID}
-	ruleRemoveMember_Max26  = lexrt.StringRule{MaxLen: 26}
-	ruleRemoveMember_Max500 = lexrt.StringRule{MaxLen: 500}
-	ruleRemoveMember_From0  = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
-	ruleRemoveMember_From1  = lexrt.IntRule{Min: 1, Max: lexrt.MaxInt}
+	ruleRemoveMember_DID        = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleRemoveMember_Max26      = lexrt.StringRule{MaxLen: 26}
+	ruleRemoveMember_Max500     = lexrt.StringRule{MaxLen: 500}
+	ruleRemoveMember_Max2097152 = lexrt.StringRule{MaxLen: 2097152}
+	ruleRemoveMember_From0      = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
 )

@@ -27,6 +27,15 @@ type SendMessageInput struct {
 	// Size of the ciphertext in bytes: 512, 1024, 2048, 4096, 8192 or a multiple of 8192.
 	// 512 to 10485760.
 	PaddedSize int64
+	// GroupInfo of the epoch that the commit leads to, with ratchet_tree and external_pub, signed
+	// by the committer; base64, wrapped in an MLSMessage or bare. Required with every commit of a
+	// verified conversation.
+	// At most 2097152 bytes, optional.
+	GroupInfo *string
+	// Message id of the commit by which the sender came to the epoch, as getEpoch names it.
+	// EpochMismatch when another commit stands.
+	// At most 128 bytes, optional.
+	CommitID *string
 }
 
 // Lex names the members of v.
@@ -38,6 +47,8 @@ func (v *SendMessageInput) Lex(f *lexrt.Fields) {
 	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleSendMessage_From0)
 	lexrt.IntPtr(f, "declaredSize", &v.DeclaredSize, lexrt.Optional, &ruleSendMessage_From0To10485760)
 	lexrt.Int(f, "paddedSize", &v.PaddedSize, lexrt.Required, &ruleSendMessage_From512To10485760)
+	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleSendMessage_Max2097152)
+	lexrt.StringPtr(f, "commitId", &v.CommitID, lexrt.Optional, &ruleSendMessage_Max128)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -91,5 +102,7 @@ var (
 	ruleSendMessage_From0             = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
 	ruleSendMessage_From0To10485760   = lexrt.IntRule{Min: 0, Max: 10485760}
 	ruleSendMessage_From512To10485760 = lexrt.IntRule{Min: 512, Max: 10485760}
+	ruleSendMessage_Max2097152        = lexrt.StringRule{MaxLen: 2097152}
+	ruleSendMessage_Max128            = lexrt.StringRule{MaxLen: 128}
 	ruleSendMessage_Datetime          = lexrt.StringRule{Format: lexrt.FormatDatetime}
 )

@@ -48,8 +48,8 @@ type AddMembersHandler interface {
 	// performs the change; it is accepted only if it was made in the current epoch.
 	//
 	// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound,
-	// EpochMismatch, InvalidCommit, KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers,
-	// WelcomeMismatch.
+	// EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo, KeyPackageNotFound,
+	// NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
 	AddMembers(ctx context.Context, caller lexrt.Caller, in *AddMembersInput) (*AddMembersOutput, error)
 }
 
@@ -82,8 +82,9 @@ type CreateConvoHandler interface {
 	// Conversation, roster, Welcome routing, consumed key packages and events are written together
 	// or not at all.
 	//
-	// Errors: BlueskyServiceUnavailable, GroupAlreadyExists, InvalidCipherSuite, InvalidGroupId,
-	// KeyPackageNotFound, MutualBlockDetected, TooManyMembers, WelcomeMismatch.
+	// Errors: BlueskyServiceUnavailable, GroupAlreadyExists, GroupInfoRequired, InvalidCipherSuite,
+	// InvalidGroupId, InvalidGroupInfo, KeyPackageNotFound, MutualBlockDetected, TooManyMembers,
+	// WelcomeMismatch.
 	CreateConvo(ctx context.Context, caller lexrt.Caller, in *CreateConvoInput) (*CreateConvoOutput, error)
 }
 
@@ -228,7 +229,8 @@ type LeaveConvoHandler interface {
 	// Leave a conversation with all devices, or, as an admin and with a commit, take another user
 	// out of it.
 	//
-	// Errors: ConvoNotFound, EpochMismatch, InvalidCommit, LastMember, NotAdmin, NotMember.
+	// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo,
+	// LastMember, NotAdmin, NotMember.
 	LeaveConvo(ctx context.Context, caller lexrt.Caller, in *LeaveConvoInput) (*LeaveConvoOutput, error)
 }
 
@@ -270,7 +272,8 @@ type RemoveMemberHandler interface {
 	// Remove a user, with all devices, from a conversation. With a commit the removal takes
 	// cryptographic effect at once; without one it is owed by the members.
 	//
-	// Errors: CannotRemoveSelf, ConvoNotFound, EpochMismatch, InvalidCommit, NotAdmin, NotMember.
+	// Errors: CannotRemoveSelf, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit,
+	// InvalidGroupInfo, NotAdmin, NotMember.
 	RemoveMember(ctx context.Context, caller lexrt.Caller, in *RemoveMemberInput) (*RemoveMemberOutput, error)
 }
 
@@ -313,8 +316,8 @@ type SendMessageHandler interface {
 	// Store an encrypted message for the members of a conversation. The service does not record who
 	// sent it. A handshake message (proposal or commit) may be sent the same way.
 	//
-	// Errors: ConvoNotFound, EpochMismatch, InvalidAsset, InvalidCommit, MessageIdConflict,
-	// MessageTooLarge, NotAdmin, NotMember.
+	// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidAsset, InvalidCommit,
+	// InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin, NotMember.
 	SendMessage(ctx context.Context, caller lexrt.Caller, in *SendMessageInput) (*SendMessageOutput, error)
 }
 

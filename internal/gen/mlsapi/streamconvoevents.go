@@ -89,6 +89,9 @@ type StreamConvoEventsInfoEvent struct {
 	// MLS epoch.
 	// At least 0, optional.
 	Epoch *int64
+	// Message id of the commit that led to the epoch.
+	// Optional.
+	CommitID *string
 }
 
 // Lex names the members of v.
@@ -101,6 +104,7 @@ func (v *StreamConvoEventsInfoEvent) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
 	lexrt.StringPtr(f, "requestId", &v.RequestID, lexrt.Optional, nil)
 	lexrt.IntPtr(f, "epoch", &v.Epoch, lexrt.Optional, &ruleStreamConvoEvents_From0)
+	lexrt.StringPtr(f, "commitId", &v.CommitID, lexrt.Optional, nil)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.

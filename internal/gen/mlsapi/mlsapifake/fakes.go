@@ -47,6 +47,22 @@ var Schemas = lexfake.Set{
 				},
 				Kind: lexfake.Array,
 			},
+		}, {
+			Name: "welcomeMessages",
+			Schema: &lexfake.Schema{
+				Array: &lexrt.ArrayRule{MaxLen: 512},
+				Items: &lexfake.Schema{
+					Kind:   lexfake.String,
+					String: &lexrt.StringRule{MaxLen: 2097152},
+				},
+				Kind: lexfake.Array,
+			},
+		}, {
+			Name: "groupInfo",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
 		}},
 	},
 	"AddMembersKeyPackageHashEntry": &lexfake.Schema{
@@ -84,7 +100,7 @@ var Schemas = lexfake.Set{
 		}, {
 			Name: "seq",
 			Schema: &lexfake.Schema{
-				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -226,6 +242,22 @@ var Schemas = lexfake.Set{
 				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
+		}, {
+			Name: "groupInfo",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
+		}, {
+			Name: "welcomeMessages",
+			Schema: &lexfake.Schema{
+				Array: &lexrt.ArrayRule{MaxLen: 512},
+				Items: &lexfake.Schema{
+					Kind:   lexfake.String,
+					String: &lexrt.StringRule{MaxLen: 2097152},
+				},
+				Kind: lexfake.Array,
+			},
 		}},
 	},
 	"CreateConvoKeyPackageHashEntry": &lexfake.Schema{
@@ -350,6 +382,21 @@ var Schemas = lexfake.Set{
 				},
 				Kind: lexfake.Array,
 			},
+		}, {
+			Name: "assurance",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"verified", "opaque"}},
+			},
+		}, {
+			Name: "generation",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:   "commitId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
 		}},
 		TypeName: "blue.catbird.mls.defs#convoView",
 	},
@@ -516,8 +563,11 @@ var Schemas = lexfake.Set{
 			Name: "messageType",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{Known: []string{"app", "commit", "proposal"}},
+				String: &lexrt.StringRule{Known: []string{"app", "commit", "proposal", "notice"}},
 			},
+		}, {
+			Name:   "void",
+			Schema: &lexfake.Schema{Kind: lexfake.Bool},
 		}},
 		TypeName: "blue.catbird.mls.defs#messageView",
 	},
@@ -957,6 +1007,9 @@ var Schemas = lexfake.Set{
 				Kind:   lexfake.String,
 				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
 			},
+		}, {
+			Name:   "claimed",
+			Schema: &lexfake.Schema{Kind: lexfake.Bool},
 		}},
 		TypeName: "blue.catbird.mls.getConvos#pendingRequest",
 	},
@@ -969,6 +1022,15 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:     "currentEpoch",
 			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:   "commitId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "generation",
 			Schema: &lexfake.Schema{
 				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
@@ -1247,6 +1309,12 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:   "commit",
 			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "groupInfo",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
 		}},
 	},
 	"LeaveConvoOutput": &lexfake.Schema{
@@ -1268,7 +1336,7 @@ var Schemas = lexfake.Set{
 		}, {
 			Name: "seq",
 			Schema: &lexfake.Schema{
-				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -1471,6 +1539,12 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:   "commit",
 			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "groupInfo",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
 		}},
 	},
 	"RemoveMemberOutput": &lexfake.Schema{
@@ -1492,7 +1566,7 @@ var Schemas = lexfake.Set{
 		}, {
 			Name: "seq",
 			Schema: &lexfake.Schema{
-				Int:  &lexrt.IntRule{Min: 1, Max: lexrt.MaxInt},
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
 		}},
@@ -1666,6 +1740,18 @@ var Schemas = lexfake.Set{
 				Int:  &lexrt.IntRule{Min: 512, Max: 10485760},
 				Kind: lexfake.Int,
 			},
+		}, {
+			Name: "groupInfo",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
+		}, {
+			Name: "commitId",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
+			},
 		}},
 	},
 	"SendMessageOutput": &lexfake.Schema{
@@ -1744,6 +1830,9 @@ var Schemas = lexfake.Set{
 				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
 			},
+		}, {
+			Name:   "commitId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
 		}},
 		TypeName: "blue.catbird.mls.streamConvoEvents#infoEvent",
 	},

@@ -1,0 +1,50 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"mls-server/internal/e2e"
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
+	"mls-server/internal/mlstest"
+)
+
+// refuseUnfollowed: every method that takes a commit of a verified conversation wants its
+// GroupInfo.
+func refuseUnfollowed(t *testing.T) {
+	t.Helper()
+	f := follow(t)
+	for _, c := range f.carriers() {
+		commit, _ := f.chat.Tree.Commit(0, nil, c.draft)
+		c.submit(commit, nil).Want(t, bad, infoFault)
+	}
+	in, _ := f.alice.VerifiedCreation(t, f.bob)
+	in.GroupInfo = e2e.Text([]byte("no GroupInfo"))
+	f.alice.Post(t, mlsapi.MethodCreateConvo, in, nil).Want(t, bad, infoFault)
+}
+
+// refuseEnded: a group that a ReInit commit has ended takes no message and no commit more.
+func refuseEnded(t *testing.T) {
+	t.Helper()
+	f := follow(t)
+	carriers := f.carriers()
+	f.alice.SendCommit(t, f.chat, mlstest.Draft{Others: []mlstest.Proposal{mlstest.ReInit()}, NoPath: true})
+	for _, c := range carriers {
+		commit, next := f.chat.Tree.Commit(0, nil, mlstest.Draft{})
+		c.submit(commit, next.GroupInfo(0)).Want(t, conflict, "GroupReinitialized")
+	}
+	f.bob.Post(t, mlsapi.MethodSendMessage, f.chat.Message(), nil).Want(t, conflict, "GroupReinitialized")
+}
+
+// refuseOpaque: a server that follows every group makes no conversation around one that it cannot
+// follow.
+func refuseOpaque(t *testing.T) {
+	t.Helper()
+	users := e2e.Start(t, e2e.Env{"HANDSHAKES": "public"}).Users(2)
+	alice, bob := users[0].Register(t, 2), users[1].Register(t, 2)
+	alice.Post(t, mlsapi.MethodCreateConvo, &mlsapi.CreateConvoInput{
+		GroupID: string(mlstest.NewGroup(mls.SuiteX25519AES128).GroupID()), IdempotencyKey: e2e.Key(),
+		CipherSuite: mlsapi.CreateConvoInputCipherSuite(mls.SuiteX25519AES128.String()),
+	}, nil).Want(t, bad, "GroupInfoRequired")
+	alice.CreateVerified(t, bob)
+}
