@@ -120,6 +120,10 @@ func (h *handshake) remaining(user mls.DID) bool {
 	return slices.ContainsFunc(h.leaves, func(l store.Leaf) bool { return l.Device.User == user && !h.removesLeaf(l.Index) })
 }
 
+// unknown reports whether a handshake is readable but for a proposal of an unknown type. Nothing
+// can be said of what it does, not even that it contains what the epoch's proposals oblige it to.
+func (h *handshake) unknown() bool { return !h.Visible && h.Message.Public != nil }
+
 // placeOf is the place of the commit that a conversation has just accepted.
 func placeOf(convo *store.Convo, at time.Time) store.Place {
 	return store.Place{Generation: convo.Generation, Epoch: convo.Epoch, Seq: convo.LastSeq, At: at}
@@ -131,6 +135,8 @@ func placeOf(convo *store.Convo, at time.Time) store.Place {
 // 5).
 func settleSeen(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake) error {
 	switch {
+	case h.unknown():
+		return nil
 	case h.change == nil && !h.Resolved():
 		return tx.SettleProposedDebts(ctx, convo.ID, placeOf(convo, h.at))
 	case h.change == nil:

@@ -298,6 +298,7 @@ func leave(ctx context.Context, tx *store.Tx, standing *store.Standing, d Depart
 	case users <= 1:
 		return out, mls.ErrLastMember
 	}
+	proposed := false
 	if d.Proposal != nil {
 		h, err := judge(ctx, tx, standing, d.Proposal, submission{d.User, d.At})
 		switch {
@@ -309,8 +310,9 @@ func leave(ctx context.Context, tx *store.Tx, standing *store.Standing, d Depart
 		if out, err = propose(ctx, tx, convo, h); err != nil {
 			return out, err
 		}
+		proposed = !h.unknown()
 	}
-	end := ending{Removal: Removal{Actor: d.User, Target: d.User, At: d.At}, proposed: d.Proposal != nil}
+	end := ending{Removal: Removal{Actor: d.User, Target: d.User, At: d.At}, proposed: proposed}
 	if err := endMembership(ctx, tx, convo, end); err != nil {
 		return out, err
 	}

@@ -106,6 +106,18 @@ func TestReadableCommits(t *testing.T) {
 		r.refused(r.carol.Leave(t, r.chat, r.chat.Group.Propose(r.carol.Client, 2, mlstest.PSK("id", "nonce"))), mls.CodeForbiddenProposal)
 		r.carol.Leave(t, r.chat, r.chat.Group.Propose(r.carol.Client, 2, mlstest.Remove(2))).OK(t)
 	})
+	t.Run("proposals of unknown types settle nothing", func(t *testing.T) {
+		t.Parallel()
+		unknown := mlstest.Custom(0x7a7b, []byte{1})
+		r := readable(t)
+		r.carol.Leave(t, r.chat, r.chat.Group.Propose(r.carol.Client, 2, unknown)).OK(t)
+		r.bob.SendBytes(t, r.chat, r.chat.Group.PrivateCommit()).OK(t)
+		assert.Len(t, r.alice.Pending(t, r.chat), 1, "it may be no proposal to leave")
+		r = readable(t)
+		r.carol.Leave(t, r.chat, r.chat.Group.PrivateProposal()).OK(t)
+		r.bob.SendBytes(t, r.chat, r.commit(r.bob, 1, unknown)).OK(t)
+		assert.Len(t, r.alice.Pending(t, r.chat), 1, "it may be no commit of the leaver's removal")
+	})
 	t.Run("somebody else's leaf", func(t *testing.T) {
 		t.Parallel()
 		r := readable(t)

@@ -119,7 +119,7 @@ func TestRequests(t *testing.T) {
 	wantErr(t, err, mls.ErrKeyPackageNotFound)
 	// An addition of a device is no rejoin.
 	inTx(t, s, func(tx *Tx) error {
-		_, _, err := tx.OpenRequest(t.Context(), convo, NewRequest{Device: Device{bob, "tablet"}, Kind: RequestDevice, At: noon})
+		_, _, err := tx.OpenRequest(t.Context(), convo, NewRequest{Device: Device{bob, "tablet"}, Kind: RequestDevice, At: noon.Add(2 * time.Second)})
 		return err
 	})
 	n, at, err := s.CountRejoins(t.Context(), convo, bob, noon.Add(-time.Hour))
