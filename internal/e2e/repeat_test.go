@@ -1,3 +1,4 @@
+//nolint:thelper // rows of tables are functions, not helpers
 package e2e_test
 
 import (
