@@ -31,7 +31,7 @@ func New(base string, opt Options) (*Client, error) {
 // devices of its users. Takes the MLS commit that performs the change; it is accepted only if
 // it was made in the current epoch.
 //
-// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound,
+// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, CommitVoid, ConvoNotFound,
 // EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo, KeyPackageNotFound,
 // NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
 func (c *Client) AddMembers(ctx context.Context, in *AddMembersInput) (*AddMembersOutput, error) {
@@ -283,8 +283,8 @@ func (c *Client) HandleBlockChange(ctx context.Context, in *HandleBlockChangeInp
 // LeaveConvo calls blue.catbird.mls.leaveConvo. Leave a conversation with all devices, or, as
 // an admin and with a commit, take another user out of it.
 //
-// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo,
-// LastMember, NotAdmin, NotMember.
+// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit,
+// InvalidGroupInfo, LastMember, NotAdmin, NotMember.
 func (c *Client) LeaveConvo(ctx context.Context, in *LeaveConvoInput) (*LeaveConvoOutput, error) {
 	out := new(LeaveConvoOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodLeaveConvo, nil, in, out); err != nil {
@@ -334,11 +334,24 @@ func (c *Client) RegisterDevice(ctx context.Context, in *RegisterDeviceInput) (*
 // conversation. With a commit the removal takes cryptographic effect at once; without one it is
 // owed by the members.
 //
-// Errors: CannotRemoveSelf, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit,
-// InvalidGroupInfo, NotAdmin, NotMember.
+// Errors: CannotRemoveSelf, CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized,
+// InvalidCommit, InvalidGroupInfo, NotAdmin, NotMember.
 func (c *Client) RemoveMember(ctx context.Context, in *RemoveMemberInput) (*RemoveMemberOutput, error) {
 	out := new(RemoveMemberOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodRemoveMember, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ReportCommit calls blue.catbird.mls.reportCommit. Say that a device of the caller's cannot
+// follow a commit. When enough members say so, the commit is taken back and its epoch is open
+// again.
+//
+// Errors: CommitNotFound, ConvoNotFound, NotMember.
+func (c *Client) ReportCommit(ctx context.Context, in *ReportCommitInput) (*ReportCommitOutput, error) {
+	out := new(ReportCommitOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodReportCommit, nil, in, out); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -384,8 +397,8 @@ func (c *Client) ResolveReport(ctx context.Context, in *ResolveReportInput) (*Re
 // a conversation. The service does not record who sent it. A handshake message (proposal or
 // commit) may be sent the same way.
 //
-// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidAsset, InvalidCommit,
-// InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin, NotMember.
+// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidAsset,
+// InvalidCommit, InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin, NotMember.
 func (c *Client) SendMessage(ctx context.Context, in *SendMessageInput) (*SendMessageOutput, error) {
 	out := new(SendMessageOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodSendMessage, nil, in, out); err != nil {

@@ -311,7 +311,7 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s: the example of the answer: %v", name, err)
 		}
 	}
-	if len(seen) != 26 {
+	if len(seen) < 26 {
 		t.Errorf("%d methods were called", len(seen))
 	}
 }

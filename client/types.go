@@ -60,8 +60,9 @@ type (
 	// DefsMessageView is blue.catbird.mls.defs#messageView: A stored message. It has no sender:
 	// clients read it from the decrypted MLS message..
 	DefsMessageView = mlsapi.DefsMessageView
-	// DefsMessageViewMessageType is a set of values: Whether this is an application message, a
-	// handshake message, or a notice of the service's own, which has no ciphertext..
+	// DefsMessageViewMessageType is a set of values: Content type of the MLS message. A notice is
+	// the service's own and has no ciphertext: every commit before it that was made in its epoch or
+	// a later one is void, and the group is in that epoch again..
 	DefsMessageViewMessageType = mlsapi.DefsMessageViewMessageType
 	// DemoteAdminInput is blue.catbird.mls.demoteAdmin input.
 	DemoteAdminInput = mlsapi.DemoteAdminInput
@@ -185,6 +186,15 @@ type (
 	RemoveMemberInput = mlsapi.RemoveMemberInput
 	// RemoveMemberOutput is blue.catbird.mls.removeMember output.
 	RemoveMemberOutput = mlsapi.RemoveMemberOutput
+	// ReportCommitInput is blue.catbird.mls.reportCommit input.
+	ReportCommitInput = mlsapi.ReportCommitInput
+	// ReportCommitInputReason is a set of values: What is wrong: the commit, and with it all later
+	// ones, cannot be processed (cannot_process), or the device's Welcome cannot be used
+	// (welcome_invalid), which asks the members to add the device anew and counts against no
+	// commit..
+	ReportCommitInputReason = mlsapi.ReportCommitInputReason
+	// ReportCommitOutput is blue.catbird.mls.reportCommit output.
+	ReportCommitOutput = mlsapi.ReportCommitOutput
 	// ReportMemberInput is blue.catbird.mls.reportMember input.
 	ReportMemberInput = mlsapi.ReportMemberInput
 	// ReportMemberInputCategory is a set of values: What the report is about..
@@ -443,6 +453,10 @@ const (
 	// RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// RegisterDeviceKeyPackageItemCipherSuite.
 	RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
+	// ReportCommitInputReasonCannotProcess is a value of ReportCommitInputReason.
+	ReportCommitInputReasonCannotProcess = mlsapi.ReportCommitInputReasonCannotProcess
+	// ReportCommitInputReasonWelcomeInvalid is a value of ReportCommitInputReason.
+	ReportCommitInputReasonWelcomeInvalid = mlsapi.ReportCommitInputReasonWelcomeInvalid
 	// ReportMemberInputCategoryHarassment is a value of ReportMemberInputCategory.
 	ReportMemberInputCategoryHarassment = mlsapi.ReportMemberInputCategoryHarassment
 	// ReportMemberInputCategoryHateSpeech is a value of ReportMemberInputCategory.
@@ -483,6 +497,8 @@ const (
 	StreamConvoEventsInfoEventKindDevicePending = mlsapi.StreamConvoEventsInfoEventKindDevicePending
 	// StreamConvoEventsInfoEventKindEpochAdvanced is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindEpochAdvanced = mlsapi.StreamConvoEventsInfoEventKindEpochAdvanced
+	// StreamConvoEventsInfoEventKindEpochReopened is a value of StreamConvoEventsInfoEventKind.
+	StreamConvoEventsInfoEventKindEpochReopened = mlsapi.StreamConvoEventsInfoEventKindEpochReopened
 	// StreamConvoEventsInfoEventKindKeyPackagesLow is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindKeyPackagesLow = mlsapi.StreamConvoEventsInfoEventKindKeyPackagesLow
 	// StreamConvoEventsInfoEventKindMembershipChanged is a value of StreamConvoEventsInfoEventKind.
@@ -505,6 +521,8 @@ const (
 	StreamConvoEventsInfoEventKindSlowConsumer = mlsapi.StreamConvoEventsInfoEventKindSlowConsumer
 	// StreamConvoEventsInfoEventKindWelcomeAvailable is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindWelcomeAvailable = mlsapi.StreamConvoEventsInfoEventKindWelcomeAvailable
+	// StreamConvoEventsInfoEventKindWelcomeRevoked is a value of StreamConvoEventsInfoEventKind.
+	StreamConvoEventsInfoEventKindWelcomeRevoked = mlsapi.StreamConvoEventsInfoEventKindWelcomeRevoked
 	// StreamConvoEventsReactionEventActionAdd is a value of StreamConvoEventsReactionEventAction.
 	StreamConvoEventsReactionEventActionAdd = mlsapi.StreamConvoEventsReactionEventActionAdd
 	// StreamConvoEventsReactionEventActionRemove is a value of
@@ -530,6 +548,10 @@ var (
 	ErrCannotRemoveSelf = mlsapi.ErrCannotRemoveSelf
 	// ErrCannotReportSelf is the error CannotReportSelf, for errors.Is.
 	ErrCannotReportSelf = mlsapi.ErrCannotReportSelf
+	// ErrCommitNotFound is the error CommitNotFound, for errors.Is.
+	ErrCommitNotFound = mlsapi.ErrCommitNotFound
+	// ErrCommitVoid is the error CommitVoid, for errors.Is.
+	ErrCommitVoid = mlsapi.ErrCommitVoid
 	// ErrConvoNotFound is the error ConvoNotFound, for errors.Is.
 	ErrConvoNotFound = mlsapi.ErrConvoNotFound
 	// ErrDuplicatePublicKey is the error DuplicatePublicKey, for errors.Is.

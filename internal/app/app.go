@@ -32,6 +32,7 @@ import (
 	"mls-server/internal/obs"
 	"mls-server/internal/ratelimit"
 	"mls-server/internal/redact"
+	"mls-server/internal/seen"
 	"mls-server/internal/shared"
 	"mls-server/internal/store"
 	"mls-server/internal/stream"
@@ -65,7 +66,9 @@ type App struct {
 	health  *health
 	// description is what describeServer answers.
 	description *mlsapi.DescribeServerOutput
-	feed        *blocks.Feed // nil without JETSTREAM_URL
+	// days notes on which day accounts were here.
+	days *seen.Days
+	feed *blocks.Feed // nil without JETSTREAM_URL
 }
 
 // Build makes a server of a configuration. It opens no port and asks nothing
@@ -135,6 +138,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	})
 	a.feed = a.newFeed(client, workflows)
 	a.description = description(cfg)
+	a.days = seen.New(a.store, clock.System)
 	h := &handlers.Handlers{
 		Store: a.store, Delivery: workflows, Blocks: checker, Streams: a.hub, Clock: clock.System, Description: a.description,
 		Config: handlers.Config{
@@ -143,7 +147,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	}
 	a.api = xrpc.New(xrpc.Options{
 		Authenticator: a.devTokens(authenticator), Limiter: limiter, MapError: handlers.PublicError, Observer: a.metrics,
-		Logger: a.log, Clock: clock.System, ClientIP: ratelimit.RequestSubject(cfg.TrustedProxies), BodyBudget: cfg.BodyBudget,
+		Logger: a.log, Clock: clock.System, Seen: a.note, ClientIP: ratelimit.RequestSubject(cfg.TrustedProxies), BodyBudget: cfg.BodyBudget,
 	})
 	mlsapi.Mount(a.api, h)
 	a.methods = a.devProxy(a.api, client)
@@ -154,6 +158,13 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	a.health = &health{store: a.store, lag: a.hub.Lag, clock: clock.System, full: a.tokensFull}
 	a.pages()
 	return nil
+}
+
+// note notes that an account is here. Who sends messages is not noted (I7).
+func (a *App) note(m *lexrt.Method, caller lexrt.Caller) {
+	if m != mlsapi.MethodSendMessage {
+		a.days.Note(string(caller.DID))
+	}
 }
 
 // sender is how messages reach the store.
@@ -227,7 +238,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
 	g.Go(func() error { return a.watch(gctx, a.database()) }) //nolint:contextcheck // the word to systemd does not wait
-	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run} {
+	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run, a.days.Run} {
 		g.Go(func() error { run(gctx); return nil })
 	}
 	g.Go(func() error {

@@ -32,6 +32,8 @@ type handshake struct {
 	// sender is kept for commits only.
 	sender mls.DID
 	at     time.Time
+	// urgent is an admin's removal, which waits for nothing.
+	urgent bool
 	// change is what a commit does to a group that the server follows, nil for everything else;
 	// leaves are the group's before it.
 	change *mls.Transition

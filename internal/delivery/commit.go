@@ -15,6 +15,9 @@ import (
 // follows. What it does to the roster is the caller's next step, and conclude the last, in the same
 // transaction. packages are those that it adds.
 func commit(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake, packages ...store.KeyPackage) (Stored, error) {
+	if err := mayCommit(ctx, tx, convo, h); err != nil {
+		return Stored{}, err
+	}
 	stored := h.stored(convo, h.sender)
 	var err error
 	if stored.State, err = h.nextState(convo, packages); err != nil {

@@ -13,7 +13,9 @@ import (
 	"mls-server/internal/mlstest"
 	"mls-server/internal/pgtest"
 	"mls-server/internal/ratelimit"
+	"mls-server/internal/shared"
 	"mls-server/internal/store"
+	"mls-server/internal/turns"
 )
 
 const suite = mls.SuiteX25519AES128
@@ -61,8 +63,12 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hasher, err := shared.NewHasher([]byte("of a test's world"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.Service = delivery.New(delivery.Config{
-		Store: s, Sender: s, Claimer: s, Blocks: w.blocks, Limits: limits, MaxMembers: 100, MaxDevices: 10, MaxKeyPackages: 100,
+		Turns: turns.New(nil, hasher, func(error) {}, w.clock), Store: s, Sender: s, Claimer: s, Blocks: w.blocks, Limits: limits, MaxMembers: 100, MaxDevices: 10, MaxKeyPackages: 100,
 		KeyPackageLow: 20, EpochGrace: 1, KeyPackagePolicy: mls.DefaultKeyPackagePolicy(),
 	})
 	return w

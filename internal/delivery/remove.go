@@ -227,6 +227,7 @@ func (e *ending) commitRemoval(ctx context.Context, tx *store.Tx, convo *store.C
 	if err := e.commit.removes(e.Target, known); err != nil {
 		return Stored{}, err
 	}
+	e.commit.urgent = true
 	return commit(ctx, tx, convo, *e.commit)
 }
 

@@ -53,6 +53,8 @@ func sendHandshake(ctx context.Context, tx *store.Tx, p store.SendParams, messag
 	switch {
 	case err != nil:
 		return store.SendResult{}, err
+	case repeat != nil && repeat.Void && message.IsCommit():
+		return store.SendResult{}, mls.ErrCommitVoid
 	case repeat != nil:
 		return *repeat, nil
 	}

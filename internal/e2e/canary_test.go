@@ -113,6 +113,7 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) *traffic
 	alice.Get(t, mlsapi.MethodGetBlockStatus, nil, "convoId", chat.ID).OK(t)
 	carol.Post(t, mlsapi.MethodHandleBlockChange, &mlsapi.HandleBlockChangeInput{BlockerDID: carol.DID, BlockedDID: alice.DID, Action: "created"}, nil).OK(t)
 	alice.Remove(t, chat, dave, chat.Group.PrivateCommit()).OK(t)
+	bob.ReportCommit(t, chat, int64(chat.Group.Epoch), "").OK(t)
 	chat.Next()
 	bob.Demote(t, chat, bob).OK(t)
 	carol.Leave(t, chat, chat.Group.PrivateProposal()).OK(t)

@@ -38,6 +38,7 @@ var scenarios = map[string]func(t *testing.T){
 	"verified":        refuseUnfollowed,
 	"ended":           refuseEnded,
 	"public only":     refuseOpaque,
+	"void commits":    refuseVoid,
 	"caps of devices": refuseTooManyAtOnce,
 }
 

@@ -149,6 +149,16 @@ func (u *User) SendBytes(tb testing.TB, c *Chat, message []byte) Answer {
 	return u.Post(tb, mlsapi.MethodSendMessage, in, nil)
 }
 
+// ReportCommit says that the user cannot follow a commit, "" for the newest one.
+func (u *User) ReportCommit(tb testing.TB, c *Chat, epoch int64, commit string) Answer {
+	tb.Helper()
+	in := &mlsapi.ReportCommitInput{ConvoID: c.ID, Epoch: epoch, Reason: "cannot_process"}
+	if commit != "" {
+		in.MessageID = &commit
+	}
+	return u.Post(tb, mlsapi.MethodReportCommit, in, nil)
+}
+
 // Next moves the chat to the next epoch.
 func (c *Chat) Next() { c.Group = c.Group.At(c.Group.Epoch + 1) }
 

@@ -166,6 +166,9 @@ var valid = map[*lexrt.Method]func(t *testing.T, c *scene, r role) e2e.Request{
 	mlsapi.MethodConfirmWelcome: func(_ *testing.T, c *scene, _ role) e2e.Request {
 		return post(&mlsapi.ConfirmWelcomeInput{ConvoID: c.chat.ID, Success: true})
 	},
+	mlsapi.MethodReportCommit: func(_ *testing.T, c *scene, _ role) e2e.Request {
+		return post(&mlsapi.ReportCommitInput{ConvoID: c.chat.ID, Reason: "welcome_invalid"})
+	},
 	mlsapi.MethodRequestRejoin: func(_ *testing.T, c *scene, r role) e2e.Request {
 		return post(&mlsapi.RequestRejoinInput{ConvoID: c.chat.ID, KeyPackage: c.caller(r).Client.KeyPackage(time.Now()).Text()})
 	},

@@ -70,7 +70,7 @@ func refuseReadable(t *testing.T) {
 	r.alice.Post(t, mlsapi.MethodCreateConvo, create, nil).Want(t, bad, "WelcomeMismatch")
 }
 
-// What can be read of a commit must be what the request says.
+// What can be read of a commit must be what the request says (I13).
 func TestReadableCommits(t *testing.T) {
 	t.Parallel()
 	t.Run("a plain member removes another", func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestReadableCommits(t *testing.T) {
 }
 
 // TestProposalsByReference: a commit refers to what was sent before and to nothing else, and it is
-// judged by what it refers to.
+// judged by what it refers to (I13).
 func TestProposalsByReference(t *testing.T) {
 	t.Parallel()
 	r := readable(t)
@@ -179,7 +179,7 @@ func refOf(t *testing.T, proposal []byte, suite mls.CipherSuite) mls.ProposalRef
 }
 
 // TestWelcomeDecidesWhoIsAdded: a user or a package that is named, and not welcomed, is refused
-// with the whole request (RFC 9420 12.4.3.1).
+// with the whole request (RFC 9420 12.4.3.1) (I13).
 func TestWelcomeDecidesWhoIsAdded(t *testing.T) {
 	t.Parallel()
 	r := readable(t)

@@ -120,6 +120,7 @@ func playMessages(t *testing.T, alice, bob *e2e.Device, chat *e2e.Chat) {
 	}, nil).OK(t)
 	bob.Get(t, mlsapi.MethodGetCommits, nil, "convoId", chat.ID, "fromEpoch", "1").OK(t)
 	alice.Get(t, mlsapi.MethodGetCommits, nil, "convoId", chat.ID, "fromEpoch", "2", "toEpoch", "2").OK(t)
+	bob.ReportCommit(t, chat, 2, "").OK(t)
 	bob.Convos(t)
 }
 

@@ -65,6 +65,10 @@ func wireError(kind mls.Kind) *lexrt.Error {
 		return mlsapi.ErrGroupAlreadyExists
 	case mls.ErrEpochMismatch:
 		return mlsapi.ErrEpochMismatch
+	case mls.ErrCommitNotFound:
+		return mlsapi.ErrCommitNotFound
+	case mls.ErrCommitVoid:
+		return mlsapi.ErrCommitVoid
 	case mls.ErrInvalidEpochRange:
 		return mlsapi.ErrInvalidEpochRange
 	case mls.ErrInvalidCommit:

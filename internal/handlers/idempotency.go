@@ -77,7 +77,24 @@ func race[T any, P output[T]](ctx context.Context, h *Handlers, key mls.ConvoKey
 	if err = h.Delivery.AfterRace(ctx, key, r.caller, err); err != nil {
 		return nil, err
 	}
+	if commit := commitOf(out); commit != "" {
+		// A kept answer does not outlive its commit.
+		if err := h.Delivery.RefuseVoid(ctx, key, r.caller, commit); err != nil {
+			return nil, err
+		}
+	}
 	return out, nil
+}
+
+// commitOf is the message id of the commit that an answer names, "" for none.
+func commitOf(answer any) mls.MessageID {
+	switch out := answer.(type) {
+	case *mlsapi.AddMembersOutput:
+		return mls.MessageID(orEmpty(out.MessageID))
+	case *mlsapi.RemoveMemberOutput:
+		return mls.MessageID(orEmpty(out.MessageID))
+	}
+	return ""
 }
 
 func attempt[T any, P output[T]](ctx context.Context, h *Handlers, r request, run func(tx *store.Tx) (P, error)) (out P, err error) {

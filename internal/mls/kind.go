@@ -63,6 +63,10 @@ const (
 	ErrGroupAlreadyExists
 	// ErrEpochMismatch: a request or message was made for another epoch than the conversation's.
 	ErrEpochMismatch
+	// ErrCommitNotFound: there is no such commit in the conversation's group.
+	ErrCommitNotFound
+	// ErrCommitVoid: the commit was taken back, since members could not follow it.
+	ErrCommitVoid
 	// ErrInvalidEpochRange: fromEpoch > toEpoch, or beyond the current epoch.
 	ErrInvalidEpochRange
 	// ErrInvalidCommit: a commit or proposal breaks a rule; the code says which.
@@ -155,6 +159,8 @@ var kindTexts = [kindEnd]string{
 	ErrInvalidGroupID:         "the group id must be hex of even length, at most 128 characters",
 	ErrGroupAlreadyExists:     "a conversation with this group id exists",
 	ErrEpochMismatch:          "epoch mismatch",
+	ErrCommitNotFound:         "commit not found",
+	ErrCommitVoid:             "the commit was taken back: members could not follow it",
 	ErrInvalidEpochRange:      "invalid epoch range",
 	ErrInvalidCommit:          "invalid commit",
 	ErrInvalidGroupInfo:       "invalid GroupInfo",

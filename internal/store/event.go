@@ -28,6 +28,8 @@ const (
 	EventReportReceived  EventKind = 11
 	EventReportResolved  EventKind = 12
 	EventBlockConflict   EventKind = 13
+	EventEpochReopened   EventKind = 14
+	EventWelcomeRevoked  EventKind = 15
 )
 
 // Audience says who may see an event.

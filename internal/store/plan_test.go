@@ -46,6 +46,9 @@ INSERT INTO welcomes (convo_id, epoch, welcome, created_at) SELECT id, 1, 'x', '
 INSERT INTO welcome_routes (welcome_id, convo_id, user_did, device_id, key_package_ref) SELECT w.id, w.convo_id, c.creator_did, '', 'r' FROM welcomes w JOIN conversations c ON c.id = w.convo_id;
 INSERT INTO pending_welcomes (id, convo_id, user_did, device_id, kind, status, created_at) SELECT 'p' || c.id, c.id, c.creator_did, '', 'rejoin', CASE WHEN substr(c.creator_did, 10)::int % 2 = 0 THEN 'open' ELSE 'confirmed' END, now() FROM conversations c;
 INSERT INTO removal_debts (id, convo_id, user_did, created_at) SELECT 'd' || id, id, 'x', 'epoch' FROM conversations;
+INSERT INTO user_days SELECT user_did, timestamptz '2000-01-01 00:00:00+00' + (row_number() OVER () % 50) * interval '1 day' FROM user_devices;
+INSERT INTO user_days SELECT 'a' || i, timestamptz '2000-01-01 00:00:00+00' + (i % 50) * interval '1 day' FROM generate_series(1, 20000) i;
+INSERT INTO commit_reports SELECT c.id, 0, 'did:plc:r' || i, '', 4, 'epoch' FROM conversations c, generate_series(1, 4) i;
 INSERT INTO cursors SELECT convo_id, user_did, 1 FROM members;
 INSERT INTO idempotency_keys SELECT sha256(i::text::bytea), sha256('b'), 200, 'x', now() FROM generate_series(1, 20000) i;
 INSERT INTO used_jtis SELECT sha256(i::text::bytea), now() FROM generate_series(1, 20000) i;

@@ -28,6 +28,9 @@ func DefaultRetention() Retention {
 	return Retention{Messages: 30 * day, Events: 30 * day, Commits: 90 * day, Welcomes: WelcomeLifetime, Requests: 30 * day, Blocks: 7 * day, Documents: day}
 }
 
+// userDays is how long the day on which an account was last here is of use.
+const userDays = 7 * 24 * time.Hour
+
 // VoidingTime is how long after it was accepted a commit may be taken back. What that takes is kept
 // as long.
 const VoidingTime = 24 * time.Hour
@@ -114,6 +117,7 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 		return int64(len(ids)), err
 	})
 	add("requests", 2*p.Requests, (*db.Queries).DeleteRequests)
+	add("user_days", userDays, (*db.Queries).DeleteUserDays)
 	add("key_packages", time.Nanosecond, (*db.Queries).DeleteKeyPackages)
 	// their times are days
 	add("idempotency_keys", IdempotencyLifetime+24*time.Hour, (*db.Queries).DeleteIdempotencyKeys)

@@ -22,6 +22,8 @@ const (
 	InfoReportReceived    InfoKind = "report-received"
 	InfoReportResolved    InfoKind = "report-resolved"
 	InfoBlockConflict     InfoKind = "block-conflict"
+	InfoEpochReopened     InfoKind = "epoch-reopened"
+	InfoWelcomeRevoked    InfoKind = "welcome-revoked"
 )
 
 // The kinds that are about the stream itself.
@@ -48,6 +50,8 @@ var texts = map[InfoKind]string{
 	InfoReportReceived:    "A member was reported.",
 	InfoReportResolved:    "A report was resolved.",
 	InfoBlockConflict:     "Two members of a conversation block each other.",
+	InfoEpochReopened:     "Commits were taken back, since members could not follow them; go back to the epoch that is open again.",
+	InfoWelcomeRevoked:    "A commit that added a device was taken back; its Welcome leads nowhere.",
 	InfoCompacted:         "Events are missing here; fetch what changed with getConvos and getMessages.",
 	InfoSlowConsumer:      "The stream was not read fast enough; resume with the last cursor.",
 	InfoReauthenticate:    "The stream has reached its time; resume with a new token and the last cursor.",
@@ -69,6 +73,8 @@ var infoKinds = map[store.EventKind]InfoKind{
 	store.EventReportReceived:  InfoReportReceived,
 	store.EventReportResolved:  InfoReportResolved,
 	store.EventBlockConflict:   InfoBlockConflict,
+	store.EventEpochReopened:   InfoEpochReopened,
+	store.EventWelcomeRevoked:  InfoWelcomeRevoked,
 }
 
 // Info is what an infoEvent tells.

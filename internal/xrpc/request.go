@@ -152,7 +152,13 @@ func (x *exchange) admit(ctx context.Context) (lexrt.Caller, error) {
 	if err := x.count(ctx, cred.Caller.DID.String()); err != nil {
 		return lexrt.Caller{}, err
 	}
-	return cred.Caller, x.s.opt.Authenticator.Spend(work, cred)
+	if err := x.s.opt.Authenticator.Spend(work, cred); err != nil {
+		return lexrt.Caller{}, err
+	}
+	if x.s.opt.Seen != nil {
+		x.s.opt.Seen(x.m, cred.Caller)
+	}
+	return cred.Caller, nil
 }
 
 // count counts the call against the subject's limit of the method's class.

@@ -50,6 +50,8 @@ type Options struct {
 	Observer Observer
 	Logger   *slog.Logger
 	Clock    clock.Clock
+	// Seen, when not nil, is told of each call whose token is genuine.
+	Seen func(m *lexrt.Method, caller lexrt.Caller)
 	// ClientIP derives the address that unauthenticated requests are counted under.
 	ClientIP func(r *http.Request) string
 	// BodyBudget is how many bytes the bodies of requests over 64 KiB may take together, each

@@ -262,12 +262,13 @@ type DefsMessageView struct {
 	Seq int64
 	// When this was made. Times of messages are floored to two seconds.
 	CreatedAt lexrt.Datetime
-	// Whether this is an application message, a handshake message, or a notice of the service's
-	// own, which has no ciphertext.
+	// Content type of the MLS message. A notice is the service's own and has no ciphertext: every
+	// commit before it that was made in its epoch or a later one is void, and the group is in that
+	// epoch again.
 	// Optional.
 	MessageType *DefsMessageViewMessageType
 	// Whether the commit was taken back, or the message was sent in an epoch that only such a
-	// commit had begun.
+	// commit had begun. Left out while it is not.
 	// Optional.
 	Void *bool
 }
@@ -361,8 +362,9 @@ func (v DefsKeyPackageRefCipherSuite) Known() bool {
 
 // DefsMessageViewMessageType is an open set: values other than its constants are accepted.
 //
-// Whether this is an application message, a handshake message, or a notice of the service's
-// own, which has no ciphertext.
+// Content type of the MLS message. A notice is the service's own and has no ciphertext: every
+// commit before it that was made in its epoch or a later one is void, and the group is in that
+// epoch again.
 type DefsMessageViewMessageType string
 
 // The values of DefsMessageViewMessageType.

@@ -15,6 +15,8 @@ var (
 	ErrBlueskyServiceUnavailable = &lexrt.Error{Name: "BlueskyServiceUnavailable", Status: 503}
 	ErrCannotRemoveSelf          = &lexrt.Error{Name: "CannotRemoveSelf", Status: 400}
 	ErrCannotReportSelf          = &lexrt.Error{Name: "CannotReportSelf", Status: 400}
+	ErrCommitNotFound            = &lexrt.Error{Name: "CommitNotFound", Status: 404}
+	ErrCommitVoid                = &lexrt.Error{Name: "CommitVoid", Status: 409}
 	ErrConvoNotFound             = &lexrt.Error{Name: "ConvoNotFound", Status: 404}
 	ErrDuplicatePublicKey        = &lexrt.Error{Name: "DuplicatePublicKey", Status: 409}
 	ErrEpochMismatch             = &lexrt.Error{Name: "EpochMismatch", Status: 409}

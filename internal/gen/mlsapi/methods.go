@@ -9,7 +9,7 @@ import "mls-server/lexrt"
 // Add users to a conversation, or add further devices of its users. Takes the MLS commit that
 // performs the change; it is accepted only if it was made in the current epoch.
 var MethodAddMembers = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyMembers, ErrWelcomeMismatch},
+	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -237,7 +237,7 @@ var MethodHandleBlockChange = &lexrt.Method{
 // Leave a conversation with all devices, or, as an admin and with a commit, take another user
 // out of it.
 var MethodLeaveConvo = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrLastMember, ErrNotAdmin, ErrNotMember},
+	Errors:    []*lexrt.Error{ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrLastMember, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   4194304,
@@ -296,7 +296,7 @@ var MethodRegisterDevice = &lexrt.Method{
 // Remove a user, with all devices, from a conversation. With a commit the removal takes
 // cryptographic effect at once; without one it is owed by the members.
 var MethodRemoveMember = &lexrt.Method{
-	Errors:     []*lexrt.Error{ErrCannotRemoveSelf, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrNotAdmin, ErrNotMember},
+	Errors:     []*lexrt.Error{ErrCannotRemoveSelf, ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrNotAdmin, ErrNotMember},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    4194304,
@@ -304,6 +304,20 @@ var MethodRemoveMember = &lexrt.Method{
 	Output:     "application/json",
 	Privileged: true,
 	RateClass:  "removeMember",
+}
+
+// MethodReportCommit describes blue.catbird.mls.reportCommit.
+//
+// Say that a device of the caller's cannot follow a commit. When enough members say so, the
+// commit is taken back and its epoch is open again.
+var MethodReportCommit = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrCommitNotFound, ErrConvoNotFound, ErrNotMember},
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   16384,
+	NSID:      "blue.catbird.mls.reportCommit",
+	Output:    "application/json",
+	RateClass: "reportCommit",
 }
 
 // MethodReportMember describes blue.catbird.mls.reportMember.
@@ -354,7 +368,7 @@ var MethodResolveReport = &lexrt.Method{
 // Store an encrypted message for the members of a conversation. The service does not record who
 // sent it. A handshake message (proposal or commit) may be sent the same way.
 var MethodSendMessage = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidAsset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotAdmin, ErrNotMember},
+	Errors:    []*lexrt.Error{ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidAsset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -420,6 +434,7 @@ func Methods() []*lexrt.Method {
 		MethodPublishKeyPackage,
 		MethodRegisterDevice,
 		MethodRemoveMember,
+		MethodReportCommit,
 		MethodReportMember,
 		MethodRequestRejoin,
 		MethodResolveReport,

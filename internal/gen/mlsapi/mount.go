@@ -33,6 +33,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodPublishKeyPackage, lexrt.InputEndpoint(s.PublishKeyPackage))
 	r.Handle(MethodRegisterDevice, lexrt.InputEndpoint(s.RegisterDevice))
 	r.Handle(MethodRemoveMember, lexrt.InputEndpoint(s.RemoveMember))
+	r.Handle(MethodReportCommit, lexrt.InputEndpoint(s.ReportCommit))
 	r.Handle(MethodReportMember, lexrt.InputEndpoint(s.ReportMember))
 	r.Handle(MethodRequestRejoin, lexrt.InputEndpoint(s.RequestRejoin))
 	r.Handle(MethodResolveReport, lexrt.InputEndpoint(s.ResolveReport))

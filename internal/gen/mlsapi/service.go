@@ -32,6 +32,7 @@ type Service interface {
 	PublishKeyPackageHandler
 	RegisterDeviceHandler
 	RemoveMemberHandler
+	ReportCommitHandler
 	ReportMemberHandler
 	RequestRejoinHandler
 	ResolveReportHandler
@@ -47,7 +48,7 @@ type AddMembersHandler interface {
 	// Add users to a conversation, or add further devices of its users. Takes the MLS commit that
 	// performs the change; it is accepted only if it was made in the current epoch.
 	//
-	// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, ConvoNotFound,
+	// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, CommitVoid, ConvoNotFound,
 	// EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo, KeyPackageNotFound,
 	// NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
 	AddMembers(ctx context.Context, caller lexrt.Caller, in *AddMembersInput) (*AddMembersOutput, error)
@@ -229,8 +230,8 @@ type LeaveConvoHandler interface {
 	// Leave a conversation with all devices, or, as an admin and with a commit, take another user
 	// out of it.
 	//
-	// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo,
-	// LastMember, NotAdmin, NotMember.
+	// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit,
+	// InvalidGroupInfo, LastMember, NotAdmin, NotMember.
 	LeaveConvo(ctx context.Context, caller lexrt.Caller, in *LeaveConvoInput) (*LeaveConvoOutput, error)
 }
 
@@ -272,9 +273,20 @@ type RemoveMemberHandler interface {
 	// Remove a user, with all devices, from a conversation. With a commit the removal takes
 	// cryptographic effect at once; without one it is owed by the members.
 	//
-	// Errors: CannotRemoveSelf, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit,
-	// InvalidGroupInfo, NotAdmin, NotMember.
+	// Errors: CannotRemoveSelf, CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized,
+	// InvalidCommit, InvalidGroupInfo, NotAdmin, NotMember.
 	RemoveMember(ctx context.Context, caller lexrt.Caller, in *RemoveMemberInput) (*RemoveMemberOutput, error)
+}
+
+// ReportCommitHandler handles blue.catbird.mls.reportCommit.
+type ReportCommitHandler interface {
+	// ReportCommit handles blue.catbird.mls.reportCommit.
+	//
+	// Say that a device of the caller's cannot follow a commit. When enough members say so, the
+	// commit is taken back and its epoch is open again.
+	//
+	// Errors: CommitNotFound, ConvoNotFound, NotMember.
+	ReportCommit(ctx context.Context, caller lexrt.Caller, in *ReportCommitInput) (*ReportCommitOutput, error)
 }
 
 // ReportMemberHandler handles blue.catbird.mls.reportMember.
@@ -316,8 +328,8 @@ type SendMessageHandler interface {
 	// Store an encrypted message for the members of a conversation. The service does not record who
 	// sent it. A handshake message (proposal or commit) may be sent the same way.
 	//
-	// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidAsset, InvalidCommit,
-	// InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin, NotMember.
+	// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidAsset,
+	// InvalidCommit, InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin, NotMember.
 	SendMessage(ctx context.Context, caller lexrt.Caller, in *SendMessageInput) (*SendMessageOutput, error)
 }
 

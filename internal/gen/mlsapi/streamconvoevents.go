@@ -299,6 +299,8 @@ const (
 	StreamConvoEventsInfoEventKindReportReceived    StreamConvoEventsInfoEventKind = "report-received"
 	StreamConvoEventsInfoEventKindReportResolved    StreamConvoEventsInfoEventKind = "report-resolved"
 	StreamConvoEventsInfoEventKindBlockConflict     StreamConvoEventsInfoEventKind = "block-conflict"
+	StreamConvoEventsInfoEventKindEpochReopened     StreamConvoEventsInfoEventKind = "epoch-reopened"
+	StreamConvoEventsInfoEventKindWelcomeRevoked    StreamConvoEventsInfoEventKind = "welcome-revoked"
 	StreamConvoEventsInfoEventKindCompacted         StreamConvoEventsInfoEventKind = "compacted"
 	StreamConvoEventsInfoEventKindSlowConsumer      StreamConvoEventsInfoEventKind = "slow-consumer"
 	StreamConvoEventsInfoEventKindReauthenticate    StreamConvoEventsInfoEventKind = "reauthenticate"
@@ -306,7 +308,7 @@ const (
 	StreamConvoEventsInfoEventKindServerRestart     StreamConvoEventsInfoEventKind = "server-restart"
 )
 
-var enumStreamConvoEventsInfoEventKind = lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}}
+var enumStreamConvoEventsInfoEventKind = lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "welcome-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}}
 
 // Known reports whether v is one of the constants.
 func (v StreamConvoEventsInfoEventKind) Known() bool {

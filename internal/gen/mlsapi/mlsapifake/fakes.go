@@ -1571,6 +1571,49 @@ var Schemas = lexfake.Set{
 			},
 		}},
 	},
+	"ReportCommitInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "convoId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "epoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name: "messageId",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
+			},
+		}, {
+			Name:     "reason",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 64, Known: []string{"cannot_process", "welcome_invalid"}},
+			},
+		}, {
+			Name: "deviceId",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
+			},
+		}},
+	},
+	"ReportCommitOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "reopened",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
+		}},
+	},
 	"ReportMemberInput": &lexfake.Schema{
 		Input: true,
 		Kind:  lexfake.Object,
@@ -1807,7 +1850,7 @@ var Schemas = lexfake.Set{
 			Name: "kind",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
+				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "welcome-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
 			},
 		}, {
 			Name:   "convoId",
@@ -2091,6 +2134,12 @@ var Types = map[string]func() lexfake.Codec{
 	},
 	"RemoveMemberOutput": func() lexfake.Codec {
 		return new(mlsapi.RemoveMemberOutput)
+	},
+	"ReportCommitInput": func() lexfake.Codec {
+		return new(mlsapi.ReportCommitInput)
+	},
+	"ReportCommitOutput": func() lexfake.Codec {
+		return new(mlsapi.ReportCommitOutput)
 	},
 	"ReportMemberInput": func() lexfake.Codec {
 		return new(mlsapi.ReportMemberInput)

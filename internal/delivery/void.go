@@ -1,0 +1,220 @@
+package delivery
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+const (
+	// seenSince is how many days before today (UTC) a user may have been here last to count as
+	// seen.
+	seenSince = 2 * 24 * time.Hour
+	// loneVoidings is how long a lone reporter waits before it may take another commit of the same
+	// committer back.
+	loneVoidings = 24 * time.Hour
+	// firstBackoff is how long a user whose commit was taken back waits before the next one; each
+	// further one doubles it, maxDoublings times at most.
+	firstBackoff = 10 * time.Minute
+	maxDoublings = 8
+)
+
+// CommitReport is a device's word that it cannot follow a commit, nor any after it.
+type CommitReport struct {
+	Key  mls.ConvoKey
+	User mls.DID
+	// Device is one of the user's in the conversation, "" for a user without.
+	Device mls.DeviceID
+	// Commit names the commit, "" for the newest one that stands. Epoch is the one in which it was
+	// made.
+	Commit mls.MessageID
+	Epoch  mls.Epoch
+	At     time.Time
+}
+
+// ReportCommit keeps a report. When enough members report the newest commits, these are taken back,
+// and the conversation is in the epoch in which the oldest of them was made; reopened says so, also
+// of a commit that was taken back before. Errors: those of LockAsMember, mls.ErrCommitNotFound,
+// mls.ErrInvalidInput for a device that is not the user's.
+func (s *Service) ReportCommit(ctx context.Context, r CommitReport) (reopened bool, err error) {
+	err = s.store.InTx(ctx, func(tx *store.Tx) error {
+		reopened = false
+		standing, err := tx.LockAsMember(ctx, r.Key, r.User)
+		if err != nil {
+			return err
+		}
+		convo := &standing.Convo
+		k, err := tx.FindCommit(ctx, convo, r.Commit)
+		switch {
+		case err != nil:
+			return err
+		case k == nil || k.Epoch != r.Epoch || k.Seq <= standing.JoinSeq:
+			return mls.ErrCommitNotFound
+		case k.Void:
+			reopened = true
+			return nil
+		}
+		active, err := tx.FindActive(ctx, convo.ID, r.User)
+		if err != nil {
+			return err
+		}
+		device := store.Device{User: r.User, ID: r.Device}
+		if r.Device != "" && !slices.ContainsFunc(active, func(d store.ActiveDevice) bool { return d.Device == device }) {
+			return mls.InvalidInput("/deviceId", "must name a device of the caller's in the conversation")
+		}
+		if err := tx.PutCommitReport(ctx, convo, store.CommitReport{Device: device, From: k.Seq, At: r.At}); err != nil {
+			return err
+		}
+		reopened, err = takeBack(ctx, tx, convo, r.At)
+		return err
+	})
+	return reopened, err
+}
+
+// takeBack takes the newest standing commits back for as long as each has its quorum.
+func takeBack(ctx context.Context, tx *store.Tx, convo *store.Convo, at time.Time) (bool, error) {
+	v := voiding{convo: convo, at: at, notice: convo.LastSeq + 1, epoch: convo.Epoch, owing: map[mls.DID][]store.LeftDevice{}}
+	for {
+		k, err := tx.FindCommit(ctx, convo, "")
+		if err != nil {
+			return false, err
+		}
+		if k == nil || at.Sub(k.CreatedAt) >= store.VoidingTime {
+			break
+		}
+		if ok, err := v.hasQuorum(ctx, tx, k); err != nil || !ok {
+			if err != nil {
+				return false, err
+			}
+			break
+		}
+		if err := v.take(ctx, tx, k); err != nil {
+			return false, err
+		}
+	}
+	if len(v.committers) == 0 {
+		return false, nil
+	}
+	return true, v.finish(ctx, tx)
+}
+
+// voiding is commits that are taken back together.
+type voiding struct {
+	convo *store.Convo
+	at    time.Time
+	// notice is the place of the notice that tells of them, epoch the one that is open again.
+	notice mls.Seq
+	epoch  mls.Epoch
+	// committers are those whose commits were taken, devices what they had added, gone the users
+	// who are off the roster by that, owing the devices whose removal stands without its commit.
+	committers []mls.DID
+	devices    []store.Device
+	gone       []mls.DID
+	owing      map[mls.DID][]store.LeftDevice
+}
+
+// hasQuorum reports whether a commit is to be taken back: by more than half of the electors who
+// were here lately, and at least a quarter of all or an admin. Where only one may speak, it is
+// heard once a day about the commits of one committer.
+func (v *voiding) hasQuorum(ctx context.Context, tx *store.Tx, k *store.StoredCommit) (bool, error) {
+	voices, err := tx.CountVoices(ctx, v.convo, k, dayOf(v.at.Add(-seenSince)))
+	if err != nil {
+		return false, err
+	}
+	if voices.Electors != 1 {
+		return 2*voices.Reporters > voices.Seen && (4*voices.Reporters >= voices.Electors || voices.AdminReports), nil
+	}
+	if voices.Reporters == 0 || slices.Contains(v.committers, k.Committer) {
+		return false, nil
+	}
+	_, last, err := tx.CountVoided(ctx, v.convo, k.Committer)
+	return v.at.Sub(last) >= loneVoidings, err
+}
+
+func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+
+// take takes one commit back.
+func (v *voiding) take(ctx context.Context, tx *store.Tx, k *store.StoredCommit) error {
+	undone, err := tx.VoidCommit(ctx, v.convo, k, v.notice)
+	if err != nil {
+		return err
+	}
+	v.epoch = k.Epoch
+	v.committers = append(v.committers, k.Committer)
+	v.devices = append(v.devices, undone.Devices...)
+	v.gone = append(v.gone, undone.Gone...)
+	for user, left := range undone.Owing {
+		v.owing[user] = append(v.owing[user], left...)
+	}
+	return nil
+}
+
+// finish tells those who are gone, reopens the epoch, tells the members, and records what they owe.
+func (v *voiding) finish(ctx context.Context, tx *store.Tx) error {
+	revoked := make([]store.NewEvent, len(v.devices))
+	for i, d := range v.devices {
+		revoked[i] = store.NewEvent{
+			Kind: store.EventWelcomeRevoked, Audience: store.ToUser, AudienceDID: d.User, User: d.User, Device: d.ID, Epoch: &v.epoch,
+		}
+	}
+	if err := tx.AppendEvents(ctx, v.convo.ID, v.at, revoked...); err != nil {
+		return err
+	}
+	if err := tx.LogDepartures(ctx, v.convo, mls.UniqueDIDs(v.gone), v.at); err != nil {
+		return err
+	}
+	if err := tx.ReopenEpoch(ctx, v.convo, v.epoch, v.at); err != nil {
+		return err
+	}
+	if err := tx.AppendEvents(ctx, v.convo.ID, v.at, store.NewEvent{
+		Kind: store.EventEpochReopened, Audience: store.ToMembers, Epoch: &v.epoch,
+	}); err != nil {
+		return err
+	}
+	for _, user := range slices.Sorted(maps.Keys(v.owing)) {
+		e := ending{Removal: Removal{Target: user, At: v.at}}
+		if err := e.owe(ctx, tx, v.convo, v.owing[user]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayCommit refuses the bytes of a commit that was taken back, and for a while the next commits of
+// whoever made one.
+func mayCommit(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake) error {
+	void, err := tx.IsVoidCommit(ctx, convo, h.Message.Raw)
+	switch {
+	case err != nil:
+		return err
+	case void:
+		return mls.ErrCommitVoid
+	case h.urgent:
+		return nil
+	}
+	n, last, err := tx.CountVoided(ctx, convo, h.sender)
+	if err != nil || n == 0 {
+		return err
+	}
+	if wait := firstBackoff<<min(n-1, maxDoublings) - h.at.Sub(last); wait > 0 {
+		return mls.RateLimited(wait)
+	}
+	return nil
+}
+
+// RefuseVoid is mls.ErrCommitVoid when the commit that a kept answer names was taken back since.
+func (s *Service) RefuseVoid(ctx context.Context, key mls.ConvoKey, user mls.DID, commit mls.MessageID) error {
+	standing, err := s.store.FindStanding(ctx, key, user)
+	if err != nil {
+		return err
+	}
+	k, err := s.store.FindCommit(ctx, &standing.Convo, commit)
+	if err == nil && k != nil && k.Void {
+		return mls.ErrCommitVoid
+	}
+	return err
+}

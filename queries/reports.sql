@@ -1,0 +1,190 @@
+-- name: PutCommitReport :exec
+-- PutCommitReport keeps the first commit that a device cannot follow.
+INSERT INTO commit_reports AS r (convo_id, generation, user_did, device_id, from_seq, created_at)
+VALUES (@convo_id, @generation, @user_did, @device_id, @from_seq, @created_at)
+ON CONFLICT ON CONSTRAINT commit_reports_pkey DO UPDATE SET from_seq = least(r.from_seq, excluded.from_seq), created_at = excluded.created_at;
+
+-- name: DropCommitReports :execrows
+-- DropCommitReports removes the reports about a commit that was taken back: their devices can follow again.
+DELETE FROM commit_reports WHERE convo_id = @convo_id AND generation = @generation AND from_seq >= @seq;
+
+-- name: FindCommit :one
+-- FindCommit is the newest commit of a generation that stands, or the one that an id names.
+SELECT k.seq, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void
+FROM commits k
+JOIN messages m ON m.convo_id = k.convo_id AND m.seq = k.seq
+WHERE k.convo_id = @convo_id AND k.generation = @generation
+  AND CASE WHEN @msg_id::text = '' THEN k.void_seq IS NULL ELSE m.msg_id = @msg_id::text END
+ORDER BY k.seq DESC
+LIMIT 1;
+
+-- name: CountVoices :one
+-- CountVoices counts who may say that a commit cannot be followed, and who does: the users who were in
+-- the group before it and are in it still, without its committer and whom it added. Of those who were
+-- here lately, or report, a majority decides; all count as here while days have not been noted for long.
+SELECT count(*) AS electors,
+       count(*) FILTER (WHERE v.seen OR v.reports) AS seen,
+       count(*) FILTER (WHERE v.reports) AS reporters,
+       coalesce(bool_or(v.admin AND v.reports), false)::boolean AS admin_reports
+FROM (
+    SELECT e.user_did, e.admin,
+           (EXISTS (SELECT FROM user_days d WHERE d.user_did = e.user_did AND d.seen_on >= @since::timestamptz)
+            OR NOT EXISTS (SELECT FROM user_days d WHERE d.user_did = '' AND d.seen_on < @since::timestamptz)) AS seen,
+           EXISTS (SELECT FROM commit_reports r
+                   WHERE r.convo_id = @convo_id AND r.generation = @generation AND r.user_did = e.user_did AND r.from_seq <= @seq::bigint
+                     AND NOT EXISTS (SELECT FROM pending_welcomes p
+                                     WHERE p.convo_id = r.convo_id AND p.user_did = r.user_did AND p.device_id = r.device_id
+                                       AND p.kind = 'rejoin' AND p.status = 'open')) AS reports
+    FROM (
+        SELECT m.user_did, bool_or(m.is_admin) AS admin
+        FROM members m
+        WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND m.join_seq < @seq::bigint AND m.user_did <> @committer::text
+          AND NOT EXISTS (SELECT FROM commit_additions a WHERE a.convo_id = m.convo_id AND a.seq = @seq::bigint AND a.user_did = m.user_did)
+        GROUP BY m.user_did
+    ) e
+) v;
+
+-- name: CountVoided :one
+-- CountVoided counts the commits of a user that were taken back in a conversation, and says when last.
+SELECT count(*) AS commits, coalesce(max(n.received_bucket_ts), to_timestamp(0))::timestamptz AS last_at
+FROM commits k
+JOIN messages n ON n.convo_id = k.convo_id AND n.seq = k.void_seq
+WHERE k.convo_id = @convo_id AND k.generation = @generation AND k.sender_did = @sender_did AND k.void_seq IS NOT NULL;
+
+-- name: VoidCommit :exec
+-- VoidCommit takes a commit back. void_seq is the place of the notice that says so.
+UPDATE commits SET void_seq = @void_seq::bigint WHERE convo_id = @convo_id AND seq = @seq;
+
+-- name: ReopenEpoch :exec
+-- ReopenEpoch takes a conversation back to the epoch that a void commit had ended, and says so in its log.
+WITH reopened AS (
+    UPDATE conversations c
+    SET epoch = @epoch::bigint,
+        verified_epoch = CASE WHEN c.verified_epoch IS NULL THEN NULL ELSE @epoch::bigint END,
+        commit_id = (SELECT m.msg_id FROM commits k JOIN messages m ON m.convo_id = k.convo_id AND m.seq = k.seq
+                     WHERE k.convo_id = c.id AND k.generation = c.generation AND k.void_seq IS NULL
+                     ORDER BY k.seq DESC LIMIT 1),
+        reinit_group_id = NULL,
+        reinit_suite = NULL,
+        roster_version = c.roster_version + 1,
+        last_seq = c.last_seq + 1,
+        last_activity_at = greatest(c.last_activity_at, @received_at::timestamptz),
+        log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
+    WHERE c.id = @convo_id::text
+    RETURNING c.id, c.generation, c.last_seq, c.log_xid
+), noticed AS (
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
+    SELECT r.id, r.last_seq, @msg_id::text, 4, r.generation, @epoch::bigint, ''::bytea, 0, @received_at::timestamptz, sha256(''::bytea)
+    FROM reopened r
+)
+INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
+SELECT g.generation, r.log_xid, 1, 1, r.id, r.last_seq, @msg_id::text, @received_at::timestamptz
+FROM reopened r CROSS JOIN event_head g;
+
+-- name: RestoreState :exec
+-- RestoreState makes the group of an epoch the newest one again.
+UPDATE group_states SET superseded_at = NULL, superseded_by = NULL
+WHERE convo_id = @convo_id AND generation = @generation AND epoch = @epoch;
+
+-- name: DropLaterStates :execrows
+-- DropLaterStates removes the groups to which commits led that were taken back.
+DELETE FROM group_states WHERE convo_id = @convo_id AND generation = @generation AND epoch > @epoch;
+
+-- name: UndoAdditions :many
+-- UndoAdditions takes the devices off the roster that were not on it before a commit added them.
+DELETE FROM members m
+USING commit_additions a
+WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NULL
+  AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
+RETURNING m.user_did, m.device_id;
+
+-- name: RestoreAdditions :many
+-- RestoreAdditions puts the rows of the other devices back as they were. Who has left since stays away.
+UPDATE members m
+SET joined_at = (a.before->>'joined_at')::timestamptz,
+    join_generation = (a.before->>'join_generation')::bigint,
+    join_epoch = (a.before->>'join_epoch')::bigint,
+    join_seq = (a.before->>'join_seq')::bigint,
+    leaf_index = (a.before->>'leaf_index')::bigint,
+    needs_rejoin = (a.before->>'needs_rejoin')::boolean,
+    left_at = coalesce(m.left_at, (a.before->>'left_at')::timestamptz),
+    left_seq = coalesce(m.left_seq, (a.before->>'left_seq')::bigint),
+    left_reason = coalesce(m.left_reason, a.before->>'left_reason'),
+    is_admin = m.is_admin AND a.before->>'left_at' IS NULL,
+    promoted_at = CASE WHEN a.before->>'left_at' IS NULL THEN m.promoted_at END,
+    promoted_by_did = CASE WHEN a.before->>'left_at' IS NULL THEN m.promoted_by_did END
+FROM commit_additions a
+WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NOT NULL
+  AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
+RETURNING m.user_did, m.device_id;
+
+-- name: DropUndoneDebts :execrows
+-- DropUndoneDebts removes the debts of devices whose leaf was never there, since the commit that
+-- added them is void.
+DELETE FROM removal_debts d
+USING commit_additions a
+WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NULL
+  AND d.convo_id = a.convo_id AND d.user_did = a.user_did AND d.device_id = a.device_id AND d.settled_at IS NULL;
+
+-- name: LogDepartures :exec
+-- LogDepartures writes the last events of users who are off the roster because a commit was taken back.
+WITH stamp AS (
+    UPDATE conversations c
+    SET log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
+    WHERE c.id = @convo_id::text
+    RETURNING c.id, c.log_xid, c.last_seq, c.epoch
+)
+INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, epoch, bucket_ts)
+SELECT g.generation, s.log_xid, 3, 1, s.id, s.last_seq, u.user_did, s.epoch, @bucket_ts::timestamptz
+FROM unnest(@user_dids::text[]) WITH ORDINALITY AS u (user_did, ord)
+CROSS JOIN stamp s
+CROSS JOIN event_head g
+ORDER BY u.ord;
+
+-- name: WithdrawWelcomes :execrows
+-- WithdrawWelcomes removes the Welcomes of a commit.
+DELETE FROM welcomes WHERE convo_id = @convo_id AND commit_seq = @seq::bigint;
+
+-- name: ReopenRequests :execrows
+-- ReopenRequests opens again what a commit had fulfilled, unless the device has asked again since.
+UPDATE pending_welcomes p
+SET status = 'open', approved_at = NULL, closed_at = NULL, epoch = NULL, commit_seq = NULL
+WHERE p.convo_id = @convo_id AND p.commit_seq = @seq::bigint AND p.status IN ('fulfilled', 'confirmed')
+  AND EXISTS (SELECT FROM members m WHERE m.convo_id = p.convo_id AND m.user_did = p.user_did AND m.left_at IS NULL)
+  AND NOT EXISTS (SELECT FROM pending_welcomes o
+                  WHERE o.convo_id = p.convo_id AND o.user_did = p.user_did AND o.device_id = p.device_id AND o.status = 'open');
+
+-- name: ReopenDebts :execrows
+-- ReopenDebts opens the debts again that a commit had settled.
+UPDATE removal_debts d
+SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL
+WHERE d.convo_id = @convo_id AND d.settled_seq = @seq::bigint
+  AND NOT EXISTS (SELECT FROM removal_debts o
+                  WHERE o.convo_id = d.convo_id AND o.user_did = d.user_did AND o.device_id = d.device_id AND o.settled_at IS NULL);
+
+-- name: DropClaims :execrows
+-- DropClaims forgets that a commit was said to have removed leaves.
+UPDATE removal_debts
+SET claimed_epoch = NULL, claimed_by = NULL, confirmed_by = '{}'
+WHERE convo_id = @convo_id AND generation = @generation AND settled_at IS NULL AND claimed_epoch = @epoch::bigint AND claimed_by = @claimer::text;
+
+-- name: ListRemovedBy :many
+-- ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody.
+SELECT m.user_did, m.device_id, m.leaf_index
+FROM members m
+WHERE m.convo_id = @convo_id AND m.left_seq = @seq::bigint AND m.left_reason = 'removed'
+  AND NOT EXISTS (SELECT FROM removal_debts d
+                  WHERE d.convo_id = m.convo_id AND d.user_did = m.user_did AND d.device_id = m.device_id AND d.settled_at IS NULL)
+ORDER BY m.user_did, m.device_id;
+
+-- name: SeeUsers :exec
+-- SeeUsers notes on which day users were here.
+INSERT INTO user_days AS d (user_did, seen_on)
+SELECT u.user_did, @seen_on::timestamptz FROM unnest(@user_dids::text[]) AS u (user_did)
+ON CONFLICT ON CONSTRAINT user_days_pkey DO UPDATE SET seen_on = excluded.seen_on
+WHERE d.seen_on < excluded.seen_on;
+
+-- name: DeleteUserDays :execrows
+-- DeleteUserDays forgets users who have not been here for long.
+DELETE FROM user_days u
+WHERE u.ctid = ANY (ARRAY(SELECT o.ctid FROM user_days o WHERE o.seen_on < @before::timestamptz AND o.user_did <> '' ORDER BY o.seen_on LIMIT @max_rows));
