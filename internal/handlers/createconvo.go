@@ -45,7 +45,7 @@ func (h *Handlers) CreateConvo(ctx context.Context, caller lexrt.Caller, in *mls
 		case err != nil:
 			return nil, err
 		}
-		view := convoView(&entry)
+		view := convoView(&entry, caller.DID, h.now())
 		return &view, nil
 	})
 }

@@ -22,8 +22,9 @@ func (h *Handlers) GetConvos(ctx context.Context, caller lexrt.Caller, params *m
 		return nil, err
 	}
 	out := &mlsapi.GetConvosOutput{Conversations: make([]mlsapi.DefsConvoView, len(page.Convos))}
+	now := h.now()
 	for i := range page.Convos {
-		out.Conversations[i] = convoView(&page.Convos[i])
+		out.Conversations[i] = convoView(&page.Convos[i], caller.DID, now)
 	}
 	if page.Next != nil {
 		cursor := listCursor(convoCursorPrefix, page.Next.ActivityAt, string(page.Next.ID))

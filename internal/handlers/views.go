@@ -64,7 +64,8 @@ func orEmpty(s *string) string {
 	return *s
 }
 
-func convoView(c *store.ConvoEntry) mlsapi.DefsConvoView {
+// convoView is a conversation as a user sees it at a time.
+func convoView(c *store.ConvoEntry, user mls.DID, at time.Time) mlsapi.DefsConvoView {
 	view := mlsapi.DefsConvoView{
 		ID: string(c.ID), GroupID: string(c.GroupID), Creator: c.Creator, Epoch: int64(c.Epoch),
 		CipherSuite: mlsapi.DefsConvoViewCipherSuite(c.CipherSuite.String()), CreatedAt: datetime(c.CreatedAt),
@@ -81,10 +82,13 @@ func convoView(c *store.ConvoEntry) mlsapi.DefsConvoView {
 	for i := range c.Members {
 		view.Members[i] = memberView(&c.Members[i])
 	}
-	for _, r := range c.Requests {
+	for i := range c.Requests {
+		r := &c.Requests[i]
+		assigned := delivery.Assign(r, c.Members, at)
 		view.PendingRequests = append(view.PendingRequests, mlsapi.GetConvosPendingRequest{
 			RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,
 			DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt), Claimed: ifTrue(r.Claimed),
+			AssignedTo: (*lexrt.URI)(optional(assigned.AssignedTo(user))), AssignedUntil: datetimePtr(&assigned.Until),
 		})
 	}
 	return view

@@ -27,6 +27,8 @@ type Member struct {
 	PromotedBy     *mls.DID
 	LeafIndex      *int64
 	NeedsRejoin    bool
+	// SeenOn is the day (UTC) on which the user was last here, in 1970 when it is not known.
+	SeenOn time.Time
 }
 
 // NewMember is a device that a commit has added.
@@ -151,6 +153,7 @@ func (r *reader) ListMembers(ctx context.Context, convos ...mls.ConvoID) ([]Memb
 			ConvoID: row.ConvoID, User: row.UserDID, Device: row.DeviceID, MLSDID: row.MLSDID, DeviceName: row.DeviceName,
 			JoinedAt: row.JoinedAt, JoinGeneration: row.JoinGeneration, JoinEpoch: row.JoinEpoch, JoinSeq: row.JoinSeq, Admin: row.IsAdmin,
 			PromotedAt: row.PromotedAt, PromotedBy: (*mls.DID)(row.PromotedByDID), LeafIndex: row.LeafIndex, NeedsRejoin: row.NeedsRejoin,
+			SeenOn: row.LastDay,
 		}
 	}
 	return members, nil

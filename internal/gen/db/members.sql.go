@@ -151,10 +151,12 @@ func (q *Queries) ListAdmins(ctx context.Context, convoID mls.ConvoID) ([]mls.DI
 }
 
 const listMembers = `-- name: ListMembers :many
-SELECT convo_id, user_did, device_id, mls_did, device_name, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index, needs_rejoin
-FROM members
-WHERE convo_id = ANY ($1::text[]) AND left_at IS NULL
-ORDER BY convo_id, joined_at, user_did, device_id
+SELECT m.convo_id, m.user_did, m.device_id, m.mls_did, m.device_name, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.leaf_index, m.needs_rejoin,
+       coalesce(u.seen_on, to_timestamp(0))::timestamptz AS last_day
+FROM members m
+LEFT JOIN LATERAL (SELECT d.seen_on FROM user_days d WHERE d.user_did = m.user_did) u ON true
+WHERE m.convo_id = ANY ($1::text[]) AND m.left_at IS NULL
+ORDER BY m.convo_id, m.joined_at, m.user_did, m.device_id
 `
 
 type ListMembersRow struct {
@@ -172,6 +174,7 @@ type ListMembersRow struct {
 	PromotedByDID  *string
 	LeafIndex      *int64
 	NeedsRejoin    bool
+	LastDay        time.Time
 }
 
 // ListMembers is the active devices of conversations, oldest first.
@@ -199,6 +202,7 @@ func (q *Queries) ListMembers(ctx context.Context, convoIds []string) ([]ListMem
 			&i.PromotedByDID,
 			&i.LeafIndex,
 			&i.NeedsRejoin,
+			&i.LastDay,
 		); err != nil {
 			return nil, err
 		}

@@ -82,6 +82,13 @@ type GetConvosPendingRequest struct {
 	// Whether a commit that the service cannot read is said to have done what is owed.
 	// Optional.
 	Claimed *bool
+	// Device of the caller's that should do it, while it is one of these. Whoever is not named
+	// waits. Advice, never a ground for refusal.
+	// Optional.
+	AssignedTo *lexrt.URI
+	// Until when the device that is named has time; then another one is.
+	// Optional.
+	AssignedUntil *lexrt.Datetime
 }
 
 // Lex names the members of v.
@@ -92,6 +99,8 @@ func (v *GetConvosPendingRequest) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
 	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleGetConvos_Datetime)
 	lexrt.BoolPtr(f, "claimed", &v.Claimed, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "assignedTo", &v.AssignedTo, lexrt.Optional, &ruleGetConvos_URI)
+	lexrt.StringPtr(f, "assignedUntil", &v.AssignedUntil, lexrt.Optional, &ruleGetConvos_Datetime)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -131,4 +140,5 @@ var (
 	ruleGetConvos_From1To100 = lexrt.IntRule{Min: 1, Max: 100}
 	ruleGetConvos_DID        = lexrt.StringRule{Format: lexrt.FormatDID}
 	ruleGetConvos_Datetime   = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleGetConvos_URI        = lexrt.StringRule{Format: lexrt.FormatURI}
 )

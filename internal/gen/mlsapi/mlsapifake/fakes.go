@@ -1010,6 +1010,18 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:   "claimed",
 			Schema: &lexfake.Schema{Kind: lexfake.Bool},
+		}, {
+			Name: "assignedTo",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatURI},
+			},
+		}, {
+			Name: "assignedUntil",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
+			},
 		}},
 		TypeName: "blue.catbird.mls.getConvos#pendingRequest",
 	},
