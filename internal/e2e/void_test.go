@@ -353,6 +353,9 @@ func TestVoidingIsOneTransaction(t *testing.T) {
 	if len(pending) != 1 || pending[0].Kind != "device" || *pending[0].DeviceID != laptop.ID {
 		t.Errorf("pending: %+v", pending)
 	}
+	if _, a := u[0].User.Welcome(t, chat, laptop.ID); a.Error != "WelcomeNotFound" {
+		t.Errorf("the Welcome of a void commit: %d %s", a.Status, a.Error)
+	}
 	checkInvariants(t, s)
 }
 
