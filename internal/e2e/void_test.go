@@ -385,3 +385,22 @@ func refuseVoid(t *testing.T) {
 	alice.Post(t, mlsapi.MethodLeaveConvo, &mlsapi.LeaveConvoInput{ConvoID: chat.ID, TargetDID: &bob.DID, Commit: &text}, nil).
 		Want(t, conflict, "CommitVoid")
 }
+
+// In a verified conversation the group's state goes back with the epoch, and the next commit is judged
+// by it (I14).
+func TestVoidCommitOfVerifiedGroup(t *testing.T) {
+	t.Parallel()
+	f := follow(t)
+	before := f.chat.Tree
+	f.carol.AddVerified(t, f.chat, mlstest.Draft{}, f.dave)
+	epoch := before.Epoch
+	if reports(t, f.alice, f.chat.Chat, epoch, "") || !reports(t, f.bob, f.chat.Chat, epoch, "") {
+		t.Fatal("two electors did not decide together")
+	}
+	f.chat.Move(before)
+	f.roster(map[*e2e.Device]int64{f.alice: 0, f.bob: 1, f.carol: 2})
+	f.alice.SendCommit(t, f.chat, mlstest.Draft{})
+	f.bob.AddVerified(t, f.chat, mlstest.Draft{}, f.dave)
+	f.roster(map[*e2e.Device]int64{f.alice: 0, f.bob: 1, f.carol: 2, f.dave: 3})
+	f.dave.Send(t, f.chat.Chat)
+}
