@@ -386,8 +386,8 @@ func refuseVoid(t *testing.T) {
 		Want(t, conflict, "CommitVoid")
 }
 
-// In a verified conversation the group's state goes back with the epoch, and the next commit is judged
-// by it (I14).
+// In a verified conversation the group's state goes back with the epoch, and the next commit is
+// judged by it (I14).
 func TestVoidCommitOfVerifiedGroup(t *testing.T) {
 	t.Parallel()
 	f := follow(t)

@@ -31,7 +31,7 @@ const (
 
 	// A turn takes as long as turns took lately, and half as long again, within these bounds: an
 	// early racer costs everybody a submission, a late one only itself some time.
-	minPace, firstPace, maxPace = 100 * time.Millisecond, 750 * time.Millisecond, 2 * time.Second
+	minPace, maxPace = 100 * time.Millisecond, 2 * time.Second
 )
 
 // Turns keeps the lines. It is safe for concurrent use, and never fails: while Redis is away, each
@@ -50,7 +50,7 @@ type Turns struct {
 // shared.Prefer.
 func New(redis *shared.Redis, hasher *shared.Hasher, onAway func(error), c clock.Clock) *Turns {
 	t := &Turns{own: newMemory(c), redis: redis, prefer: shared.NewPrefer(c, onAway), hasher: hasher}
-	t.pace.Store(int64(firstPace))
+	t.pace.Store(int64(maxPace)) // nothing is known yet
 	return t
 }
 
