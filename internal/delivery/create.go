@@ -61,8 +61,11 @@ func (s *Service) Found(ctx context.Context, c *store.NewConvo, g NewGroup, a *A
 	return s.vetNew(ctx, append([]mls.DID{c.Creator}, a.Users...))
 }
 
-func (s *Service) found(c *store.NewConvo, g NewGroup, a *Addition) error {
-	c.Epoch, c.Verified = mls.BaseEpoch(g.Epoch, a.HasWelcome()), g.Info != nil
+func (s *Service) found(c *store.NewConvo, g NewGroup, a *Addition) (err error) {
+	c.Verified = g.Info != nil
+	if c.Epoch, err = mls.BaseEpoch(g.Epoch, a.HasWelcome()); err != nil {
+		return err
+	}
 	if g.Info == nil {
 		if s.PublicHandshakes {
 			return mls.ErrGroupInfoRequired
@@ -74,7 +77,9 @@ func (s *Service) found(c *store.NewConvo, g NewGroup, a *Addition) error {
 		return err
 	}
 	if g.Epoch == nil {
-		c.Epoch = info.Context.Epoch
+		if c.Epoch, err = mls.BaseEpoch(&info.Context.Epoch, true); err != nil {
+			return err
+		}
 	}
 	if _, err := g.Info.Open(c.GroupID, c.CipherSuite, c.Epoch); err != nil {
 		return err

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -11,6 +12,8 @@ import (
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/gen/mlsapi/mlsapifake"
+	"mls-server/internal/mls"
+	"mls-server/internal/mlstest"
 	"mls-server/lexrt"
 )
 
@@ -108,5 +111,31 @@ func TestEmptyParametersAreAbsent(t *testing.T) {
 	}
 	if tried < 8 {
 		t.Errorf("only %d requests", tried)
+	}
+}
+
+// A conversation begins in an epoch that JSON can hold and that a commit can leave.
+func TestEpochsHaveRoom(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	alice := s.Users(1)[0]
+	alice.Register(t, 1)
+	for _, epoch := range []int64{math.MaxInt64, 1 << 53, 1<<53 - 1} {
+		in := creation(e2e.Key())
+		in.CurrentEpoch = &epoch
+		if a := alice.Post(t, mlsapi.MethodCreateConvo, in, nil).Want(t, bad, "InvalidRequest"); !strings.Contains(a.Message, "/currentEpoch") {
+			t.Errorf("epoch %d: %s", epoch, a.Message)
+		}
+	}
+	const last = 1<<53 - 2
+	group := mlstest.NewGroup(mls.SuiteX25519AES128).At(last)
+	in := creation(e2e.Key())
+	in.GroupID, in.CurrentEpoch = string(group.GroupID()), new(int64(last))
+	var out mlsapi.CreateConvoOutput
+	alice.Post(t, mlsapi.MethodCreateConvo, in, &out).OK(t)
+	chat := &e2e.Chat{ID: out.ID, Group: group}
+	alice.SendBytes(t, chat, group.PrivateCommit()).OK(t)
+	if epoch := alice.Epoch(t, chat); epoch != last+1 {
+		t.Errorf("the conversation is in epoch %d", epoch)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"regexp"
 	"strings"
@@ -194,10 +195,19 @@ func TestEpochRules(t *testing.T) {
 		_, err = mls.CheckEpochRange(c.from, c.to, 5)
 		require.ErrorIs(t, err, mls.ErrInvalidEpochRange)
 	}
-	assert.Equal(t, mls.Epoch(0), mls.BaseEpoch(nil, false))
-	assert.Equal(t, mls.Epoch(1), mls.BaseEpoch(nil, true))
-	assert.Equal(t, mls.Epoch(9), mls.BaseEpoch(to(9), true))
-	assert.Equal(t, mls.Epoch(0), mls.BaseEpoch(to(0), true))
+	for _, c := range []struct {
+		given      *mls.Epoch
+		hasWelcome bool
+		want       mls.Epoch
+	}{{nil, false, 0}, {nil, true, 1}, {to(9), true, 9}, {to(0), true, 0}, {to(1<<53 - 2), true, 1<<53 - 2}} {
+		base, err := mls.BaseEpoch(c.given, c.hasWelcome)
+		require.NoError(t, err)
+		assert.Equal(t, c.want, base)
+	}
+	for _, above := range []mls.Epoch{1<<53 - 1, 1 << 53, math.MaxInt64} {
+		_, err := mls.BaseEpoch(to(above), false)
+		require.ErrorIs(t, err, mls.ErrInvalidInput)
+	}
 }
 
 func TestCipherSuiteNames(t *testing.T) {

@@ -1,5 +1,7 @@
 package mls
 
+import "strconv"
+
 const (
 	// MinPaddedSize is the smallest size of a message's ciphertext, in bytes.
 	MinPaddedSize = 512
@@ -65,16 +67,23 @@ func CheckEpochRange(from Epoch, to *Epoch, current Epoch) (Epoch, error) {
 	return end, nil
 }
 
+// MaxBaseEpoch is the last epoch in which a conversation may start: integers of atproto end at
+// 2^53-1, and a commit has to lead somewhere.
+const MaxBaseEpoch Epoch = 1<<53 - 2
+
 // BaseEpoch returns the epoch in which a new conversation starts: what its creator says; else 1
-// when a Welcome comes with it, since the commit that made the Welcome ended epoch 0; else 0.
-func BaseEpoch(given *Epoch, hasWelcome bool) Epoch {
+// when a Welcome comes with it, since the commit that made the Welcome ended epoch 0; else 0. The
+// error is ErrInvalidInput for one above MaxBaseEpoch.
+func BaseEpoch(given *Epoch, hasWelcome bool) (Epoch, error) {
 	switch {
+	case given != nil && *given > MaxBaseEpoch:
+		return 0, InvalidInput("/currentEpoch", "must be at most "+strconv.FormatInt(int64(MaxBaseEpoch), 10))
 	case given != nil:
-		return *given
+		return *given, nil
 	case hasWelcome:
-		return 1
+		return 1, nil
 	}
-	return 0
+	return 0, nil
 }
 
 // PaddingBuckets returns the sizes to which messages are padded, in bytes, ascending. Above the
