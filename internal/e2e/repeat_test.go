@@ -1,4 +1,3 @@
-//nolint:thelper // rows of tables are functions, not helpers
 package e2e_test
 
 import (
@@ -19,6 +18,7 @@ import (
 // A repeatScene is a conversation in which a client's answer gets lost. The caller is an admin;
 // another admin, members and a newcomer act before the client repeats its request.
 type repeatScene struct {
+	t                              *testing.T
 	server                         *e2e.Server
 	chat                           *e2e.Chat
 	caller                         *e2e.Device
@@ -33,7 +33,7 @@ func newRepeatScene(t *testing.T, s *e2e.Server) *repeatScene {
 	for i, u := range users {
 		devices[i] = u.Register(t, 6)
 	}
-	c := &repeatScene{server: s, caller: devices[1], boss: users[0], second: users[2], member: users[3], newcomer: users[4]}
+	c := &repeatScene{t: t, server: s, caller: devices[1], boss: users[0], second: users[2], member: users[3], newcomer: users[4]}
 	c.chat = c.boss.Create(t, c.caller.User, c.second, c.member)
 	c.boss.Promote(t, c.chat, c.caller.User).OK(t)
 	c.boss.Promote(t, c.chat, c.second).OK(t)
@@ -54,7 +54,7 @@ type repeatable struct {
 	name   string
 	method *lexrt.Method
 	// make builds the request, after what has to come before it.
-	make func(t *testing.T, c *repeatScene) lexrt.Response
+	make func(c *repeatScene) lexrt.Response
 	// same compares what must be equal in both answers; nil: all of them.
 	same []string
 	// done are errors that tell a repeat that what it asks for is so already, or cannot be any
@@ -65,77 +65,77 @@ type repeatable struct {
 func keyPackage(d *e2e.Device) *mlstest.KeyPackage { return d.Client.KeyPackage(time.Now()) }
 
 var repeatables = []repeatable{
-	{"a message", mlsapi.MethodSendMessage, func(_ *testing.T, c *repeatScene) lexrt.Response { return c.chat.Message() }, nil, nil},
-	{"a commit", mlsapi.MethodSendMessage, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a message", mlsapi.MethodSendMessage, func(c *repeatScene) lexrt.Response { return c.chat.Message() }, nil, nil},
+	{"a commit", mlsapi.MethodSendMessage, func(c *repeatScene) lexrt.Response {
 		return padded(c.chat, c.chat.Group.PrivateCommit())
 	}, nil, nil},
-	{"a proposal", mlsapi.MethodSendMessage, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a proposal", mlsapi.MethodSendMessage, func(c *repeatScene) lexrt.Response {
 		return padded(c.chat, c.chat.Group.PrivateProposal())
 	}, nil, nil},
-	{"a conversation", mlsapi.MethodCreateConvo, func(t *testing.T, c *repeatScene) lexrt.Response {
+	{"a conversation", mlsapi.MethodCreateConvo, func(c *repeatScene) lexrt.Response {
 		group := mlstest.NewGroup(mls.SuiteX25519AES128)
 		return &mlsapi.CreateConvoInput{
 			GroupID: string(group.GroupID()), IdempotencyKey: e2e.Key(),
 			CipherSuite: mlsapi.CreateConvoInputCipherSuite(mls.SuiteX25519AES128.String()),
 		}
 	}, nil, nil},
-	{"an addition", mlsapi.MethodAddMembers, func(t *testing.T, c *repeatScene) lexrt.Response {
-		return c.caller.Addition(t, c.chat, c.newcomer)
+	{"an addition", mlsapi.MethodAddMembers, func(c *repeatScene) lexrt.Response {
+		return c.caller.Addition(c.t, c.chat, c.newcomer)
 	}, nil, nil},
-	{"a removal", mlsapi.MethodRemoveMember, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a removal", mlsapi.MethodRemoveMember, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.RemoveMemberInput{ConvoID: c.chat.ID, TargetDID: c.member.DID, IdempotencyKey: *e2e.Key()}
 	}, nil, nil},
-	{"a removal by commit", mlsapi.MethodLeaveConvo, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a removal by commit", mlsapi.MethodLeaveConvo, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.LeaveConvoInput{ConvoID: c.chat.ID, TargetDID: &c.member.DID, Commit: new(mls.EncodeText(c.chat.Group.PrivateCommit()))}
 	}, nil, nil},
-	{"a leave", mlsapi.MethodLeaveConvo, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a leave", mlsapi.MethodLeaveConvo, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.LeaveConvoInput{ConvoID: c.chat.ID}
 	}, []string{"success"}, nil},
-	{"a cursor", mlsapi.MethodUpdateCursor, func(t *testing.T, c *repeatScene) lexrt.Response {
-		id := c.boss.Send(t, c.chat).MessageID
+	{"a cursor", mlsapi.MethodUpdateCursor, func(c *repeatScene) lexrt.Response {
+		id := c.boss.Send(c.t, c.chat).MessageID
 		return &mlsapi.UpdateCursorInput{ConvoID: c.chat.ID, Cursor: id, MessageID: &id}
 	}, nil, nil},
-	{"a key package", mlsapi.MethodPublishKeyPackage, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a key package", mlsapi.MethodPublishKeyPackage, func(c *repeatScene) lexrt.Response {
 		return publication(keyPackage(c.caller))
 	}, nil, nil},
-	{"a new device", mlsapi.MethodRegisterDevice, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a new device", mlsapi.MethodRegisterDevice, func(c *repeatScene) lexrt.Response {
 		d := &e2e.Device{User: c.caller.User, Client: mlstest.NewClient(c.caller.DID, "", mls.SuiteX25519AES128)}
 		return &mlsapi.RegisterDeviceInput{DeviceName: "tablet", SignaturePublicKey: d.Client.SignatureKey, KeyPackages: d.KeyPackages(2)}
 	}, []string{"deviceId", "mlsDid"}, nil}, // the rest is what waits for the device now
-	{"a known device", mlsapi.MethodRegisterDevice, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a known device", mlsapi.MethodRegisterDevice, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.RegisterDeviceInput{
 			DeviceName: "phone", SignaturePublicKey: c.caller.Client.SignatureKey, KeyPackages: c.caller.KeyPackages(2),
 		}
 	}, []string{"deviceId", "mlsDid"}, nil},
-	{"a rejoin", mlsapi.MethodRequestRejoin, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a rejoin", mlsapi.MethodRequestRejoin, func(c *repeatScene) lexrt.Response {
 		c.caller.LoseState()
 		return c.caller.RejoinInput(c.chat)
 	}, []string{"requestId"}, nil}, // the rest is what became of the request meanwhile
-	{"a confirmation", mlsapi.MethodConfirmWelcome, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a confirmation", mlsapi.MethodConfirmWelcome, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.ConfirmWelcomeInput{ConvoID: c.chat.ID, Success: true, DeviceID: &c.caller.ID}
 	}, []string{}, nil}, // confirmed is false when nothing is left to confirm
-	{"a failure", mlsapi.MethodConfirmWelcome, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a failure", mlsapi.MethodConfirmWelcome, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.ConfirmWelcomeInput{ConvoID: c.chat.ID, Success: false, DeviceID: &c.caller.ID, ErrorDetails: new("no key")}
 	}, nil, nil},
-	{"a promotion", mlsapi.MethodPromoteAdmin, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a promotion", mlsapi.MethodPromoteAdmin, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.PromoteAdminInput{ConvoID: c.chat.ID, TargetDID: c.member.DID}
 	}, nil, []string{"AlreadyAdmin", "NotMember"}},
-	{"a demotion", mlsapi.MethodDemoteAdmin, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a demotion", mlsapi.MethodDemoteAdmin, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.DemoteAdminInput{ConvoID: c.chat.ID, TargetDID: c.second.DID}
 	}, nil, []string{"NotAdminTarget", "NotMember"}},
-	{"a resignation", mlsapi.MethodDemoteAdmin, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a resignation", mlsapi.MethodDemoteAdmin, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.DemoteAdminInput{ConvoID: c.chat.ID, TargetDID: c.caller.DID}
 	}, nil, []string{"NotAdmin"}},
-	{"a block", mlsapi.MethodHandleBlockChange, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a block", mlsapi.MethodHandleBlockChange, func(c *repeatScene) lexrt.Response {
 		c.server.Blocks.Block(c.caller.DID, c.second.DID)
 		return blockChange(c.caller.User, c.second.DID, "created", nil)
 	}, []string{}, nil}, // what is affected is the conversations that both are in by now
-	{"a report", mlsapi.MethodReportMember, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a report", mlsapi.MethodReportMember, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.ReportMemberInput{
 			ConvoID: c.chat.ID, ReportedDID: c.member.DID, Category: "spam", EncryptedContent: mlstest.Random(64),
 		}
 	}, nil, nil},
-	{"a resolution", mlsapi.MethodResolveReport, func(_ *testing.T, c *repeatScene) lexrt.Response {
+	{"a resolution", mlsapi.MethodResolveReport, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.ResolveReportInput{ReportID: c.report, Action: "dismissed", Notes: new("looked at it")}
 	}, nil, nil},
 }
@@ -143,67 +143,67 @@ var repeatables = []repeatable{
 // An act is what somebody else may do before the request is repeated.
 type act struct {
 	name string
-	do   func(t *testing.T, c *repeatScene) e2e.Answer
+	do   func(c *repeatScene) e2e.Answer
 	// expels says that the caller has no standing to do what it did any more. Without a key there
 	// is nothing to tell the repeat by; it may be told so, unless its method says better.
 	expels bool
 }
 
 var acts = []act{
-	{"nobody acts", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Get(t, mlsapi.MethodGetConvos, nil) }, false},
-	{"packages are claimed", func(t *testing.T, c *repeatScene) e2e.Answer {
+	{"nobody acts", func(c *repeatScene) e2e.Answer { return c.boss.Get(c.t, mlsapi.MethodGetConvos, nil) }, false},
+	{"packages are claimed", func(c *repeatScene) e2e.Answer {
 		for range 10 { // all of them
-			c.boss.Claim(t, c.caller.DID, c.newcomer.DID)
+			c.boss.Claim(c.t, c.caller.DID, c.newcomer.DID)
 		}
 		return e2e.Answer{Status: http.StatusOK}
 	}, false},
-	{"a message", func(t *testing.T, c *repeatScene) e2e.Answer {
-		return c.boss.Post(t, mlsapi.MethodSendMessage, c.chat.Message(), nil)
+	{"a message", func(c *repeatScene) e2e.Answer {
+		return c.boss.Post(c.t, mlsapi.MethodSendMessage, c.chat.Message(), nil)
 	}, false},
-	{"a commit", func(t *testing.T, c *repeatScene) e2e.Answer {
-		return c.boss.SendBytes(t, c.chat, c.chat.Group.PrivateCommit())
+	{"a commit", func(c *repeatScene) e2e.Answer {
+		return c.boss.SendBytes(c.t, c.chat, c.chat.Group.PrivateCommit())
 	}, false},
-	{"an addition", func(t *testing.T, c *repeatScene) e2e.Answer {
-		return c.boss.Post(t, mlsapi.MethodAddMembers, c.boss.Addition(t, c.chat, c.newcomer), nil)
+	{"an addition", func(c *repeatScene) e2e.Answer {
+		return c.boss.Post(c.t, mlsapi.MethodAddMembers, c.boss.Addition(c.t, c.chat, c.newcomer), nil)
 	}, false},
-	{"pending devices are added", func(t *testing.T, c *repeatScene) e2e.Answer {
-		for _, p := range c.boss.Pending(t, c.chat) {
+	{"pending devices are added", func(c *repeatScene) e2e.Answer {
+		for _, p := range c.boss.Pending(c.t, c.chat) {
 			if p.UserDID != c.caller.DID || p.Kind == "removal" {
 				continue
 			}
-			packages := c.boss.ClaimRequest(t, p.RequestID, p.UserDID).KeyPackages
+			packages := c.boss.ClaimRequest(c.t, p.RequestID, p.UserDID).KeyPackages
 			if len(packages) == 0 {
-				packages = c.boss.ClaimDevice(t, &e2e.Device{User: c.caller.User, ID: *p.DeviceID})
+				packages = c.boss.ClaimDevice(c.t, &e2e.Device{User: c.caller.User, ID: *p.DeviceID})
 			}
-			return c.boss.Post(t, mlsapi.MethodAddMembers, e2e.AdditionOf(c.chat, packages, p.UserDID), nil)
+			return c.boss.Post(c.t, mlsapi.MethodAddMembers, e2e.AdditionOf(c.chat, packages, p.UserDID), nil)
 		}
 		return e2e.Answer{}
 	}, false},
-	{"another member is removed", func(t *testing.T, c *repeatScene) e2e.Answer {
-		return c.boss.Remove(t, c.chat, c.member, c.chat.Group.PrivateCommit())
+	{"another member is removed", func(c *repeatScene) e2e.Answer {
+		return c.boss.Remove(c.t, c.chat, c.member, c.chat.Group.PrivateCommit())
 	}, false},
-	{"another member leaves", func(t *testing.T, c *repeatScene) e2e.Answer { return c.member.Leave(t, c.chat, nil) }, false},
-	{"another admin leaves", func(t *testing.T, c *repeatScene) e2e.Answer { return c.second.Leave(t, c.chat, nil) }, false},
-	{"another is promoted", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Promote(t, c.chat, c.member) }, false},
-	{"another is demoted", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Demote(t, c.chat, c.second) }, false},
-	{"a report", func(t *testing.T, c *repeatScene) e2e.Answer {
-		_, a := c.second.Report(t, c.chat, c.member, "harassment")
+	{"another member leaves", func(c *repeatScene) e2e.Answer { return c.member.Leave(c.t, c.chat, nil) }, false},
+	{"another admin leaves", func(c *repeatScene) e2e.Answer { return c.second.Leave(c.t, c.chat, nil) }, false},
+	{"another is promoted", func(c *repeatScene) e2e.Answer { return c.boss.Promote(c.t, c.chat, c.member) }, false},
+	{"another is demoted", func(c *repeatScene) e2e.Answer { return c.boss.Demote(c.t, c.chat, c.second) }, false},
+	{"a report", func(c *repeatScene) e2e.Answer {
+		_, a := c.second.Report(c.t, c.chat, c.member, "harassment")
 		return a
 	}, false},
-	{"another report is resolved", func(t *testing.T, c *repeatScene) e2e.Answer {
-		id, a := c.newcomerReport(t)
+	{"another report is resolved", func(c *repeatScene) e2e.Answer {
+		id, a := c.newcomerReport()
 		if a.Status != http.StatusOK {
 			return a
 		}
-		return c.boss.Resolve(t, id, "no_action")
+		return c.boss.Resolve(c.t, id, "no_action")
 	}, false},
-	{"the caller is demoted", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Demote(t, c.chat, c.caller.User) }, true},
-	{"the caller is removed", func(t *testing.T, c *repeatScene) e2e.Answer { return c.boss.Remove(t, c.chat, c.caller.User, nil) }, true},
+	{"the caller is demoted", func(c *repeatScene) e2e.Answer { return c.boss.Demote(c.t, c.chat, c.caller.User) }, true},
+	{"the caller is removed", func(c *repeatScene) e2e.Answer { return c.boss.Remove(c.t, c.chat, c.caller.User, nil) }, true},
 }
 
-func (c *repeatScene) newcomerReport(t *testing.T) (string, e2e.Answer) {
-	t.Helper()
-	return c.boss.Report(t, c.chat, c.member, "other")
+func (c *repeatScene) newcomerReport() (string, e2e.Answer) {
+	c.t.Helper()
+	return c.boss.Report(c.t, c.chat, c.member, "other")
 }
 
 func padded(chat *e2e.Chat, message []byte) *mlsapi.SendMessageInput {
@@ -234,10 +234,10 @@ func TestRepeats(t *testing.T) {
 			possible := 0
 			for _, a := range acts {
 				c := newRepeatScene(t, s)
-				in := w.make(t, c)
+				in := w.make(c)
 				first := c.caller.Post(t, w.method, in, nil).OK(t)
 				c.catchUp(t)
-				if between := a.do(t, c); between.Status != http.StatusOK {
+				if between := a.do(c); between.Status != http.StatusOK {
 					continue // the write has made it impossible
 				}
 				possible++
