@@ -48,7 +48,7 @@ e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from n
 	@.ci/e2e
 
 .PHONY: interop
-interop: build deps ## Follow random groups of OpenMLS, mls-rs and ts-mls (HISTORIES=n, FULL=1)
+interop: build $(DEVDB) deps ## Follow random groups of OpenMLS, mls-rs and ts-mls, and drive the server with them (HISTORIES=n, FULL=1)
 	@.ci/interop
 
 .PHONY: gen

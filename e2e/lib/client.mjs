@@ -146,10 +146,10 @@ export class Device {
    * Starts a conversation, with further users in it from the beginning: group and first commit are made here, the service
    * gets the Welcome.
    *
-   * @param {{ name?: string, members?: string[] }} [options]
+   * @param {{ name?: string, members?: string[], verified?: boolean }} [options] verified: the service follows the group
    * @returns {Promise<Conversation>}
    */
-  async createConvo({ name, members = [] } = {}) {
+  async createConvo({ name, members = [], verified = false } = {}) {
     const groupId = new Uint8Array(randomBytes(16));
     const group = await Group.create(this.keys, await this.keys.keyPackage(this.mlsDid), groupId);
     const packages = members.length === 0 ? [] : await this.claim({ dids: members });
@@ -166,6 +166,7 @@ export class Device {
       currentEpoch: group.epoch,
       initialMembers: members,
       ...(welcome === undefined ? {} : { welcomeMessage: this.#text(writeWelcome(welcome, this.form)) }),
+      ...(verified ? { groupInfo: this.#text(await group.groupInfo()) } : {}),
       keyPackageHashes: packages.map(({ did, hash }) => ({ did, hash })),
       ...(name === undefined ? {} : { metadata: { name } }),
     });

@@ -4,11 +4,12 @@
  * What this device knows follows the log, by seq. A commit of its own is staged, sent, and adopted only when the service has
  * accepted it; when another member was faster it is dropped, the device catches up and makes a new one.
  */
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isError } from './api.mjs';
 import { contentTypeOf, Group, readWelcome, writeKeyPackage, writeWelcome } from './mls.mjs';
 import { pad } from './padding.mjs';
-import { fromBase64, toBase64, ulid } from './text.mjs';
+import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
 
 /** How often a commit is made anew because others were faster. */
 const COMMIT_ATTEMPTS = 20;
@@ -25,6 +26,12 @@ const TURN = 300;
  * A messageView, of getMessages or of a stream.
  *
  * @typedef {{ id: string, convoId: string, seq: number, epoch: number, ciphertext: Uint8Array }} LogMessage
+ */
+
+/**
+ * A commit as it goes to the service: commit and GroupInfo as text, the latter for verified conversations only.
+ *
+ * @typedef {{ commit: string, groupInfo: { groupInfo?: string }, staged: import('./mls.mjs').StagedCommit }} Ready
  */
 
 /** @typedef {{ requestId: string, kind: string, userDid: string, deviceId?: string }} PendingRequest */
@@ -69,6 +76,11 @@ export class Conversation {
 
   get view() {
     return this.#view;
+  }
+
+  /** Whether the service follows the group: handshakes are public then, and every commit brings its GroupInfo. */
+  get verified() {
+    return this.#view.assurance === 'verified';
   }
 
   /** Texts received so far. */
@@ -162,10 +174,10 @@ export class Conversation {
     return this.#exclusive(async () => {
       for (let attempt = 1; ; attempt++) {
         await this.#read();
-        if (this.#group.hasProposals) await this.#commit((group) => group.stage(), this.#byMessage);
+        if (this.#group.hasProposals) await this.#commit((group, how) => group.stage(how), this.#byMessage);
         const message = await this.#group.seal(text);
         try {
-          return await this.#post(message, this.#group.epoch, tellSize ? message.length : undefined);
+          return await this.#post(message, this.#group.epoch, tellSize ? { declaredSize: message.length } : {});
         } catch (error) {
           if (!isError(error, 'EpochMismatch') || attempt === COMMIT_ATTEMPTS) throw error;
         }
@@ -181,7 +193,7 @@ export class Conversation {
   add(dids) {
     return this.#exclusive(async () => {
       const packages = await this.#device.claim({ dids });
-      return this.#commit((group) => group.stageAddition(packages.map(({ bytes }) => bytes)), this.#byAddition(dids, packages));
+      return this.#commit((group, how) => group.stageAddition(packages.map(({ bytes }) => bytes), how), this.#byAddition(dids, packages));
     });
   }
 
@@ -191,7 +203,7 @@ export class Conversation {
    * @param {{ asPublicMessage?: boolean }} [options]
    */
   update({ asPublicMessage = false } = {}) {
-    return this.#exclusive(() => this.#commit((group) => group.stage({ asPublicMessage }), this.#byMessage));
+    return this.#exclusive(() => this.#commit((group, how) => group.stage({ asPublicMessage, ...how }), this.#byMessage));
   }
 
   /**
@@ -202,7 +214,7 @@ export class Conversation {
    */
   commitRemoval(did, { asPublicMessage = false } = {}) {
     return this.#exclusive(() =>
-      this.#commit((group) => group.stage({ remove: leavesOf(group, did), asPublicMessage }), this.#byMessage),
+      this.#commit((group, how) => group.stage({ remove: leavesOf(group, did), asPublicMessage, ...how }), this.#byMessage),
     );
   }
 
@@ -215,13 +227,14 @@ export class Conversation {
   remove(did, reason) {
     return this.#exclusive(() =>
       this.#commit(
-        (group) => group.stage({ remove: leavesOf(group, did) }),
-        ({ commit }) =>
+        (group, how) => group.stage({ remove: leavesOf(group, did), ...how }),
+        ({ commit, groupInfo }) =>
           this.#device.api.procedure('removeMember', {
             convoId: this.id,
             targetDid: did,
             idempotencyKey: ulid(),
             commit,
+            ...groupInfo,
             ...(reason === undefined ? {} : { reason }),
           }),
       ),
@@ -233,7 +246,7 @@ export class Conversation {
     return this.#exclusive(async () => {
       for (let attempt = 1; ; attempt++) {
         await this.#read();
-        const proposal = await this.#group.proposeRemoval(this.#group.ownLeaf);
+        const proposal = await this.#group.proposeRemoval(this.#group.ownLeaf, this.#how);
         try {
           const output = await this.#device.api.procedure('leaveConvo', { convoId: this.id, commit: this.#text(proposal) });
           this.gone = true;
@@ -270,6 +283,84 @@ export class Conversation {
     });
   }
 
+  /**
+   * Comes back by itself after the state was lost: a commit from outside, for which nobody else must be online.
+   *
+   * @returns {Promise<any>} the output of processExternalCommit
+   */
+  comeBack() {
+    return this.#exclusive(async () => {
+      const { api, keys, mlsDid } = this.#device;
+      for (let attempt = 1; ; attempt++) {
+        const { groupInfo } = await api.query('getGroupInfo', { convoId: this.id });
+        const joined = await Group.joinFromOutside(keys, await keys.keyPackage(mlsDid), fromBase64(groupInfo));
+        try {
+          const output = await api.procedure('processExternalCommit', {
+            convoId: this.id,
+            externalCommit: this.#text(joined.commit),
+            groupInfo: this.#text(joined.groupInfo),
+            idempotencyKey: ulid(),
+          });
+          this.group = joined.group;
+          return output;
+        } catch (error) {
+          if (!isError(error, 'EpochMismatch') || attempt === COMMIT_ATTEMPTS) throw error;
+        }
+      }
+    });
+  }
+
+  /**
+   * Says that this device cannot process the commit that led to an epoch.
+   *
+   * @param {{ epoch: number, messageId?: string }} commit
+   * @returns {Promise<boolean>} whether the epoch before is open again
+   */
+  async reportCommit(commit) {
+    const { api, id: deviceId } = this.#device;
+    const output = await api.procedure('reportCommit', { convoId: this.id, ...commit, reason: 'cannot_process', deviceId });
+    return output.reopened;
+  }
+
+  /**
+   * Begins a new group for the conversation, with all devices that have key packages. History and roster stay.
+   *
+   * @returns {Promise<any>} the convoView
+   */
+  reset() {
+    return this.#exclusive(async () => {
+      const { api, did, id: deviceId, keys, mlsDid } = this.#device;
+      const { epoch, generation } = this.#view;
+      const groupId = new Uint8Array(randomBytes(16));
+      const group = await Group.create(keys, await keys.keyPackage(mlsDid), groupId);
+      const users = [...new Set(this.#view.members.map((/** @type {{ userDid: string }} */ m) => m.userDid))];
+      const { keyPackages } = await api.query('getKeyPackages', { cipherSuite: keys.suite.name, dids: users });
+      const packages = keyPackages.filter((/** @type {any} */ p) => p.did !== did || p.deviceId !== deviceId);
+      let welcomes = {};
+      if (packages.length > 0) {
+        const staged = await group.stageAddition(packages.map((/** @type {any} */ p) => fromBase64(p.keyPackage)), { asPublicMessage: true });
+        if (staged.welcome === undefined) throw new Error('the commit adds nobody');
+        welcomes = { welcomeMessages: [this.#text(writeWelcome(staged.welcome, this.#device.form))] };
+        staged.adopt();
+      }
+      const view = await api.procedure('resetConvo', {
+        convoId: this.id,
+        expectedGeneration: generation,
+        expectedEpoch: epoch,
+        groupId: toHex(groupId),
+        cipherSuite: keys.suite.name,
+        currentEpoch: group.epoch,
+        groupInfo: this.#text(await group.groupInfo()),
+        keyPackageHashes: packages.map((/** @type {any} */ p) => ({ did: p.did, hash: p.keyPackageHash })),
+        idempotencyKey: ulid(),
+        ...welcomes,
+      });
+      this.#view = view;
+      this.group = group;
+      return view;
+    });
+  }
+
   /** Tells the service how far this device has read. */
   markRead() {
     const last = this.received.at(-1);
@@ -293,6 +384,11 @@ export class Conversation {
     const result = this.#queue.then(operation);
     this.#queue = result.catch(() => undefined);
     return result;
+  }
+
+  /** In which form handshakes are made. */
+  get #how() {
+    return this.verified ? { asPublicMessage: true } : {};
   }
 
   /** @param {Uint8Array} bytes */
@@ -366,16 +462,17 @@ export class Conversation {
   /**
    * Makes a commit and hands it to the service until it is accepted.
    *
-   * @param {(group: Group) => Promise<import('./mls.mjs').StagedCommit>} stage
-   * @param {(staged: { commit: string, staged: import('./mls.mjs').StagedCommit }) => Promise<any>} deliver
+   * @param {(group: Group, how: { asPublicMessage?: boolean }) => Promise<import('./mls.mjs').StagedCommit>} stage
+   * @param {(ready: Ready) => Promise<any>} deliver
    * @param {number} [attempts]
    */
   async #commit(stage, deliver, attempts = COMMIT_ATTEMPTS) {
     for (let attempt = 1; ; attempt++) {
       await this.#read();
-      const staged = await stage(this.#group);
+      const staged = await stage(this.#group, this.#how);
+      const groupInfo = this.verified ? { groupInfo: this.#text(staged.groupInfo) } : {};
       try {
-        const output = await deliver({ commit: this.#text(staged.bytes), staged });
+        const output = await deliver({ commit: this.#text(staged.bytes), groupInfo, staged });
         staged.adopt();
         const epoch = output.newEpoch ?? output.epochHint;
         if (epoch !== undefined && epoch !== this.#group.epoch) {
@@ -393,7 +490,7 @@ export class Conversation {
   }
 
   /** Delivers a commit through sendMessage. */
-  #byMessage = (/** @type {{ staged: import('./mls.mjs').StagedCommit }} */ { staged }) => this.#post(staged.bytes, staged.epoch);
+  #byMessage = (/** @type {Ready} */ { staged, groupInfo }) => this.#post(staged.bytes, staged.epoch, groupInfo);
 
   /**
    * Delivers a commit that adds through addMembers.
@@ -402,7 +499,7 @@ export class Conversation {
    * @param {import('./client.mjs').Claimed[]} packages
    */
   #byAddition(dids, packages) {
-    return (/** @type {{ commit: string, staged: import('./mls.mjs').StagedCommit }} */ { commit, staged }) => {
+    return (/** @type {Ready} */ { commit, staged, groupInfo }) => {
       if (staged.welcome === undefined) throw new Error('the commit adds nobody');
       return this.#device.api.procedure('addMembers', {
         convoId: this.id,
@@ -410,6 +507,7 @@ export class Conversation {
         didList: dids,
         commit,
         welcomeMessage: this.#text(writeWelcome(staged.welcome, this.#device.form)),
+        ...groupInfo,
         keyPackageHashes: packages.map(({ did, hash }) => ({ did, hash })),
       });
     };
@@ -418,9 +516,9 @@ export class Conversation {
   /**
    * @param {Uint8Array} message an encoded MLSMessage
    * @param {number} epoch
-   * @param {number} [declaredSize]
+   * @param {{ declaredSize?: number, groupInfo?: string }} [more]
    */
-  async #post(message, epoch, declaredSize) {
+  async #post(message, epoch, more = {}) {
     const ciphertext = pad(message, this.#device.padding);
     const msgId = ulid();
     this.#sent.add(msgId); // stays even if the answer is lost: the message may be there all the same
@@ -431,7 +529,7 @@ export class Conversation {
       ciphertext,
       epoch,
       paddedSize: ciphertext.length,
-      ...(declaredSize === undefined ? {} : { declaredSize }),
+      ...more,
     });
     if (output.messageId !== msgId) throw new Error('the service names another message');
     return output;
@@ -461,7 +559,7 @@ export class Conversation {
         packages = await this.#device.claim({ dids: [userDid], deviceIds: [deviceId] });
       }
       if (packages.length === 0) return; // the device has to publish key packages first
-      await this.#commit((group) => group.stageAddition(packages.map(({ bytes }) => bytes)), this.#byAddition([userDid], packages), 1);
+      await this.#commit((group, how) => group.stageAddition(packages.map(({ bytes }) => bytes), how), this.#byAddition([userDid], packages), 1);
     } catch (error) {
       if (!isError(error, 'EpochMismatch', 'AlreadyMember', 'KeyPackageNotFound')) throw error;
     }
@@ -472,8 +570,8 @@ export class Conversation {
     const onRoster = this.#view.members.some((/** @type {{ userDid: string }} */ member) => member.userDid === did);
     if (onRoster) return;
     await this.#commit(
-      (group) => group.stage({ remove: leavesOf(group, did) }),
-      ({ commit }) => this.#device.api.procedure('leaveConvo', { convoId: this.id, targetDid: did, commit }),
+      (group, how) => group.stage({ remove: leavesOf(group, did), ...how }),
+      ({ commit, groupInfo }) => this.#device.api.procedure('leaveConvo', { convoId: this.id, targetDid: did, commit, ...groupInfo }),
       1,
     );
   }

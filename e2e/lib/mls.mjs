@@ -5,6 +5,7 @@ import {
   createApplicationMessage,
   createCommit,
   createGroup,
+  createGroupInfoWithExternalPubAndRatchetTree,
   createProposal,
   decodeMlsMessage,
   defaultAuthenticationService,
@@ -15,6 +16,7 @@ import {
   getCiphersuiteFromName,
   getCiphersuiteImpl,
   joinGroup,
+  joinGroupExternal,
   processMessage,
   zeroOutUint8Array,
 } from 'ts-mls';
@@ -250,6 +252,16 @@ export function contentTypeOf(bytes) {
   throw new Error(`a ${message.wireformat} is not a message of a group`);
 }
 
+/**
+ * @param {import('ts-mls').ClientState} state
+ * @param {import('ts-mls').CiphersuiteImpl} suite
+ * @returns {Promise<Uint8Array>} an MLSMessage with the GroupInfo, ratchet tree and external public key in it
+ */
+async function describe(state, suite) {
+  const groupInfo = await createGroupInfoWithExternalPubAndRatchetTree(state, [], suite);
+  return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_group_info', groupInfo });
+}
+
 /** A commit that exists but is in force only when the service has accepted it. */
 export class StagedCommit {
   #adopt;
@@ -258,12 +270,14 @@ export class StagedCommit {
    * @param {Uint8Array} bytes the MLSMessage
    * @param {import('ts-mls').Welcome | undefined} welcome
    * @param {number} epoch the epoch it was made in
+   * @param {Uint8Array} groupInfo an MLSMessage with the GroupInfo of the epoch that it leads to
    * @param {() => void} adopt
    */
-  constructor(bytes, welcome, epoch, adopt) {
+  constructor(bytes, welcome, epoch, groupInfo, adopt) {
     this.bytes = bytes;
     this.welcome = welcome;
     this.epoch = epoch;
+    this.groupInfo = groupInfo;
     this.#adopt = adopt;
   }
 
@@ -312,6 +326,30 @@ export class Group {
     const state = await joinGroup(welcome, publicPackage, privatePackage, emptyPskIndex, keys.suite, undefined, undefined, clientConfig);
     keys.forget(own);
     return new Group(state, keys.suite);
+  }
+
+  /**
+   * Joins from outside by a commit of its own, which removes the old leaf of the same device.
+   *
+   * @param {Keys} keys
+   * @param {OwnKeyPackage} own
+   * @param {Uint8Array} groupInfo an MLSMessage
+   * @returns {Promise<{ group: Group, commit: Uint8Array, groupInfo: Uint8Array }>}
+   */
+  static async joinFromOutside(keys, own, groupInfo) {
+    const message = decodeMlsMessage(groupInfo, 0)?.[0];
+    if (message?.wireformat !== 'mls_group_info') throw new Error('there is no GroupInfo in the bytes');
+    const { publicPackage, privatePackage } = own;
+    const { publicMessage, newState } = await joinGroupExternal(
+      message.groupInfo, publicPackage, privatePackage, true, keys.suite, undefined, clientConfig,
+    );
+    const commit = encodeMlsMessage({ version: 'mls10', wireformat: 'mls_public_message', publicMessage });
+    return { group: new Group(newState, keys.suite), commit, groupInfo: await describe(newState, keys.suite) };
+  }
+
+  /** An MLSMessage with the GroupInfo of the present epoch. */
+  groupInfo() {
+    return describe(this.#state, this.#suite);
   }
 
   /** Group id, hex. */
@@ -373,11 +411,12 @@ export class Group {
    * Makes a proposal to remove a leaf, the own one for instance, and applies it to the own state.
    *
    * @param {number} leaf
+   * @param {{ asPublicMessage?: boolean }} [options]
    * @returns {Promise<Uint8Array>} the MLSMessage
    */
-  async proposeRemoval(leaf) {
+  async proposeRemoval(leaf, { asPublicMessage = false } = {}) {
     const proposal = /** @type {const} */ ({ proposalType: 'remove', remove: { removed: leaf } });
-    const result = await createProposal(this.#state, false, proposal, this.#suite);
+    const result = await createProposal(this.#state, asPublicMessage, proposal, this.#suite);
     this.#move(result);
     return encodeMlsMessage(result.message);
   }
@@ -401,7 +440,8 @@ export class Group {
       { state, cipherSuite: this.#suite },
       { extraProposals, wireAsPublicMessage: asPublicMessage, ratchetTreeExtension: true },
     );
-    return new StagedCommit(encodeMlsMessage(result.commit), result.welcome, this.epoch, () => {
+    const groupInfo = await describe(result.newState, this.#suite);
+    return new StagedCommit(encodeMlsMessage(result.commit), result.welcome, this.epoch, groupInfo, () => {
       if (this.#state.groupContext !== state.groupContext) throw new Error('the group has moved on since the commit was made');
       this.#move(result);
     });
@@ -412,13 +452,14 @@ export class Group {
    * (RFC 9420, section 7.3), and a device that comes again has lost the old leaf.
    *
    * @param {Uint8Array[]} packages
+   * @param {{ asPublicMessage?: boolean }} [options]
    * @returns {Promise<StagedCommit>}
    */
-  stageAddition(packages) {
+  stageAddition(packages, options) {
     const add = packages.map(readKeyPackage);
     const keys = new Set(add.map((keyPackage) => toHex(keyPackage.leafNode.signaturePublicKey)));
     const old = this.members().filter((member) => keys.has(member.signatureKey));
-    return this.stage({ add, remove: old.map(({ leaf }) => leaf) });
+    return this.stage({ add, remove: old.map(({ leaf }) => leaf), ...options });
   }
 
   /**

@@ -18,6 +18,7 @@ export class Server {
   #process;
   #log = '';
   #environment;
+  #end = () => this.#process?.kill('SIGKILL');
 
   /**
    * @param {{ port: number, adminPort: number, did: string }} where
@@ -28,7 +29,7 @@ export class Server {
     this.did = did;
     this.url = `http://127.0.0.1:${port}`;
     this.adminUrl = `http://127.0.0.1:${adminPort}`;
-    process.once('exit', () => this.#process?.kill('SIGKILL'));
+    process.once('exit', this.#end);
   }
 
   /**
@@ -132,8 +133,13 @@ export class Server {
     if (child.exitCode !== 0) throw new Error(`the server ended with ${howEnded(child)}; the end of its log:\n${this.log.slice(-4000)}`);
   }
 
-  /** Ends the process at once, if it is still there. */
+  /** Ends the process for good, at once if it is still there. */
   async kill() {
+    process.off('exit', this.#end);
+    await this.#crash();
+  }
+
+  async #crash() {
     const child = this.#process;
     if (child === undefined || hasEnded(child)) return;
     const closed = once(child, 'close');
@@ -147,7 +153,7 @@ export class Server {
    * @param {'orderly' | 'crash'} how
    */
   async restart(how) {
-    await (how === 'orderly' ? this.stop() : this.kill());
+    await (how === 'orderly' ? this.stop() : this.#crash());
     await this.#launch();
   }
 }

@@ -69,6 +69,18 @@ class NativeAgent {
     return { bytes: bytes(b), reference };
   }
 
+  async signatureKey() {
+    return bytes((await this.#ask('signature_key')).bytes);
+  }
+
+  async discard() {
+    await this.#ask('discard');
+  }
+
+  async text(text) {
+    return bytes((await this.#ask('text', { text })).bytes);
+  }
+
   async create(groupId) {
     await this.#ask('create', { group_id: hex(groupId) });
   }

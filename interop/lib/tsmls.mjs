@@ -2,6 +2,7 @@
  * An agent on ts-mls with the methods of a native one.
  */
 import {
+  createApplicationMessage,
   createCommit,
   createGroup,
   createGroupInfoWithExternalPubAndRatchetTree,
@@ -32,9 +33,9 @@ export class TsAgent {
   library = 'ts-mls';
   #packages = new Map();
 
-  static async make(identity, { suite = 1 } = {}) {
+  static async make(identity, { suite = 1, public: plain = true } = {}) {
     const agent = new TsAgent();
-    agent.identity = identity;
+    Object.assign(agent, { identity, plain });
     agent.suite = await getCiphersuiteImpl(getCiphersuiteFromName(SUITES[suite]));
     agent.key = await agent.suite.signature.keygen();
     return agent;
@@ -72,7 +73,7 @@ export class TsAgent {
     ];
     const made = await createCommit(
       { state: this.group, cipherSuite: this.suite },
-      { wireAsPublicMessage: true, extraProposals, ratchetTreeExtension: true },
+      { wireAsPublicMessage: this.plain, extraProposals, ratchetTreeExtension: true },
     );
     this.pending = made.newState;
     const welcome = made.welcome && encodeMlsMessage({ version: 'mls10', wireformat: 'mls_welcome', welcome: made.welcome });
@@ -81,6 +82,20 @@ export class TsAgent {
       welcomes: welcome ? [welcome] : [],
       groupInfo: await this.#groupInfo(made.newState),
     };
+  }
+
+  async signatureKey() {
+    return this.key.publicKey;
+  }
+
+  async discard() {
+    this.pending = undefined;
+  }
+
+  async text(text) {
+    const made = await createApplicationMessage(this.group, new TextEncoder().encode(text), this.suite);
+    this.group = made.newState;
+    return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_private_message', privateMessage: made.privateMessage });
   }
 
   async merge() {
@@ -96,11 +111,12 @@ export class TsAgent {
   async process(message) {
     const result = await processMessage(read(message), this.group, emptyPskIndex, acceptAll, this.suite);
     this.group = result.newState;
-    return { kind: result.kind };
+    if (result.kind === 'applicationMessage') return { kind: 'text', text: new TextDecoder().decode(result.message) };
+    return { kind: Object.keys(this.group.unappliedProposals).length > 0 ? 'proposal' : 'commit' };
   }
 
   async proposeRemove(removed) {
-    const made = await createProposal(this.group, true, { proposalType: 'remove', remove: { removed } }, this.suite);
+    const made = await createProposal(this.group, this.plain, { proposalType: 'remove', remove: { removed } }, this.suite);
     this.group = made.newState;
     return encodeMlsMessage(made.message);
   }

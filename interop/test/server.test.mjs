@@ -1,0 +1,88 @@
+/**
+ * One story with every library, and with all in one group, over the real server: create, add, chat, renew keys, leave,
+ * remove, in opaque and in verified conversations.
+ */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { World } from '../../e2e/lib/world.mjs';
+import { Member } from '../lib/member.mjs';
+import { Native } from '../lib/native.mjs';
+import { TsAgent } from '../lib/tsmls.mjs';
+
+/** How many users are in a group; FULL=1 adds larger ones. */
+const SIZES = process.env.FULL === '1' ? [3, 20, 50, 200] : [3, 20];
+/** How many users one request may add. */
+const MOST_AT_ONCE = 50;
+
+const CASTS = [
+  { name: 'ts-mls', libraries: ['ts-mls'] },
+  { name: 'OpenMLS', libraries: ['openmls'] },
+  { name: 'mls-rs', libraries: ['mls-rs'] },
+  { name: 'all in one group', libraries: ['openmls', 'mls-rs', 'ts-mls'] },
+];
+const KINDS = [
+  { name: 'opaque', verified: false },
+  { name: 'verified', verified: true },
+];
+
+for (const { name, libraries } of CASTS) {
+  for (const kind of KINDS) {
+    for (const size of SIZES) test(`${name}, ${kind.name}, ${size} users`, () => story(libraries, kind, size));
+  }
+}
+
+async function story(libraries, { verified }, size) {
+  const world = await World.start();
+  const native = new Native();
+  try {
+    const make = async (_, i) => {
+      const user = await world.user();
+      const library = libraries[i % libraries.length];
+      const options = { public: verified };
+      const agent = await (library === 'ts-mls' ? TsAgent.make(user.did, options) : native.agent(library, user.did, options));
+      return Member.register(user, agent);
+    };
+    const members = await Promise.all(Array.from({ length: size }, make));
+    const [founder, ...others] = members;
+    await founder.create({ verified });
+    for (let i = 0; i < others.length; i += MOST_AT_ONCE) {
+      const joiners = others.slice(i, i + MOST_AT_ONCE);
+      await founder.add(joiners.map((m) => m.did));
+      for (const m of joiners) await m.join(founder.convoId, { verified });
+    }
+    await chat(members, 'after joining');
+    await others[0].update();
+    await chat(members, 'with fresh keys');
+
+    const leaver = others.at(-1);
+    await leaver.leave();
+    const left = members.filter((m) => m !== leaver);
+    await founder.settle(leaver.did);
+    await chat(left, 'after one left');
+
+    const removed = others[0];
+    await founder.remove(removed.did);
+    await chat(left.filter((m) => m !== removed), 'after one was removed');
+    await assert.rejects(removed.send('from outside'), { error: 'NotMember' });
+  } finally {
+    await native.close();
+    await world.stop();
+  }
+}
+
+/** Has the first, the second and the last member say something; everybody must read it and hold the same epoch. */
+async function chat(members, words) {
+  const speakers = new Set([members[0], members[1], members.at(-1)].filter(Boolean));
+  for (const speaker of speakers) await speaker.send(`${words}, ${members.indexOf(speaker)}`);
+  for (const m of members) {
+    await m.sync();
+    for (const speaker of speakers) {
+      if (speaker !== m) assert.ok(m.texts.includes(`${words}, ${members.indexOf(speaker)}`));
+    }
+  }
+  const [first, ...rest] = await Promise.all(members.map((m) => m.agent.state()));
+  for (const state of rest) {
+    assert.equal(state.authenticator, first.authenticator);
+    assert.deepEqual(state.members, first.members);
+  }
+}
