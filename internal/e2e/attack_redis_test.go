@@ -63,7 +63,7 @@ func TestRedisNamesNoSender(t *testing.T) {
 
 	var touches []string
 	commands := monitor.Commands(t, redis)[skip:]
-	require.Equal(t, messages, strings.Count(commands, `"publish"`), "each message has its hint")
+	require.Greater(t, strings.Count(commands, `"publish"`), messages/2, "messages have hints; those that fall together share one")
 	for _, found := range rateTouch.FindAllStringSubmatch(commands, -1) {
 		touches = append(touches, found[1])
 	}

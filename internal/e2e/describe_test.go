@@ -16,11 +16,12 @@ func TestDescribeServer(t *testing.T) {
 	s := e2e.Start(t, e2e.Env{
 		"MAX_MEMBERS": "77", "MAX_DEVICES": "3", "MAX_KEY_PACKAGES": "40", "EPOCH_GRACE": "2", "KEY_PACKAGE_MAX_LIFETIME_DAYS": "60",
 		"SERVICE_ID": "chat", "SERVICE_LINKS": "https://mls.test/docs, https://mls.test/terms", "RATE_LIMIT_CREATE_CONVO": "7/9",
+		"HANDSHAKES": "public",
 	})
 	var d mlsapi.DescribeServerOutput
 	s.Users(1)[0].Call(t, mlsapi.MethodDescribeServer, e2e.Request{Authorization: "-"}, &d).OK(t)
 	if string(d.DID) != s.DID || d.ServiceID != "chat" || d.MaxMembers != 77 || d.MaxDevices != 3 || d.MaxKeyPackages != 40 ||
-		d.EpochGrace != 2 || d.KeyPackageMaxLifetimeDays != 60 || d.MaxMessageBytes != mls.MaxPaddedSize {
+		d.EpochGrace != 2 || d.KeyPackageMaxLifetimeDays != 60 || d.MaxMessageBytes != mls.MaxPaddedSize || string(d.Handshakes) != "public" {
 		t.Errorf("got %+v", d)
 	}
 	if len(d.Links) != 2 || d.Links[1] != "https://mls.test/terms" {
