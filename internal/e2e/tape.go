@@ -127,7 +127,7 @@ func (t *tape) add(nsid string, r Request, a Answer) {
 		case name == "Content-Length" && a.Status != http.StatusOK:
 			value = digits.ReplaceAllString(value, "{n}") // that of the message
 		case name == "Content-Length" && bytes.Contains(a.Body, []byte(`"assignedUntil"`)):
-			value = digits.ReplaceAllString(value, "{n}") // that of the turn, which random ids decide
+			value = digits.ReplaceAllString(value, "{n}") // with a random turn
 		}
 		fmt.Fprintf(&t.buf, "%s: %s\n", name, t.mask(value))
 	}
