@@ -7,11 +7,11 @@
 package blockstest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,7 +43,9 @@ type Server struct {
 	requests map[string]int
 	lastKey  int64
 
-	now, most int // requests that are being answered, and the most at a time
+	now      int           // requests that are being answered
+	wanted   int           // how many requests Gather waits for
+	gathered chan struct{} // closed when they are there; nil when nobody waits
 }
 
 type block struct {
@@ -157,28 +159,39 @@ func (s *Server) Requests(methods ...string) int {
 	return n
 }
 
-// MostAtOnce is how many requests were under way at a time, at most.
-func (s *Server) MostAtOnce() int {
+// Gather holds requests back until n of them are under way at a time. Those of a caller that makes
+// fewer at a time end at their own deadlines.
+func (s *Server) Gather(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.most
+	s.wanted, s.gathered = n, make(chan struct{})
 }
 
-// enter counts a request that is under way. It lets others come up with it.
-func (s *Server) enter() (leave func()) {
-	change := func(by int) {
+// enter counts a request that is under way, and waits for those that Gather asks for.
+func (s *Server) enter(ctx context.Context) (leave func()) {
+	s.mu.Lock()
+	s.now++
+	wait := s.gathered
+	if wait != nil && s.now == s.wanted {
+		close(wait)
+		s.gathered = nil
+	}
+	s.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+		}
+	}
+	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.now += by
-		s.most = max(s.most, s.now)
+		s.now--
 	}
-	change(1)
-	runtime.Gosched()
-	return func() { change(-1) }
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	defer s.enter()()
+	defer s.enter(r.Context())()
 	method := strings.TrimPrefix(r.URL.Path, "/xrpc/")
 	s.mu.Lock()
 	defer s.mu.Unlock()
