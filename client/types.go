@@ -11,12 +11,12 @@ type (
 	// AddMembersInput is blue.catbird.mls.addMembers input.
 	AddMembersInput = mlsapi.AddMembersInput
 	// AddMembersKeyPackageHashEntry is blue.catbird.mls.addMembers#keyPackageHashEntry: A key
-	// package of a user..
+	// package of a user.
 	AddMembersKeyPackageHashEntry = mlsapi.AddMembersKeyPackageHashEntry
 	// AddMembersOutput is blue.catbird.mls.addMembers output.
 	AddMembersOutput = mlsapi.AddMembersOutput
 	// CheckBlocksBlockRelationship is blue.catbird.mls.checkBlocks#blockRelationship: One block
-	// record..
+	// record.
 	CheckBlocksBlockRelationship = mlsapi.CheckBlocksBlockRelationship
 	// CheckBlocksOutput is blue.catbird.mls.checkBlocks output.
 	CheckBlocksOutput = mlsapi.CheckBlocksOutput
@@ -28,41 +28,41 @@ type (
 	ConfirmWelcomeOutput = mlsapi.ConfirmWelcomeOutput
 	// CreateConvoInput is blue.catbird.mls.createConvo input.
 	CreateConvoInput = mlsapi.CreateConvoInput
-	// CreateConvoInputCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
+	// CreateConvoInputCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name.
 	CreateConvoInputCipherSuite = mlsapi.CreateConvoInputCipherSuite
 	// CreateConvoKeyPackageHashEntry is blue.catbird.mls.createConvo#keyPackageHashEntry: A key
-	// package of a user..
+	// package of a user.
 	CreateConvoKeyPackageHashEntry = mlsapi.CreateConvoKeyPackageHashEntry
 	// CreateConvoMetadataInput is blue.catbird.mls.createConvo#metadataInput: Name and description
-	// of a new conversation..
+	// of a new conversation.
 	CreateConvoMetadataInput = mlsapi.CreateConvoMetadataInput
 	// CreateConvoOutput is another name of a type.
 	CreateConvoOutput = mlsapi.CreateConvoOutput
-	// DefsConvoMetadata is blue.catbird.mls.defs#convoMetadata: Name and description..
+	// DefsConvoMetadata is blue.catbird.mls.defs#convoMetadata: Name and description.
 	DefsConvoMetadata = mlsapi.DefsConvoMetadata
-	// DefsConvoView is blue.catbird.mls.defs#convoView: A conversation as its members see it..
+	// DefsConvoView is blue.catbird.mls.defs#convoView: A conversation as its members see it.
 	DefsConvoView = mlsapi.DefsConvoView
 	// DefsConvoViewAssurance is a set of values: verified: the service follows the group and holds
-	// every commit against it. opaque: it knows what members say..
+	// every commit against it. opaque: it knows what members say.
 	DefsConvoViewAssurance = mlsapi.DefsConvoViewAssurance
-	// DefsConvoViewCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
+	// DefsConvoViewCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name.
 	DefsConvoViewCipherSuite = mlsapi.DefsConvoViewCipherSuite
 	// DefsEpochConflict is blue.catbird.mls.defs#epochConflict: What the body of EpochMismatch
 	// holds for a commit that came too late, beside error and message. Proxies may drop it; the
-	// message always ends in "the conversation is at epoch N; retry after M ms"..
+	// message always ends in "the conversation is at epoch N; retry after M ms".
 	DefsEpochConflict = mlsapi.DefsEpochConflict
-	// DefsKeyPackageRef is blue.catbird.mls.defs#keyPackageRef: A key package of a device..
+	// DefsKeyPackageRef is blue.catbird.mls.defs#keyPackageRef: A key package of a device.
 	DefsKeyPackageRef = mlsapi.DefsKeyPackageRef
-	// DefsKeyPackageRefCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
+	// DefsKeyPackageRefCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name.
 	DefsKeyPackageRefCipherSuite = mlsapi.DefsKeyPackageRefCipherSuite
-	// DefsMemberView is blue.catbird.mls.defs#memberView: A device of a member..
+	// DefsMemberView is blue.catbird.mls.defs#memberView: A device of a member.
 	DefsMemberView = mlsapi.DefsMemberView
 	// DefsMessageView is blue.catbird.mls.defs#messageView: A stored message. It has no sender:
-	// clients read it from the decrypted MLS message..
+	// clients read it from the decrypted MLS message.
 	DefsMessageView = mlsapi.DefsMessageView
 	// DefsMessageViewMessageType is a set of values: Content type of the MLS message. A notice is
 	// the service's own and has no ciphertext: every commit before it that was made in its epoch or
-	// a later one is void, and the group is in that epoch again..
+	// a later one is void, and the group is in that epoch again.
 	DefsMessageViewMessageType = mlsapi.DefsMessageViewMessageType
 	// DemoteAdminInput is blue.catbird.mls.demoteAdmin input.
 	DemoteAdminInput = mlsapi.DemoteAdminInput
@@ -72,29 +72,29 @@ type (
 	DescribeServerOutput = mlsapi.DescribeServerOutput
 	// DescribeServerOutputExternalJoin is a set of values: Who may join by an external commit:
 	// nobody (none), devices that a device of the same user vouches for (device), any device of an
-	// active member (open)..
+	// active member (open).
 	DescribeServerOutputExternalJoin = mlsapi.DescribeServerOutputExternalJoin
 	// DescribeServerOutputHandshakes is a set of values: Whether conversations may have encrypted
-	// handshakes (any), or commits and proposals must be public (public)..
+	// handshakes (any), or commits and proposals must be public (public).
 	DescribeServerOutputHandshakes = mlsapi.DescribeServerOutputHandshakes
 	// DescribeServerRateLimit is blue.catbird.mls.describeServer#rateLimit: A limit of calls: a
-	// bucket that holds burst calls and is refilled evenly..
+	// bucket that holds burst calls and is refilled evenly.
 	DescribeServerRateLimit = mlsapi.DescribeServerRateLimit
 	// GetAdminStatsModerationStats is blue.catbird.mls.getAdminStats#moderationStats: Figures about
-	// moderation..
+	// moderation.
 	GetAdminStatsModerationStats = mlsapi.GetAdminStatsModerationStats
 	// GetAdminStatsOutput is blue.catbird.mls.getAdminStats output.
 	GetAdminStatsOutput = mlsapi.GetAdminStatsOutput
 	// GetAdminStatsParams is blue.catbird.mls.getAdminStats params.
 	GetAdminStatsParams = mlsapi.GetAdminStatsParams
 	// GetAdminStatsReportCategoryCounts is blue.catbird.mls.getAdminStats#reportCategoryCounts:
-	// Reports by category..
+	// Reports by category.
 	GetAdminStatsReportCategoryCounts = mlsapi.GetAdminStatsReportCategoryCounts
 	// GetBlockStatusOutput is blue.catbird.mls.getBlockStatus output.
 	GetBlockStatusOutput = mlsapi.GetBlockStatusOutput
 	// GetBlockStatusParams is blue.catbird.mls.getBlockStatus params.
 	GetBlockStatusParams = mlsapi.GetBlockStatusParams
-	// GetCommitsCommitMessage is blue.catbird.mls.getCommits#commitMessage: One commit..
+	// GetCommitsCommitMessage is blue.catbird.mls.getCommits#commitMessage: One commit.
 	GetCommitsCommitMessage = mlsapi.GetCommitsCommitMessage
 	// GetCommitsOutput is blue.catbird.mls.getCommits output.
 	GetCommitsOutput = mlsapi.GetCommitsOutput
@@ -105,16 +105,16 @@ type (
 	// GetConvosParams is blue.catbird.mls.getConvos params.
 	GetConvosParams = mlsapi.GetConvosParams
 	// GetConvosPendingRequest is blue.catbird.mls.getConvos#pendingRequest: Something that a member
-	// of the conversation has to commit..
+	// of the conversation has to commit.
 	GetConvosPendingRequest = mlsapi.GetConvosPendingRequest
-	// GetConvosPendingRequestKind is a set of values: What is asked for..
+	// GetConvosPendingRequestKind is a set of values: What is asked for.
 	GetConvosPendingRequestKind = mlsapi.GetConvosPendingRequestKind
 	// GetEpochOutput is blue.catbird.mls.getEpoch output.
 	GetEpochOutput = mlsapi.GetEpochOutput
 	// GetEpochParams is blue.catbird.mls.getEpoch params.
 	GetEpochParams = mlsapi.GetEpochParams
 	// GetKeyPackageStatsCipherSuiteStats is blue.catbird.mls.getKeyPackageStats#cipherSuiteStats:
-	// Figures of one cipher suite..
+	// Figures of one cipher suite.
 	GetKeyPackageStatsCipherSuiteStats = mlsapi.GetKeyPackageStatsCipherSuiteStats
 	// GetKeyPackageStatsOutput is blue.catbird.mls.getKeyPackageStats output.
 	GetKeyPackageStatsOutput = mlsapi.GetKeyPackageStatsOutput
@@ -124,7 +124,7 @@ type (
 	GetKeyPackagesOutput = mlsapi.GetKeyPackagesOutput
 	// GetKeyPackagesParams is blue.catbird.mls.getKeyPackages params.
 	GetKeyPackagesParams = mlsapi.GetKeyPackagesParams
-	// GetKeyPackagesParamsCipherSuite is a set of values: Restrict the claim to one cipher suite..
+	// GetKeyPackagesParamsCipherSuite is a set of values: Restrict the claim to one cipher suite.
 	GetKeyPackagesParamsCipherSuite = mlsapi.GetKeyPackagesParamsCipherSuite
 	// GetMessagesOutput is blue.catbird.mls.getMessages output.
 	GetMessagesOutput = mlsapi.GetMessagesOutput
@@ -134,24 +134,24 @@ type (
 	GetReportsOutput = mlsapi.GetReportsOutput
 	// GetReportsParams is blue.catbird.mls.getReports params.
 	GetReportsParams = mlsapi.GetReportsParams
-	// GetReportsParamsStatus is a set of values: Restrict to reports in this state..
+	// GetReportsParamsStatus is a set of values: Restrict to reports in this state.
 	GetReportsParamsStatus = mlsapi.GetReportsParamsStatus
-	// GetReportsReportView is blue.catbird.mls.getReports#reportView: One report..
+	// GetReportsReportView is blue.catbird.mls.getReports#reportView: One report.
 	GetReportsReportView = mlsapi.GetReportsReportView
-	// GetReportsReportViewStatus is a set of values: Restrict to reports in this state..
+	// GetReportsReportViewStatus is a set of values: Restrict to reports in this state.
 	GetReportsReportViewStatus = mlsapi.GetReportsReportViewStatus
 	// GetWelcomeOutput is blue.catbird.mls.getWelcome output.
 	GetWelcomeOutput = mlsapi.GetWelcomeOutput
 	// GetWelcomeParams is blue.catbird.mls.getWelcome params.
 	GetWelcomeParams = mlsapi.GetWelcomeParams
 	// HandleBlockChangeAffectedConvo is blue.catbird.mls.handleBlockChange#affectedConvo: A
-	// conversation that both users are in..
+	// conversation that both users are in.
 	HandleBlockChangeAffectedConvo = mlsapi.HandleBlockChangeAffectedConvo
-	// HandleBlockChangeAffectedConvoAction is a set of values: What the service did..
+	// HandleBlockChangeAffectedConvoAction is a set of values: What the service did.
 	HandleBlockChangeAffectedConvoAction = mlsapi.HandleBlockChangeAffectedConvoAction
 	// HandleBlockChangeInput is blue.catbird.mls.handleBlockChange input.
 	HandleBlockChangeInput = mlsapi.HandleBlockChangeInput
-	// HandleBlockChangeInputAction is a set of values: Whether the block was made or deleted..
+	// HandleBlockChangeInputAction is a set of values: Whether the block was made or deleted.
 	HandleBlockChangeInputAction = mlsapi.HandleBlockChangeInputAction
 	// HandleBlockChangeOutput is blue.catbird.mls.handleBlockChange output.
 	HandleBlockChangeOutput = mlsapi.HandleBlockChangeOutput
@@ -165,22 +165,22 @@ type (
 	PromoteAdminOutput = mlsapi.PromoteAdminOutput
 	// PublishKeyPackageInput is blue.catbird.mls.publishKeyPackage input.
 	PublishKeyPackageInput = mlsapi.PublishKeyPackageInput
-	// PublishKeyPackageInputCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name..
+	// PublishKeyPackageInputCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name.
 	PublishKeyPackageInputCipherSuite = mlsapi.PublishKeyPackageInputCipherSuite
 	// PublishKeyPackageOutput is blue.catbird.mls.publishKeyPackage output.
 	PublishKeyPackageOutput = mlsapi.PublishKeyPackageOutput
 	// RegisterDeviceInput is blue.catbird.mls.registerDevice input.
 	RegisterDeviceInput = mlsapi.RegisterDeviceInput
 	// RegisterDeviceKeyPackageItem is blue.catbird.mls.registerDevice#keyPackageItem: A key package
-	// of the device that registers..
+	// of the device that registers.
 	RegisterDeviceKeyPackageItem = mlsapi.RegisterDeviceKeyPackageItem
 	// RegisterDeviceKeyPackageItemCipherSuite is a set of values: MLS cipher suite by its RFC 9420
-	// name..
+	// name.
 	RegisterDeviceKeyPackageItemCipherSuite = mlsapi.RegisterDeviceKeyPackageItemCipherSuite
 	// RegisterDeviceOutput is blue.catbird.mls.registerDevice output.
 	RegisterDeviceOutput = mlsapi.RegisterDeviceOutput
 	// RegisterDeviceWelcomeMessageRef is blue.catbird.mls.registerDevice#welcomeMessageRef: A
-	// Welcome and its conversation..
+	// Welcome and its conversation.
 	RegisterDeviceWelcomeMessageRef = mlsapi.RegisterDeviceWelcomeMessageRef
 	// RemoveMemberInput is blue.catbird.mls.removeMember input.
 	RemoveMemberInput = mlsapi.RemoveMemberInput
@@ -191,25 +191,25 @@ type (
 	// ReportCommitInputReason is a set of values: What is wrong: the commit, and with it all later
 	// ones, cannot be processed (cannot_process), or the device's Welcome cannot be used
 	// (welcome_invalid), which asks the members to add the device anew and counts against no
-	// commit..
+	// commit.
 	ReportCommitInputReason = mlsapi.ReportCommitInputReason
 	// ReportCommitOutput is blue.catbird.mls.reportCommit output.
 	ReportCommitOutput = mlsapi.ReportCommitOutput
 	// ReportMemberInput is blue.catbird.mls.reportMember input.
 	ReportMemberInput = mlsapi.ReportMemberInput
-	// ReportMemberInputCategory is a set of values: What the report is about..
+	// ReportMemberInputCategory is a set of values: What the report is about.
 	ReportMemberInputCategory = mlsapi.ReportMemberInputCategory
 	// ReportMemberOutput is blue.catbird.mls.reportMember output.
 	ReportMemberOutput = mlsapi.ReportMemberOutput
 	// RequestRejoinInput is blue.catbird.mls.requestRejoin input.
 	RequestRejoinInput = mlsapi.RequestRejoinInput
-	// RequestRejoinInputReason is a set of values: Why..
+	// RequestRejoinInputReason is a set of values: Why.
 	RequestRejoinInputReason = mlsapi.RequestRejoinInputReason
 	// RequestRejoinOutput is blue.catbird.mls.requestRejoin output.
 	RequestRejoinOutput = mlsapi.RequestRejoinOutput
 	// ResolveReportInput is blue.catbird.mls.resolveReport input.
 	ResolveReportInput = mlsapi.ResolveReportInput
-	// ResolveReportInputAction is a set of values: What was done about it..
+	// ResolveReportInputAction is a set of values: What was done about it.
 	ResolveReportInputAction = mlsapi.ResolveReportInputAction
 	// ResolveReportOutput is blue.catbird.mls.resolveReport output.
 	ResolveReportOutput = mlsapi.ResolveReportOutput
@@ -218,29 +218,29 @@ type (
 	// SendMessageOutput is blue.catbird.mls.sendMessage output.
 	SendMessageOutput = mlsapi.SendMessageOutput
 	// StreamConvoEventsEventWrapper is blue.catbird.mls.streamConvoEvents#eventWrapper: One frame
-	// of the stream..
+	// of the stream.
 	StreamConvoEventsEventWrapper = mlsapi.StreamConvoEventsEventWrapper
-	// StreamConvoEventsEventWrapperEvent is a union: The event..
+	// StreamConvoEventsEventWrapperEvent is a union: The event.
 	StreamConvoEventsEventWrapperEvent = mlsapi.StreamConvoEventsEventWrapperEvent
 	// StreamConvoEventsInfoEvent is blue.catbird.mls.streamConvoEvents#infoEvent: Something about
-	// the conversation, the account or the stream..
+	// the conversation, the account or the stream.
 	StreamConvoEventsInfoEvent = mlsapi.StreamConvoEventsInfoEvent
-	// StreamConvoEventsInfoEventKind is a set of values: What happened, for programs..
+	// StreamConvoEventsInfoEventKind is a set of values: What happened, for programs.
 	StreamConvoEventsInfoEventKind = mlsapi.StreamConvoEventsInfoEventKind
 	// StreamConvoEventsMessageEvent is blue.catbird.mls.streamConvoEvents#messageEvent: A message
-	// or handshake message was stored..
+	// or handshake message was stored.
 	StreamConvoEventsMessageEvent = mlsapi.StreamConvoEventsMessageEvent
 	// StreamConvoEventsOutput is another name of a type.
 	StreamConvoEventsOutput = mlsapi.StreamConvoEventsOutput
 	// StreamConvoEventsParams is blue.catbird.mls.streamConvoEvents params.
 	StreamConvoEventsParams = mlsapi.StreamConvoEventsParams
 	// StreamConvoEventsReactionEvent is blue.catbird.mls.streamConvoEvents#reactionEvent: A
-	// reaction. Reserved: reactions travel encrypted..
+	// reaction. Reserved: reactions travel encrypted.
 	StreamConvoEventsReactionEvent = mlsapi.StreamConvoEventsReactionEvent
-	// StreamConvoEventsReactionEventAction is a set of values: What happened..
+	// StreamConvoEventsReactionEventAction is a set of values: What happened.
 	StreamConvoEventsReactionEventAction = mlsapi.StreamConvoEventsReactionEventAction
 	// StreamConvoEventsTypingEvent is blue.catbird.mls.streamConvoEvents#typingEvent: Someone is
-	// typing. Reserved: clients send this encrypted..
+	// typing. Reserved: clients send this encrypted.
 	StreamConvoEventsTypingEvent = mlsapi.StreamConvoEventsTypingEvent
 	// UnknownVariant is a member of an open union that the lexicons did not have when this package
 	// was generated.

@@ -57,17 +57,7 @@ ALTER TABLE pending_welcomes ADD COLUMN IF NOT EXISTS generation bigint NOT NULL
 COMMENT ON COLUMN pending_welcomes.commit_seq IS 'Seq of the fulfilling commit.';
 ALTER TABLE removal_debts
     ADD COLUMN IF NOT EXISTS generation bigint NOT NULL DEFAULT 0,
-    ADD COLUMN IF NOT EXISTS settled_seq bigint,
-    ADD COLUMN IF NOT EXISTS claimed_epoch bigint,
-    ADD COLUMN IF NOT EXISTS claimed_by text COLLATE "C",
-    ADD COLUMN IF NOT EXISTS confirmed_by text[] NOT NULL DEFAULT '{}';
-COMMENT ON COLUMN removal_debts.claimed_epoch IS 'The epoch into which an unreadable commit led that is said to remove the leaf.';
-COMMENT ON COLUMN removal_debts.claimed_by IS 'Who sent that commit.';
-COMMENT ON COLUMN removal_debts.confirmed_by IS 'Who has confirmed that the leaf is gone.';
-ALTER TABLE removal_debts
-    DROP CONSTRAINT IF EXISTS removal_debts_claimed_together,
-    ADD CONSTRAINT removal_debts_claimed_together CHECK ((claimed_epoch IS NULL) = (claimed_by IS NULL)) NOT VALID;
-ALTER TABLE removal_debts VALIDATE CONSTRAINT removal_debts_claimed_together;
+    ADD COLUMN IF NOT EXISTS settled_seq bigint;
 
 ALTER TABLE event_stream ADD COLUMN IF NOT EXISTS commit_id text COLLATE "C";
 COMMENT ON COLUMN event_stream.commit_id IS 'Message id of the commit that stands in the epoch before the event''s.';
@@ -149,9 +139,7 @@ DROP TRIGGER conversations_note_group ON conversations;
 DROP FUNCTION note_convo_group();
 DROP TABLE convo_groups;
 ALTER TABLE event_stream DROP COLUMN commit_id;
-ALTER TABLE removal_debts
-    DROP CONSTRAINT removal_debts_claimed_together,
-    DROP COLUMN confirmed_by, DROP COLUMN claimed_by, DROP COLUMN claimed_epoch, DROP COLUMN settled_seq, DROP COLUMN generation;
+ALTER TABLE removal_debts DROP COLUMN settled_seq, DROP COLUMN generation;
 ALTER TABLE pending_welcomes DROP COLUMN commit_seq, DROP COLUMN generation;
 ALTER TABLE welcomes DROP COLUMN commit_seq, DROP COLUMN generation;
 ALTER TABLE members DROP COLUMN join_generation;

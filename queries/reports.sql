@@ -162,12 +162,6 @@ WHERE d.convo_id = @convo_id AND d.settled_seq = @seq::bigint
   AND NOT EXISTS (SELECT FROM removal_debts o
                   WHERE o.convo_id = d.convo_id AND o.user_did = d.user_did AND o.device_id = d.device_id AND o.settled_at IS NULL);
 
--- name: DropClaims :execrows
--- DropClaims forgets that a commit was said to have removed leaves.
-UPDATE removal_debts
-SET claimed_epoch = NULL, claimed_by = NULL, confirmed_by = '{}'
-WHERE convo_id = @convo_id AND generation = @generation AND settled_at IS NULL AND claimed_epoch = @epoch::bigint AND claimed_by = @claimer::text;
-
 -- name: ListRemovedBy :many
 -- ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody.
 SELECT m.user_did, m.device_id, m.leaf_index

@@ -109,11 +109,11 @@ ORDER BY convo_id;
 -- name: ListOpenRequests :many
 -- ListOpenRequests is what members of conversations owe: devices and rejoins
 -- to add, removals to commit. Oldest first.
-SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed
+SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at
 FROM pending_welcomes p
 WHERE p.convo_id = ANY (@convo_ids::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at, d.claimed_epoch IS NOT NULL AS claimed
+SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at
 FROM removal_debts d
 WHERE d.convo_id = ANY (@convo_ids::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id;
@@ -153,7 +153,7 @@ JOIN unnest(@leaf_indexes::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USIN
 ON CONFLICT (convo_id, user_did, device_id) WHERE settled_at IS NULL DO NOTHING;
 
 -- name: ListRemovalDebts :many
-SELECT id, user_did, device_id, leaf_index, claimed_epoch, claimed_by, created_at FROM removal_debts
+SELECT id, user_did, device_id, leaf_index, created_at FROM removal_debts
 WHERE convo_id = @convo_id AND settled_at IS NULL
 ORDER BY created_at, id;
 
@@ -183,14 +183,3 @@ WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch = @epoch::b
 -- SettleDebts settles debts whose leaves are gone from a group that the server follows.
 UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_seq = @seq::bigint, settled_at = @now::timestamptz
 WHERE convo_id = @convo_id AND settled_at IS NULL AND id = ANY (@ids::text[]);
-
--- name: ClaimProposedDebts :execrows
--- ClaimProposedDebts notes that an unreadable commit has to have removed the leaves whose owners
--- proposed it in the epoch that the commit has ended.
-UPDATE removal_debts SET claimed_epoch = proposed_epoch + 1, claimed_by = @claimer::text, confirmed_by = '{}'
-WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch = @epoch::bigint;
-
--- name: ClaimDebts :execrows
--- ClaimDebts notes that an unreadable commit is said to have removed the leaves of a user.
-UPDATE removal_debts SET claimed_epoch = @epoch::bigint, claimed_by = @claimer::text, confirmed_by = '{}'
-WHERE convo_id = @convo_id AND settled_at IS NULL AND user_did = @user_did;

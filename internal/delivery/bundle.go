@@ -15,8 +15,6 @@ type Bundle struct {
 	Handshake *mls.Candidate
 	// Info is the GroupInfo of the epoch that a commit leads to, nil for none.
 	Info *mls.Deposit
-	// Joins says that the commit may be external: its sender joins by it.
-	Joins bool
 
 	sight *sight // what was found out before the conversation was locked
 }
@@ -38,8 +36,6 @@ type handshake struct {
 	// leaves are the group's before it.
 	change *mls.Transition
 	leaves []store.Leaf
-	// joiner is the device that joins by an external commit.
-	joiner store.Device
 	// info is the GroupInfo of the epoch that the commit leads to, nil for none.
 	info *mls.GroupInfo
 }
@@ -184,7 +180,7 @@ func judge(ctx context.Context, tx *store.Tx, s *store.Standing, b *Bundle, r su
 		}
 		h.info = info
 	}
-	if h.change != nil && h.change.External && !b.Joins {
+	if h.change != nil && h.change.External {
 		return h, mls.InvalidCommit(mls.CodeBadExternalCommit)
 	}
 	return h, checkRights(ctx, tx, s.ID, seen, r.sender)

@@ -87,7 +87,7 @@ func convoView(c *store.ConvoEntry, user mls.DID, at time.Time) mlsapi.DefsConvo
 		assigned := delivery.Assign(r, c.Members, at)
 		view.PendingRequests = append(view.PendingRequests, mlsapi.GetConvosPendingRequest{
 			RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,
-			DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt), Claimed: ifTrue(r.Claimed),
+			DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt),
 			AssignedTo: (*lexrt.URI)(optional(assigned.AssignedTo(user))), AssignedUntil: datetimePtr(&assigned.Until),
 		})
 	}

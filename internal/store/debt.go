@@ -13,9 +13,6 @@ type Debt struct {
 	ID        RequestID
 	Device    Device
 	LeafIndex *int64
-	// Claimed says that an unreadable commit of ClaimedBy's is said to have removed the leaf.
-	Claimed   bool
-	ClaimedBy mls.DID
 	CreatedAt time.Time
 }
 
@@ -55,7 +52,7 @@ func (r *reader) ListDebts(ctx context.Context, convo mls.ConvoID) ([]Debt, erro
 	}
 	debts := make([]Debt, len(rows))
 	for i, row := range rows {
-		debts[i] = Debt{ID: RequestID(row.ID), Device: Device{row.UserDID, row.DeviceID}, LeafIndex: row.LeafIndex, Claimed: row.ClaimedEpoch != nil, ClaimedBy: mls.DID(orEmpty(row.ClaimedBy)), CreatedAt: row.CreatedAt}
+		debts[i] = Debt{ID: RequestID(row.ID), Device: Device{row.UserDID, row.DeviceID}, LeafIndex: row.LeafIndex, CreatedAt: row.CreatedAt}
 	}
 	return debts, nil
 }

@@ -103,9 +103,6 @@ func (tx *Tx) VoidCommit(ctx context.Context, c *Convo, k *StoredCommit, notice 
 		func() (int64, error) { return tx.q.ReopenRequests(ctx, c.ID, seq) },
 		func() (int64, error) { return tx.q.ReopenDebts(ctx, c.ID, seq) },
 		func() (int64, error) {
-			return tx.q.DropClaims(ctx, db.DropClaimsParams{ConvoID: c.ID, Generation: c.Generation, Epoch: int64(k.Epoch) + 1, Claimer: string(k.Committer)})
-		},
-		func() (int64, error) {
 			return tx.q.DropCommitReports(ctx, db.DropCommitReportsParams{ConvoID: c.ID, Generation: c.Generation, Seq: k.Seq})
 		},
 	} {

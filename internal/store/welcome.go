@@ -159,9 +159,6 @@ type Request struct {
 	Device    Device
 	Kind      RequestKind
 	CreatedAt time.Time
-	// Claimed says that an unreadable commit is said to have done what is owed: to have removed the
-	// leaf.
-	Claimed bool
 	// ApprovedAt is when a commit fulfilled it, nil while it is open.
 	ApprovedAt *time.Time
 }
@@ -248,7 +245,7 @@ func (r *reader) ListRequests(ctx context.Context, convos ...mls.ConvoID) ([]Req
 	for i, row := range rows {
 		requests[i] = Request{
 			ID: RequestID(row.ID), ConvoID: row.ConvoID, Device: Device{row.UserDID, row.DeviceID},
-			Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt, Claimed: row.Claimed,
+			Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt,
 		}
 	}
 	return requests, nil

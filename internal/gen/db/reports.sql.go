@@ -112,33 +112,6 @@ func (q *Queries) DeleteUserDays(ctx context.Context, before time.Time, maxRows 
 	return result.RowsAffected(), nil
 }
 
-const dropClaims = `-- name: DropClaims :execrows
-UPDATE removal_debts
-SET claimed_epoch = NULL, claimed_by = NULL, confirmed_by = '{}'
-WHERE convo_id = $1 AND generation = $2 AND settled_at IS NULL AND claimed_epoch = $3::bigint AND claimed_by = $4::text
-`
-
-type DropClaimsParams struct {
-	ConvoID    mls.ConvoID
-	Generation mls.Generation
-	Epoch      int64
-	Claimer    string
-}
-
-// DropClaims forgets that a commit was said to have removed leaves.
-func (q *Queries) DropClaims(ctx context.Context, arg DropClaimsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, dropClaims,
-		arg.ConvoID,
-		arg.Generation,
-		arg.Epoch,
-		arg.Claimer,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const dropCommitReports = `-- name: DropCommitReports :execrows
 DELETE FROM commit_reports WHERE convo_id = $1 AND generation = $2 AND from_seq >= $3
 `

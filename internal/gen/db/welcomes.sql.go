@@ -21,53 +21,6 @@ func (q *Queries) AttachKeyPackage(ctx context.Context, keyPackageID *int64, iD 
 	return err
 }
 
-const claimDebts = `-- name: ClaimDebts :execrows
-UPDATE removal_debts SET claimed_epoch = $1::bigint, claimed_by = $2::text, confirmed_by = '{}'
-WHERE convo_id = $3 AND settled_at IS NULL AND user_did = $4
-`
-
-type ClaimDebtsParams struct {
-	Epoch   int64
-	Claimer string
-	ConvoID mls.ConvoID
-	UserDID mls.DID
-}
-
-// ClaimDebts notes that an unreadable commit is said to have removed the leaves of a user.
-func (q *Queries) ClaimDebts(ctx context.Context, arg ClaimDebtsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, claimDebts,
-		arg.Epoch,
-		arg.Claimer,
-		arg.ConvoID,
-		arg.UserDID,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
-const claimProposedDebts = `-- name: ClaimProposedDebts :execrows
-UPDATE removal_debts SET claimed_epoch = proposed_epoch + 1, claimed_by = $1::text, confirmed_by = '{}'
-WHERE convo_id = $2 AND settled_at IS NULL AND proposed_epoch = $3::bigint
-`
-
-type ClaimProposedDebtsParams struct {
-	Claimer string
-	ConvoID mls.ConvoID
-	Epoch   int64
-}
-
-// ClaimProposedDebts notes that an unreadable commit has to have removed the leaves whose owners
-// proposed it in the epoch that the commit has ended.
-func (q *Queries) ClaimProposedDebts(ctx context.Context, arg ClaimProposedDebtsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, claimProposedDebts, arg.Claimer, arg.ConvoID, arg.Epoch)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const closeRequests = `-- name: CloseRequests :execrows
 UPDATE pending_welcomes SET status = $1, closed_at = $2::timestamptz
 WHERE convo_id = $3 AND user_did = $4 AND device_id = $5 AND status IN ('open', 'fulfilled')
@@ -522,11 +475,11 @@ func (q *Queries) ListDeviceRequests(ctx context.Context, userDID mls.DID, devic
 }
 
 const listOpenRequests = `-- name: ListOpenRequests :many
-SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed
+SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at
 FROM pending_welcomes p
 WHERE p.convo_id = ANY ($1::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at, d.claimed_epoch IS NOT NULL AS claimed
+SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at
 FROM removal_debts d
 WHERE d.convo_id = ANY ($1::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id
@@ -539,7 +492,6 @@ type ListOpenRequestsRow struct {
 	DeviceID  mls.DeviceID
 	Kind      string
 	CreatedAt time.Time
-	Claimed   bool
 }
 
 // ListOpenRequests is what members of conversations owe: devices and rejoins
@@ -560,7 +512,6 @@ func (q *Queries) ListOpenRequests(ctx context.Context, convoIds []string) ([]Li
 			&i.DeviceID,
 			&i.Kind,
 			&i.CreatedAt,
-			&i.Claimed,
 		); err != nil {
 			return nil, err
 		}
@@ -573,19 +524,17 @@ func (q *Queries) ListOpenRequests(ctx context.Context, convoIds []string) ([]Li
 }
 
 const listRemovalDebts = `-- name: ListRemovalDebts :many
-SELECT id, user_did, device_id, leaf_index, claimed_epoch, claimed_by, created_at FROM removal_debts
+SELECT id, user_did, device_id, leaf_index, created_at FROM removal_debts
 WHERE convo_id = $1 AND settled_at IS NULL
 ORDER BY created_at, id
 `
 
 type ListRemovalDebtsRow struct {
-	ID           string
-	UserDID      mls.DID
-	DeviceID     mls.DeviceID
-	LeafIndex    *int64
-	ClaimedEpoch *int64
-	ClaimedBy    *string
-	CreatedAt    time.Time
+	ID        string
+	UserDID   mls.DID
+	DeviceID  mls.DeviceID
+	LeafIndex *int64
+	CreatedAt time.Time
 }
 
 func (q *Queries) ListRemovalDebts(ctx context.Context, convoID mls.ConvoID) ([]ListRemovalDebtsRow, error) {
@@ -602,8 +551,6 @@ func (q *Queries) ListRemovalDebts(ctx context.Context, convoID mls.ConvoID) ([]
 			&i.UserDID,
 			&i.DeviceID,
 			&i.LeafIndex,
-			&i.ClaimedEpoch,
-			&i.ClaimedBy,
 			&i.CreatedAt,
 		); err != nil {
 			return nil, err

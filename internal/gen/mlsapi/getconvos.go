@@ -79,9 +79,6 @@ type GetConvosPendingRequest struct {
 	DeviceID *string
 	// When this was made. Times of messages are floored to two seconds.
 	CreatedAt lexrt.Datetime
-	// Whether a commit that the service cannot read is said to have done what is owed.
-	// Optional.
-	Claimed *bool
 	// Device of the caller's that should do it, while it is one of these. Whoever is not named
 	// waits. Advice, never a ground for refusal.
 	// Optional.
@@ -98,7 +95,6 @@ func (v *GetConvosPendingRequest) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "userDid", &v.UserDID, lexrt.Required, &ruleGetConvos_DID)
 	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
 	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleGetConvos_Datetime)
-	lexrt.BoolPtr(f, "claimed", &v.Claimed, lexrt.Optional, nil)
 	lexrt.StringPtr(f, "assignedTo", &v.AssignedTo, lexrt.Optional, &ruleGetConvos_URI)
 	lexrt.StringPtr(f, "assignedUntil", &v.AssignedUntil, lexrt.Optional, &ruleGetConvos_Datetime)
 }

@@ -161,7 +161,7 @@ func (w *writer) typesFile(b *bytes.Buffer) {
 				b.WriteString(kind + " (\n")
 				open = true
 			}
-			comment(b, a.name+" is "+a.doc+".")
+			comment(b, a.name+" is "+strings.TrimSuffix(a.doc, ".")+".")
 			fmt.Fprintf(b, "%s = %s.%s\n", a.name, w.types, a.name)
 		}
 		if open {

@@ -1008,9 +1008,6 @@ var Schemas = lexfake.Set{
 				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
 			},
 		}, {
-			Name:   "claimed",
-			Schema: &lexfake.Schema{Kind: lexfake.Bool},
-		}, {
 			Name: "assignedTo",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
