@@ -16,23 +16,40 @@ type (
 		Description *string `json:"description,omitempty"`
 	}
 	taggedMember struct {
-		DID       string  `json:"did"`
-		UserDID   string  `json:"userDid"`
-		DeviceID  *string `json:"deviceId,omitempty"`
-		JoinedAt  string  `json:"joinedAt"`
-		IsAdmin   bool    `json:"isAdmin"`
-		LeafIndex *int64  `json:"leafIndex,omitempty"`
+		DID        string  `json:"did"`
+		UserDID    string  `json:"userDid"`
+		DeviceID   *string `json:"deviceId,omitempty"`
+		DeviceName *string `json:"deviceName,omitempty"`
+		JoinedAt   string  `json:"joinedAt"`
+		IsAdmin    bool    `json:"isAdmin"`
+		PromotedAt *string `json:"promotedAt,omitempty"`
+		PromotedBy *string `json:"promotedBy,omitempty"`
+		LeafIndex  *int64  `json:"leafIndex,omitempty"`
+		Credential []byte  `json:"credential,omitempty"`
+	}
+	taggedRequest struct {
+		RequestID     string  `json:"requestId"`
+		Kind          string  `json:"kind"`
+		UserDID       string  `json:"userDid"`
+		DeviceID      *string `json:"deviceId,omitempty"`
+		CreatedAt     string  `json:"createdAt"`
+		AssignedTo    *string `json:"assignedTo,omitempty"`
+		AssignedUntil *string `json:"assignedUntil,omitempty"`
 	}
 	taggedConvo struct {
-		ID            string          `json:"id"`
-		GroupID       string          `json:"groupId"`
-		Creator       string          `json:"creator"`
-		Members       []taggedMember  `json:"members"`
-		Epoch         int64           `json:"epoch"`
-		CipherSuite   string          `json:"cipherSuite"`
-		CreatedAt     string          `json:"createdAt"`
-		LastMessageAt *string         `json:"lastMessageAt,omitempty"`
-		Metadata      *taggedMetadata `json:"metadata,omitempty"`
+		ID              string          `json:"id"`
+		GroupID         string          `json:"groupId"`
+		Creator         string          `json:"creator"`
+		Members         []taggedMember  `json:"members"`
+		Epoch           int64           `json:"epoch"`
+		CipherSuite     string          `json:"cipherSuite"`
+		CreatedAt       string          `json:"createdAt"`
+		LastMessageAt   *string         `json:"lastMessageAt,omitempty"`
+		Metadata        *taggedMetadata `json:"metadata,omitempty"`
+		PendingRequests []taggedRequest `json:"pendingRequests,omitempty"`
+		Assurance       *string         `json:"assurance,omitempty"`
+		Generation      *int64          `json:"generation,omitempty"`
+		CommitID        *string         `json:"commitId,omitempty"`
 	}
 	taggedConvos struct {
 		Convos []taggedConvo `json:"conversations"`
