@@ -25,7 +25,7 @@ const TURN = 300;
 /**
  * A messageView, of getMessages or of a stream.
  *
- * @typedef {{ id: string, convoId: string, seq: number, epoch: number, ciphertext: Uint8Array }} LogMessage
+ * @typedef {{ id: string, convoId: string, seq: number, epoch: number, ciphertext: Uint8Array, messageType?: string, void?: boolean }} LogMessage
  */
 
 /**
@@ -311,10 +311,10 @@ export class Conversation {
   }
 
   /**
-   * Says that this device cannot process the commit that led to an epoch.
+   * Says that this device cannot process a commit.
    *
-   * @param {{ epoch: number, messageId?: string }} commit
-   * @returns {Promise<boolean>} whether the epoch before is open again
+   * @param {{ epoch: number, messageId?: string }} commit with the epoch that it was made in
+   * @returns {Promise<boolean>} whether that epoch is open again
    */
   async reportCommit(commit) {
     const { api, id: deviceId } = this.#device;
@@ -430,11 +430,11 @@ export class Conversation {
   }
 
   /** @param {LogMessage} message */
-  async #take({ id, seq, epoch, ciphertext }) {
+  async #take({ id, seq, epoch, ciphertext, messageType, void: takenBack }) {
     if (this.#lastSeq !== 0 && seq !== this.#lastSeq + 1) throw new Error(`seq ${seq} follows ${this.#lastSeq}`);
     this.#lastSeq = seq;
     this.#since = id;
-    if (this.#sent.delete(id)) return;
+    if (this.#sent.delete(id) || takenBack || messageType === 'notice') return;
     if (epoch < this.#group.joinEpoch) {
       if (contentTypeOf(ciphertext) === 'application') this.unreadable.push({ id, epoch });
       return;
