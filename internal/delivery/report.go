@@ -26,9 +26,6 @@ func (s *Service) Report(ctx context.Context, key mls.ConvoKey, r store.Report) 
 		if err != nil {
 			return err
 		}
-		if r.Reporter == r.Reported {
-			return mls.ErrCannotReportSelf
-		}
 		was, err := tx.WasMemberSince(ctx, standing.ID, r.Reported, r.CreatedAt.Add(-reportable))
 		switch {
 		case err != nil:
