@@ -29,6 +29,16 @@ func UnmarshalRecord[T any, P LexerOf[T]](src []byte, v *T) error {
 	return decode(src, "record", option{record: true}, P(v))
 }
 
+// UnmarshalLenient decodes a record as UnmarshalRecord does, and takes what old programs
+// wrote into the network as well: blobs in the form {"cid": …, "mimeType": …}, whose Size
+// is LegacyBlob then, times without a zone and in the other forms that indigo accepts, and
+// null for a member that may be absent. Such values are encoded as they were read; Validate
+// refuses those blobs and times.
+func UnmarshalLenient[T any, P LexerOf[T]](src []byte, v *T) error {
+	*v = *new(T)
+	return decode(src, "record", option{record: true, lenient: true}, P(v))
+}
+
 // UnmarshalValue decodes src, of which value reads the one value.
 func UnmarshalValue[T any](src []byte, v *T, what string, value func(f *Fields, v *T)) error {
 	*v = *new(T)
@@ -46,11 +56,11 @@ func DecodeBody[T any](r *Request, v *T, value func(f *Fields, v *T)) error {
 }
 
 // option says how to decode.
-type option struct{ record, request, owned bool }
+type option struct{ record, lenient, request, owned bool }
 
 func decode(src []byte, what string, opt option, v Lexer) error {
 	f := newFields(decoding)
-	f.record, f.request, f.owned = opt.record, opt.request, opt.owned
+	f.record, f.lenient, f.request, f.owned = opt.record, opt.lenient, opt.request, opt.owned
 	if f.load(src) {
 		StructValue(f, v)
 	}
@@ -59,7 +69,7 @@ func decode(src []byte, what string, opt option, v Lexer) error {
 
 func decodeValue[T any](src []byte, what string, opt option, v *T, value func(f *Fields, v *T)) error {
 	f := newFields(decoding)
-	f.record, f.request, f.owned = opt.record, opt.request, opt.owned
+	f.record, f.lenient, f.request, f.owned = opt.record, opt.lenient, opt.request, opt.owned
 	if f.load(src) {
 		value(f, v)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/json"
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 
@@ -61,8 +62,15 @@ type Blob struct {
 	Size int64
 }
 
+// LegacyBlob is the Size of a blob that was read in the form that old records have.
+const LegacyBlob = -1
+
 // AppendJSON appends the blob reference.
 func (b Blob) AppendJSON(dst []byte) []byte {
+	if b.Size == LegacyBlob {
+		dst = append(AppendString(append(dst, `{"cid":`...), &b.Ref), `,"mimeType":`...)
+		return append(AppendString(dst, &b.MIMEType), '}')
+	}
 	dst = append(dst, `{"$type":"blob","ref":`...)
 	dst = append(b.Ref.AppendJSON(dst), `,"mimeType":`...)
 	dst = append(AppendString(dst, &b.MIMEType), `,"size":`...)
@@ -161,11 +169,14 @@ func checkUnknown(raw []byte) string {
 // (https://atproto.com/specs/data-model), or "". It reads the object once, however
 // deep it is.
 func checkObject(raw []byte) string {
-	w := dataWalker{jsontext.NewDecoder(bytes.NewBuffer(raw))}
+	w := dataWalker{jsontext.NewDecoder(bytes.NewBuffer(raw)), raw}
 	return w.value()
 }
 
-type dataWalker struct{ dec *jsontext.Decoder }
+type dataWalker struct {
+	dec *jsontext.Decoder
+	raw []byte
+}
 
 const notValid = "must be valid JSON"
 
@@ -176,7 +187,7 @@ func (w dataWalker) value() string {
 		if err != nil {
 			return notValid
 		}
-		if _, ok := parseInt(raw); !ok {
+		if _, ok := parseInt(raw); !ok && !integral(raw) {
 			return "must follow the data model: numbers must be integers of 64 bits"
 		}
 	case '{':
@@ -201,11 +212,19 @@ func (w dataWalker) value() string {
 	return ""
 }
 
+// integral reports whether a number in another form than an integer's is one that all
+// readers agree on, as 123.0 is.
+func integral(raw []byte) bool {
+	n, err := strconv.ParseFloat(string(raw), 64)
+	return err == nil && n == math.Trunc(n) && math.Abs(n) <= 1<<53
+}
+
 func (w dataWalker) object() string {
 	if _, err := w.dec.ReadToken(); err != nil {
 		return notValid
 	}
-	n, special := 0, false
+	start := w.dec.InputOffset() - 1
+	n, special, typ := 0, false, ""
 	for ; w.dec.PeekKind() != '}'; n++ {
 		tok, err := w.dec.ReadToken()
 		if err != nil {
@@ -214,7 +233,9 @@ func (w dataWalker) object() string {
 		var problem string
 		switch tok.String() {
 		case "$type":
-			problem = w.typeName()
+			if typ = w.text(); typ == "" {
+				problem = "must follow the data model: $type must be a string that is not empty"
+			}
 		case "$bytes":
 			special, problem = true, w.bytes()
 		case "$link":
@@ -232,6 +253,12 @@ func (w dataWalker) object() string {
 	if _, err := w.dec.ReadToken(); err != nil {
 		return notValid
 	}
+	if typ == "blob" {
+		// Its parts were walked through already, so a blob is read twice at most.
+		if _, problem := parseBlob(w.raw[start:w.dec.InputOffset()]); problem != "" {
+			return "must follow the data model: blob: " + strings.TrimPrefix(problem, "must be a blob: ")
+		}
+	}
 	return ""
 }
 
@@ -243,13 +270,6 @@ func (w dataWalker) text() string {
 	}
 	s, _ := unquote(raw)
 	return s
-}
-
-func (w dataWalker) typeName() string {
-	if w.text() == "" {
-		return "must follow the data model: $type must be a string that is not empty"
-	}
-	return ""
 }
 
 func (w dataWalker) bytes() string {

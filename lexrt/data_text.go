@@ -161,6 +161,23 @@ func parseBlob(raw []byte) (b Blob, problem string) {
 	return b, ""
 }
 
+// parseLegacyBlob reads a blob as it was written before it had a $type.
+func parseLegacyBlob(raw []byte) (Blob, bool) {
+	b := Blob{Size: LegacyBlob}
+	for key, value := range members(raw) {
+		text, ok := unquote(value)
+		switch {
+		case ok && key == "cid" && FormatCID.Valid(text):
+			b.Ref = CID(text)
+		case ok && key == "mimeType" && strings.Contains(text, "/"):
+			b.MIMEType = text
+		default:
+			return b, false
+		}
+	}
+	return b, b.Ref != "" && b.MIMEType != ""
+}
+
 func unquote(v jsontext.Value) (string, bool) {
 	if v.Kind() != '"' {
 		return "", false

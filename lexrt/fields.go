@@ -29,6 +29,7 @@ type LexerOf[T any] interface {
 type Fields struct {
 	mode    mode
 	record  bool // decode by the exact rules of the data model
+	lenient bool // take what old records hold
 	request bool // refuse U+0000, which databases cannot hold as text
 	owned   bool // text may be overwritten, and kept
 	unions  int  // how many unions the value is nested in
@@ -62,6 +63,7 @@ type mode uint8
 const (
 	decoding mode = iota
 	missing       // after decoding an object: what was not there?
+	keeping       // while decoding an object: where does a member go that it does not know?
 	encoding
 	checking
 	readingQuery
@@ -93,6 +95,8 @@ type object struct {
 	from, to int
 	escaped  bool // the name is in Fields.escaped instead
 	typed    bool // $type is dealt with
+	record   bool // it is a record or within one
+	keeps    bool // members that it does not know have a place
 	again    bool // Lex runs for the second time or later
 	index    int  // of the member that Lex names next
 	hits     int
@@ -199,6 +203,7 @@ func (f *Fields) enter(name string, p Presence, none bool) bool {
 	case writingQuery:
 		f.here(name)
 		return !none
+	case keeping:
 	}
 	return false
 }
@@ -219,7 +224,7 @@ func (f *Fields) enterDecoding(name string, p Presence) bool {
 	f.here(name)
 	if p&RequiredNullable != Required && f.text[f.at] == 'n' {
 		f.skip()
-		if p == Optional && f.record {
+		if p == Optional && f.record && !f.lenient {
 			f.typeFault("must not be null")
 		}
 		f.advance()
@@ -235,7 +240,7 @@ func (f *Fields) leave() {
 		f.advance()
 	case encoding:
 		f.out = append(f.out, ',')
-	case missing, checking, readingQuery, writingQuery:
+	case missing, keeping, checking, readingQuery, writingQuery:
 	}
 }
 

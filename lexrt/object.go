@@ -26,17 +26,19 @@ func StructPtr[T any, P LexerOf[T]](f *Fields, name string, v **T, p Presence) {
 func StructValue(f *Fields, v Lexer) {
 	switch f.mode {
 	case encoding:
+		outer := f.object.typed
 		f.object.typed = false
 		f.out = append(f.out, '{')
 		v.Lex(f)
 		f.out = closeObject(f.out)
+		f.object.typed = outer
 	case decoding:
 		f.decodeObject(v, false)
 	case checking:
 		f.push()
 		v.Lex(f)
 		f.pop()
-	case missing, readingQuery, writingQuery:
+	case missing, keeping, readingQuery, writingQuery:
 	}
 }
 
@@ -48,7 +50,7 @@ func (f *Fields) decodeObject(v Lexer, typed bool) {
 		return
 	}
 	outer := f.object
-	f.object = object{typed: typed, far: len(f.far)}
+	f.object = object{typed: typed, record: outer.record, far: len(f.far)}
 	f.push()
 	f.advance()
 	for {
@@ -60,6 +62,11 @@ func (f *Fields) decodeObject(v Lexer, typed bool) {
 			break
 		}
 		if f.object.hits == hits { // none of v's members
+			if f.object.keeps {
+				f.mode = keeping
+				v.Lex(f)
+				f.mode = decoding
+			}
 			f.skip()
 			f.advance()
 		}
@@ -76,6 +83,7 @@ func (f *Fields) decodeObject(v Lexer, typed bool) {
 
 // Type is the $type member of a record. It stands first in Lex.
 func (f *Fields) Type(want string) {
+	f.object.record = true
 	if f.object.typed && (f.mode == encoding || f.mode == decoding || f.mode == missing) {
 		if f.mode == decoding {
 			f.mark(f.object.index)
@@ -83,7 +91,7 @@ func (f *Fields) Type(want string) {
 		f.object.index++
 		return
 	}
-	if f.mode == checking || !f.enter("$type", Required, false) {
+	if f.mode == checking || f.mode == keeping || !f.enter("$type", Required, false) {
 		return
 	}
 	switch f.mode {
@@ -96,7 +104,7 @@ func (f *Fields) Type(want string) {
 			f.fault(fault{"const", "must be " + strconv.Quote(want)})
 		}
 		f.leave()
-	case missing, checking, readingQuery, writingQuery:
+	case missing, keeping, checking, readingQuery, writingQuery:
 	}
 }
 
@@ -129,12 +137,14 @@ func Strings[S ~[]T, T ~string](f *Fields, name string, v *S, p Presence, r *Arr
 func Structs[S ~[]T, T any, P LexerOf[T]](f *Fields, name string, v *S, p Presence, r *ArrayRule) {
 	if f.mode == encoding && *v != nil {
 		f.out = append(appendName(f.out, name, 0), '[')
+		outer := f.object.typed
 		for i := range *v {
 			f.object.typed = false
 			f.out = append(f.out, '{')
 			P(&(*v)[i]).Lex(f)
 			f.out = append(closeObject(f.out), ',')
 		}
+		f.object.typed = outer
 		f.out = closeArray(f.out)
 		return
 	}
@@ -172,7 +182,7 @@ func ArrayValue[S ~[]T, T any](f *Fields, v *S, r *ArrayRule, item func(f *Field
 		for i := range *v {
 			item(f, &(*v)[i])
 		}
-	case missing, readingQuery:
+	case missing, keeping, readingQuery:
 	}
 }
 
@@ -259,7 +269,7 @@ func UnionValue[U any](f *Fields, v *U, u *Union[U]) {
 		*v = u.Unknown(RawUnion{Type: name, JSON: f.unknownVariant()})
 	case checking:
 		f.checkVariant(any(*v))
-	case missing, readingQuery, writingQuery:
+	case missing, keeping, readingQuery, writingQuery:
 	}
 }
 
@@ -288,11 +298,13 @@ func (f *Fields) encodeVariant(v any) {
 // encodeTyped encodes an object with its $type first.
 func (f *Fields) encodeTyped(v Typed) {
 	typ := v.LexType()
+	outer := f.object.typed
 	f.object.typed = true
 	f.out = append(f.out, `{"$type":`...)
 	f.out = append(AppendString(f.out, &typ), ',')
 	v.Lex(f)
 	f.out = closeObject(f.out)
+	f.object.typed = outer
 }
 
 func (f *Fields) decodeVariant(v any) {

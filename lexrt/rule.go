@@ -96,7 +96,7 @@ func (f Format) Valid(s string) bool {
 	case FormatHandle:
 		_, err = syntax.ParseHandle(s)
 	case FormatLanguage:
-		_, err = syntax.ParseLanguage(s)
+		return validLanguage(s)
 	case FormatNSID:
 		_, err = syntax.ParseNSID(s)
 	case FormatRecordKey:
@@ -109,6 +109,15 @@ func (f Format) Valid(s string) bool {
 	case FormatURI:
 		_, err = syntax.ParseURI(s)
 	}
+	return err == nil
+}
+
+// validOnce reports whether s is a value that old programs wrote.
+func (f Format) validOnce(s string) bool {
+	if f != FormatDatetime {
+		return false
+	}
+	_, err := syntax.ParseDatetimeLenient(s)
 	return err == nil
 }
 

@@ -56,7 +56,11 @@ func StringValue[T ~string](f *Fields, v *T, r *StringRule) {
 			s = f.copied(raw)
 		}
 		*v = T(s)
-		f.fault(r.check(s))
+		p := r.check(s)
+		if p.rule == "format" && f.lenient && r.Format.validOnce(s) {
+			p = fault{}
+		}
+		f.fault(p)
 	case checking:
 		f.checkText(string(*v), r)
 	case readingQuery:
@@ -64,7 +68,7 @@ func StringValue[T ~string](f *Fields, v *T, r *StringRule) {
 		f.checkText(f.param, r)
 	case writingQuery:
 		f.query.Add(f.paramName(), string(*v))
-	case missing:
+	case missing, keeping:
 	}
 }
 
@@ -138,7 +142,7 @@ func IntValue[T ~int64](f *Fields, v *T, r *IntRule) {
 		f.fault(r.check(n))
 	case writingQuery:
 		f.query.Add(f.paramName(), strconv.FormatInt(int64(*v), 10))
-	case missing:
+	case missing, keeping:
 	}
 }
 
@@ -196,7 +200,7 @@ func BoolValue[T ~bool](f *Fields, v *T, r *BoolRule) {
 		f.fault(r.check(f.param == "true"))
 	case writingQuery:
 		f.query.Add(f.paramName(), strconv.FormatBool(bool(*v)))
-	case missing:
+	case missing, keeping:
 	}
 }
 
@@ -221,7 +225,7 @@ func BytesValue(f *Fields, v *[]byte, r *BytesRule) {
 		f.decodeBytes(v, r)
 	case checking:
 		f.fault(r.check(len(*v)))
-	case missing, readingQuery, writingQuery:
+	case missing, keeping, readingQuery, writingQuery:
 	}
 }
 
@@ -261,7 +265,7 @@ func CIDLinkValue(f *Fields, v *CID) {
 		if _, err := ParseCID(string(*v)); err != nil {
 			f.typeFault(err.Error())
 		}
-	case missing, readingQuery, writingQuery:
+	case missing, keeping, readingQuery, writingQuery:
 	}
 }
 
@@ -291,7 +295,14 @@ func BlobValue(f *Fields, v *Blob, r *BlobRule) {
 			f.mismatch("a blob")
 			return
 		}
-		b, problem := parseBlob(f.raw())
+		raw := f.raw()
+		b, problem := parseBlob(raw)
+		if problem != "" && f.lenient {
+			if old, ok := parseLegacyBlob(raw); ok {
+				*v = old
+				return
+			}
+		}
 		p := fault{"type", problem}
 		switch {
 		case problem != "":
@@ -316,7 +327,7 @@ func BlobValue(f *Fields, v *Blob, r *BlobRule) {
 		default:
 			f.fault(r.check(v))
 		}
-	case missing, readingQuery, writingQuery:
+	case missing, keeping, readingQuery, writingQuery:
 	}
 }
 
@@ -354,7 +365,7 @@ func UnknownValue(f *Fields, v *Raw) {
 				f.typeFault(problem)
 			}
 		}
-	case missing, readingQuery, writingQuery:
+	case missing, keeping, readingQuery, writingQuery:
 	}
 }
 
@@ -367,7 +378,7 @@ func RawValue(f *Fields, v *Raw) {
 		f.keepRaw(v, f.raw())
 	case checking:
 		f.checkRaw(*v)
-	case missing, readingQuery, writingQuery:
+	case missing, keeping, readingQuery, writingQuery:
 	}
 }
 

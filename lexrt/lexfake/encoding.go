@@ -74,11 +74,7 @@ func withType(object []byte, typ string) []byte {
 
 // Together encodes and checks v from several goroutines at once. Run under the race
 // detector it shows whether that writes into v.
-func Together(v interface {
-	lexrt.Response
-	Validate() error
-},
-) {
+func Together(v Codec) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {

@@ -24,7 +24,7 @@ const maxMutated = 1 << 24
 func (s Set) Mutations(name string, r *rand.Rand) func(yield func(Mutation) bool) {
 	return func(yield func(Mutation) bool) {
 		root := s[name]
-		m := mutator{maker: maker{set: s, r: r, size: Maximal}, record: root != nil && root.Record, input: root != nil && root.Input}
+		m := mutator{maker: maker{set: s, r: r, size: Maximal}, exact: root != nil && root.Record, input: root != nil && root.Input}
 		n := m.ref(name, 0)
 		if n == nil {
 			return
@@ -38,7 +38,7 @@ func (s Set) Mutations(name string, r *rand.Rand) func(yield func(Mutation) bool
 
 type mutator struct {
 	maker
-	record  bool
+	exact   bool
 	input   bool
 	stopped bool
 	yield   func(pointer, rule string, n *node) bool
@@ -163,7 +163,7 @@ func (m *mutator) bytes(r *lexrt.BytesRule, ptr string, up rebuild) {
 	if r.Problem(3) == "" {
 		m.emit(up, ptr, "type", leaf(`{"$bytes":"YW h"}`))
 	}
-	if m.record {
+	if m.exact {
 		m.emit(up, ptr, "type", text("YWFh"))
 	}
 	if r == nil {
@@ -230,7 +230,7 @@ func (m *mutator) members(s *Schema, n *node, ptr string, up rebuild) {
 	for i, name := range n.names {
 		p := props[name]
 		if p == nil {
-			if s.Record {
+			if s.Record && name == "$type" {
 				m.emit(up, token(ptr, "$type"), "required", n.with(i, nil))
 				m.emit(up, token(ptr, "$type"), "const", n.with(i, text(s.TypeName+"#main")))
 			}
@@ -239,7 +239,7 @@ func (m *mutator) members(s *Schema, n *node, ptr string, up rebuild) {
 		if p.Required {
 			m.emit(up, token(ptr, name), "required", n.with(i, nil))
 		}
-		lenient := !m.record && !p.Required || p.Nullable
+		lenient := !m.exact && !p.Required || p.Nullable
 		m.mutate(p.Schema, n.kids[i], token(ptr, name), func(v *node) *node {
 			if lenient && v.kind == 0 && v.leaf == "null" {
 				return nil

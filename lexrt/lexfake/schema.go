@@ -38,6 +38,8 @@ type Schema struct {
 	// TypeName is the object's $type. Record says that it is always written.
 	TypeName string
 	Record   bool
+	// Keeps says that members that the schema does not know survive in a record.
+	Keeps bool
 	// Input says that the object is the body of a request.
 	Input bool
 	// Name is the schema that a Ref stands for.

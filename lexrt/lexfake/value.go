@@ -34,6 +34,8 @@ type maker struct {
 	set  Set
 	r    *rand.Rand
 	size Size
+	// record says that the value is a record or within one.
+	record bool
 }
 
 func (m *maker) ref(name string, depth int) *node {
@@ -262,6 +264,9 @@ func (m *maker) object(s *Schema, depth int, typed bool) *node {
 	if s.Record || typed {
 		n.set("$type", text(s.TypeName))
 	}
+	within := m.record
+	m.record = m.record || s.Record
+	defer func() { m.record = within }()
 	for _, p := range s.Props {
 		if !p.Required {
 			skip := m.size == Minimal || m.size == Random && m.r.IntN(3) == 0
@@ -282,6 +287,9 @@ func (m *maker) object(s *Schema, depth int, typed bool) *node {
 		case p.Required:
 			return nil
 		}
+	}
+	if s.Keeps && m.record && m.size != Minimal {
+		n.set("from a newer program", leaf(`{"a":[1,null,{"$type":"x.y.z"}],"b":"\u00e9\n"}`))
 	}
 	return n
 }

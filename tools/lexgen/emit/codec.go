@@ -22,6 +22,9 @@ func (u *unit) lex(s *ir.Struct) {
 			for _, f := range s.Fields {
 				u.member(g, f)
 			}
+			if s.Extra != "" {
+				g.Id("f").Dot("Extra").Call(jen.Op("&").Id("v").Dot(s.Extra))
+			}
 		}))
 }
 

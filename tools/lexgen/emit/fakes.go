@@ -82,6 +82,9 @@ func (e *emitter) fakeStruct(s *ir.Struct) *jen.Statement {
 	if s.Record != nil {
 		d[jen.Id("Record")] = jen.True()
 	}
+	if s.Extra != "" {
+		d[jen.Id("Keeps")] = jen.True()
+	}
 	if s.Role == ir.RoleInput {
 		d[jen.Id("Input")] = jen.True()
 	}

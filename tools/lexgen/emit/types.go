@@ -106,6 +106,10 @@ func (u *unit) structDecl(s *ir.Struct) {
 			}
 			g.Id(f.GoName).Add(u.fieldType(f))
 		}
+		if s.Extra != "" {
+			g.Add(comment("Members of a record that the schema does not know. They are written back as they were read."))
+			g.Id(s.Extra).Add(u.rt("Extra"))
+		}
 	}))
 	u.lex(s)
 	if s.Role == ir.RoleParams {

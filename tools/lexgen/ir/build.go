@@ -75,6 +75,7 @@ func (b *builder) run() {
 		}
 	}
 	b.breakCycles()
+	b.keepUnknown()
 	b.finish()
 }
 

@@ -128,6 +128,8 @@ type Struct struct {
 	// Record is set for records, with the names of the constants for its collection and key.
 	Record              *lexicon.Record
 	Collection, KeyName string
+	// Extra is the field for members that the schema does not know, "" where they are dropped.
+	Extra string
 	// Unions are the unions that have this struct as a member, sorted by name.
 	Unions []*Union
 	Schema *lexicon.Object

@@ -32,6 +32,7 @@ var standard = map[string]string{
 	"context": "package context\ntype Context interface { Done() <-chan struct{}; Err() error }\n",
 	"io": "package io\ntype Reader interface { Read(p []byte) (int, error) }\ntype Writer interface { Write(p []byte) (int, error) }\n" +
 		"type Closer interface { Close() error }\ntype ReadCloser interface { Reader; Closer }\n",
+	"iter":    "package iter\ntype Seq2[K, V any] func(yield func(K, V) bool)\n",
 	"net/url": "package url\ntype Values map[string][]string\nfunc (Values) Get(string) string { panic(0) }\nfunc (Values) Has(string) bool { panic(0) }\n",
 	"time":    "package time\ntype Duration int64\ntype Time struct{}\n",
 }

@@ -7,12 +7,15 @@ import "mls-server/lexrt"
 // Entry is a record of the collection com.example.entry.
 type Entry struct {
 	Data []byte
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
 func (v *Entry) Lex(f *lexrt.Fields) {
 	f.Type("com.example.entry")
 	lexrt.Bytes(f, "data", &v.Data, lexrt.Required, nil)
+	f.Extra(&v.Extra)
 }
 
 // EntryCollection is the collection of Entry records, and their $type.

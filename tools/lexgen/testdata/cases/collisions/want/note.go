@@ -8,12 +8,15 @@ import "mls-server/lexrt"
 type Note struct {
 	// Optional.
 	X *int64
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
 func (v *Note) Lex(f *lexrt.Fields) {
 	f.Type("com.example.note")
 	lexrt.IntPtr(f, "x", &v.X, lexrt.Optional, nil)
+	f.Extra(&v.Extra)
 }
 
 // NoteCollection is the collection of Note records, and their $type.

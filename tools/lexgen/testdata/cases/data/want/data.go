@@ -26,6 +26,8 @@ type Data struct {
 	Pics []lexrt.Blob
 	// At most 0 bytes, optional.
 	Zero *string
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
@@ -41,6 +43,7 @@ func (v *Data) Lex(f *lexrt.Fields) {
 	lexrt.Array(f, "frees", &v.Frees, lexrt.Optional, nil, lexrt.UnknownValue)
 	lexrt.Array(f, "pics", &v.Pics, lexrt.Optional, &ruleData_ItemsMax2, func(f *lexrt.Fields, v *lexrt.Blob) { lexrt.BlobValue(f, v, nil) })
 	lexrt.StringPtr(f, "zero", &v.Zero, lexrt.Optional, &ruleData_Max0)
+	f.Extra(&v.Extra)
 }
 
 // DataCollection is the collection of Data records, and their $type.

@@ -5,11 +5,15 @@ package published
 import "mls-server/lexrt"
 
 // Repo202602Note is a record of the collection com.example.repo-2026-02.note.
-type Repo202602Note struct{}
+type Repo202602Note struct {
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
+}
 
 // Lex names the members of v.
 func (v *Repo202602Note) Lex(f *lexrt.Fields) {
 	f.Type("com.example.repo-2026-02.note")
+	f.Extra(&v.Extra)
 }
 
 // Repo202602NoteCollection is the collection of Repo202602Note records, and their $type.

@@ -13,6 +13,8 @@ type RepoNote struct {
 	// Default false.
 	Done bool
 	Root RepoNoteFolder
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
@@ -23,6 +25,7 @@ func (v *RepoNote) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "mode", &v.Mode, lexrt.Optional, &enumRepoNoteMode)
 	lexrt.Bool(f, "done", &v.Done, lexrt.Required, nil)
 	lexrt.Struct(f, "root", &v.Root, lexrt.Required)
+	f.Extra(&v.Extra)
 }
 
 // RepoNoteCollection is the collection of RepoNote records, and their $type.
@@ -48,12 +51,15 @@ type RepoNoteEntry struct {
 	// 1 to 32 bytes.
 	Name lexrt.RecordKey
 	Node RepoNoteEntryNode
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
 func (v *RepoNoteEntry) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "name", &v.Name, lexrt.Required, &ruleRepoNote_RecordKeyMin1Max32)
 	lexrt.UnionMember(f, "node", &v.Node, lexrt.Required, &unionRepoNoteEntryNode)
+	f.Extra(&v.Extra)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -72,11 +78,14 @@ func (v *RepoNoteEntry) Validate() error { return lexrt.Validate(v) }
 type RepoNoteFolder struct {
 	// At most 10 items.
 	Entries []RepoNoteEntry
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
 func (v *RepoNoteFolder) Lex(f *lexrt.Fields) {
 	lexrt.Structs(f, "entries", &v.Entries, lexrt.Required, &ruleRepoNote_ItemsMax10)
+	f.Extra(&v.Extra)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -97,10 +106,15 @@ func (v *RepoNoteFolder) LexType() string { return "com.example.repo.note#folder
 func (*RepoNoteFolder) isRepoNoteEntryNode() {}
 
 // RepoNoteLeaf is com.example.repo.note#leaf.
-type RepoNoteLeaf struct{}
+type RepoNoteLeaf struct {
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
+}
 
 // Lex names the members of v.
-func (v *RepoNoteLeaf) Lex(f *lexrt.Fields) {}
+func (v *RepoNoteLeaf) Lex(f *lexrt.Fields) {
+	f.Extra(&v.Extra)
+}
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *RepoNoteLeaf) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }

@@ -8,12 +8,15 @@ import "mls-server/lexrt"
 type RepoNoteComment struct {
 	// Optional.
 	Note *RepoNote
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
 func (v *RepoNoteComment) Lex(f *lexrt.Fields) {
 	f.Type("com.example.repo.note.comment")
 	lexrt.StructPtr(f, "note", &v.Note, lexrt.Optional)
+	f.Extra(&v.Extra)
 }
 
 // RepoNoteCommentCollection is the collection of RepoNoteComment records, and their $type.

@@ -13,6 +13,8 @@ type RecNsid struct {
 	Strong *RecAny
 	// Optional.
 	Link *lexrt.CID
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
@@ -21,6 +23,7 @@ func (v *RecNsid) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleRecNsid_Datetime)
 	lexrt.StructPtr(f, "strong", &v.Strong, lexrt.Optional)
 	lexrt.CIDLinkPtr(f, "link", &v.Link, lexrt.Optional)
+	f.Extra(&v.Extra)
 }
 
 // RecNsidCollection is the collection of RecNsid records, and their $type.

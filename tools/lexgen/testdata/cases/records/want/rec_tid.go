@@ -13,6 +13,8 @@ type RecTid struct {
 	Strong *RecAny
 	// Optional.
 	Link *lexrt.CID
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
@@ -21,6 +23,7 @@ func (v *RecTid) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleRecTid_Datetime)
 	lexrt.StructPtr(f, "strong", &v.Strong, lexrt.Optional)
 	lexrt.CIDLinkPtr(f, "link", &v.Link, lexrt.Optional)
+	f.Extra(&v.Extra)
 }
 
 // RecTidCollection is the collection of RecTid records, and their $type.

@@ -7,12 +7,15 @@ import "mls-server/lexrt"
 // Note is a record of the collection com.example.note.
 type Note struct {
 	Text string
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
 func (v *Note) Lex(f *lexrt.Fields) {
 	f.Type("com.example.note")
 	lexrt.String(f, "text", &v.Text, lexrt.Required, nil)
+	f.Extra(&v.Extra)
 }
 
 // NoteCollection is the collection of Note records, and their $type.

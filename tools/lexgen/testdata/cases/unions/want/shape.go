@@ -17,6 +17,8 @@ type Shape struct {
 	Maybe lexrt.OptNull[ShapeMaybe]
 	// Nil is null.
 	Null ShapeNull
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
@@ -31,6 +33,7 @@ func (v *Shape) Lex(f *lexrt.Fields) {
 	})
 	lexrt.Maybe(f, "maybe", &v.Maybe, func(f *lexrt.Fields, v *ShapeMaybe) { lexrt.UnionValue(f, v, &unionShapeMaybe) })
 	lexrt.UnionMember(f, "null", &v.Null, lexrt.RequiredNullable, &unionShapeNull)
+	f.Extra(&v.Extra)
 }
 
 // ShapeCollection is the collection of Shape records, and their $type.
@@ -54,11 +57,14 @@ func (v *Shape) Validate() error { return lexrt.Validate(v) }
 // ShapeCircle is com.example.shape#circle.
 type ShapeCircle struct {
 	R int64
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
 func (v *ShapeCircle) Lex(f *lexrt.Fields) {
 	lexrt.Int(f, "r", &v.R, lexrt.Required, nil)
+	f.Extra(&v.Extra)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -94,12 +100,15 @@ type ShapeSquare struct {
 	A *int64
 	// Optional.
 	Inner ShapeSquareInner
+	// Members of a record that the schema does not know. They are written back as they were read.
+	Extra lexrt.Extra
 }
 
 // Lex names the members of v.
 func (v *ShapeSquare) Lex(f *lexrt.Fields) {
 	lexrt.IntPtr(f, "a", &v.A, lexrt.Optional, nil)
 	lexrt.UnionMember(f, "inner", &v.Inner, lexrt.Optional, &unionShapeSquareInner)
+	f.Extra(&v.Extra)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
