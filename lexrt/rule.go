@@ -142,6 +142,9 @@ type StringRule struct {
 	Enum []string
 	// Known lists values that are to be expected. Any other is allowed.
 	Known []string
+	// Also lists values that are allowed whatever the rest says: a default that breaks its own
+	// schema.
+	Also []string
 }
 
 // Lists reports whether s is one of the values of Enum or Known.
@@ -171,6 +174,8 @@ func (r *StringRule) listed(text []byte) (string, bool) {
 type IntRule struct {
 	Min, Max int64
 	Enum     []int64
+	// Also lists values that are allowed whatever the rest says.
+	Also []int64
 }
 
 // BoolRule holds the const of a boolean.
@@ -219,6 +224,14 @@ func (r *StringRule) check(s string) fault {
 	if r == nil {
 		return fault{}
 	}
+	p := r.broken(s)
+	if p.text != "" && slices.Contains(r.Also, s) {
+		return fault{}
+	}
+	return p
+}
+
+func (r *StringRule) broken(s string) fault {
 	if r.Enum != nil {
 		if p := r.checkEnum(s); p.text != "" {
 			return p
@@ -287,6 +300,14 @@ func (r *IntRule) check(n int64) fault {
 	if r == nil {
 		return fault{}
 	}
+	p := r.broken(n)
+	if p.text != "" && slices.Contains(r.Also, n) {
+		return fault{}
+	}
+	return p
+}
+
+func (r *IntRule) broken(n int64) fault {
 	if r.Enum != nil {
 		if !slices.Contains(r.Enum, n) {
 			values := make([]string, len(r.Enum))

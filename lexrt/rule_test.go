@@ -105,3 +105,14 @@ func TestFramesKeepTheirLines(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestOddDefaults has defaults that their own schema refuses: they are allowed, and nothing else
+// is.
+func TestOddDefaults(t *testing.T) {
+	t.Parallel()
+	text := lexrt.StringRule{Format: lexrt.FormatDID, MaxLen: 3, Also: []string{"none"}}
+	number := lexrt.IntRule{Min: 1, Max: 10, Also: []int64{11}}
+	if text.Problem("none") != "" || text.Problem("nono") == "" || number.Problem(11) != "" || number.Problem(12) == "" || number.Problem(10) != "" {
+		t.Error(text.Problem("none"), text.Problem("nono"), number.Problem(11), number.Problem(12))
+	}
+}

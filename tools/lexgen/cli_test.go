@@ -244,8 +244,8 @@ func TestCacheIsChecked(t *testing.T) {
 func TestInvalidLexiconsWriteNothing(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t)
-	put(t, filepath.Join(c.dir, "lexicons/com/example/bad.json"), []byte(`{"lexicon":1,"id":"com.example.bad","defs":{"main":{"type":"nope"}}}`))
-	if code, _, errs := c.run("gen"); code != 1 || !strings.Contains(errs, "com/example/bad.json:1:60") {
+	put(t, filepath.Join(c.dir, "lexicons/com/example/bad.json"), []byte(`{"lexicon":1,"id":"com.example.bad","defs":{"main":{"type":"string","maxLength":"1"}}}`))
+	if code, _, errs := c.run("gen"); code != 1 || !strings.Contains(errs, "com/example/bad.json:1:81") {
 		t.Error(code, errs)
 	}
 	if _, err := os.Stat(filepath.Join(c.dir, "api")); err == nil {

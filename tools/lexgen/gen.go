@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,12 +21,13 @@ import (
 // genConfig is the command line of gen and check.
 type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
-	quiet, fakes, verify                                            bool
-	only, without                                                   ids
+	quiet, fakes, verify, keepGoing                                 bool
+	only, without, exclude                                          ids
 	reference                                                       referenceConfig
 
-	// parsedPolicy is set by load.
+	// parsedPolicy is set by load, and incomplete, when lexicons are left out for their errors.
 	parsedPolicy *ir.Policy
+	incomplete   bool
 }
 
 func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
@@ -45,6 +47,8 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 	fl.BoolVar(&c.verify, "verify", false, "type-check the bodies of functions too when the package is larger than 1 MiB; those of smaller ones always are")
 	fl.Var(&c.without, "without", "leave the types of the lexicon `NSID` out of the Go packages; pages and OpenAPI have them (may be repeated)")
 	fl.Var(&c.only, "only", "write Go for the types of the lexicon `NSID` alone (may be repeated)")
+	fl.Var(&c.exclude, "exclude", "do not read the files and folders whose path in --in matches the `GLOB` (may be repeated)")
+	fl.BoolVar(&c.keepGoing, "keep-going", false, "generate from the lexicons without errors that refer to none with errors; the exit code is 1 all the same")
 	c.reference.flags(fl)
 	fl.BoolVar(&c.quiet, "quiet", false, "print errors only")
 	if err := fl.Parse(args); err != nil {
@@ -67,6 +71,8 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 		return nil, &usageError{"an import path must not have quotes, backslashes or spaces"}
 	case len(c.only) > 0 && len(c.without) > 0:
 		return nil, &usageError{"--only and --without exclude each other"}
+	case !c.exclude.patterns():
+		return nil, &usageError{"--exclude is not a pattern: * stands for any characters but /, ? for one, […] for one of these"}
 	case c.compat != "" && c.compat != "named-unions":
 		return nil, &usageError{fmt.Sprintf("--compat %q is not known; there is named-unions", c.compat)}
 	}
@@ -76,7 +82,7 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 
 // load reads the policy and the lexicons and returns the model. It prints what is wrong with them.
 func (c *genConfig) load(errs io.Writer) (*ir.Model, error) {
-	opt := lexicon.Options{NamedUnions: c.compat == "named-unions"}
+	opt := lexicon.Options{NamedUnions: c.compat == "named-unions", Exclude: slices.Clone(c.exclude)}
 	var policy *ir.Policy
 	if c.policy != "" {
 		data, err := os.ReadFile(c.policy)
@@ -87,7 +93,7 @@ func (c *genConfig) load(errs io.Writer) (*ir.Model, error) {
 			return nil, err
 		}
 		if rel, err := filepath.Rel(c.in, c.policy); err == nil {
-			opt.Exclude = filepath.ToSlash(rel)
+			opt.Exclude = append(opt.Exclude, filepath.ToSlash(rel))
 		}
 	}
 	c.parsedPolicy = policy
@@ -103,22 +109,39 @@ func (c *genConfig) load(errs io.Writer) (*ir.Model, error) {
 	if len(set.Files) == 0 && !diags.HasErrors() {
 		return nil, fmt.Errorf("there are no lexicons in %s", c.in)
 	}
-	var model *ir.Model
-	if !diags.HasErrors() {
-		var more lexicon.Diags
-		model, more = ir.Build(set, ir.Options{Prefix: c.prefix, Policy: policy})
-		diags = append(diags, more...)
-		diags.Sort()
-	}
+	model, diags := c.build(set, diags)
+	diags.Sort()
 	for _, d := range diags {
 		if d.Severity == lexicon.Error || !c.quiet {
 			fmt.Fprintln(errs, d)
 		}
 	}
-	if diags.HasErrors() {
+	if model == nil {
 		return nil, errReported
 	}
 	return model, nil
+}
+
+// build makes the model of the lexicons. With keepGoing those with errors are left out; without,
+// or when the errors are in none of them, there is no model. The problems are those given and its
+// own.
+func (c *genConfig) build(set *lexicon.Set, diags lexicon.Diags) (*ir.Model, lexicon.Diags) {
+	found := diags
+	for first := true; ; first = false {
+		if found.HasErrors() {
+			sound, left := set.Sound(found)
+			if !c.keepGoing || len(sound.Files) == 0 || len(left) == 0 && !first {
+				return nil, diags
+			}
+			set, c.incomplete = sound, true
+		}
+		model, more := ir.Build(set, ir.Options{Prefix: c.prefix, Policy: c.parsedPolicy})
+		diags = append(diags, more...)
+		if !more.HasErrors() {
+			return model, diags
+		}
+		found = more
+	}
 }
 
 // generate reads the lexicons and makes every output in memory.
@@ -149,6 +172,14 @@ func (c *genConfig) part(m *ir.Model) (*ir.Model, error) {
 
 // ids is a flag that may be repeated.
 type ids []string
+
+// patterns reports whether all are patterns of path.Match.
+func (s *ids) patterns() bool {
+	return !slices.ContainsFunc(*s, func(p string) bool {
+		_, err := path.Match(p, "")
+		return err != nil
+	})
+}
 
 func (s *ids) String() string { return strings.Join(*s, ",") }
 
@@ -188,8 +219,10 @@ func runGen(args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := c.remember(problems.String()); err != nil {
-		return err
+	if !c.incomplete {
+		if err := c.remember(problems.String()); err != nil {
+			return err
+		}
 	}
 	if !c.quiet {
 		fmt.Fprintf(out, "lexgen: %d lexicons, %d methods, %d files, %d changed\n",
@@ -197,6 +230,10 @@ func runGen(args []string, out, errs io.Writer) error {
 		for _, s := range scaffolds {
 			fmt.Fprintln(out, "lexgen: new handler", s)
 		}
+	}
+	if c.incomplete {
+		fmt.Fprintln(errs, "lexgen gen: lexicons with errors, and those that refer to them, are left out")
+		return errReported
 	}
 	return nil
 }
@@ -227,6 +264,8 @@ func runCheck(args []string, out, errs io.Writer) error {
 	}
 	if len(problems) > 0 {
 		fmt.Fprintln(errs, "lexgen check: run lexgen gen")
+	}
+	if len(problems) > 0 || c.incomplete {
 		return errReported
 	}
 	if !c.quiet {

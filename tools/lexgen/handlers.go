@@ -25,16 +25,16 @@ type handler struct {
 	exposed bool // it takes a lexrt.Caller, as endpoints do
 }
 
-// handlerMethods finds the methods of the type Handlers in any file of the package.
-func handlerMethods(dir string) (map[string]handler, error) {
+// handlerMethods finds the type Handlers and its methods in any file of the package.
+func handlerMethods(dir string) (out map[string]handler, declared bool, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	out := map[string]handler{}
+	out = map[string]handler{}
 	fset := token.NewFileSet()
 	for _, e := range entries {
 		name := filepath.Join(dir, e.Name())
@@ -43,15 +43,24 @@ func handlerMethods(dir string) (map[string]handler, error) {
 		}
 		f, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
 		if err != nil {
-			return nil, fmt.Errorf("reading the handlers: %w", err)
+			return nil, false, fmt.Errorf("reading the handlers: %w", err)
 		}
 		for _, d := range f.Decls {
 			if fn, ok := d.(*ast.FuncDecl); ok && receiverName(fn) == "Handlers" {
 				out[fn.Name.Name] = handler{fset.Position(fn.Pos()), takesCaller(fn)}
 			}
+			declared = declared || declaresHandlers(d)
 		}
 	}
-	return out, nil
+	return out, declared, nil
+}
+
+func declaresHandlers(d ast.Decl) bool {
+	group, ok := d.(*ast.GenDecl)
+	return ok && slices.ContainsFunc(group.Specs, func(s ast.Spec) bool {
+		t, ok := s.(*ast.TypeSpec)
+		return ok && t.Name.Name == "Handlers"
+	})
 }
 
 func receiverName(fn *ast.FuncDecl) string {
@@ -81,7 +90,7 @@ func (c *genConfig) missingHandlers(m *ir.Model) ([]string, error) {
 	if c.handlers == "" {
 		return nil, nil
 	}
-	found, err := handlerMethods(c.handlers)
+	found, _, err := handlerMethods(c.handlers)
 	if err != nil {
 		return nil, err
 	}
@@ -94,13 +103,13 @@ func (c *genConfig) missingHandlers(m *ir.Model) ([]string, error) {
 	return problems, nil
 }
 
-// scaffold writes the handlers that no file of the package has, and reports
-// handlers whose lexicon is gone. It opens no existing file for writing.
+// scaffold writes the handlers that no file of the package has, with their type where there is
+// none, and reports handlers whose lexicon is gone. It opens no existing file for writing.
 func (c *genConfig) scaffold(m *ir.Model, errs io.Writer) ([]string, error) {
 	if c.handlers == "" {
 		return nil, nil
 	}
-	found, err := handlerMethods(c.handlers)
+	found, declared, err := handlerMethods(c.handlers)
 	if err != nil {
 		return nil, err
 	}
@@ -110,12 +119,24 @@ func (c *genConfig) scaffold(m *ir.Model, errs io.Writer) ([]string, error) {
 	}
 	var written []string
 	known := map[string]bool{}
+	pkgPath := path.Join(path.Dir(c.module), pkg)
+	if !declared && len(m.Methods) > 0 {
+		f, err := emit.ScaffoldType(c.emitOptions(), pkg, pkgPath)
+		if err != nil {
+			return nil, err
+		}
+		name, err := createNew(c.handlers, f)
+		if err != nil {
+			return nil, err
+		}
+		written = append(written, name)
+	}
 	for _, method := range m.Methods {
 		known[method.GoName] = true
 		if _, ok := found[method.GoName]; ok {
 			continue
 		}
-		f, err := emit.Scaffold(method, c.emitOptions(), pkg, path.Join(path.Dir(c.module), pkg))
+		f, err := emit.Scaffold(method, c.emitOptions(), pkg, pkgPath)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	jsonv2 "github.com/go-json-experiment/json"
-
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/lexrt"
 )

@@ -18,7 +18,7 @@ import (
 
 // readFolder loads the lexicons of a folder and the policy beside them.
 func readFolder(dir, policy string, opt lexicon.Options) (Version, lexicon.Diags, error) {
-	opt.Exclude = policy
+	opt.Exclude = []string{policy}
 	set, diags, err := lexicon.Load(os.DirFS(dir), opt)
 	if err != nil {
 		return Version{}, nil, fmt.Errorf("reading the lexicons: %w", err)

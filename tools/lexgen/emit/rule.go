@@ -98,8 +98,14 @@ func ruleKey(t *ir.Type) string {
 	}
 	switch s := t.Schema.(type) {
 	case *lexicon.String:
+		if s.OddDefault {
+			return fmt.Sprintf("%p", s) // the rule is its own
+		}
 		return fmt.Sprintf("s %d %s %s %s %s %s", s.Format, opt(s.MinLength), opt(s.MaxLength), opt(s.MinGraphemes), opt(s.MaxGraphemes), constText(t))
 	case *lexicon.Integer:
+		if s.OddDefault {
+			return fmt.Sprintf("%p", s)
+		}
 		return fmt.Sprintf("i %s %s %s", opt(s.Minimum), opt(s.Maximum), constText(t))
 	case *lexicon.Bytes:
 		return fmt.Sprintf("y %s %s", opt(s.MinLength), opt(s.MaxLength))
@@ -143,6 +149,17 @@ func (v *values) texts(name string, list []string) {
 	}))
 }
 
+func (v *values) numbers(name string, list []int64) {
+	if len(list) == 0 {
+		return
+	}
+	v.add(name, jen.Index().Int64().ValuesFunc(func(g *jen.Group) {
+		for _, n := range list {
+			g.Op(strconv.FormatInt(n, 10))
+		}
+	}))
+}
+
 // ruleValues are the type and the elements of a schema's rule, none when it allows all.
 func (e *emitter) ruleValues(schema lexicon.Schema) (string, values) {
 	var v values
@@ -159,6 +176,9 @@ func (e *emitter) ruleValues(schema lexicon.Schema) (string, values) {
 			v.texts("Enum", s.Enum)
 		}
 		v.texts("Known", s.KnownValues)
+		if s.OddDefault {
+			v.texts("Also", []string{*s.Default})
+		}
 		return "StringRule", v
 	case *lexicon.Integer:
 		return "IntRule", e.intValues(s)
@@ -198,12 +218,9 @@ func (e *emitter) intValues(s *lexicon.Integer) values {
 	var v values
 	v.add("Min", e.bound(s.Minimum, "MinInt"))
 	v.add("Max", e.bound(s.Maximum, "MaxInt"))
-	if len(enum) > 0 {
-		v.add("Enum", jen.Index().Int64().ValuesFunc(func(g *jen.Group) {
-			for _, n := range enum {
-				g.Op(strconv.FormatInt(n, 10))
-			}
-		}))
+	v.numbers("Enum", enum)
+	if s.OddDefault {
+		v.numbers("Also", []int64{*s.Default})
 	}
 	return v
 }

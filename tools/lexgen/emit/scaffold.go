@@ -27,15 +27,29 @@ func Scaffold(m *ir.Method, opt Options, pkg, pkgPath string) (File, error) {
 		jen.Id("Name"): jen.Lit("MethodNotImplemented"), jen.Id("Status"): jen.Lit(501), jen.Id("Message"): jen.Lit("this method is not implemented yet"),
 	}))
 	f.Add(doc(handlerDoc(m)).Func().Params(jen.Id("h").Op("*").Id("Handlers")).Id(m.GoName).Params(params...).Params(results...).Block(jen.Return(ret...)))
+	return rendered(f, scaffoldName(m))
+}
+
+// ScaffoldType writes the first version of the type that has the handlers. What it says of
+// Service makes a missing handler an error of the compiler.
+func ScaffoldType(opt Options, pkg, pkgPath string) (File, error) {
+	f := jen.NewFilePathName(pkgPath, pkg)
+	f.NoFormat = true
+	f.ImportName(opt.ImportPath, opt.Package)
+	f.PackageComment("// Package " + pkg + " answers the methods of the service.")
+	f.Comment("// Handlers has a method for each method of the service. Its fields are what they need.")
+	f.Type().Id("Handlers").Struct()
+	f.Var().Id("_").Qual(opt.ImportPath, "Service").Op("=").Parens(jen.Op("*").Id("Handlers")).Parens(jen.Nil())
+	return rendered(f, "handlers.go")
+}
+
+func rendered(f *jen.File, name string) (File, error) {
 	var raw bytes.Buffer
 	if err := f.Render(&raw); err != nil {
 		return File{}, err
 	}
 	src, err := format.Source(raw.Bytes())
-	if err != nil {
-		return File{}, err
-	}
-	return File{Name: scaffoldName(m), Data: src}, nil
+	return File{Name: name, Data: src}, err
 }
 
 // scaffoldName is the lexicon's name in lower case.

@@ -48,7 +48,15 @@ type builder struct {
 	todo  []func()
 }
 
+// clash reports two owners of one name. Within a lexicon the second is called by a longer name. Of
+// two lexicons neither gets it: a name must not move because a file was added.
 func (b *builder) clash(name string, first, second owner, got string) {
+	if first.apart(second) {
+		b.diags = append(b.diags, b.file.Diag(lexicon.Error, nil, "name-collision",
+			"the Go name "+name+" would stand for both "+first.place+" and "+second.place,
+			`give one of them another name in the policy file: "names": {"`+second.place+`": "…"}`))
+		return
+	}
 	b.diags = append(b.diags, b.file.Diag(lexicon.Warning, nil, "name-collision",
 		"the Go name "+name+" would stand for both "+first.place+" and "+second.place+"; the second is called "+got,
 		`to choose another name add it to the policy file: "names": {"`+second.place+`": "…"}`))
@@ -59,7 +67,7 @@ func (b *builder) run() {
 	files := map[string]bool{}
 	for _, f := range b.set.Files {
 		b.file = f
-		ident := idents.take(Base(f.ID, b.opt.Prefix), owner{place: f.ID, long: longName(f.ID, b.opt.Prefix)})
+		ident := idents.take(Base(f.ID, b.opt.Prefix), owner{place: f.ID, lexicon: f.ID, long: longName(f.ID, b.opt.Prefix)})
 		l := &Lexicon{File: f, Ident: ident, GoFile: goFile(f.ID, b.opt.Prefix, files)}
 		b.model.Lexicons = append(b.model.Lexicons, l)
 		b.byFile[f] = l
@@ -142,16 +150,16 @@ func (b *builder) name(parts ...string) string {
 	if path := strings.Join(parts, "."); path != "" {
 		place += " (" + path + ")"
 	}
-	return b.names.take(s.String(), owner{place: place, long: longName(b.file.ID, b.opt.Prefix, parts...)})
+	return b.names.take(s.String(), owner{place: place, lexicon: b.file.ID, long: longName(b.file.ID, b.opt.Prefix, parts...)})
 }
 
 // defName is the name of the present definition, where main has none of its own.
 func (b *builder) defName() string {
 	d := b.def
 	if d.Name == "main" {
-		return b.names.take(b.cur.Ident, owner{place: d.Ref(), long: longName(b.file.ID, b.opt.Prefix)})
+		return b.names.take(b.cur.Ident, owner{place: d.Ref(), lexicon: b.file.ID, long: longName(b.file.ID, b.opt.Prefix)})
 	}
-	return b.names.take(b.cur.Ident+GoName(d.Name), owner{place: d.Ref(), long: longName(b.file.ID, b.opt.Prefix, d.Name)})
+	return b.names.take(b.cur.Ident+GoName(d.Name), owner{place: d.Ref(), lexicon: b.file.ID, long: longName(b.file.ID, b.opt.Prefix, d.Name)})
 }
 
 func (b *builder) add(d Decl) { b.cur.Decls = append(b.cur.Decls, d) }
@@ -179,7 +187,7 @@ func (b *builder) declare(d *lexicon.Def) {
 		name := b.defName()
 		b.add(&PermissionSet{GoName: name, LXM: b.helper(name + "LXM"), ID: d.Ref(), Schema: s})
 	case *lexicon.Method:
-		b.method(d, s)
+		b.method(s)
 	default:
 		b.scalarDef(d)
 	}
@@ -264,7 +272,7 @@ func (b *builder) typeOf(s lexicon.Schema, name, path string) *Type {
 }
 
 func (b *builder) inlineName(name, path string) string {
-	return b.names.take(name, owner{place: b.def.Ref() + " at " + path, long: longName(b.file.ID, b.opt.Prefix, append([]string{b.def.Name}, strings.Split(path, ".")...)...)})
+	return b.names.take(name, owner{place: b.def.Ref() + " at " + path, lexicon: b.file.ID, long: longName(b.file.ID, b.opt.Prefix, append([]string{b.def.Name}, strings.Split(path, ".")...)...)})
 }
 
 func (b *builder) scalar(s lexicon.Schema, name, path string) *Type {

@@ -11,7 +11,7 @@ import (
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
-func (b *builder) method(d *lexicon.Def, s *lexicon.Method) {
+func (b *builder) method(s *lexicon.Method) {
 	m := &Method{NSID: b.file.ID, GoName: b.cur.Ident, Lexicon: b.cur, Schema: s}
 	b.cur.Method = m
 	b.model.Methods = append(b.model.Methods, m)
@@ -21,10 +21,7 @@ func (b *builder) method(d *lexicon.Def, s *lexicon.Method) {
 	}
 	m.Input = b.body(s.Input, "Input", RoleInput)
 	m.Output = b.body(s.Output, "Output", RoleOutput)
-	if u, ok := s.Message.(*lexicon.Union); ok {
-		m.Message = b.unionType(b.name("Message"), "message", u).Union
-		m.Stream, m.NewStream = b.helper(m.GoName+"Stream"), b.helper("New"+m.GoName+"Stream")
-	}
+	b.message(m, s.Message)
 	for _, e := range s.Errors {
 		m.Errors = append(m.Errors, &MethodError{
 			Name: e.Name, Doc: e.Description, Status: b.opt.Policy.Status(e.Name),
@@ -33,9 +30,22 @@ func (b *builder) method(d *lexicon.Def, s *lexicon.Method) {
 	slices.SortFunc(m.Errors, func(x, y *MethodError) int { return cmp.Compare(x.Name, y.Name) })
 }
 
+// message names the messages of a subscription: a union of its own, or a named one.
+func (b *builder) message(m *Method, s lexicon.Schema) {
+	switch s := s.(type) {
+	case *lexicon.Union:
+		m.Message = b.unionType(b.name("Message"), "message", s).Union
+	case *lexicon.Ref:
+		b.later(func() { m.Message = b.byDef[s.Target].Union })
+	default:
+		return
+	}
+	m.Stream, m.NewStream = b.helper(m.GoName+"Stream"), b.helper("New"+m.GoName+"Stream")
+}
+
 // helper names something that is generated beside a definition.
 func (b *builder) helper(name string) string {
-	return b.names.take(name, owner{place: "the generated " + name + " of " + b.def.Ref(), long: name + "_"})
+	return b.names.take(name, owner{place: "the generated " + name + " of " + b.def.Ref(), lexicon: b.file.ID, long: name + "_"})
 }
 
 func (b *builder) body(s *lexicon.Body, suffix string, role Role) *Body {
@@ -114,7 +124,7 @@ func (b *builder) finish() {
 			if e, ok := d.(*Enum); ok {
 				for i := range e.Values {
 					v := &e.Values[i]
-					v.GoName = b.names.take(e.GoName+v.GoName, owner{place: e.Ref + " value " + strconv.Quote(v.Text), long: e.GoName + "_" + v.GoName})
+					v.GoName = b.names.take(e.GoName+v.GoName, owner{place: e.Ref + " value " + strconv.Quote(v.Text), lexicon: b.file.ID, long: e.GoName + "_" + v.GoName})
 				}
 			}
 			if st, ok := d.(*Struct); ok {
@@ -127,7 +137,7 @@ func (b *builder) finish() {
 		b.file, b.cur = m.Lexicon.File, m.Lexicon
 		for _, e := range m.Errors {
 			if names[e.Name] == "" {
-				names[e.Name] = b.names.take("Err"+GoName(e.Name), owner{place: "the error " + e.Name, long: "Err_" + GoName(e.Name)})
+				names[e.Name] = b.names.take("Err"+GoName(e.Name), owner{place: "the error " + e.Name, lexicon: "errors", long: "Err_" + GoName(e.Name)})
 				b.model.ErrorNames = append(b.model.ErrorNames, &ErrorName{Name: e.Name, Status: e.Status, GoName: names[e.Name]})
 			}
 			e.GoName = names[e.Name]

@@ -88,11 +88,19 @@ func Base(nsid, prefix string) string {
 	return b.String()
 }
 
-// owner is who has a name: a place for messages and a longer name that is used
-// when the short one is taken.
+// owner is who has a name.
 type owner struct {
+	// place names it in messages, and in the policy's names.
 	place string
-	long  string
+	// lexicon is the id of its lexicon, "" for what every package has.
+	lexicon string
+	// long is the name that it gets when its own lexicon has the short one already.
+	long string
+}
+
+// apart reports whether two owners may come into one folder independently of each other.
+func (o owner) apart(other owner) bool {
+	return o.lexicon != other.lexicon && o.lexicon != "" && other.lexicon != ""
 }
 
 // names gives out the package's exported identifiers.

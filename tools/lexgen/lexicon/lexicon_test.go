@@ -50,3 +50,18 @@ func TestDuplicatesInLists(t *testing.T) {
 		}
 	}
 }
+
+// TestOtherHabits: what other languages and editors do is told with what to write here.
+func TestOtherHabits(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ text, want string }{
+		{`{"lexicon": 1, "id": "com.example.thing", "defs": {"main": {"type": "object", "properties": {"p": {"type": "string", "nullable": true}}}}}`, `list "p" in the "nullable" of the object`},
+		{`{"lexicon": 1, "id": "com.example.thing", "defs": {"main": {"type": "object", "properties": {"p": {"type": "string", "required": true}}}}}`, `list "p" in the "required" of the object`},
+		{"\ufeff" + `{"lexicon": 1, "id": "com.example.thing", "defs": {"main": {"type": "token"}}}`, "byte order mark"},
+	} {
+		_, diags := lexicon.Parse([]lexicon.Source{{Path: "com/example/thing.json", Data: []byte(c.text)}}, lexicon.Options{})
+		if len(diags) != 1 || !strings.Contains(diags[0].String(), c.want) {
+			t.Errorf("%v misses %q", diags, c.want)
+		}
+	}
+}

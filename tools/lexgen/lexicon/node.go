@@ -112,6 +112,9 @@ const maxDepth = 200
 
 // parseJSON reads data strictly: no duplicate names, no invalid UTF-8, nothing after the value.
 func parseJSON(data []byte) (*Node, error) {
+	if bytes.HasPrefix(data, []byte("\ufeff")) {
+		return nil, &syntaxError{0, "the file begins with a byte order mark, which JSON does not have; save it without"}
+	}
 	p := &jsonParser{data: data, dec: jsontext.NewDecoder(bytes.NewBuffer(data))}
 	n, err := p.value(0)
 	if err != nil {

@@ -20,6 +20,8 @@ func (p *parser) object(n *Node, known ...string) object {
 		hint := "known here: " + strings.Join(known, ", ")
 		if near := Nearest(m.Name, known); near != "" {
 			hint = `did you mean "` + near + `"?`
+		} else if (m.Name == "required" || m.Name == "nullable") && n.parent != nil {
+			hint = "list " + strconv.Quote(n.key) + ` in the "` + m.Name + `" of the object`
 		}
 		p.warnf(m.Value, "unknown-key", "the key "+strconv.Quote(m.Name)+" is not part of the language and has no effect", hint)
 	}

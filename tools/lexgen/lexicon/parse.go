@@ -115,8 +115,10 @@ func typeHint(word string) string {
 	if near := Nearest(word, allKinds); near != "" {
 		return "did you mean " + strconv.Quote(near) + "?"
 	}
-	return "the types are " + strings.Join(allKinds, ", ")
+	return typesHint
 }
+
+var typesHint = "the types are " + strings.Join(allKinds, ", ")
 
 // base checks the keys of a schema and reads what all schemas have.
 func (p *parser) base(b *Base, known ...string) object {
@@ -163,21 +165,28 @@ func (p *parser) integer(b Base) Schema {
 		}
 	}
 	rule.Enum = s.Enum
-	p.fixedInt(o, "const", s.Const, &rule)
 	p.exclusive(o)
-	if s.Const == nil {
-		p.fixedInt(o, "default", s.Default, &rule)
+	if s.Const != nil {
+		p.fixed(o, "const", strconv.FormatInt(*s.Const, 10), rule.Problem(*s.Const))
+	} else if s.Default != nil {
+		s.OddDefault = p.fixed(o, "default", strconv.FormatInt(*s.Default, 10), rule.Problem(*s.Default))
 	}
 	return s
 }
 
-func (p *parser) fixedInt(o object, key string, v *int64, rule *lexrt.IntRule) {
-	if v == nil {
-		return
+// fixed reports a const that its own schema refuses, and warns of such a default: the
+// specification does not say that a default satisfies the rest. It reports whether there is a
+// problem.
+func (p *parser) fixed(o object, key, value, problem string) bool {
+	if problem == "" {
+		return false
 	}
-	if problem := rule.Problem(*v); problem != "" {
-		p.errorf(o.get(key), key, "the "+key+" "+strconv.FormatInt(*v, 10)+" breaks its own schema: it "+problem, "correct the "+key+" or the constraint")
+	report := p.errorf
+	if key == "default" {
+		report = p.warnf
 	}
+	report(o.get(key), key, "the "+key+" "+value+" breaks its own schema: it "+problem, "correct the "+key+" or the constraint")
+	return true
 }
 
 func (p *parser) string(b Base) Schema {
@@ -195,7 +204,7 @@ func (p *parser) string(b Base) Schema {
 	if v := o.typed("format", '"', "a string"); v != nil {
 		var ok bool
 		if s.Format, ok = lexrt.ParseFormat(v.Text); !ok {
-			p.errorf(v, "format-unknown", strconv.Quote(v.Text)+" is not a string format of the language", formatHint(v.Text))
+			p.warnf(v, "format-unknown", "the format "+strconv.Quote(v.Text)+" is not known: the string may hold anything", formatHint(v.Text))
 		}
 	}
 	var has bool
@@ -210,10 +219,11 @@ func (p *parser) string(b Base) Schema {
 		}
 	}
 	rule.Enum = s.Enum
-	p.fixedString(o, "const", s.Const, &rule)
 	p.exclusive(o)
-	if s.Const == nil {
-		p.fixedString(o, "default", s.Default, &rule)
+	if s.Const != nil {
+		p.fixed(o, "const", strconv.Quote(*s.Const), rule.Problem(*s.Const))
+	} else if s.Default != nil {
+		s.OddDefault = p.fixed(o, "default", strconv.Quote(*s.Default), rule.Problem(*s.Default))
 	}
 	return s
 }
@@ -237,15 +247,6 @@ func limits(low, high *int64) (lo, hi int) {
 		}
 	}
 	return lo, hi
-}
-
-func (p *parser) fixedString(o object, key string, v *string, rule *lexrt.StringRule) {
-	if v == nil {
-		return
-	}
-	if problem := rule.Problem(*v); problem != "" {
-		p.errorf(o.get(key), key, "the "+key+" "+strconv.Quote(*v)+" breaks its own schema: it "+problem, "correct the "+key+" or the constraint")
-	}
 }
 
 func formatHint(word string) string {

@@ -159,6 +159,10 @@ func (p *parser) message(o object, s *Method) {
 	if sub == nil {
 		return
 	}
+	if _, named := sub.(*Ref); named && p.opt.NamedUnions {
+		s.Message = sub // the resolver looks at what it names
+		return
+	}
 	if _, ok := sub.(*Union); !ok {
 		p.errorf(schema, "message-type", `the schema of a message must be a union, not "`+string(sub.Kind())+`"`, `write {"type": "union", "refs": […]}`)
 		return
@@ -235,35 +239,50 @@ func (p *parser) translations(o object, key string) []Translation {
 	return out
 }
 
+// permission reads one permission. Services ignore a permission for a resource, or with a
+// parameter, that they do not know, so it is left out with a warning.
 func (p *parser) permission(b Base) Schema {
-	o := p.base(&b, "resource", "collection", "action", "lxm", "aud", "inheritAud", "accept", "attr", "manage")
+	known := []string{"type", "description", "resource", "collection", "action", "lxm", "aud", "inheritAud", "accept", "attr", "manage"}
+	for _, m := range b.node.Members {
+		if !slices.Contains(known, m.Name) {
+			p.warnf(m.Value, "permission-parameter", "the permission is left out: services ignore one with a parameter that they do not know", "known here: "+strings.Join(known, ", "))
+			return nil
+		}
+	}
+	o := object{p, b.node}
+	b.Description = o.str("description")
 	s := &Permission{Base: b, Resource: o.str("resource"), Audience: o.str("aud"), InheritAudience: o.isTrue("inheritAud")}
 	s.Collections, _ = o.strings("collection")
 	s.Actions, _ = o.strings("action")
 	s.LXM, _ = o.strings("lxm")
 	s.Accept, _ = o.strings("accept")
-	if o.get("resource") == nil {
-		p.errorf(b.node, "permission-resource", `a permission needs "resource"`, `"repo" or "rpc"`)
-	}
 	switch s.Resource {
 	case "repo":
-		p.nsids(o, "collection", s.Collections)
-		if slices.Contains(s.Collections, "*") {
-			p.errorf(o.get("collection"), "permission-collection", "a permission set cannot give access to all collections", "list the collections")
-		}
-		for _, a := range s.Actions {
-			if a != "create" && a != "update" && a != "delete" {
-				p.errorf(o.get("action"), "permission-action", strconv.Quote(a)+" is not an action", `use "create", "update" or "delete"`)
-			}
-		}
+		p.repo(o, s)
 	case "rpc":
 		p.nsids(o, "lxm", s.LXM)
 		p.audience(o, s)
 	case "":
+		if o.get("resource") == nil {
+			p.errorf(b.node, "permission-resource", `a permission needs "resource"`, `"repo" or "rpc"`)
+		}
 	default:
-		p.errorf(o.get("resource"), "permission-resource", "a permission set cannot have permissions for "+strconv.Quote(s.Resource), `only "repo" and "rpc" can be bundled`)
+		p.warnf(o.get("resource"), "permission-resource", "the permission is left out: services ignore those for "+strconv.Quote(s.Resource)+" in a permission set", `only "repo" and "rpc" can be bundled`)
+		return nil
 	}
 	return s
+}
+
+func (p *parser) repo(o object, s *Permission) {
+	p.nsids(o, "collection", s.Collections)
+	if slices.Contains(s.Collections, "*") {
+		p.errorf(o.get("collection"), "permission-collection", "a permission set cannot give access to all collections", "list the collections")
+	}
+	for _, a := range s.Actions {
+		if a != "create" && a != "update" && a != "delete" {
+			p.errorf(o.get("action"), "permission-action", strconv.Quote(a)+" is not an action", `use "create", "update" or "delete"`)
+		}
+	}
 }
 
 func (p *parser) audience(o object, s *Permission) {

@@ -4,16 +4,26 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 )
 
 // Options are the switches of Load.
 type Options struct {
-	// Exclude is a path in the folder that is not a lexicon, or "".
-	Exclude string
+	// Exclude are patterns of path.Match for files and folders that are not read, by their
+	// path in the folder.
+	Exclude []string
 	// NamedUnions accepts definitions of type union, which some published lexicons
 	// have against the specification.
 	NamedUnions bool
+}
+
+func (o Options) excludes(name string) bool {
+	return slices.ContainsFunc(o.Exclude, func(pattern string) bool {
+		match, err := path.Match(pattern, name)
+		return name == pattern || err == nil && match
+	})
 }
 
 // Load reads every .json file below the root of fsys, in any order, and returns
@@ -25,13 +35,11 @@ func Load(fsys fs.FS, opt Options) (*Set, Diags, error) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() {
-			if name != "." && strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if path.Ext(name) != ".json" || name == opt.Exclude || strings.HasPrefix(d.Name(), ".") {
+		out := name != "." && (strings.HasPrefix(d.Name(), ".") || opt.excludes(name))
+		switch {
+		case d.IsDir() && (out || d.Name() == "node_modules"):
+			return fs.SkipDir
+		case d.IsDir(), out, path.Ext(name) != ".json":
 			return nil
 		}
 		data, err := fs.ReadFile(fsys, name)
@@ -144,13 +152,8 @@ func (p *parser) id(v *Node) {
 		return
 	}
 	p.file.ID = v.Text
-	switch {
-	case pathMatches(p.file.Path, v.Text):
-	case !pathNames(p.file.Path, v.Text):
-		p.warnf(v, "id-path", "the path says nothing about the id "+v.Text, "the usual place is "+strings.ReplaceAll(v.Text, ".", "/")+".json")
-	default:
-		want := strings.ReplaceAll(v.Text, ".", "/") + ".json"
-		p.errorf(v, "id-path", "the id "+v.Text+" does not belong to a file of this path", "move the file to "+want+", or correct the id (the path says "+idFromPath(p.file.Path)+")")
+	if !pathMatches(p.file.Path, v.Text) {
+		p.warnf(v, "id-path", "the path of the file does not spell the id "+v.Text+", which alone counts", "the usual place is "+strings.ReplaceAll(v.Text, ".", "/")+".json")
 	}
 }
 
@@ -171,15 +174,6 @@ func pathMatches(name, id string) bool {
 	return flat == strings.ReplaceAll(id, "-", ".")
 }
 
-// pathNames reports whether the path spells out an id, right or wrong: whether it has
-// the id's top-level domain as a folder or at the start of a dotted file name. Some
-// projects leave the domain out and arrange their folders as they like; nothing in the
-// language forbids that.
-func pathNames(name, id string) bool {
-	top, _, _ := strings.Cut(id, ".")
-	return strings.Contains("."+idFromPath(name)+".", "."+top+".")
-}
-
 func (p *parser) defs(n *Node) {
 	if n.Kind != '{' {
 		p.errorf(n, "type", `"defs" must be an object, not `+n.describe(), "")
@@ -194,12 +188,15 @@ func (p *parser) defs(n *Node) {
 }
 
 func (p *parser) def(m Member) {
-	if m.Name == "" || strings.ContainsFunc(m.Name, func(r rune) bool { return r == '#' || r == '.' || Unprintable(r) || r == ' ' }) {
-		p.errorf(m.Value, "def-name", "the name of a definition must not be empty and must not have spaces, controls, dots or #", "use letters and digits, starting with a letter")
+	if m.Name == "" || strings.ContainsFunc(m.Name, func(r rune) bool { return r == '#' || Unprintable(r) || r == ' ' }) {
+		p.errorf(m.Value, "def-name", "the name of a definition must not be empty and must not have spaces, controls or #", "use letters and digits, starting with a letter")
 		return
 	}
 	if !plainName(m.Name) {
 		p.warnf(m.Value, "def-name", "the definition's name should have only ASCII letters and digits and start with a letter", "")
+	}
+	if p.unknownPrimary(m) {
+		return
 	}
 	s := p.schema(m.Value, "a definition")
 	if s == nil {
@@ -207,6 +204,7 @@ func (p *parser) def(m Member) {
 	}
 	switch k := s.Kind(); {
 	case k == KindSpace:
+		p.leaveOut(m.Name, string(k))
 		p.diags = append(p.diags, p.file.Diag(Note, m.Value, "space", `the definition is left out: the type "space" is a proposal`, ""))
 		return
 	case k.Primary() && m.Name != "main":
@@ -222,6 +220,26 @@ func (p *parser) def(m Member) {
 		return
 	}
 	p.file.Defs = append(p.file.Defs, &Def{Name: m.Name, Schema: s, File: p.file})
+}
+
+// unknownPrimary leaves a main definition of a type out that the language did not have when this
+// was written. A word that is nearly a type is taken for a slip.
+func (p *parser) unknownPrimary(m Member) bool {
+	t := m.Value.Get("type")
+	if m.Name != "main" || t == nil || t.Kind != '"' || slices.Contains(allKinds, t.Text) || typeHint(t.Text) != typesHint {
+		return false
+	}
+	p.leaveOut(m.Name, t.Text)
+	p.warnf(t, "type-unknown", "the definition is left out: the type "+strconv.Quote(t.Text)+" is not known", typesHint)
+	return true
+}
+
+// leaveOut notes that the file has a definition which nothing is made of.
+func (p *parser) leaveOut(name, kind string) {
+	if p.file.leftOut == nil {
+		p.file.leftOut = map[string]string{}
+	}
+	p.file.leftOut[name] = kind
 }
 
 func plainName(s string) bool {

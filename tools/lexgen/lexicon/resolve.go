@@ -73,7 +73,19 @@ func (r *resolver) run() {
 		r.file = f
 		for _, d := range f.Defs {
 			Walk(d.Schema, r.visit)
+			r.message(d)
 		}
+	}
+}
+
+// message checks that the messages of a subscription are a union where they are a reference.
+func (r *resolver) message(d *Def) {
+	m, ok := d.Schema.(*Method)
+	if !ok {
+		return
+	}
+	if ref, ok := m.Message.(*Ref); ok && ref.Target != nil && ref.Target.Schema.Kind() != KindUnion {
+		r.errorf(ref.node, "message-type", "the schema of a message must be a union, and "+ref.Target.Ref()+" is of type "+strconv.Quote(string(ref.Target.Schema.Kind())), `write {"type": "union", "refs": […]}`)
 	}
 }
 
@@ -161,6 +173,10 @@ func (r *resolver) bind(s *Ref) {
 		return
 	}
 	if s.Target = f.Def(frag); s.Target != nil {
+		return
+	}
+	if kind, left := f.leftOut[frag]; left {
+		r.errorf(at, "ref-target", "the reference "+strconv.Quote(s.Ref)+" names a definition of type "+strconv.Quote(kind)+", which is left out ("+f.Path+")", "")
 		return
 	}
 	if n := f.root.Get("defs"); n.Get(frag) != nil {

@@ -79,6 +79,8 @@ type Integer struct {
 	Minimum, Maximum *int64
 	Enum             []int64
 	Default, Const   *int64
+	// OddDefault says that the other constraints refuse the default.
+	OddDefault bool
 }
 
 // String is the schema of a string. Lengths count UTF-8 bytes.
@@ -89,6 +91,8 @@ type String struct {
 	MinGraphemes, MaxGraphemes *int64
 	Enum, KnownValues          []string
 	Default, Const             *string
+	// OddDefault says that the other constraints refuse the default.
+	OddDefault bool
 }
 
 // Bytes is the schema of a byte string. Lengths count raw bytes.
@@ -184,11 +188,22 @@ type Method struct {
 	Params *Object
 	// Input and Output are nil when the method has none; only procedures have an Input.
 	Input, Output *Body
-	// Message is the union that a subscription sends, or nil.
+	// Message is the union that a subscription sends, or nil. With Options.NamedUnions it may
+	// be a reference to one.
 	Message Schema
 	// Subprotocols are what a subscription names, if anything.
 	Subprotocols []string
 	Errors       []*ErrorName
+}
+
+// Messages is the union that a subscription sends, or nil.
+func (m *Method) Messages() *Union {
+	s := m.Message
+	if ref, ok := s.(*Ref); ok && ref.Target != nil {
+		s = ref.Target.Schema
+	}
+	u, _ := s.(*Union)
+	return u
 }
 
 // Permission is one entry of a permission set.
@@ -243,8 +258,10 @@ type File struct {
 	// Defs are in the file's order.
 	Defs []*Def
 
-	root *Node
-	src  *source
+	// leftOut has the types of the definitions that nothing is made of.
+	leftOut map[string]string
+	root    *Node
+	src     *source
 }
 
 // Def returns the named definition or nil.

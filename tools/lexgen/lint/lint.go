@@ -13,6 +13,9 @@ type Options struct {
 	// BodyCap tells the largest request body in bytes that a server accepts for a
 	// method, 0 when it has no say. It may be nil.
 	BodyCap func(nsid string) int64
+	// Part says that lexicons of the set are missing, so that nothing can be said of what
+	// nothing uses.
+	Part bool
 }
 
 // Check applies all rules to a set without errors and returns the findings, sorted.
@@ -124,7 +127,7 @@ func (l *linter) def(d *lexicon.Def) {
 	n := d.Schema.Node()
 	if d.Name != "main" {
 		l.name(n, "definition", d.Name, false)
-		if !l.used[d] && d.Schema.Kind() != lexicon.KindToken && !strings.HasSuffix(l.f.ID, ".defs") {
+		if !l.opt.Part && !l.used[d] && d.Schema.Kind() != lexicon.KindToken && !strings.HasSuffix(l.f.ID, ".defs") {
 			l.report(n, "unused-def", "nothing uses the definition "+d.Name, "remove it, or move it into a defs lexicon if other sets use it")
 		}
 	}

@@ -82,6 +82,38 @@ func TestOwnLexicons(t *testing.T) {
 	}
 }
 
+// TestAdviceGoesOn has one dangling reference beside a set that breaks a rule often: who reads the
+// findings gets the error, the advice on the rest, and no flood.
+func TestAdviceGoesOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put := func(id, main string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, id+".json"), []byte(`{"lexicon":1,"id":"`+id+`","defs":{`+main+`}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("com.example.lost", `"main":{"type":"object","properties":{"a":{"type":"ref","ref":"com.example.nowhere"}}}`)
+	put("com.example.defs", `"used":{"type":"object","properties":{}}`)
+	put("com.example.note", `"main":{"type":"record","description":"A note.","key":"tid","record":{"type":"object","properties":{
+		"a":{"type":"string"},"b":{"type":"string"},"c":{"type":"string"},"d":{"type":"string"},"e":{"type":"string"},"f":{"type":"string"},"g":{"type":"string"}}}},
+		"alone":{"type":"object","properties":{}}`)
+	var out, errOut bytes.Buffer
+	if code := Run([]string{"--in", dir}, &out, &errOut); code != 1 {
+		t.Errorf("exit %d", code)
+	}
+	for want, n := range map[string]int{"[ref-unknown]": 1, "[string-unbounded]": few, "… and 4 more of string-unbounded": 1, "1 lexicon with errors": 1, "[unused-def]": 0} {
+		if got := strings.Count(out.String(), want); got != n {
+			t.Errorf("%d times %q, want %d:\n%s", got, want, n, out.String())
+		}
+	}
+	out.Reset()
+	Run([]string{"--in", dir, "--all"}, &out, &errOut)
+	if n := strings.Count(out.String(), "[string-unbounded]"); n != 7 {
+		t.Errorf("%d findings are listed:\n%s", n, out.String())
+	}
+}
+
 func TestRun(t *testing.T) {
 	t.Parallel()
 	broken := t.TempDir()

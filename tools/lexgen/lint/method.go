@@ -45,8 +45,8 @@ func (l *linter) body(b *lexicon.Body, use reach.Use) {
 }
 
 func (l *linter) messages(s *lexicon.Method) {
-	u, ok := s.Message.(*lexicon.Union)
-	if !ok || len(u.Refs) == 0 {
+	u := s.Messages()
+	if u == nil || len(u.Refs) == 0 {
 		l.report(s.Node(), "subscription-messages", "the subscription defines no messages", `add "message": {"schema": {"type": "union", "refs": ["#…"]}}`)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -22,11 +23,18 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	policy := fs.String("policy", "", "policy file, for the sizes of request bodies (default: policy.json in the folder, if there is one)")
 	strict := fs.Bool("strict", false, "treat warnings as errors")
 	notes := fs.Bool("notes", false, "list notes too")
+	all := fs.Bool("all", false, "list every finding of a rule, not the first few")
+	var exclude []string
+	fs.Func("exclude", "do not read the files and folders whose path in the folder matches the `GLOB` (may be repeated)", func(pattern string) error {
+		exclude = append(exclude, pattern)
+		_, err := path.Match(pattern, "")
+		return err
+	})
 	quiet := fs.Bool("quiet", false, "list errors only")
 	rules := fs.Bool("rules", false, "list the rules and exit")
 	named := fs.String("compat", "", `"named-unions" accepts definitions of type union`)
 	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: lexgen lint [--in DIR] [--policy FILE] [--strict] [--quiet|--notes] [--rules]\n\nChecks lexicons against the rules of style.\n\n")
+		fmt.Fprint(stderr, "usage: lexgen lint [--in DIR] [--policy FILE] [--strict] [--quiet|--notes] [--all] [--exclude GLOB] [--rules]\n\nChecks lexicons against the rules of style.\n\n")
 		fs.PrintDefaults()
 	}
 	switch err := fs.Parse(args); {
@@ -44,46 +52,33 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	caps, exclude, err := bodyCaps(*in, *policy)
+	caps, ownPolicy, err := bodyCaps(*in, *policy)
 	if err != nil {
 		fmt.Fprintln(stderr, "lexgen lint:", err)
 		return 2
 	}
-	set, diags, err := lexicon.Load(os.DirFS(*in), lexicon.Options{Exclude: exclude, NamedUnions: *named != ""})
+	set, diags, err := lexicon.Load(os.DirFS(*in), lexicon.Options{Exclude: append(exclude, ownPolicy), NamedUnions: *named != ""})
 	if err != nil {
 		fmt.Fprintln(stderr, "lexgen lint:", err)
 		return 2
 	}
-	if !diags.HasErrors() {
-		diags = append(diags, Check(set, Options{BodyCap: func(id string) int64 { return caps[id].MaxBody }})...)
-		diags.Sort()
-	}
-	least := lexicon.Warning
+	// What is invalid gets no advice, but all the rest does.
+	sound, left := set.Sound(diags)
+	opt := Options{Part: diags.HasErrors(), BodyCap: func(id string) int64 { return caps[id].MaxBody }}
+	diags = append(diags, Check(sound, opt)...)
+	diags.Sort()
+	r := reporter{least: lexicon.Warning, strict: *strict, all: *all}
 	switch {
 	case *quiet:
-		least = lexicon.Error
+		r.least = lexicon.Error
 	case *notes:
-		least = lexicon.Note
+		r.least = lexicon.Note
 	}
-	return report(stdout, diags, len(set.Files), *strict, least)
-}
-
-func report(w io.Writer, diags lexicon.Diags, files int, strict bool, least lexicon.Severity) int {
-	var count [lexicon.Note + 1]int
-	for _, d := range diags {
-		if strict && d.Severity == lexicon.Warning {
-			d.Severity = lexicon.Error
-		}
-		count[d.Severity]++
-		if d.Severity <= least {
-			fmt.Fprintln(w, d)
-		}
+	code := r.report(stdout, diags, len(set.Files))
+	if len(left) > 0 && !*quiet {
+		fmt.Fprintln(stdout, number(len(left), "lexicon")+" with errors, or that refer to one, got no advice on style")
 	}
-	fmt.Fprintf(w, "%s: %s, %s, %s\n", number(files, "lexicon"), number(count[lexicon.Error], "error"), number(count[lexicon.Warning], "warning"), number(count[lexicon.Note], "note"))
-	if count[lexicon.Error] > 0 {
-		return 1
-	}
-	return 0
+	return code
 }
 
 func number(n int, what string) string {

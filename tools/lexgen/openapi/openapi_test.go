@@ -22,7 +22,7 @@ const lexicons = "../../../lexicons"
 
 func build(t *testing.T, dir string, policy *ir.Policy) *ir.Model {
 	t.Helper()
-	set, diags, err := lexicon.Load(os.DirFS(dir), lexicon.Options{Exclude: "policy.json"})
+	set, diags, err := lexicon.Load(os.DirFS(dir), lexicon.Options{Exclude: []string{"policy.json"}})
 	if err != nil || diags.HasErrors() {
 		t.Fatalf("%v %v", err, diags)
 	}
@@ -183,7 +183,7 @@ func TestWholeLanguage(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(filepath.Dir(dir), "want_error.txt")); err == nil {
 			continue
 		}
-		set, diags, err := lexicon.Load(os.DirFS(dir), lexicon.Options{NamedUnions: true, Exclude: "policy.json"})
+		set, diags, err := lexicon.Load(os.DirFS(dir), lexicon.Options{NamedUnions: true, Exclude: []string{"policy.json"}})
 		if err != nil || diags.HasErrors() {
 			continue // an example of a mistake
 		}
