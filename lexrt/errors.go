@@ -46,6 +46,26 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Name == e.Name
 }
 
+// AppendJSON appends the body of an answer with the error: its name, its message, and the members
+// of its details.
+func (e *Error) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"error":`...)
+	dst = AppendString(dst, &e.Name)
+	dst = append(dst, `,"message":`...)
+	dst = AppendString(dst, &e.Message)
+	if e.Details == nil {
+		return append(dst, '}')
+	}
+	// The details are an object of their own: its members follow, and its end is the body's.
+	start := len(dst)
+	dst = e.Details.AppendJSON(dst)
+	if dst[start+1] == '}' {
+		return append(dst[:start], '}')
+	}
+	dst[start] = ','
+	return dst
+}
+
 // Issue is one way in which a value breaks its schema.
 type Issue struct {
 	// Pointer is the RFC 6901 JSON pointer of the offending value ("" is the whole).

@@ -3,8 +3,11 @@ package lexrt
 import (
 	"context"
 	"io"
+	"mime"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Kind is the primary type of a lexicon that can be called over HTTP.
@@ -73,6 +76,38 @@ func (m *Method) Declares(name string) bool {
 	return slices.ContainsFunc(m.Errors, func(e *Error) bool { return e.Name == name })
 }
 
+var (
+	post    = []string{"POST"}
+	get     = []string{"GET"}
+	getHead = []string{"GET", "HEAD"}
+)
+
+// Verbs are the HTTP methods that it is called with, the usual one first. The slice is shared and
+// must not be changed.
+func (m *Method) Verbs() []string {
+	switch {
+	case m.Kind == Procedure:
+		return post
+	case m.Changes:
+		return get
+	}
+	return getHead
+}
+
+// Accepts returns the media type that a Content-Type header names, and whether the method takes
+// bodies of it.
+func (m *Method) Accepts(header string) (media string, ok bool) {
+	if header == m.Input {
+		return header, true // no need to parse what nearly all clients send
+	}
+	media, _, err := mime.ParseMediaType(header)
+	if err != nil {
+		return "", false
+	}
+	family, all := strings.CutSuffix(m.Input, "/*")
+	return media, media == m.Input || m.Input == "*/*" || all && strings.HasPrefix(media, family+"/")
+}
+
 // ErrorNames returns the names that the lexicon declares, sorted.
 func (m *Method) ErrorNames() []string {
 	names := make([]string, len(m.Errors))
@@ -80,6 +115,41 @@ func (m *Method) ErrorNames() []string {
 		names[i] = e.Name
 	}
 	return names
+}
+
+// Refusal is what a request that breaks its schema is answered with: the error that the method has
+// for the first constraint with one, and InvalidRequest for all others. m may be nil.
+func (m *Method) Refusal(e *InvalidError) *Error {
+	if m != nil {
+		for _, is := range e.Issues {
+			for _, v := range m.Violations {
+				if v.Rule == is.Rule && pointerMatches(v.Pointer, is.Pointer) {
+					return v.Error.WithMessage(is.Pointer + " " + is.Problem)
+				}
+			}
+		}
+	}
+	return ErrInvalidRequest.WithMessage(e.Error())
+}
+
+// pointerMatches compares a JSON pointer with a pattern in which "-" stands for any array index.
+func pointerMatches(pattern, pointer string) bool {
+	if pattern == pointer {
+		return true
+	}
+	p, q := strings.Split(pattern, "/"), strings.Split(pointer, "/")
+	if len(p) != len(q) {
+		return false
+	}
+	for i := range p {
+		if p[i] == q[i] {
+			continue
+		}
+		if _, err := strconv.ParseUint(q[i], 10, 32); p[i] != "-" || err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Caller is the authenticated party behind a request, zero for open methods. It

@@ -126,7 +126,7 @@ func (x *exchange) writeError(pub *lexrt.Error) {
 	if x.abrupt {
 		h.Set("Connection", "close") // what follows on it would be the rest of this request
 	}
-	x.writeBody(pub.Status, appendError(make([]byte, 0, 128), pub))
+	x.writeBody(pub.Status, pub.AppendJSON(make([]byte, 0, 128)))
 }
 
 // countingWriter counts what a raw endpoint writes and notes that the answer has begun.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"os"
 	"strings"
@@ -235,21 +234,12 @@ func hasBody(r *http.Request) bool {
 // checkContentType compares the request's content type with what the method takes.
 func checkContentType(m *lexrt.Method, r *http.Request) (string, error) {
 	header := r.Header.Get("Content-Type")
-	switch header {
-	case "":
+	if header == "" {
 		return "", errNoContentType
-	case m.Input: // no need to parse what nearly all clients send
-		return header, nil
 	}
-	got, _, err := mime.ParseMediaType(header)
-	if err != nil {
+	media, ok := m.Accepts(header)
+	if !ok {
 		return "", errContentType
 	}
-	if got == m.Input || m.Input == "*/*" {
-		return got, nil
-	}
-	if family, ok := strings.CutSuffix(m.Input, "/*"); ok && strings.HasPrefix(got, family+"/") {
-		return got, nil
-	}
-	return "", errContentType
+	return media, nil
 }

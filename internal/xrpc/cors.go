@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"mls-server/internal/ratelimit"
-	"mls-server/lexrt"
 )
 
 // maxAskedHeaders is how many bytes of header names a preflight may ask for.
@@ -35,17 +34,6 @@ func (x *exchange) options(ctx context.Context, allow string) {
 	h.Set("Content-Length", "0")
 	x.linger()
 	x.begin(http.StatusOK)
-}
-
-// verbs are what a method is called with.
-func verbs(m *lexrt.Method) string {
-	switch {
-	case m.Kind == lexrt.Procedure:
-		return "POST"
-	case m.Changes:
-		return "GET"
-	}
-	return "GET,HEAD"
 }
 
 // askedHeaders returns the header names that a preflight asks for, and whether

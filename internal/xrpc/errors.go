@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"mls-server/lexrt"
@@ -48,7 +46,7 @@ func (x *exchange) publicError(err error) (*lexrt.Error, bool) {
 	case errors.As(err, &large):
 		named = errTooLarge
 	case errors.As(err, &invalid):
-		named = x.invalidRequest(invalid)
+		named = x.m.Refusal(invalid)
 	case errors.As(err, &named):
 	default:
 		named = x.s.opt.MapError(err)
@@ -68,58 +66,4 @@ func (x *exchange) publicError(err error) (*lexrt.Error, bool) {
 
 func (x *exchange) internal() *lexrt.Error {
 	return lexrt.ErrInternalServer.WithMessage("Internal Server Error; request " + x.id())
-}
-
-// invalidRequest gives the first broken constraint that the method has a name
-// for that name, and everything else InvalidRequest.
-func (x *exchange) invalidRequest(e *lexrt.InvalidError) *lexrt.Error {
-	if x.m != nil {
-		for _, is := range e.Issues {
-			for _, v := range x.m.Violations {
-				if v.Rule == is.Rule && pointerMatches(v.Pointer, is.Pointer) {
-					return v.Error.WithMessage(is.Pointer + " " + is.Problem)
-				}
-			}
-		}
-	}
-	return lexrt.ErrInvalidRequest.WithMessage(e.Error())
-}
-
-// pointerMatches compares a JSON pointer with a pattern in which "-" stands for any array index.
-func pointerMatches(pattern, pointer string) bool {
-	if pattern == pointer {
-		return true
-	}
-	p, q := strings.Split(pattern, "/"), strings.Split(pointer, "/")
-	if len(p) != len(q) {
-		return false
-	}
-	for i := range p {
-		if p[i] == q[i] {
-			continue
-		}
-		if _, err := strconv.ParseUint(q[i], 10, 32); p[i] != "-" || err != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// appendError appends the body of an error answer.
-func appendError(dst []byte, e *lexrt.Error) []byte {
-	dst = append(dst, `{"error":`...)
-	dst = lexrt.AppendString(dst, &e.Name)
-	dst = append(dst, `,"message":`...)
-	dst = lexrt.AppendString(dst, &e.Message)
-	if e.Details == nil {
-		return append(dst, '}')
-	}
-	// The details are an object of their own: its members follow, and its end is the body's.
-	start := len(dst)
-	dst = e.Details.AppendJSON(dst)
-	if dst[start+1] == '}' {
-		return append(dst[:start], '}')
-	}
-	dst[start] = ','
-	return dst
 }

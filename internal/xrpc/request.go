@@ -68,7 +68,7 @@ func (s *Server) serve(m *lexrt.Method, run func(*exchange, *lexrt.Request) erro
 	x := s.begin(m, w, r)
 	defer x.finish(r.Context())
 	if r.Method == http.MethodOptions {
-		x.options(r.Context(), verbs(m))
+		x.options(r.Context(), strings.Join(m.Verbs(), ","))
 		return
 	}
 	err := x.pipeline(r.Context(), run)
@@ -172,7 +172,7 @@ func (x *exchange) count(ctx context.Context, subject string) error {
 }
 
 func (x *exchange) checkVerb() error {
-	allowed := strings.Split(verbs(x.m), ",")
+	allowed := x.m.Verbs()
 	if slices.Contains(allowed, x.r.Method) {
 		return nil
 	}

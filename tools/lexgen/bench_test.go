@@ -151,7 +151,7 @@ func BenchmarkPipeline(b *testing.B) {
 			b.Fatal(diags)
 		}
 		model, _ := ir.Build(set, ir.Options{})
-		if _, err := emit.Server(model, emit.Options{Package: "lexapi", ImportPath: "corpus/lexapi", Runtime: "mls-server/lexrt"}); err != nil {
+		if _, err := emit.Package(model, emit.Options{Package: "lexapi", ImportPath: "corpus/lexapi", Runtime: "mls-server/lexrt"}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -353,3 +353,38 @@ func TestPartsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	if code := run([]string{"version"}, &out, &errs); code != 0 || !strings.HasPrefix(out.String(), "lexgen ") || !strings.Contains(out.String(), "go1.") {
+		t.Error(code, out.String(), errs.String())
+	}
+}
+
+// TestCheckUsesTheCache: what gen has just written needs no second generation, and what was edited
+// since does.
+func TestCheckUsesTheCache(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t)
+	c.mustGen(t)
+	if code, out, errs := c.run("check"); code != 0 || !strings.Contains(out, "nothing changed") {
+		t.Error(code, out, errs)
+	}
+	name := filepath.Join(c.dir, "api/methods.go")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, name, append(data, "// edited\n"...))
+	if code, _, errs := c.run("check"); code != 1 || !strings.Contains(errs, "methods.go is out of date") {
+		t.Error(code, errs)
+	}
+	c.mustGen(t)
+	if err := os.Remove(filepath.Join(c.dir, "handlers/getnote.go")); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := c.run("check"); code != 1 || !strings.Contains(errs, "has no method GetNote") {
+		t.Error(code, errs)
+	}
+}

@@ -136,7 +136,7 @@ func goTool(tb testing.TB, dir string, args ...string) {
 func TestCorpusTypes(t *testing.T) {
 	t.Parallel()
 	opt := emit.Options{Package: "lexapi", ImportPath: "corpus/lexapi", Runtime: "mls-server/lexrt"}
-	files, err := emit.Server(build(t, corpus(t), ir.Options{}), opt)
+	files, err := emit.Package(build(t, corpus(t), ir.Options{}), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestCorpus(t *testing.T) {
 	model := build(t, sources, ir.Options{})
 	dir := tempModule(t, "corpus")
 	opt := emit.Options{Package: "lexapi", ImportPath: "corpus/lexapi", Runtime: "mls-server/lexrt"}
-	files, err := emit.Server(model, opt)
+	files, err := emit.Package(model, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
 	quiet, fakes, verify, keepGoing                                 bool
 	only, without, exclude                                          ids
+	target                                                          emit.Target
 	reference                                                       referenceConfig
 
 	// parsedPolicy is set by load, and incomplete, when lexicons are left out for their errors.
@@ -43,6 +44,7 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 	fl.StringVar(&c.prefix, "prefix", "", "`NSID` prefix that Go names leave out, for example com.example (optional)")
 	fl.StringVar(&c.runtime, "runtime", "mls-server/lexrt", "import `PATH` of the runtime package")
 	fl.StringVar(&c.compat, "compat", "", "accept against the specification: named-unions")
+	target := fl.String("target", "server", "what the package is for: `server`, client (no Service and Mount) or types (no methods at all)")
 	fl.BoolVar(&c.fakes, "fakes", false, "also write a package with the schemas for tests, named PACKAGEfake, in a folder of that name below --out")
 	fl.BoolVar(&c.verify, "verify", false, "type-check the bodies of functions too when the package is larger than 1 MiB; those of smaller ones always are")
 	fl.Var(&c.without, "without", "leave the types of the lexicon `NSID` out of the Go packages; pages and OpenAPI have them (may be repeated)")
@@ -62,7 +64,15 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 			return nil, &usageError{"--" + f.name + " is required"}
 		}
 	}
+	var known bool
+	c.target, known = emit.ParseTarget(*target)
 	switch {
+	case !known:
+		return nil, &usageError{fmt.Sprintf("--target %q is not known; there are server, client and types", *target)}
+	case c.target != emit.Server && c.handlers != "":
+		return nil, &usageError{"--handlers is for --target server"}
+	case c.target == emit.Types && c.reference.client != "":
+		return nil, &usageError{"--client needs --target client or server"}
 	case fl.NArg() > 0:
 		return nil, &usageError{fmt.Sprintf("%q is one argument too many", fl.Arg(0))}
 	case !token.IsIdentifier(c.pkg) || c.pkg == "_":
@@ -190,7 +200,7 @@ func (s *ids) Set(id string) error {
 }
 
 func (c *genConfig) emitOptions() emit.Options {
-	return emit.Options{Package: c.pkg, ImportPath: c.module, Runtime: c.runtime}
+	return emit.Options{Package: c.pkg, ImportPath: c.module, Runtime: c.runtime, Target: c.target}
 }
 
 func runGen(args []string, out, errs io.Writer) error {
@@ -242,6 +252,13 @@ func runCheck(args []string, out, errs io.Writer) error {
 	c, err := parseGen("check", args, errs)
 	if err != nil {
 		return err
+	}
+	if printed, ok := c.upToDate(c.cacheKey()); ok {
+		fmt.Fprint(errs, printed)
+		if !c.quiet {
+			fmt.Fprintln(out, "lexgen: the files are up to date: nothing changed since they were generated")
+		}
+		return nil
 	}
 	model, outputs, err := c.generate(errs)
 	if err != nil {

@@ -94,7 +94,7 @@ func generateCase(t *testing.T, dir, name string, shuffle *rand.Rand) ([]emit.Fi
 		if !diags.HasErrors() {
 			pkg := strings.ReplaceAll(name, "_", "")
 			opt := emit.Options{Package: pkg, ImportPath: "golden/" + name, Runtime: "mls-server/lexrt"}
-			if files, err = emit.Server(model, opt); err != nil {
+			if files, err = emit.Package(model, opt); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			if shuffle == nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"mls-server/tools/lexgen/breaking"
 	"mls-server/tools/lexgen/explain"
@@ -41,7 +42,25 @@ func commands() []command {
 		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", coded(breaking.Run)},
 		{"explain", "explain what a diagnostic means, with examples", coded(explain.Run)},
 		{"new", "write a starting lexicon", coded(starter.Run)},
+		{"version", "say which lexgen this is", runVersion},
 	}
+}
+
+// runVersion prints the module's version and the commit that the program was built from, as far as
+// the build knows them.
+func runVersion(_ []string, out, _ io.Writer) error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return errors.New("the program was built without its build information")
+	}
+	version := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && !strings.Contains(version, s.Value[:min(12, len(s.Value))]) {
+			version += " " + s.Value
+		}
+	}
+	fmt.Fprintln(out, "lexgen "+version+" "+info.GoVersion)
+	return nil
 }
 
 // errReported ends a run whose problems have been printed already.

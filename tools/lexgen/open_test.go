@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -107,16 +108,16 @@ func TestExclude(t *testing.T) {
 	}
 }
 
-// TestNewProjectCompiles makes a server of one lexicon in an empty module: what gen writes is
-// complete, and a handler that goes missing later does not compile.
-func TestNewProjectCompiles(t *testing.T) {
+// TestNewProjectServes makes a server of one lexicon in an empty module: what gen writes is
+// complete, lexhttp serves it, and the client of the same lexicon reaches its handler.
+func TestNewProjectServes(t *testing.T) {
 	t.Parallel()
 	module := tempModule(t, "notes")
 	cli := &cli{dir: module, args: append(
-		lexicons{"com/example/getNote.json": exampleLexicon}.write(t, module, "notes"), "--handlers", filepath.Join(module, "handlers"),
+		lexicons{"com/example/getNote.json": exampleLexicon}.write(t, module, "notes"),
+		"--handlers", filepath.Join(module, "handlers"), "--client", filepath.Join(module, "client"),
 	)}
 	cli.mustGen(t)
-	goTool(t, module, "vet", "./...")
 	for name, want := range map[string]string{"handlers.go": "var _ api.Service = (*Handlers)(nil)", "getnote.go": "func (h *Handlers) GetNote("} {
 		data, err := os.ReadFile(filepath.Join(module, "handlers", name))
 		if err != nil || !strings.Contains(string(data), want) {
@@ -126,6 +127,37 @@ func TestNewProjectCompiles(t *testing.T) {
 	if out := cli.mustGen(t); strings.Contains(out, "new handler") {
 		t.Error(out)
 	}
+	put(t, filepath.Join(module, "serve_test.go"), []byte(`package notes
+
+import (
+	"errors"
+	"net/http/httptest"
+	"testing"
+
+	"mls-server/lexrt"
+	"mls-server/lexrt/lexhttp"
+
+	"notes/api"
+	"notes/client"
+	"notes/handlers"
+)
+
+func TestServe(t *testing.T) {
+	mux := lexhttp.New(lexhttp.Options{Authenticate: lexhttp.Anyone})
+	api.Mount(mux, &handlers.Handlers{})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	c, err := client.New(server.URL, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.GetNote(t.Context()); !errors.Is(err, lexrt.ErrMethodNotImplemented) {
+		t.Error(err)
+	}
+}
+`))
+	goTool(t, module, "vet", "./...")
+	goTool(t, module, "test", "./...")
 }
 
 // TestMessagesByReference has a subscription whose messages are a named union, as some published
@@ -152,5 +184,37 @@ func TestMessagesByReference(t *testing.T) {
 	put(t, filepath.Join(module, "lexicons/com/example/subscribeNotes.json"), []byte(object))
 	if code, _, errs := cli.run("gen", "--compat", "named-unions"); code != 1 || !strings.Contains(errs, "must be a union") {
 		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+// TestTargets writes no more of a package than it is asked for.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	const watch = `{"lexicon":1,"id":"com.example.watch","defs":{"main":{"type":"subscription","message":{"schema":{"type":"union","refs":["#a"]}}},"a":{"type":"object","properties":{}}}}`
+	for target, absent := range map[string][]string{
+		"server": nil,
+		"client": {"service.go", "mount.go"},
+		"types":  {"service.go", "mount.go", "methods.go", "errors.go"},
+	} {
+		module := tempModule(t, "parts")
+		cli := &cli{dir: module, args: append(lexicons{
+			"com/example/getNote.json": exampleLexicon, "com/example/note.json": noteLexicon, "com/example/watch.json": watch,
+		}.write(t, module, "parts"), "--target", target)}
+		if target != "types" {
+			cli.args = append(cli.args, "--client", filepath.Join(module, "client"))
+		}
+		cli.mustGen(t)
+		goTool(t, module, "vet", "./...")
+		for _, name := range []string{"service.go", "mount.go", "methods.go", "errors.go"} {
+			if exists(t, filepath.Join(module, "api", name)) == slices.Contains(absent, name) {
+				t.Errorf("%s: %s", target, name)
+			}
+		}
+	}
+	cli := newCLI(t)
+	for _, args := range [][]string{{"--target", "everything"}, {"--target", "client"}, {"--target", "types"}} {
+		if code, _, errs := cli.run("gen", args...); code != 2 {
+			t.Errorf("%v: exit code %d: %s", args, code, errs)
+		}
 	}
 }

@@ -94,7 +94,7 @@ func isPage(name string, data []byte) bool {
 }
 
 func (c *genConfig) serverFiles(m *ir.Model) ([]emit.File, error) {
-	files, err := emit.Server(m, c.emitOptions())
+	files, err := emit.Package(m, c.emitOptions())
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,32 @@ type Options struct {
 	ImportPath string
 	// Runtime is the import path of package lexrt.
 	Runtime string
+	// Target says what the package is for.
+	Target Target
+}
+
+// Target is how much of a package is written. Names are the same whatever is.
+type Target uint8
+
+// The targets: Server is everything, Client leaves out what handlers need, Types all that has to
+// do with methods beside their parameters and bodies.
+const (
+	Server Target = iota
+	Client
+	Types
+)
+
+// ParseTarget returns the target of a name: "server", "client" or "types".
+func ParseTarget(name string) (Target, bool) {
+	switch name {
+	case "server":
+		return Server, true
+	case "client":
+		return Client, true
+	case "types":
+		return Types, true
+	}
+	return Server, false
 }
 
 // File is one generated file.
@@ -74,19 +100,23 @@ type unit struct {
 	ruleSeq []jen.Code
 }
 
-// Server writes the types, codecs, method table, service interface and Mount
-// function, one file per lexicon and a few for the whole package, sorted by name.
-func Server(m *ir.Model, opt Options) ([]File, error) {
+// Package writes the types and codecs and, as far as the target has them, errors, method table,
+// service interface and Mount function: one file per lexicon and a few for the whole package,
+// sorted by name.
+func Package(m *ir.Model, opt Options) ([]File, error) {
 	e := &emitter{model: m, opt: opt, fset: token.NewFileSet()}
 	var jobs []func() (File, error)
 	for _, l := range m.Lexicons {
 		jobs = append(jobs, func() (File, error) { return e.lexiconFile(l) })
 	}
 	jobs = append(jobs, e.docFile)
-	if len(m.Methods) > 0 {
-		jobs = append(jobs, e.methodsFile, e.serviceFile, e.mountFile)
+	if len(m.Methods) > 0 && opt.Target != Types {
+		jobs = append(jobs, e.methodsFile)
 	}
-	if len(m.ErrorNames) > 0 {
+	if len(m.Methods) > 0 && opt.Target == Server {
+		jobs = append(jobs, e.serviceFile, e.mountFile)
+	}
+	if len(m.ErrorNames) > 0 && opt.Target != Types {
 		jobs = append(jobs, e.errorsFile)
 	}
 	if m.OpenUnions {
