@@ -15,18 +15,6 @@ STAMP    := -X main.version=$(VERSION) -X main.revision=$(REVISION)
 DEVDB   := $(BIN)/devdb
 KINDS   := $(BIN)/kindcheck
 SERVER  := $(BIN)/mls-server
-GENARGS := --in lexicons --policy lexicons/policy.json --out internal/gen/mlsapi --package mlsapi \
-           --module mls-server/internal/gen/mlsapi --prefix blue.catbird.mls --handlers internal/handlers --fakes \
-           --docs docs/api --openapi docs/api/openapi.json --client client --client-package client \
-           --without blue.catbird.mls.message.defs
-# What clients put into their messages: the server never reads it.
-PAYLOADARGS := --in lexicons --policy lexicons/policy.json --out client/message --package message \
-           --module mls-server/client/message --prefix blue.catbird.mls.message --fakes \
-           --only blue.catbird.mls.message.defs
-# The lexicons of recorded calls to atproto's own server, which internal/e2e replays.
-ORACLE  := internal/e2e/testdata/oracle
-ORACLEARGS := --in $(ORACLE)/lexicons --policy $(ORACLE)/policy.json --out internal/e2e/internal/oracleapi --package oracleapi \
-           --module mls-server/internal/e2e/internal/oracleapi --prefix blue.example.oracle
 
 .PHONY: help
 help: ## List the targets
@@ -53,16 +41,12 @@ interop: build $(DEVDB) deps ## Follow random groups of OpenMLS, mls-rs and ts-m
 
 .PHONY: gen
 gen: $(LEXGEN) ## Generate code from lexicons/ and queries/ (sqlc is compiled once)
-	@$(LEXGEN) gen $(GENARGS)
-	@$(LEXGEN) gen $(ORACLEARGS)
-	@$(LEXGEN) gen $(PAYLOADARGS)
+	@$(LEXGEN) gen
 	@GO='$(GO)' .ci/sqlc generate
 
 .PHONY: gen-check
 gen-check: $(LEXGEN) ## Fail and name the file when generated code is out of date
-	@$(LEXGEN) check $(GENARGS)
-	@$(LEXGEN) check $(ORACLEARGS)
-	@$(LEXGEN) check $(PAYLOADARGS)
+	@$(LEXGEN) check
 	@GO='$(GO)' .ci/sqlc diff
 
 .PHONY: breaking
@@ -80,7 +64,7 @@ check: gen-check $(KINDS) ## What each commit must pass: generated code, vet, bu
 
 .PHONY: lint
 lint: $(LEXGEN) $(KINDS) vuln ## Run golangci-lint (with gosec), govulncheck, deadcode and the style rules of lexicons
-	@$(LEXGEN) lint --in lexicons --quiet
+	@$(LEXGEN) lint --quiet
 	@$(KINDS)
 	@GO='$(GO)' .ci/deadcode
 	@$(TOOL) golangci-lint run --allow-parallel-runners ./...

@@ -23,7 +23,7 @@ type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
 	quiet, fakes, verify, keepGoing                                 bool
 	only, without, exclude                                          ids
-	target                                                          emit.Target
+	target, config                                                  string
 	reference                                                       referenceConfig
 
 	// parsedPolicy is set by load, and incomplete, when lexicons are left out for their errors.
@@ -31,8 +31,9 @@ type genConfig struct {
 	incomplete   bool
 }
 
-func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
-	c := &genConfig{}
+// genFlags are the flags of gen and check, which set c. Except for those of ownFlags each is a
+// member of lexgen.json too.
+func genFlags(name string, c *genConfig, errs io.Writer) *flag.FlagSet {
 	fl := flag.NewFlagSet("lexgen "+name, flag.ContinueOnError)
 	fl.SetOutput(errs)
 	fl.StringVar(&c.in, "in", "", "`DIR` with the lexicons; all .json files below it are read")
@@ -44,7 +45,7 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 	fl.StringVar(&c.prefix, "prefix", "", "`NSID` prefix that Go names leave out, for example com.example (optional)")
 	fl.StringVar(&c.runtime, "runtime", "mls-server/lexrt", "import `PATH` of the runtime package")
 	fl.StringVar(&c.compat, "compat", "", "accept against the specification: named-unions")
-	target := fl.String("target", "server", "what the package is for: `server`, client (no Service and Mount) or types (no methods at all)")
+	fl.StringVar(&c.target, "target", "server", "what the package is for: `server`, client (no Service and Mount) or types (no methods at all)")
 	fl.BoolVar(&c.fakes, "fakes", false, "also write a package with the schemas for tests, named PACKAGEfake, in a folder of that name below --out")
 	fl.BoolVar(&c.verify, "verify", false, "type-check the bodies of functions too when the package is larger than 1 MiB; those of smaller ones always are")
 	fl.Var(&c.without, "without", "leave the types of the lexicon `NSID` out of the Go packages; pages and OpenAPI have them (may be repeated)")
@@ -53,41 +54,57 @@ func parseGen(name string, args []string, errs io.Writer) (*genConfig, error) {
 	fl.BoolVar(&c.keepGoing, "keep-going", false, "generate from the lexicons without errors that refer to none with errors; the exit code is 1 all the same")
 	c.reference.flags(fl)
 	fl.BoolVar(&c.quiet, "quiet", false, "print errors only")
+	fl.StringVar(&c.config, "config", "", "`FILE` to read instead of the nearest "+projectFile+" in this folder or above")
+	return fl
+}
+
+// parseFlags reads a command line, or the part of lexgen.json that stands for one. It returns the
+// names of the flags that it has.
+func parseFlags(name string, args []string, errs io.Writer) (c *genConfig, given map[string]bool, err error) {
+	c = &genConfig{}
+	fl := genFlags(name, c, errs)
 	if err := fl.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			return nil, err
+			return nil, nil, err
 		}
-		return nil, &usageError{err.Error()}
+		return nil, nil, &usageError{err.Error()}
 	}
+	if fl.NArg() > 0 {
+		return nil, nil, &usageError{fmt.Sprintf("%q is one argument too many", fl.Arg(0))}
+	}
+	given = map[string]bool{}
+	fl.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	return c, given, nil
+}
+
+// check says what is wrong with a command line.
+func (c *genConfig) check() error {
 	for _, f := range []struct{ name, value string }{{"in", c.in}, {"out", c.out}, {"package", c.pkg}, {"module", c.module}} {
 		if f.value == "" {
-			return nil, &usageError{"--" + f.name + " is required"}
+			return &usageError{"--" + f.name + " is required"}
 		}
 	}
-	var known bool
-	c.target, known = emit.ParseTarget(*target)
+	target, known := emit.ParseTarget(c.target)
 	switch {
 	case !known:
-		return nil, &usageError{fmt.Sprintf("--target %q is not known; there are server, client and types", *target)}
-	case c.target != emit.Server && c.handlers != "":
-		return nil, &usageError{"--handlers is for --target server"}
-	case c.target == emit.Types && c.reference.client != "":
-		return nil, &usageError{"--client needs --target client or server"}
-	case fl.NArg() > 0:
-		return nil, &usageError{fmt.Sprintf("%q is one argument too many", fl.Arg(0))}
+		return &usageError{fmt.Sprintf("--target %q is not known; there are server, client and types", c.target)}
+	case target != emit.Server && c.handlers != "":
+		return &usageError{"--handlers is for --target server"}
+	case target == emit.Types && c.reference.client != "":
+		return &usageError{"--client needs --target client or server"}
 	case !token.IsIdentifier(c.pkg) || c.pkg == "_":
-		return nil, &usageError{fmt.Sprintf("--package %q is not a package name", c.pkg)}
+		return &usageError{fmt.Sprintf("--package %q is not a package name", c.pkg)}
 	case strings.ContainsAny(c.module, "\"`\\ \t\r\n") || strings.ContainsAny(c.runtime, "\"`\\ \t\r\n"):
-		return nil, &usageError{"an import path must not have quotes, backslashes or spaces"}
+		return &usageError{"an import path must not have quotes, backslashes or spaces"}
 	case len(c.only) > 0 && len(c.without) > 0:
-		return nil, &usageError{"--only and --without exclude each other"}
+		return &usageError{"--only and --without exclude each other"}
 	case !c.exclude.patterns():
-		return nil, &usageError{"--exclude is not a pattern: * stands for any characters but /, ? for one, […] for one of these"}
+		return &usageError{"--exclude is not a pattern: * stands for any characters but /, ? for one, […] for one of these"}
 	case c.compat != "" && c.compat != "named-unions":
-		return nil, &usageError{fmt.Sprintf("--compat %q is not known; there is named-unions", c.compat)}
+		return &usageError{fmt.Sprintf("--compat %q is not known; there is named-unions", c.compat)}
 	}
 	c.prefix = strings.TrimSuffix(c.prefix, ".")
-	return c, c.reference.check()
+	return c.reference.check()
 }
 
 // load reads the policy and the lexicons and returns the model. It prints what is wrong with them.
@@ -200,14 +217,15 @@ func (s *ids) Set(id string) error {
 }
 
 func (c *genConfig) emitOptions() emit.Options {
-	return emit.Options{Package: c.pkg, ImportPath: c.module, Runtime: c.runtime, Target: c.target}
+	target, _ := emit.ParseTarget(c.target)
+	return emit.Options{Package: c.pkg, ImportPath: c.module, Runtime: c.runtime, Target: target}
 }
 
 func runGen(args []string, out, errs io.Writer) error {
-	c, err := parseGen("gen", args, errs)
-	if err != nil {
-		return err
-	}
+	return eachPackage("gen", args, errs, func(c *genConfig) error { return c.gen(out, errs) })
+}
+
+func (c *genConfig) gen(out, errs io.Writer) error {
 	if printed, ok := c.upToDate(c.cacheKey()); ok {
 		fmt.Fprint(errs, printed)
 		if !c.quiet {
@@ -249,10 +267,10 @@ func runGen(args []string, out, errs io.Writer) error {
 }
 
 func runCheck(args []string, out, errs io.Writer) error {
-	c, err := parseGen("check", args, errs)
-	if err != nil {
-		return err
-	}
+	return eachPackage("check", args, errs, func(c *genConfig) error { return c.compare(out, errs) })
+}
+
+func (c *genConfig) compare(out, errs io.Writer) error {
 	if printed, ok := c.upToDate(c.cacheKey()); ok {
 		fmt.Fprint(errs, printed)
 		if !c.quiet {

@@ -38,10 +38,11 @@ func commands() []command {
 	return []command{
 		{"gen", "write the generated code, and handlers that are missing", runGen},
 		{"check", "compare the generated code with what gen would write; exit 1 and name the files that differ", runCheck},
-		{"lint", "check lexicons against the rules of style", coded(lint.Run)},
-		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", coded(breaking.Run)},
+		{"lint", "check lexicons against the rules of style", withProject(coded(lint.Run), (*project).lintArgs)},
+		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", withProject(coded(breaking.Run), (*project).breakingArgs)},
 		{"explain", "explain what a diagnostic means, with examples", coded(explain.Run)},
 		{"new", "write a starting lexicon", coded(starter.Run)},
+		{"schema", "print the JSON Schema of " + projectFile + ", for editors", runSchema},
 		{"version", "say which lexgen this is", runVersion},
 	}
 }
