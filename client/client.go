@@ -32,8 +32,8 @@ func New(base string, opt Options) (*Client, error) {
 // it was made in the current epoch.
 //
 // Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, CommitVoid, ConvoNotFound,
-// EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo, KeyPackageNotFound,
-// NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
+// EpochMismatch, GroupReinitialized, GroupReset, InvalidCommit, InvalidGroupInfo,
+// KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
 func (c *Client) AddMembers(ctx context.Context, in *AddMembersInput) (*AddMembersOutput, error) {
 	out := new(AddMembersOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodAddMembers, nil, in, out); err != nil {
@@ -283,8 +283,8 @@ func (c *Client) HandleBlockChange(ctx context.Context, in *HandleBlockChangeInp
 // LeaveConvo calls blue.catbird.mls.leaveConvo. Leave a conversation with all devices, or, as
 // an admin and with a commit, take another user out of it.
 //
-// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit,
-// InvalidGroupInfo, LastMember, NotAdmin, NotMember.
+// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset,
+// InvalidCommit, InvalidGroupInfo, LastMember, NotAdmin, NotMember.
 func (c *Client) LeaveConvo(ctx context.Context, in *LeaveConvoInput) (*LeaveConvoOutput, error) {
 	out := new(LeaveConvoOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodLeaveConvo, nil, in, out); err != nil {
@@ -335,7 +335,7 @@ func (c *Client) RegisterDevice(ctx context.Context, in *RegisterDeviceInput) (*
 // owed by the members.
 //
 // Errors: CannotRemoveSelf, CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized,
-// InvalidCommit, InvalidGroupInfo, NotAdmin, NotMember.
+// GroupReset, InvalidCommit, InvalidGroupInfo, NotAdmin, NotMember.
 func (c *Client) RemoveMember(ctx context.Context, in *RemoveMemberInput) (*RemoveMemberOutput, error) {
 	out := new(RemoveMemberOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodRemoveMember, nil, in, out); err != nil {
@@ -348,7 +348,7 @@ func (c *Client) RemoveMember(ctx context.Context, in *RemoveMemberInput) (*Remo
 // follow a commit. When enough members say so, the commit is taken back and its epoch is open
 // again.
 //
-// Errors: CommitNotFound, ConvoNotFound, NotMember.
+// Errors: CommitNotFound, ConvoNotFound, GroupReset, NotMember.
 func (c *Client) ReportCommit(ctx context.Context, in *ReportCommitInput) (*ReportCommitOutput, error) {
 	out := new(ReportCommitOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodReportCommit, nil, in, out); err != nil {
@@ -381,6 +381,25 @@ func (c *Client) RequestRejoin(ctx context.Context, in *RequestRejoinInput) (*Re
 	return out, nil
 }
 
+// ResetConvo calls blue.catbird.mls.resetConvo. Begin a new MLS group for a conversation whose
+// group cannot go on. Roster, admins, history and positions stay; whoever is welcomed is in the
+// new group, all other devices of the roster wait to be added. An admin may do so at any time.
+// Any other member may when a quorum has reported the newest commit that stands, or the group's
+// beginning, and it cannot be taken back, when it is the only member, or when a ReInit commit
+// has ended the group; then once in 24 hours, and with every device of the members welcomed
+// that has a key package left.
+//
+// Errors: ConvoNotFound, EpochMismatch, GroupAlreadyExists, GroupReinitialized, GroupReset,
+// InvalidCipherSuite, InvalidGroupId, InvalidGroupInfo, KeyPackageNotFound, NotAdmin,
+// NotMember, WelcomeMismatch.
+func (c *Client) ResetConvo(ctx context.Context, in *ResetConvoInput) (*ResetConvoOutput, error) {
+	out := new(ResetConvoOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodResetConvo, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ResolveReport calls blue.catbird.mls.resolveReport. Close a pending report. Of two admins who
 // resolve it at once, one is told that it has already been resolved.
 //
@@ -397,8 +416,9 @@ func (c *Client) ResolveReport(ctx context.Context, in *ResolveReportInput) (*Re
 // a conversation. The service does not record who sent it. A handshake message (proposal or
 // commit) may be sent the same way.
 //
-// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidAsset,
-// InvalidCommit, InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin, NotMember.
+// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset,
+// InvalidAsset, InvalidCommit, InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin,
+// NotMember.
 func (c *Client) SendMessage(ctx context.Context, in *SendMessageInput) (*SendMessageOutput, error) {
 	out := new(SendMessageOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodSendMessage, nil, in, out); err != nil {

@@ -51,6 +51,10 @@ type (
 	// holds for a commit that came too late, beside error and message. Proxies may drop it; the
 	// message always ends in "the conversation is at epoch N; retry after M ms".
 	DefsEpochConflict = mlsapi.DefsEpochConflict
+	// DefsGroupReset is blue.catbird.mls.defs#groupReset: What the body of GroupReset holds beside
+	// error and message. Proxies may drop it; the message always ends in "the conversation has the
+	// group G now".
+	DefsGroupReset = mlsapi.DefsGroupReset
 	// DefsKeyPackageRef is blue.catbird.mls.defs#keyPackageRef: A key package of a device.
 	DefsKeyPackageRef = mlsapi.DefsKeyPackageRef
 	// DefsKeyPackageRefCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name.
@@ -207,6 +211,13 @@ type (
 	RequestRejoinInputReason = mlsapi.RequestRejoinInputReason
 	// RequestRejoinOutput is blue.catbird.mls.requestRejoin output.
 	RequestRejoinOutput = mlsapi.RequestRejoinOutput
+	// ResetConvoInput is blue.catbird.mls.resetConvo input.
+	ResetConvoInput = mlsapi.ResetConvoInput
+	// ResetConvoInputCipherSuite is a set of values: MLS cipher suite of the new group by its RFC
+	// 9420 name. After a ReInit commit it is the announced one.
+	ResetConvoInputCipherSuite = mlsapi.ResetConvoInputCipherSuite
+	// ResetConvoOutput is another name of a type.
+	ResetConvoOutput = mlsapi.ResetConvoOutput
 	// ResolveReportInput is blue.catbird.mls.resolveReport input.
 	ResolveReportInput = mlsapi.ResolveReportInput
 	// ResolveReportInputAction is a set of values: What was done about it.
@@ -481,6 +492,30 @@ const (
 	RequestRejoinInputReasonDeviceReinstall = mlsapi.RequestRejoinInputReasonDeviceReinstall
 	// RequestRejoinInputReasonStateLoss is a value of RequestRejoinInputReason.
 	RequestRejoinInputReasonStateLoss = mlsapi.RequestRejoinInputReasonStateLoss
+	// ResetConvoInputCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of
+	// ResetConvoInputCipherSuite.
+	ResetConvoInputCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.ResetConvoInputCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256
+	// ResetConvoInputCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 is a value of
+	// ResetConvoInputCipherSuite.
+	ResetConvoInputCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 = mlsapi.ResetConvoInputCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519
+	// ResetConvoInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is a value of
+	// ResetConvoInputCipherSuite.
+	ResetConvoInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.ResetConvoInputCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
+	// ResetConvoInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of
+	// ResetConvoInputCipherSuite.
+	ResetConvoInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 = mlsapi.ResetConvoInputCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384
+	// ResetConvoInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of
+	// ResetConvoInputCipherSuite.
+	ResetConvoInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 = mlsapi.ResetConvoInputCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521
+	// ResetConvoInputCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 is a value of
+	// ResetConvoInputCipherSuite.
+	ResetConvoInputCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 = mlsapi.ResetConvoInputCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448
+	// ResetConvoInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a value of
+	// ResetConvoInputCipherSuite.
+	ResetConvoInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 = mlsapi.ResetConvoInputCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448
+	// ResetConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
+	// ResetConvoInputCipherSuite.
+	ResetConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.ResetConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
 	// ResolveReportInputActionDismissed is a value of ResolveReportInputAction.
 	ResolveReportInputActionDismissed = mlsapi.ResolveReportInputActionDismissed
 	// ResolveReportInputActionNoAction is a value of ResolveReportInputAction.
@@ -499,6 +534,8 @@ const (
 	StreamConvoEventsInfoEventKindEpochAdvanced = mlsapi.StreamConvoEventsInfoEventKindEpochAdvanced
 	// StreamConvoEventsInfoEventKindEpochReopened is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindEpochReopened = mlsapi.StreamConvoEventsInfoEventKindEpochReopened
+	// StreamConvoEventsInfoEventKindGroupReset is a value of StreamConvoEventsInfoEventKind.
+	StreamConvoEventsInfoEventKindGroupReset = mlsapi.StreamConvoEventsInfoEventKindGroupReset
 	// StreamConvoEventsInfoEventKindKeyPackagesLow is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindKeyPackagesLow = mlsapi.StreamConvoEventsInfoEventKindKeyPackagesLow
 	// StreamConvoEventsInfoEventKindMembershipChanged is a value of StreamConvoEventsInfoEventKind.
@@ -566,6 +603,8 @@ var (
 	ErrGroupInfoRequired = mlsapi.ErrGroupInfoRequired
 	// ErrGroupReinitialized is the error GroupReinitialized, for errors.Is.
 	ErrGroupReinitialized = mlsapi.ErrGroupReinitialized
+	// ErrGroupReset is the error GroupReset, for errors.Is.
+	ErrGroupReset = mlsapi.ErrGroupReset
 	// ErrInvalidAsset is the error InvalidAsset, for errors.Is.
 	ErrInvalidAsset = mlsapi.ErrInvalidAsset
 	// ErrInvalidCipherSuite is the error InvalidCipherSuite, for errors.Is.

@@ -26,8 +26,8 @@ SELECT count(DISTINCT user_did) FROM members WHERE convo_id = @convo_id AND left
 -- name: UpsertMembers :many
 -- UpsertMembers puts devices on the roster and writes an event for each that
 -- was not on it. A device that is on it keeps where it joined; a user that is
--- admin is so with its new devices too. What a commit (join_seq) changes is
--- kept as it was.
+-- admin is so with its new devices too. What a commit (at join_seq) changes
+-- is kept as it was.
 WITH bumped AS (
     UPDATE conversations c
     SET roster_version = c.roster_version + 1,
@@ -49,7 +49,7 @@ WITH bumped AS (
     SELECT @convo_id::text, @join_seq::bigint, a.user_did, a.device_id, to_jsonb(old), @joined_at::timestamptz
     FROM added a
     LEFT JOIN members old ON old.convo_id = @convo_id::text AND old.user_did = a.user_did AND old.device_id = a.device_id
-    WHERE @join_seq::bigint > 0
+    WHERE EXISTS (SELECT FROM commits k WHERE k.convo_id = @convo_id::text AND k.seq = @join_seq::bigint)
     ON CONFLICT ON CONSTRAINT commit_additions_pkey DO NOTHING
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)

@@ -42,6 +42,8 @@ WITH convo AS (
     FROM locked l CROSS JOIN event_head g
 )
 SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member, j.in_group::boolean AS in_group,
+       CASE WHEN j.in_group THEN false
+            ELSE EXISTS (SELECT FROM convo_groups g WHERE g.group_id = @framed_group::text AND g.convo_id = j.id) END::boolean AS in_former,
        coalesce(j.commit_id, '')::text AS convo_commit, j.ended::boolean AS ended,
        EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = @user_did::text)::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,

@@ -9,18 +9,20 @@ ON CONFLICT ON CONSTRAINT commit_reports_pkey DO UPDATE SET from_seq = least(r.f
 DELETE FROM commit_reports WHERE convo_id = @convo_id AND generation = @generation AND from_seq >= @seq;
 
 -- name: FindCommit :one
--- FindCommit is the newest commit of a generation that stands, or the one that an id names.
-SELECT k.seq, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void
+-- FindCommit is the newest commit of a generation that stands, or the one of any generation that an id
+-- names.
+SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void
 FROM commits k
 JOIN messages m ON m.convo_id = k.convo_id AND m.seq = k.seq
-WHERE k.convo_id = @convo_id AND k.generation = @generation
-  AND CASE WHEN @msg_id::text = '' THEN k.void_seq IS NULL ELSE m.msg_id = @msg_id::text END
+WHERE k.convo_id = @convo_id
+  AND CASE WHEN @msg_id::text = '' THEN k.generation = @generation AND k.void_seq IS NULL ELSE m.msg_id = @msg_id::text END
 ORDER BY k.seq DESC
 LIMIT 1;
 
 -- name: CountVoices :one
 -- CountVoices counts who may say that a commit cannot be followed, and who does: the users who were in
--- the group before it and are in it still, without its committer and whom it added. Of those who were
+-- the group before it and are in it still, without its committer and whom it added; of a conversation's
+-- beginning (seq 0), those whom it began with. Of those who were
 -- here lately, or report, a majority decides; all count as here while days have not been noted for long.
 SELECT count(*) AS electors,
        count(*) FILTER (WHERE v.seen OR v.reports) AS seen,
@@ -38,18 +40,19 @@ FROM (
     FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
         FROM members m
-        WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND m.join_seq < @seq::bigint AND m.user_did <> @committer::text
+        WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND m.join_seq < greatest(@seq::bigint, 1) AND m.user_did <> @committer::text
           AND NOT EXISTS (SELECT FROM commit_additions a WHERE a.convo_id = m.convo_id AND a.seq = @seq::bigint AND a.user_did = m.user_did)
         GROUP BY m.user_did
     ) e
 ) v;
 
 -- name: CountVoided :one
--- CountVoided counts the commits of a user that were taken back in a conversation, and says when last.
+-- CountVoided counts the commits of a user that were taken back in a conversation, in whichever of its
+-- groups, and says when last.
 SELECT count(*) AS commits, coalesce(max(n.received_bucket_ts), to_timestamp(0))::timestamptz AS last_at
 FROM commits k
 JOIN messages n ON n.convo_id = k.convo_id AND n.seq = k.void_seq
-WHERE k.convo_id = @convo_id AND k.generation = @generation AND k.sender_did = @sender_did AND k.void_seq IS NOT NULL;
+WHERE k.convo_id = @convo_id AND k.sender_did = @sender_did AND k.void_seq IS NOT NULL;
 
 -- name: VoidCommit :exec
 -- VoidCommit takes a commit back. void_seq is the place of the notice that says so.

@@ -151,10 +151,13 @@ func (s *Service) examineAt(ctx context.Context, c *store.Convo, b *Bundle) {
 
 // judge holds a bundle against the locked conversation: by the state of its group where the server
 // follows it, else by what can be read. The rights of its sender, and of whoever made the proposals
-// in it, are those of this moment. Errors: mls.ErrGroupReinitialized, those of mls.Candidate,
-// mls.ErrInvalidGroupInfo, mls.ErrNotAdmin.
+// in it, are those of this moment. Errors: mls.ErrGroupReset, mls.ErrGroupReinitialized, those of
+// mls.Candidate, mls.ErrInvalidGroupInfo, mls.ErrNotAdmin.
 func judge(ctx context.Context, tx *store.Tx, s *store.Standing, b *Bundle, r submission) (handshake, error) {
 	h := handshake{bytes: b.Handshake.Bytes, sender: r.sender, at: r.at}
+	if err := refuseFormer(ctx, tx, &s.Convo, b.Handshake.Group()); err != nil {
+		return h, err
+	}
 	if s.Successor != nil {
 		return h, mls.ErrGroupReinitialized
 	}

@@ -229,13 +229,17 @@ func (h *handshake) ownWish(user mls.DID) bool {
 }
 
 // founding checks that a new group is its creator's and that of the packages its Welcomes are for,
-// byte for byte, and returns whose the leaves are. The error is mls.ErrInvalidGroupInfo.
-func founding(g *mls.Group, signer uint32, creator store.Device, packages []store.KeyPackage) ([]store.Leaf, error) {
+// byte for byte, none of them expired, and returns whose the leaves are. The error is
+// mls.ErrInvalidGroupInfo.
+func founding(g *mls.Group, signer uint32, creator store.Device, packages []store.KeyPackage, now time.Time) ([]store.Leaf, error) {
 	owners := make(map[string]store.Device, len(packages))
 	for _, k := range packages {
 		parsed, err := mls.ParseKeyPackage(k.Bytes)
 		if err != nil {
 			return nil, mls.Impossible(err) // it was read when it was published
+		}
+		if parsed.Leaf.NotAfterTime().Before(now) {
+			return nil, mls.InvalidGroupInfo(mls.CodeExpired)
 		}
 		owners[string(parsed.Leaf.Raw)] = k.Owner
 	}

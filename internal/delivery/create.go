@@ -62,24 +62,34 @@ func (s *Service) Found(ctx context.Context, c *store.NewConvo, g NewGroup, a *A
 }
 
 func (s *Service) found(c *store.NewConvo, g NewGroup, a *Addition) (err error) {
-	c.Verified = g.Info != nil
+	if g.Info != nil {
+		return found(c, g, a)
+	}
 	if c.Epoch, err = mls.BaseEpoch(g.Epoch, a.HasWelcome()); err != nil {
 		return err
 	}
-	if g.Info == nil {
-		if s.PublicHandshakes {
-			return mls.ErrGroupInfoRequired
-		}
-		return nil
+	if s.PublicHandshakes {
+		return mls.ErrGroupInfoRequired
+	}
+	return nil
+}
+
+// found is Found for a group that the server follows.
+func found(c *store.NewConvo, g NewGroup, a *Addition) error {
+	c.Verified = true
+	if len(a.names) > 0 && !a.HasWelcome() {
+		return mls.ErrWelcomeMismatch // who is named is in the group, and could not join it
 	}
 	info, err := g.Info.Info()
 	if err != nil {
 		return err
 	}
-	if g.Epoch == nil {
-		if c.Epoch, err = mls.BaseEpoch(&info.Context.Epoch, true); err != nil {
-			return err
-		}
+	epoch := g.Epoch
+	if epoch == nil {
+		epoch = &info.Context.Epoch
+	}
+	if c.Epoch, err = mls.BaseEpoch(epoch, true); err != nil {
+		return err
 	}
 	if _, err := g.Info.Open(c.GroupID, c.CipherSuite, c.Epoch); err != nil {
 		return err
@@ -99,10 +109,8 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, g 
 	if err := tx.CreateConvo(ctx, c); err != nil {
 		return err
 	}
-	for _, w := range a.welcomes {
-		if w.Suite != c.CipherSuite {
-			return mls.InvalidWelcome(mls.CodeWrongSuite)
-		}
+	if err := a.welcomesFor(c.CipherSuite); err != nil {
+		return err
 	}
 	convo := &store.Convo{ID: c.ID, GroupID: c.GroupID, CipherSuite: c.CipherSuite, Epoch: c.Epoch, Verified: c.Verified}
 	// A Welcome may address the creator's other devices besides the initial members.
@@ -173,7 +181,7 @@ func begin(c *store.NewConvo, g NewGroup, devices []store.UserDevice, used []sto
 	if err != nil {
 		return beginning{}, err
 	}
-	leaves, err := founding(group, info.Signer, device, used)
+	leaves, err := founding(group, info.Signer, device, used, c.At)
 	return beginning{
 		creator: newMember(device, devices), known: true,
 		state: &store.GroupState{GroupInfo: info.Raw, Proven: true, Depositor: c.Creator, Leaves: leaves, At: c.At},

@@ -53,11 +53,12 @@ func (c *ConflictError) Error() string {
 func (c *ConflictError) Unwrap() error { return c.cause }
 
 // AfterRace tells the line of those who race for the conversation's epochs what became of a request
-// that stores a commit, and adds to an mls.ErrEpochMismatch what heals it (see ConflictError). Any
-// other outcome is returned as it is. It must run outside of the request's transaction.
+// that stores a commit, and adds to an mls.ErrEpochMismatch what heals it (see ConflictError), to
+// an mls.ErrGroupReset the present group. Any other outcome is returned as it is. It must run
+// outside of the request's transaction.
 func (s *Service) AfterRace(ctx context.Context, key mls.ConvoKey, sender mls.DID, outcome error) error {
 	if outcome != nil && !errors.Is(outcome, mls.ErrEpochMismatch) {
-		return outcome
+		return s.TellGroup(ctx, key, sender, outcome)
 	}
 	standing, err := s.store.RequireMember(ctx, key, sender)
 	if err != nil {

@@ -286,7 +286,7 @@ func (s *Service) Leave(ctx context.Context, d Departure) (Stored, error) {
 		}
 		return mls.ErrNotMember
 	})
-	return out, err
+	return out, s.TellGroup(ctx, d.Key, d.User, err)
 }
 
 func leave(ctx context.Context, tx *store.Tx, standing *store.Standing, d Departure) (Stored, error) {

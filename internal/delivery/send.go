@@ -24,7 +24,8 @@ func (s *Service) Send(ctx context.Context, p Message) (store.SendResult, error)
 	short, group := message.IsApplicationOf(p.Epoch)
 	if short {
 		p.GroupID = group
-		return s.Sender.SendMessage(ctx, p.SendParams)
+		result, err := s.Sender.SendMessage(ctx, p.SendParams)
+		return result, s.TellGroup(ctx, p.Key, p.Sender, err)
 	}
 	b := Bundle{Handshake: message.AsHandshake(), Info: p.Info}
 	if b.Handshake != nil {
@@ -36,7 +37,7 @@ func (s *Service) Send(ctx context.Context, p Message) (store.SendResult, error)
 		return err
 	})
 	if !message.IsCommit() || result.Repeated {
-		return result, err
+		return result, s.TellGroup(ctx, p.Key, p.Sender, err)
 	}
 	return result, s.AfterRace(ctx, p.Key, p.Sender, err)
 }
@@ -57,6 +58,9 @@ func sendHandshake(ctx context.Context, tx *store.Tx, p store.SendParams, messag
 		return store.SendResult{}, mls.ErrCommitVoid
 	case repeat != nil:
 		return *repeat, nil
+	}
+	if err := refuseFormer(ctx, tx, convo, message.Group()); err != nil {
+		return store.SendResult{}, err
 	}
 	c, err := message.Handshake(p.Epoch, p.Grace, mls.GroupState{GroupID: convo.GroupID, Epoch: convo.Epoch})
 	switch {

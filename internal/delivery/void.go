@@ -39,7 +39,7 @@ type CommitReport struct {
 // ReportCommit keeps a report. When enough members report the newest commits, these are taken back,
 // and the conversation is in the epoch in which the oldest of them was made; reopened says so, also
 // of a commit that was taken back before. Errors: those of LockAsMember, mls.ErrCommitNotFound,
-// mls.ErrInvalidInput for a device that is not the user's.
+// mls.ErrGroupReset, mls.ErrInvalidInput for a device that is not the user's.
 func (s *Service) ReportCommit(ctx context.Context, r CommitReport) (reopened bool, err error) {
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
 		reopened = false
@@ -48,12 +48,14 @@ func (s *Service) ReportCommit(ctx context.Context, r CommitReport) (reopened bo
 			return err
 		}
 		convo := &standing.Convo
-		k, err := tx.FindCommit(ctx, convo, r.Commit)
+		k, err := reported(ctx, tx, convo, r.Commit)
 		switch {
 		case err != nil:
 			return err
-		case k == nil || k.Epoch != r.Epoch || k.Seq <= standing.JoinSeq:
+		case k == nil || k.Epoch != r.Epoch || k.Seq < standing.JoinSeq || k.Seq == standing.JoinSeq && k.Seq > 0:
 			return mls.ErrCommitNotFound
+		case k.Generation != convo.Generation:
+			return mls.ErrGroupReset
 		case k.Void:
 			reopened = true
 			return nil
@@ -72,7 +74,35 @@ func (s *Service) ReportCommit(ctx context.Context, r CommitReport) (reopened bo
 		reopened, err = takeBack(ctx, tx, convo, r.At)
 		return err
 	})
-	return reopened, err
+	return reopened, s.TellGroup(ctx, r.Key, r.User, err)
+}
+
+// reported is the commit that a report is about: the one that it names, or with "" the newest one
+// that stands. Where none stands it is the beginning of the group, which cannot be taken back. It
+// is nil for a name of nothing.
+func reported(ctx context.Context, tx *store.Tx, convo *store.Convo, id mls.MessageID) (*store.StoredCommit, error) {
+	k, err := tx.FindCommit(ctx, convo, id)
+	if err != nil || k != nil {
+		return k, err
+	}
+	if k, err = newest(ctx, tx, convo); err != nil || id != "" && k.ID != id {
+		return nil, err
+	}
+	return k, nil
+}
+
+// newest is the newest commit that stands. One that is older than what is kept of the log has the
+// place of the newest message and the beginning of time; where none stands, it is the beginning of
+// the group.
+func newest(ctx context.Context, tx *store.Tx, convo *store.Convo) (*store.StoredCommit, error) {
+	k, err := tx.FindCommit(ctx, convo, "")
+	if err != nil || k != nil {
+		return k, err
+	}
+	if convo.CommitID != "" {
+		return &store.StoredCommit{ID: convo.CommitID, Seq: convo.LastSeq, Generation: convo.Generation, Epoch: convo.Epoch - 1}, nil
+	}
+	return tx.FindBeginning(ctx, convo)
 }
 
 // takeBack takes the newest standing commits back for as long as each has its quorum.
@@ -125,14 +155,43 @@ func (v *voiding) hasQuorum(ctx context.Context, tx *store.Tx, k *store.StoredCo
 	if err != nil {
 		return false, err
 	}
-	if voices.Electors != 1 {
-		return 2*voices.Reporters > voices.Seen && (4*voices.Reporters >= voices.Electors || voices.AdminReports), nil
+	if voices.Electors != 1 || !agreed(voices) {
+		return agreed(voices), nil
 	}
-	if voices.Reporters == 0 || slices.Contains(v.committers, k.Committer) {
+	if slices.Contains(v.committers, k.Committer) {
 		return false, nil
 	}
 	_, last, err := tx.CountVoided(ctx, v.convo, k.Committer)
 	return v.at.Sub(last) >= loneVoidings, err
+}
+
+// agreed reports whether enough members say that they cannot follow.
+func agreed(v store.Voices) bool {
+	if v.Electors == 1 {
+		return v.Reporters > 0
+	}
+	return 2*v.Reporters > v.Seen && (4*v.Reporters >= v.Electors || v.AdminReports)
+}
+
+// beyondRepair reports whether enough members cannot follow the group, and no commit can be taken
+// back for them: the newest one that stands is too old, or a lone reporter has taken one of the
+// same committer back today, or none stands and the group began so.
+func beyondRepair(ctx context.Context, tx *store.Tx, convo *store.Convo, at time.Time) (bool, error) {
+	k, err := newest(ctx, tx, convo)
+	if err != nil {
+		return false, err
+	}
+	voices, err := tx.CountVoices(ctx, convo, k, dayOf(at.Add(-seenSince)))
+	switch {
+	case err != nil || !agreed(voices):
+		return false, err
+	case convo.CommitID == "" || at.Sub(k.CreatedAt) >= store.VoidingTime:
+		return true, nil
+	case voices.Electors > 1:
+		return false, nil
+	}
+	_, last, err := tx.CountVoided(ctx, convo, k.Committer)
+	return at.Sub(last) < loneVoidings, err
 }
 
 func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }

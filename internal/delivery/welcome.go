@@ -60,6 +60,14 @@ func ParseAddition(welcome *string, more []string, names []PackageName, users []
 	return a, nil
 }
 
+// welcomesFor refuses Welcomes of another suite than the group's.
+func (a *Addition) welcomesFor(suite mls.CipherSuite) error {
+	if slices.ContainsFunc(a.welcomes, func(w *mls.WelcomeView) bool { return w.Suite != suite }) {
+		return mls.InvalidWelcome(mls.CodeWrongSuite)
+	}
+	return nil
+}
+
 // refs are the key packages that the Welcomes are for.
 func (a *Addition) refs() []mls.KeyPackageRef {
 	var all []mls.KeyPackageRef

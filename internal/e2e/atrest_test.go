@@ -28,6 +28,7 @@ var columnsAllowed = map[string]string{
 	"members":          "where a user joined and left: places of commits, not of messages",
 	"commit_additions": "whom a commit brought onto the roster: the place of the commit",
 	"commit_reports":   "from which commit on a device cannot follow",
+	"convo_resets":     "who began a group anew, and the place of the notice",
 	"pending_welcomes": "who was added by which commit",
 	"removal_debts":    "whose leaf was removed by which commit",
 	"event_stream":     "the place of a change of the roster; the rows of messages name nobody, which is checked",

@@ -117,6 +117,10 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) *traffic
 	chat.Next()
 	bob.Demote(t, chat, bob).OK(t)
 	carol.Leave(t, chat, chat.Group.PrivateProposal()).OK(t)
+	in, group := devices[alice].ResetInput(t, chat, devices[bob])
+	alice.Post(t, mlsapi.MethodResetConvo, in, nil).OK(t)
+	alice.Post(t, mlsapi.MethodSendMessage, chat.Message(), nil).Want(t, conflict, "GroupReset")
+	chat.Group = group.Group
 	say(alice)
 	stream.Await(t, "removal-pending")
 	tr.say = func() { say(alice) }

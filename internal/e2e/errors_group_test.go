@@ -48,3 +48,47 @@ func refuseOpaque(t *testing.T) {
 	}, nil).Want(t, bad, "GroupInfoRequired")
 	alice.CreateVerified(t, bob)
 }
+
+// refuseResets produces what resetConvo refuses.
+func refuseResets(t *testing.T) {
+	t.Helper()
+	f := follow(t)
+	for _, fault := range resetFaults {
+		in, _ := f.alice.ResetInput(t, f.chat.Chat, f.bob)
+		fault.make(f, in)
+		f.alice.Post(t, mlsapi.MethodResetConvo, in, nil)
+	}
+	in, _ := f.bob.ResetInput(t, f.chat.Chat)
+	f.bob.Post(t, mlsapi.MethodResetConvo, in, nil).Want(t, forbidden, "NotAdmin")
+	f.dave.Post(t, mlsapi.MethodResetConvo, in, nil).Want(t, missing, "ConvoNotFound")
+	group := mlstest.NewVerifiedGroup(f.alice.Client)
+	group.ID = f.chat.Tree.ID
+	in, _ = f.alice.ResetInput(t, f.chat.Chat)
+	in.GroupID, in.GroupInfo = string(group.GroupID()), *e2e.Text(group.GroupInfo(0))
+	f.alice.Post(t, mlsapi.MethodResetConvo, in, nil).Want(t, conflict, "GroupAlreadyExists")
+	stale, _ := f.alice.ResetInput(t, f.chat.Chat)
+	f.chat = f.alice.Reset(t, f.chat.Chat, f.bob, f.carol)
+	f.alice.Post(t, mlsapi.MethodResetConvo, stale, nil).Want(t, conflict, "GroupReset")
+	f.alice.SendCommit(t, f.chat, mlstest.Draft{Others: []mlstest.Proposal{mlstest.ReInit()}, NoPath: true})
+	in, _ = f.alice.ResetInput(t, f.chat.Chat)
+	f.alice.Post(t, mlsapi.MethodResetConvo, in, nil).Want(t, conflict, "GroupReinitialized")
+	f.carol.Leave(t, f.chat.Chat, nil).OK(t)
+	f.carol.Post(t, mlsapi.MethodResetConvo, in, nil).Want(t, forbidden, "NotMember")
+}
+
+// refuseFormerGroups: who speaks of a group that the conversation no longer has is told which one
+// it has.
+func refuseFormerGroups(t *testing.T) {
+	t.Helper()
+	f := follow(t)
+	f.bob.SendCommit(t, f.chat, mlstest.Draft{})
+	before, commit := *f.chat, *f.view(f.bob).CommitID
+	carriers := f.carriers()
+	f.alice.Reset(t, f.chat.Chat, f.bob, f.carol)
+	f.bob.Post(t, mlsapi.MethodSendMessage, before.Message(), nil).Want(t, conflict, "GroupReset")
+	for _, c := range carriers {
+		commit, next := before.Tree.Commit(0, nil, mlstest.Draft{})
+		c.submit(commit, next.GroupInfo(0)).Want(t, conflict, "GroupReset")
+	}
+	f.bob.ReportCommit(t, f.chat.Chat, 1, commit).Want(t, conflict, "GroupReset")
+}

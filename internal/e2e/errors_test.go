@@ -39,6 +39,8 @@ var scenarios = map[string]func(t *testing.T){
 	"ended":           refuseEnded,
 	"public only":     refuseOpaque,
 	"void commits":    refuseVoid,
+	"resets":          refuseResets,
+	"old groups":      refuseFormerGroups,
 	"caps of devices": refuseTooManyAtOnce,
 }
 

@@ -37,6 +37,7 @@ var exceptions = map[*lexrt.Method]map[role]string{
 	mlsapi.MethodPromoteAdmin:   {member: "403 NotAdmin"},
 	mlsapi.MethodDemoteAdmin:    {member: "403 NotAdmin"},
 	mlsapi.MethodRemoveMember:   {member: "403 NotAdmin"},
+	mlsapi.MethodResetConvo:     {member: "403 NotAdmin"},
 	// Nobody but an admin, and not the one it is about, learns that a report exists.
 	mlsapi.MethodResolveReport: {
 		stranger: "404 ReportNotFound", former: "404 ReportNotFound", kicked: "404 ReportNotFound",

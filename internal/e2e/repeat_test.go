@@ -24,6 +24,7 @@ type repeatScene struct {
 	caller                         *e2e.Device
 	boss, second, member, newcomer *e2e.User
 	report                         string
+	bossClient                     *mlstest.Client
 }
 
 func newRepeatScene(t *testing.T, s *e2e.Server) *repeatScene {
@@ -33,7 +34,7 @@ func newRepeatScene(t *testing.T, s *e2e.Server) *repeatScene {
 	for i, u := range users {
 		devices[i] = u.Register(t, 6)
 	}
-	c := &repeatScene{t: t, server: s, caller: devices[1], boss: users[0], second: users[2], member: users[3], newcomer: users[4]}
+	c := &repeatScene{t: t, server: s, caller: devices[1], boss: users[0], bossClient: devices[0].Client, second: users[2], member: users[3], newcomer: users[4]}
 	c.chat = c.boss.Create(t, c.caller.User, c.second, c.member)
 	c.boss.Promote(t, c.chat, c.caller.User).OK(t)
 	c.boss.Promote(t, c.chat, c.second).OK(t)
@@ -82,6 +83,10 @@ var repeatables = []repeatable{
 	{"an addition", mlsapi.MethodAddMembers, func(c *repeatScene) lexrt.Response {
 		return c.caller.Addition(c.t, c.chat, c.newcomer)
 	}, nil, nil},
+	{"a reset", mlsapi.MethodResetConvo, func(c *repeatScene) lexrt.Response {
+		in, _ := c.caller.ResetInput(c.t, c.chat)
+		return in
+	}, nil, nil},
 	{"a removal", mlsapi.MethodRemoveMember, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.RemoveMemberInput{ConvoID: c.chat.ID, TargetDID: c.member.DID, IdempotencyKey: *e2e.Key()}
 	}, nil, nil},
@@ -116,7 +121,7 @@ var repeatables = []repeatable{
 	}, []string{}, nil}, // confirmed is false when nothing is left to confirm
 	{"a failure", mlsapi.MethodConfirmWelcome, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.ConfirmWelcomeInput{ConvoID: c.chat.ID, Success: false, DeviceID: &c.caller.ID, ErrorDetails: new("no key")}
-	}, nil, nil},
+	}, []string{}, nil}, // confirmed is false when a reset has ended the Welcome
 	{"a promotion", mlsapi.MethodPromoteAdmin, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.PromoteAdminInput{ConvoID: c.chat.ID, TargetDID: c.member.DID}
 	}, nil, []string{"AlreadyAdmin", "NotMember"}},
@@ -179,6 +184,10 @@ var acts = []act{
 		}
 		return e2e.Answer{}
 	}, false},
+	{"a reset", func(c *repeatScene) e2e.Answer {
+		in, _ := (&e2e.Device{User: c.boss, Client: c.bossClient}).ResetInput(c.t, c.chat)
+		return c.boss.Post(c.t, mlsapi.MethodResetConvo, in, nil)
+	}, false},
 	{"another member is removed", func(c *repeatScene) e2e.Answer {
 		return c.boss.Remove(c.t, c.chat, c.member, c.chat.Group.PrivateCommit())
 	}, false},
@@ -216,7 +225,7 @@ func padded(chat *e2e.Chat, message []byte) *mlsapi.SendMessageInput {
 // keeps are the methods whose repeat is answered as the first time even when the caller has been
 // expelled meanwhile: those with an idempotency key, and those that tell a repeat by its content.
 var keeps = []*lexrt.Method{
-	mlsapi.MethodCreateConvo, mlsapi.MethodAddMembers, mlsapi.MethodRemoveMember,
+	mlsapi.MethodCreateConvo, mlsapi.MethodAddMembers, mlsapi.MethodRemoveMember, mlsapi.MethodResetConvo,
 	mlsapi.MethodPublishKeyPackage, mlsapi.MethodRegisterDevice,
 }
 

@@ -169,6 +169,14 @@ var valid = map[*lexrt.Method]func(t *testing.T, c *scene, r role) e2e.Request{
 	mlsapi.MethodReportCommit: func(_ *testing.T, c *scene, _ role) e2e.Request {
 		return post(&mlsapi.ReportCommitInput{ConvoID: c.chat.ID, Reason: "welcome_invalid"})
 	},
+	mlsapi.MethodResetConvo: func(t *testing.T, c *scene, r role) e2e.Request {
+		t.Helper()
+		in, group := (&e2e.Device{User: c.users[admin].User, Client: c.caller(r).Client}).ResetInput(t, c.chat)
+		if r == reported || r == admin {
+			c.chat.Group = group.Group // where whoever may reset takes the conversation
+		}
+		return post(in)
+	},
 	mlsapi.MethodRequestRejoin: func(_ *testing.T, c *scene, r role) e2e.Request {
 		return post(&mlsapi.RequestRejoinInput{ConvoID: c.chat.ID, KeyPackage: c.caller(r).Client.KeyPackage(time.Now()).Text()})
 	},

@@ -364,7 +364,7 @@ func refuseVoid(t *testing.T) {
 	t.Helper()
 	alice, bob, chat := couple(t)
 	carol := alice.Server.Users(1)[0].Register(t, 2)
-	alice.ReportCommit(t, chat, 1, "").Want(t, missing, "CommitNotFound")
+	alice.ReportCommit(t, chat, 0, "").Want(t, missing, "CommitNotFound")
 	bytes := chat.Group.PrivateCommit()
 	bob.SendBytes(t, chat, bytes).OK(t)
 	alice.ReportCommit(t, chat, 2, "").Want(t, missing, "CommitNotFound")

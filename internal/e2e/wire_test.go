@@ -218,6 +218,30 @@ func TestWireOfBlockChanges(t *testing.T) {
 	alice.Get(t, mlsapi.MethodGetBlockStatus, nil, "convoId", chat.ID).OK(t)
 }
 
+// A conversation gets another group.
+func TestWireOfResets(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	e2e.Record(t, "new-groups")
+	users := s.Users(2)
+	alice, bob := users[0].Register(t, 4), users[1].Register(t, 4)
+	live := bob.Listen(t, "")
+	chat := alice.Create(t, bob.User)
+	alice.Send(t, chat)
+	next := alice.Reset(t, chat, bob)
+	alice.Post(t, mlsapi.MethodSendMessage, chat.Message(), nil).Want(t, conflict, "GroupReset")
+	bob.Welcome(t, chat, bob.ID)
+	bob.Messages(t, chat)
+	bob.Get(t, mlsapi.MethodGetCommits, nil, "convoId", chat.ID, "fromEpoch", "0").OK(t)
+	bob.Get(t, mlsapi.MethodGetEpoch, nil, "convoId", chat.ID).OK(t)
+	bob.Get(t, mlsapi.MethodGetEpoch, nil, "convoId", string(chat.Group.GroupID())).OK(t)
+	bob.Convos(t)
+	live.Read(t, bob.Send(t, next.Chat).MessageID)
+	alone := alice.Reset(t, next.Chat)
+	alice.Convos(t)
+	alice.SendCommit(t, alone, mlstest.Draft{})
+}
+
 // What every method refuses alike.
 func TestWireOfCommonErrors(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"time"
 
 	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
@@ -38,14 +39,19 @@ func (h *Handlers) CreateConvo(ctx context.Context, caller lexrt.Caller, in *mls
 		if err := h.Delivery.Create(ctx, tx, convo, group, addition); err != nil {
 			return nil, err
 		}
-		entry, err := tx.FindConvoEntry(ctx, convo.ID)
-		switch {
-		case errors.Is(err, mls.ErrConvoNotFound):
-			return nil, mls.Impossible(err) // it was written a moment ago, in this transaction
-		case err != nil:
-			return nil, err
-		}
-		view := convoView(&entry, caller.DID, h.now())
-		return &view, nil
+		return writtenView(ctx, tx, convo.ID, caller.DID, h.now())
 	})
+}
+
+// writtenView is the view of a conversation that was written a moment ago, in the same transaction.
+func writtenView(ctx context.Context, tx *store.Tx, id mls.ConvoID, user mls.DID, at time.Time) (*mlsapi.DefsConvoView, error) {
+	entry, err := tx.FindConvoEntry(ctx, id)
+	switch {
+	case errors.Is(err, mls.ErrConvoNotFound):
+		return nil, mls.Impossible(err)
+	case err != nil:
+		return nil, err
+	}
+	view := convoView(&entry, user, at)
+	return &view, nil
 }

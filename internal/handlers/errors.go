@@ -79,6 +79,8 @@ func wireError(kind mls.Kind) *lexrt.Error {
 		return mlsapi.ErrGroupInfoRequired
 	case mls.ErrGroupReinitialized:
 		return mlsapi.ErrGroupReinitialized
+	case mls.ErrGroupReset:
+		return mlsapi.ErrGroupReset
 	case mls.ErrWelcomeMismatch:
 		return mlsapi.ErrWelcomeMismatch
 	case mls.ErrWelcomeNotFound:
@@ -131,6 +133,11 @@ func PublicError(err error) *lexrt.Error {
 	}
 	public := named.WithMessage(domain.Error())
 	public.RetryAfter = domain.RetryAfter
+	if reset, ok := errors.AsType[*delivery.GroupError](err); ok {
+		public.Message, public.Details = reset.Error(), &mlsapi.DefsGroupReset{
+			GroupID: string(reset.GroupID), Generation: int64(reset.Generation), Epoch: int64(reset.Epoch),
+		}
+	}
 	if conflict, ok := errors.AsType[*delivery.ConflictError](err); ok {
 		public.Message, public.Details = conflict.Error(), &mlsapi.DefsEpochConflict{
 			Epoch: int64(conflict.Epoch), CommitID: optional(conflict.CommitID), Commits: commitViews(conflict.Commits), RetryAfterMs: conflict.RetryAfter.Milliseconds(),

@@ -86,6 +86,16 @@ func (c *Candidate) Framing() *Framing {
 	return c.message.Framing()
 }
 
+// Group returns the group that the candidate is framed for, "" when it cannot be read.
+func (c *Candidate) Group() GroupID { return framedGroup(c.message) }
+
+func framedGroup(m *Message) GroupID {
+	if m == nil || m.Framing() == nil {
+		return ""
+	}
+	return GroupIDFromBytes(m.Framing().GroupID)
+}
+
 // MadeFor reports whether the candidate is framed in the epoch.
 func (c *Candidate) MadeFor(epoch Epoch) bool {
 	return c.fault == 0 && c.message.Framing().Epoch == epoch

@@ -78,6 +78,8 @@ const (
 	ErrGroupInfoRequired
 	// ErrGroupReinitialized: a ReInit commit has ended the group (RFC 9420 12.1.5).
 	ErrGroupReinitialized
+	// ErrGroupReset: a request speaks of a group that the conversation no longer has.
+	ErrGroupReset
 	// ErrInvalidWelcome: a Welcome failed a check; the code says which. No method of the contract
 	// declares a name for it, so it is answered as InvalidRequest.
 	ErrInvalidWelcome
@@ -166,6 +168,7 @@ var kindTexts = [kindEnd]string{
 	ErrInvalidGroupInfo:       "invalid GroupInfo",
 	ErrGroupInfoRequired:      "a conversation needs the GroupInfo of its group",
 	ErrGroupReinitialized:     "the group has ended; its members begin another one",
+	ErrGroupReset:             "the group was begun anew",
 	ErrInvalidWelcome:         "invalid Welcome",
 	ErrWelcomeMismatch:        "the Welcome is not for exactly those who are added",
 	ErrWelcomeNotFound:        "no Welcome is waiting",

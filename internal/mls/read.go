@@ -125,6 +125,9 @@ func (s *Submission) IsApplicationOf(epoch Epoch) (bool, GroupID) {
 	return true, GroupIDFromBytes(p.GroupID)
 }
 
+// Group returns the group that the message is framed for, "" when it cannot be read.
+func (s *Submission) Group() GroupID { return framedGroup(s.message) }
+
 // IsCommit reports whether the message is a commit.
 func (s *Submission) IsCommit() bool {
 	return s.message != nil && s.message.Framing() != nil && s.message.Framing().ContentType == ContentCommit

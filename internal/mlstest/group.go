@@ -97,11 +97,16 @@ func PSK(id, nonce string) Proposal {
 
 // ReInit proposes to start the group anew.
 func ReInit() Proposal {
-	return func(e *encoder, g Group, _ *Client, _ uint32) {
+	return func(e *encoder, g Group, c *Client, leaf uint32) { ReInitTo(NewGroup(g.Suite))(e, g, c, leaf) }
+}
+
+// ReInitTo proposes to go on with another group.
+func ReInitTo(next Group) Proposal {
+	return func(e *encoder, _ Group, _ *Client, _ uint32) {
 		e.u16(5)
-		e.vec(Random(16))
+		e.vec(next.ID)
 		e.u16(1)
-		e.u16(uint16(g.Suite))
+		e.u16(uint16(next.Suite))
 		e.extensions(nil)
 	}
 }

@@ -93,7 +93,7 @@ func (s *Store) settle(rows []db.SendMessagesRow, messages []SendParams, hashes 
 			continue
 		}
 		result, err := unsent(db.SendMessageRow{
-			ConvoID: row.ConvoID, ConvoEpoch: row.ConvoEpoch, ConvoCommit: row.ConvoCommit, Ended: row.Ended, IsMember: row.IsMember, InGroup: row.InGroup, WasMember: row.WasMember,
+			ConvoID: row.ConvoID, ConvoEpoch: row.ConvoEpoch, ConvoCommit: row.ConvoCommit, Ended: row.Ended, IsMember: row.IsMember, InGroup: row.InGroup, InFormer: row.InFormer, WasMember: row.WasMember,
 			TwinSeq: row.TwinSeq, TwinEpoch: row.TwinEpoch, TwinHash: row.TwinHash, TwinTs: row.TwinTs,
 		}, hashes[i], *p)
 		if errors.Is(err, errChanged) {

@@ -30,6 +30,7 @@ const (
 	EventBlockConflict   EventKind = 13
 	EventEpochReopened   EventKind = 14
 	EventWelcomeRevoked  EventKind = 15
+	EventGroupReset      EventKind = 16
 )
 
 // Audience says who may see an event.

@@ -67,7 +67,7 @@ const sendAttempts = 8
 // and one round trip. The same id with the same ciphertext is answered as the
 // first time. Errors: mls.ErrConvoNotFound (unknown, or never a member of it),
 // mls.ErrNotMember (left), mls.ErrInvalidAsset (another group),
-// mls.ErrMessageIDConflict, mls.ErrEpochMismatch, mls.ErrGroupReinitialized.
+// mls.ErrMessageIDConflict, mls.ErrEpochMismatch, mls.ErrGroupReinitialized, mls.ErrGroupReset.
 func (s *Store) SendMessage(ctx context.Context, p SendParams) (SendResult, error) {
 	if len(p.Ciphertext) >= largeArgument {
 		return s.sendMessage(ctx, p, s.large.SendMessage)
@@ -143,6 +143,8 @@ func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error
 			ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.TwinSeq), Epoch: mls.Epoch(row.TwinEpoch),
 			ReceivedAt: row.TwinTs, Repeated: true,
 		}, nil
+	case row.InFormer:
+		return SendResult{}, mls.ErrGroupReset
 	case !row.InGroup && p.GroupID == "":
 		return SendResult{}, mls.InvalidAsset("the conversation takes MLS messages only")
 	case !row.InGroup:

@@ -48,6 +48,7 @@ INSERT INTO pending_welcomes (id, convo_id, user_did, device_id, kind, status, c
 INSERT INTO removal_debts (id, convo_id, user_did, created_at) SELECT 'd' || id, id, 'x', 'epoch' FROM conversations;
 INSERT INTO user_days SELECT user_did, timestamptz '2000-01-01 00:00:00+00' + (row_number() OVER () % 50) * interval '1 day' FROM user_devices;
 INSERT INTO user_days SELECT 'a' || i, timestamptz '2000-01-01 00:00:00+00' + (i % 50) * interval '1 day' FROM generate_series(1, 20000) i;
+INSERT INTO convo_resets SELECT c.id, g, g, c.creator_did, false, 'epoch' FROM conversations c, generate_series(1, 4) g;
 INSERT INTO commit_reports SELECT c.id, 0, 'did:plc:r' || i, '', 4, 'epoch' FROM conversations c, generate_series(1, 4) i;
 INSERT INTO cursors SELECT convo_id, user_did, 1 FROM members;
 INSERT INTO idempotency_keys SELECT sha256(i::text::bytea), sha256('b'), 200, 'x', now() FROM generate_series(1, 20000) i;

@@ -11,18 +11,20 @@ import (
 
 // StoredCommit is a commit as the log has it.
 type StoredCommit struct {
-	ID        mls.MessageID
-	Seq       mls.Seq
-	Epoch     mls.Epoch
-	Committer mls.DID
+	ID    mls.MessageID
+	Seq   mls.Seq
+	Epoch mls.Epoch
+	// Generation is the one that it was made in.
+	Generation mls.Generation
+	Committer  mls.DID
 	// Void says that it was taken back.
 	Void bool
 	// CreatedAt is floored to 2 seconds.
 	CreatedAt time.Time
 }
 
-// FindCommit is the commit of the conversation's generation that an id names, or with "" the newest
-// one that stands; nil when there is none.
+// FindCommit is the commit of the conversation that an id names, of whichever generation, or with
+// "" the newest one of its generation that stands; nil when there is none.
 func (r *reader) FindCommit(ctx context.Context, c *Convo, id mls.MessageID) (*StoredCommit, error) {
 	row, err := r.q.FindCommit(ctx, db.FindCommitParams{ConvoID: c.ID, Generation: c.Generation, MsgID: string(id)})
 	if isNotFound(err) {
@@ -32,7 +34,7 @@ func (r *reader) FindCommit(ctx context.Context, c *Convo, id mls.MessageID) (*S
 		return nil, fail("find commit", err)
 	}
 	return &StoredCommit{
-		ID: row.MsgID, Seq: row.Seq, Epoch: row.Epoch, Committer: row.SenderDID, Void: row.Void, CreatedAt: row.CreatedAt,
+		ID: row.MsgID, Seq: row.Seq, Generation: row.Generation, Epoch: row.Epoch, Committer: row.SenderDID, Void: row.Void, CreatedAt: row.CreatedAt,
 	}, nil
 }
 
@@ -70,10 +72,10 @@ func (r *reader) CountVoices(ctx context.Context, c *Convo, k *StoredCommit, sin
 	return Voices{row.Electors, row.Seen, row.Reporters, row.AdminReports}, fail("count voices", err)
 }
 
-// CountVoided counts the commits of a user that were taken back in the conversation's generation,
-// and says when the last one was.
+// CountVoided counts the commits of a user that were taken back in the conversation, in whichever
+// of its groups, and says when the last one was.
 func (r *reader) CountVoided(ctx context.Context, c *Convo, committer mls.DID) (n int, last time.Time, err error) {
-	row, err := r.q.CountVoided(ctx, db.CountVoidedParams{ConvoID: c.ID, Generation: c.Generation, SenderDID: committer})
+	row, err := r.q.CountVoided(ctx, c.ID, committer)
 	return int(row.Commits), row.LastAt, fail("count void commits", err)
 }
 

@@ -24,6 +24,7 @@ const (
 	InfoBlockConflict     InfoKind = "block-conflict"
 	InfoEpochReopened     InfoKind = "epoch-reopened"
 	InfoWelcomeRevoked    InfoKind = "welcome-revoked"
+	InfoGroupReset        InfoKind = "group-reset"
 )
 
 // The kinds that are about the stream itself.
@@ -52,6 +53,7 @@ var texts = map[InfoKind]string{
 	InfoBlockConflict:     "Two members of a conversation block each other.",
 	InfoEpochReopened:     "Commits were taken back, since members could not follow them; go back to the epoch that is open again.",
 	InfoWelcomeRevoked:    "A commit that added a device was taken back; its Welcome leads nowhere.",
+	InfoGroupReset:        "A conversation has a new MLS group; show it as a change of keys.",
 	InfoCompacted:         "Events are missing here; fetch what changed with getConvos and getMessages.",
 	InfoSlowConsumer:      "The stream was not read fast enough; resume with the last cursor.",
 	InfoReauthenticate:    "The stream has reached its time; resume with a new token and the last cursor.",
@@ -75,6 +77,7 @@ var infoKinds = map[store.EventKind]InfoKind{
 	store.EventBlockConflict:   InfoBlockConflict,
 	store.EventEpochReopened:   InfoEpochReopened,
 	store.EventWelcomeRevoked:  InfoWelcomeRevoked,
+	store.EventGroupReset:      InfoGroupReset,
 }
 
 // Info is what an infoEvent tells.

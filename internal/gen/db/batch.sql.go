@@ -17,7 +17,7 @@ WITH incoming AS (
            unnest($7::text[]) AS commit_id,
            unnest($8::bigint[]) AS epoch, unnest($9::bigint[]) AS grace, unnest($10::timestamptz[]) AS received_at
 ), judged AS (
-    SELECT i.ord, i.user_did, i.msg_id, i.commit_id, i.epoch, i.grace, i.received_at, c.id, c.epoch AS convo_epoch, c.generation, c.roster_version,
+    SELECT i.ord, i.framed_group, i.user_did, i.msg_id, i.commit_id, i.epoch, i.grace, i.received_at, c.id, c.epoch AS convo_epoch, c.generation, c.roster_version,
            coalesce(c.commit_id, '') AS convo_commit, c.reinit_group_id IS NOT NULL AS ended,
            CASE WHEN i.framed_group = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = i.framed_group END AS in_group,
            EXISTS (SELECT FROM members m WHERE m.convo_id = c.id AND m.user_did = i.user_did AND m.left_at IS NULL) AS is_member,
@@ -68,6 +68,8 @@ WITH incoming AS (
     ORDER BY n.id, n.seq
 )
 SELECT j.ord::integer AS ord, j.id AS convo_id, j.convo_epoch, j.is_member::boolean AS is_member, j.in_group::boolean AS in_group,
+       CASE WHEN j.in_group THEN false
+            ELSE EXISTS (SELECT FROM convo_groups g WHERE g.group_id = j.framed_group AND g.convo_id = j.id) END::boolean AS in_former,
        j.convo_commit::text AS convo_commit, j.ended::boolean AS ended,
        (j.is_member OR EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = j.user_did))::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
@@ -99,6 +101,7 @@ type SendMessagesRow struct {
 	ConvoEpoch  int64
 	IsMember    bool
 	InGroup     bool
+	InFormer    bool
 	ConvoCommit string
 	Ended       bool
 	WasMember   bool
@@ -158,6 +161,7 @@ func (q *Queries) SendMessages(ctx context.Context, arg SendMessagesParams) ([]S
 			&i.ConvoEpoch,
 			&i.IsMember,
 			&i.InGroup,
+			&i.InFormer,
 			&i.ConvoCommit,
 			&i.Ended,
 			&i.WasMember,

@@ -470,7 +470,7 @@ WITH bumped AS (
     SELECT $4::text, $3::bigint, a.user_did, a.device_id, to_jsonb(old), $1::timestamptz
     FROM added a
     LEFT JOIN members old ON old.convo_id = $4::text AND old.user_did = a.user_did AND old.device_id = a.device_id
-    WHERE $3::bigint > 0
+    WHERE EXISTS (SELECT FROM commits k WHERE k.convo_id = $4::text AND k.seq = $3::bigint)
     ON CONFLICT ON CONSTRAINT commit_additions_pkey DO NOTHING
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)
@@ -527,8 +527,8 @@ type UpsertMembersRow struct {
 
 // UpsertMembers puts devices on the roster and writes an event for each that
 // was not on it. A device that is on it keeps where it joined; a user that is
-// admin is so with its new devices too. What a commit (join_seq) changes is
-// kept as it was.
+// admin is so with its new devices too. What a commit (at join_seq) changes
+// is kept as it was.
 func (q *Queries) UpsertMembers(ctx context.Context, arg UpsertMembersParams) ([]UpsertMembersRow, error) {
 	rows, err := q.db.Query(ctx, upsertMembers,
 		arg.JoinedAt,

@@ -490,12 +490,12 @@ func (q *Queries) ListMessages(ctx context.Context, arg ListMessagesParams) ([]L
 const sendMessage = `-- name: SendMessage :one
 WITH convo AS (
     SELECT c.id, c.epoch, c.generation, c.roster_version, c.commit_id, c.reinit_group_id IS NOT NULL AS ended,
-           CASE WHEN $2::text = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = $2::text END AS in_group
+           CASE WHEN $1::text = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = $1::text END AS in_group
     FROM conversations c
     WHERE c.id = CASE WHEN $3::text <> '' THEN $3::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $4::text) END
 ), judged AS (
     SELECT v.id, v.epoch, v.generation, v.roster_version, v.in_group, v.commit_id, v.ended,
-           EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = $1::text AND m.left_at IS NULL) AS is_member,
+           EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = $2::text AND m.left_at IS NULL) AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM convo v
     LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = $5::text
@@ -523,8 +523,10 @@ WITH convo AS (
     FROM locked l CROSS JOIN event_head g
 )
 SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member, j.in_group::boolean AS in_group,
+       CASE WHEN j.in_group THEN false
+            ELSE EXISTS (SELECT FROM convo_groups g WHERE g.group_id = $1::text AND g.convo_id = j.id) END::boolean AS in_former,
        coalesce(j.commit_id, '')::text AS convo_commit, j.ended::boolean AS ended,
-       EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = $1::text)::boolean AS was_member,
+       EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = $2::text)::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
        coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
        coalesce((SELECT s.seq FROM stored s), 0)::bigint AS sent
@@ -532,8 +534,8 @@ FROM judged j
 `
 
 type SendMessageParams struct {
-	UserDID        string
 	FramedGroup    string
+	UserDID        string
 	ConvoID        string
 	GroupID        string
 	MsgID          string
@@ -552,6 +554,7 @@ type SendMessageRow struct {
 	ConvoEpoch  int64
 	IsMember    bool
 	InGroup     bool
+	InFormer    bool
 	ConvoCommit string
 	Ended       bool
 	WasMember   bool
@@ -572,8 +575,8 @@ type SendMessageRow struct {
 // WHERE is judged on the newest row, the rest on the snapshot.
 func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendMessageRow, error) {
 	row := q.db.QueryRow(ctx, sendMessage,
-		arg.UserDID,
 		arg.FramedGroup,
+		arg.UserDID,
 		arg.ConvoID,
 		arg.GroupID,
 		arg.MsgID,
@@ -592,6 +595,7 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		&i.ConvoEpoch,
 		&i.IsMember,
 		&i.InGroup,
+		&i.InFormer,
 		&i.ConvoCommit,
 		&i.Ended,
 		&i.WasMember,

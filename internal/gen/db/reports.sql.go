@@ -29,7 +29,7 @@ FROM (
     FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
         FROM members m
-        WHERE m.convo_id = $2 AND m.left_at IS NULL AND m.join_seq < $4::bigint AND m.user_did <> $5::text
+        WHERE m.convo_id = $2 AND m.left_at IS NULL AND m.join_seq < greatest($4::bigint, 1) AND m.user_did <> $5::text
           AND NOT EXISTS (SELECT FROM commit_additions a WHERE a.convo_id = m.convo_id AND a.seq = $4::bigint AND a.user_did = m.user_did)
         GROUP BY m.user_did
     ) e
@@ -52,7 +52,8 @@ type CountVoicesRow struct {
 }
 
 // CountVoices counts who may say that a commit cannot be followed, and who does: the users who were in
-// the group before it and are in it still, without its committer and whom it added. Of those who were
+// the group before it and are in it still, without its committer and whom it added; of a conversation's
+// beginning (seq 0), those whom it began with. Of those who were
 // here lately, or report, a majority decides; all count as here while days have not been noted for long.
 func (q *Queries) CountVoices(ctx context.Context, arg CountVoicesParams) (CountVoicesRow, error) {
 	row := q.db.QueryRow(ctx, countVoices,
@@ -76,23 +77,18 @@ const countVoided = `-- name: CountVoided :one
 SELECT count(*) AS commits, coalesce(max(n.received_bucket_ts), to_timestamp(0))::timestamptz AS last_at
 FROM commits k
 JOIN messages n ON n.convo_id = k.convo_id AND n.seq = k.void_seq
-WHERE k.convo_id = $1 AND k.generation = $2 AND k.sender_did = $3 AND k.void_seq IS NOT NULL
+WHERE k.convo_id = $1 AND k.sender_did = $2 AND k.void_seq IS NOT NULL
 `
-
-type CountVoidedParams struct {
-	ConvoID    mls.ConvoID
-	Generation mls.Generation
-	SenderDID  mls.DID
-}
 
 type CountVoidedRow struct {
 	Commits int64
 	LastAt  time.Time
 }
 
-// CountVoided counts the commits of a user that were taken back in a conversation, and says when last.
-func (q *Queries) CountVoided(ctx context.Context, arg CountVoidedParams) (CountVoidedRow, error) {
-	row := q.db.QueryRow(ctx, countVoided, arg.ConvoID, arg.Generation, arg.SenderDID)
+// CountVoided counts the commits of a user that were taken back in a conversation, in whichever of its
+// groups, and says when last.
+func (q *Queries) CountVoided(ctx context.Context, convoID mls.ConvoID, senderDID mls.DID) (CountVoidedRow, error) {
+	row := q.db.QueryRow(ctx, countVoided, convoID, senderDID)
 	var i CountVoidedRow
 	err := row.Scan(&i.Commits, &i.LastAt)
 	return i, err
@@ -168,36 +164,39 @@ func (q *Queries) DropUndoneDebts(ctx context.Context, convoID mls.ConvoID, seq 
 }
 
 const findCommit = `-- name: FindCommit :one
-SELECT k.seq, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void
+SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void
 FROM commits k
 JOIN messages m ON m.convo_id = k.convo_id AND m.seq = k.seq
-WHERE k.convo_id = $1 AND k.generation = $2
-  AND CASE WHEN $3::text = '' THEN k.void_seq IS NULL ELSE m.msg_id = $3::text END
+WHERE k.convo_id = $1
+  AND CASE WHEN $2::text = '' THEN k.generation = $3 AND k.void_seq IS NULL ELSE m.msg_id = $2::text END
 ORDER BY k.seq DESC
 LIMIT 1
 `
 
 type FindCommitParams struct {
 	ConvoID    mls.ConvoID
-	Generation mls.Generation
 	MsgID      string
+	Generation mls.Generation
 }
 
 type FindCommitRow struct {
-	Seq       mls.Seq
-	Epoch     mls.Epoch
-	SenderDID mls.DID
-	CreatedAt time.Time
-	MsgID     mls.MessageID
-	Void      bool
+	Seq        mls.Seq
+	Generation mls.Generation
+	Epoch      mls.Epoch
+	SenderDID  mls.DID
+	CreatedAt  time.Time
+	MsgID      mls.MessageID
+	Void       bool
 }
 
-// FindCommit is the newest commit of a generation that stands, or the one that an id names.
+// FindCommit is the newest commit of a generation that stands, or the one of any generation that an id
+// names.
 func (q *Queries) FindCommit(ctx context.Context, arg FindCommitParams) (FindCommitRow, error) {
-	row := q.db.QueryRow(ctx, findCommit, arg.ConvoID, arg.Generation, arg.MsgID)
+	row := q.db.QueryRow(ctx, findCommit, arg.ConvoID, arg.MsgID, arg.Generation)
 	var i FindCommitRow
 	err := row.Scan(
 		&i.Seq,
+		&i.Generation,
 		&i.Epoch,
 		&i.SenderDID,
 		&i.CreatedAt,

@@ -145,6 +145,41 @@ func (v *DefsEpochConflict) AppendJSON(b []byte) []byte { return lexrt.Append(b,
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *DefsEpochConflict) Validate() error { return lexrt.Validate(v) }
 
+// DefsGroupReset is blue.catbird.mls.defs#groupReset.
+//
+// What the body of GroupReset holds beside error and message. Proxies may drop it; the message
+// always ends in "the conversation has the group G now".
+type DefsGroupReset struct {
+	// MLS group id of the present group, hex.
+	// At most 128 bytes.
+	GroupID string
+	// Which MLS group of the conversation the present one is, from 0.
+	// At least 0.
+	Generation int64
+	// The epoch that it is in now.
+	// At least 0.
+	Epoch int64
+}
+
+// Lex names the members of v.
+func (v *DefsGroupReset) Lex(f *lexrt.Fields) {
+	lexrt.String(f, "groupId", &v.GroupID, lexrt.Required, &ruleDefs_Max128)
+	lexrt.Int(f, "generation", &v.Generation, lexrt.Required, &ruleDefs_From0)
+	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleDefs_From0)
+}
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *DefsGroupReset) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
+
+// MarshalJSON is AppendJSON for package encoding/json.
+func (v DefsGroupReset) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
+
+// AppendJSON appends the JSON of v to b and returns the extended slice.
+func (v *DefsGroupReset) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
+
+// Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
+func (v *DefsGroupReset) Validate() error { return lexrt.Validate(v) }
+
 // DefsKeyPackageRef is blue.catbird.mls.defs#keyPackageRef.
 //
 // A key package of a device.

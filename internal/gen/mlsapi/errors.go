@@ -24,6 +24,7 @@ var (
 	ErrGroupAlreadyExists        = &lexrt.Error{Name: "GroupAlreadyExists", Status: 409}
 	ErrGroupInfoRequired         = &lexrt.Error{Name: "GroupInfoRequired", Status: 400}
 	ErrGroupReinitialized        = &lexrt.Error{Name: "GroupReinitialized", Status: 409}
+	ErrGroupReset                = &lexrt.Error{Name: "GroupReset", Status: 409}
 	ErrInvalidAsset              = &lexrt.Error{Name: "InvalidAsset", Status: 400}
 	ErrInvalidCipherSuite        = &lexrt.Error{Name: "InvalidCipherSuite", Status: 400}
 	ErrInvalidCommit             = &lexrt.Error{Name: "InvalidCommit", Status: 400}

@@ -9,7 +9,7 @@ import "mls-server/lexrt"
 // Add users to a conversation, or add further devices of its users. Takes the MLS commit that
 // performs the change; it is accepted only if it was made in the current epoch.
 var MethodAddMembers = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyMembers, ErrWelcomeMismatch},
+	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -237,7 +237,7 @@ var MethodHandleBlockChange = &lexrt.Method{
 // Leave a conversation with all devices, or, as an admin and with a commit, take another user
 // out of it.
 var MethodLeaveConvo = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrLastMember, ErrNotAdmin, ErrNotMember},
+	Errors:    []*lexrt.Error{ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrLastMember, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   4194304,
@@ -296,7 +296,7 @@ var MethodRegisterDevice = &lexrt.Method{
 // Remove a user, with all devices, from a conversation. With a commit the removal takes
 // cryptographic effect at once; without one it is owed by the members.
 var MethodRemoveMember = &lexrt.Method{
-	Errors:     []*lexrt.Error{ErrCannotRemoveSelf, ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidCommit, ErrInvalidGroupInfo, ErrNotAdmin, ErrNotMember},
+	Errors:     []*lexrt.Error{ErrCannotRemoveSelf, ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrNotAdmin, ErrNotMember},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    4194304,
@@ -311,7 +311,7 @@ var MethodRemoveMember = &lexrt.Method{
 // Say that a device of the caller's cannot follow a commit. When enough members say so, the
 // commit is taken back and its epoch is open again.
 var MethodReportCommit = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrCommitNotFound, ErrConvoNotFound, ErrNotMember},
+	Errors:    []*lexrt.Error{ErrCommitNotFound, ErrConvoNotFound, ErrGroupReset, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16384,
@@ -348,6 +348,27 @@ var MethodRequestRejoin = &lexrt.Method{
 	RateClass:  "default",
 }
 
+// MethodResetConvo describes blue.catbird.mls.resetConvo.
+//
+// Begin a new MLS group for a conversation whose group cannot go on. Roster, admins, history
+// and positions stay; whoever is welcomed is in the new group, all other devices of the roster
+// wait to be added. An admin may do so at any time. Any other member may when a quorum has
+// reported the newest commit that stands, or the group's beginning, and it cannot be taken
+// back, when it is the only member, or when a ReInit commit has ended the group; then once in
+// 24 hours, and with every device of the members welcomed that has a key package left.
+var MethodResetConvo = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrGroupAlreadyExists, ErrGroupReinitialized, ErrGroupReset, ErrInvalidCipherSuite, ErrInvalidGroupID, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrWelcomeMismatch},
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   16777216,
+	NSID:      "blue.catbird.mls.resetConvo",
+	Output:    "application/json",
+	RateClass: "commit",
+	Violations: []lexrt.Violation{
+		{Pointer: "/groupId", Rule: "maxLength", Error: ErrInvalidGroupID},
+	},
+}
+
 // MethodResolveReport describes blue.catbird.mls.resolveReport.
 //
 // Close a pending report. Of two admins who resolve it at once, one is told that it has already
@@ -368,7 +389,7 @@ var MethodResolveReport = &lexrt.Method{
 // Store an encrypted message for the members of a conversation. The service does not record who
 // sent it. A handshake message (proposal or commit) may be sent the same way.
 var MethodSendMessage = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrInvalidAsset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotAdmin, ErrNotMember},
+	Errors:    []*lexrt.Error{ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrInvalidAsset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -437,6 +458,7 @@ func Methods() []*lexrt.Method {
 		MethodReportCommit,
 		MethodReportMember,
 		MethodRequestRejoin,
+		MethodResetConvo,
 		MethodResolveReport,
 		MethodSendMessage,
 		MethodStreamConvoEvents,

@@ -36,6 +36,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodReportCommit, lexrt.InputEndpoint(s.ReportCommit))
 	r.Handle(MethodReportMember, lexrt.InputEndpoint(s.ReportMember))
 	r.Handle(MethodRequestRejoin, lexrt.InputEndpoint(s.RequestRejoin))
+	r.Handle(MethodResetConvo, lexrt.InputEndpoint(s.ResetConvo))
 	r.Handle(MethodResolveReport, lexrt.InputEndpoint(s.ResolveReport))
 	r.Handle(MethodSendMessage, lexrt.InputEndpoint(s.SendMessage))
 	r.HandleStream(MethodStreamConvoEvents, func(ctx context.Context, req *lexrt.Request, out lexrt.EventStream) error {

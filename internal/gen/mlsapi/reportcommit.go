@@ -8,10 +8,11 @@ import "mls-server/lexrt"
 type ReportCommitInput struct {
 	// Conversation, by its id or its MLS group id.
 	ConvoID string
-	// Epoch in which the commit was made.
+	// Epoch in which the commit was made; of a group's beginning, the epoch that it began in.
 	// At least 0.
 	Epoch int64
-	// Message id of the commit; without it the newest one that stands.
+	// Message id of the commit; without it the newest one that stands, or the group's beginning
+	// where no commit stands. Of a beginning by resetConvo, the id of its notice.
 	// At most 128 bytes, optional.
 	MessageID *string
 	// What is wrong: the commit, and with it all later ones, cannot be processed (cannot_process),

@@ -35,6 +35,7 @@ type Service interface {
 	ReportCommitHandler
 	ReportMemberHandler
 	RequestRejoinHandler
+	ResetConvoHandler
 	ResolveReportHandler
 	SendMessageHandler
 	StreamConvoEventsHandler
@@ -49,8 +50,8 @@ type AddMembersHandler interface {
 	// performs the change; it is accepted only if it was made in the current epoch.
 	//
 	// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, CommitVoid, ConvoNotFound,
-	// EpochMismatch, GroupReinitialized, InvalidCommit, InvalidGroupInfo, KeyPackageNotFound,
-	// NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
+	// EpochMismatch, GroupReinitialized, GroupReset, InvalidCommit, InvalidGroupInfo,
+	// KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
 	AddMembers(ctx context.Context, caller lexrt.Caller, in *AddMembersInput) (*AddMembersOutput, error)
 }
 
@@ -230,8 +231,8 @@ type LeaveConvoHandler interface {
 	// Leave a conversation with all devices, or, as an admin and with a commit, take another user
 	// out of it.
 	//
-	// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidCommit,
-	// InvalidGroupInfo, LastMember, NotAdmin, NotMember.
+	// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset,
+	// InvalidCommit, InvalidGroupInfo, LastMember, NotAdmin, NotMember.
 	LeaveConvo(ctx context.Context, caller lexrt.Caller, in *LeaveConvoInput) (*LeaveConvoOutput, error)
 }
 
@@ -274,7 +275,7 @@ type RemoveMemberHandler interface {
 	// cryptographic effect at once; without one it is owed by the members.
 	//
 	// Errors: CannotRemoveSelf, CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized,
-	// InvalidCommit, InvalidGroupInfo, NotAdmin, NotMember.
+	// GroupReset, InvalidCommit, InvalidGroupInfo, NotAdmin, NotMember.
 	RemoveMember(ctx context.Context, caller lexrt.Caller, in *RemoveMemberInput) (*RemoveMemberOutput, error)
 }
 
@@ -285,7 +286,7 @@ type ReportCommitHandler interface {
 	// Say that a device of the caller's cannot follow a commit. When enough members say so, the
 	// commit is taken back and its epoch is open again.
 	//
-	// Errors: CommitNotFound, ConvoNotFound, NotMember.
+	// Errors: CommitNotFound, ConvoNotFound, GroupReset, NotMember.
 	ReportCommit(ctx context.Context, caller lexrt.Caller, in *ReportCommitInput) (*ReportCommitOutput, error)
 }
 
@@ -310,6 +311,23 @@ type RequestRejoinHandler interface {
 	RequestRejoin(ctx context.Context, caller lexrt.Caller, in *RequestRejoinInput) (*RequestRejoinOutput, error)
 }
 
+// ResetConvoHandler handles blue.catbird.mls.resetConvo.
+type ResetConvoHandler interface {
+	// ResetConvo handles blue.catbird.mls.resetConvo.
+	//
+	// Begin a new MLS group for a conversation whose group cannot go on. Roster, admins, history
+	// and positions stay; whoever is welcomed is in the new group, all other devices of the roster
+	// wait to be added. An admin may do so at any time. Any other member may when a quorum has
+	// reported the newest commit that stands, or the group's beginning, and it cannot be taken
+	// back, when it is the only member, or when a ReInit commit has ended the group; then once in
+	// 24 hours, and with every device of the members welcomed that has a key package left.
+	//
+	// Errors: ConvoNotFound, EpochMismatch, GroupAlreadyExists, GroupReinitialized, GroupReset,
+	// InvalidCipherSuite, InvalidGroupId, InvalidGroupInfo, KeyPackageNotFound, NotAdmin,
+	// NotMember, WelcomeMismatch.
+	ResetConvo(ctx context.Context, caller lexrt.Caller, in *ResetConvoInput) (*ResetConvoOutput, error)
+}
+
 // ResolveReportHandler handles blue.catbird.mls.resolveReport.
 type ResolveReportHandler interface {
 	// ResolveReport handles blue.catbird.mls.resolveReport.
@@ -328,8 +346,9 @@ type SendMessageHandler interface {
 	// Store an encrypted message for the members of a conversation. The service does not record who
 	// sent it. A handshake message (proposal or commit) may be sent the same way.
 	//
-	// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, InvalidAsset,
-	// InvalidCommit, InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin, NotMember.
+	// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset,
+	// InvalidAsset, InvalidCommit, InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin,
+	// NotMember.
 	SendMessage(ctx context.Context, caller lexrt.Caller, in *SendMessageInput) (*SendMessageOutput, error)
 }
 

@@ -300,6 +300,7 @@ const (
 	StreamConvoEventsInfoEventKindReportResolved    StreamConvoEventsInfoEventKind = "report-resolved"
 	StreamConvoEventsInfoEventKindBlockConflict     StreamConvoEventsInfoEventKind = "block-conflict"
 	StreamConvoEventsInfoEventKindEpochReopened     StreamConvoEventsInfoEventKind = "epoch-reopened"
+	StreamConvoEventsInfoEventKindGroupReset        StreamConvoEventsInfoEventKind = "group-reset"
 	StreamConvoEventsInfoEventKindWelcomeRevoked    StreamConvoEventsInfoEventKind = "welcome-revoked"
 	StreamConvoEventsInfoEventKindCompacted         StreamConvoEventsInfoEventKind = "compacted"
 	StreamConvoEventsInfoEventKindSlowConsumer      StreamConvoEventsInfoEventKind = "slow-consumer"
@@ -308,7 +309,7 @@ const (
 	StreamConvoEventsInfoEventKindServerRestart     StreamConvoEventsInfoEventKind = "server-restart"
 )
 
-var enumStreamConvoEventsInfoEventKind = lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "welcome-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}}
+var enumStreamConvoEventsInfoEventKind = lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}}
 
 // Known reports whether v is one of the constants.
 func (v StreamConvoEventsInfoEventKind) Known() bool {

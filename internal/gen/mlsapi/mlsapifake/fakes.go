@@ -432,6 +432,32 @@ var Schemas = lexfake.Set{
 		}},
 		TypeName: "blue.catbird.mls.defs#epochConflict",
 	},
+	"DefsGroupReset": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "groupId",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
+			},
+		}, {
+			Name:     "generation",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "epoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}},
+		TypeName: "blue.catbird.mls.defs#groupReset",
+	},
 	"DefsKeyPackageRef": &lexfake.Schema{
 		Kind: lexfake.Object,
 		Props: []lexfake.Prop{{
@@ -1715,6 +1741,81 @@ var Schemas = lexfake.Set{
 			},
 		}},
 	},
+	"ResetConvoInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "convoId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "expectedGeneration",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "expectedEpoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "groupId",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
+			},
+		}, {
+			Name:     "cipherSuite",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}},
+			},
+		}, {
+			Name:     "groupInfo",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
+		}, {
+			Name: "welcomeMessages",
+			Schema: &lexfake.Schema{
+				Array: &lexrt.ArrayRule{MaxLen: 512},
+				Items: &lexfake.Schema{
+					Kind:   lexfake.String,
+					String: &lexrt.StringRule{MaxLen: 2097152},
+				},
+				Kind: lexfake.Array,
+			},
+		}, {
+			Name: "keyPackageHashes",
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{
+					Kind: lexfake.Ref,
+					Name: "CreateConvoKeyPackageHashEntry",
+				},
+				Kind: lexfake.Array,
+			},
+		}, {
+			Name: "currentEpoch",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name: "idempotencyKey",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 36},
+			},
+		}},
+	},
 	"ResolveReportInput": &lexfake.Schema{
 		Input: true,
 		Kind:  lexfake.Object,
@@ -1859,7 +1960,7 @@ var Schemas = lexfake.Set{
 			Name: "kind",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "welcome-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
+				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
 			},
 		}, {
 			Name:   "convoId",
@@ -2030,6 +2131,9 @@ var Types = map[string]func() lexfake.Codec{
 	"DefsEpochConflict": func() lexfake.Codec {
 		return new(mlsapi.DefsEpochConflict)
 	},
+	"DefsGroupReset": func() lexfake.Codec {
+		return new(mlsapi.DefsGroupReset)
+	},
 	"DefsKeyPackageRef": func() lexfake.Codec {
 		return new(mlsapi.DefsKeyPackageRef)
 	},
@@ -2161,6 +2265,9 @@ var Types = map[string]func() lexfake.Codec{
 	},
 	"RequestRejoinOutput": func() lexfake.Codec {
 		return new(mlsapi.RequestRejoinOutput)
+	},
+	"ResetConvoInput": func() lexfake.Codec {
+		return new(mlsapi.ResetConvoInput)
 	},
 	"ResolveReportInput": func() lexfake.Codec {
 		return new(mlsapi.ResolveReportInput)
