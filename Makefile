@@ -121,6 +121,7 @@ deps: ## Install what the tests need beside Go: PostgreSQL, Redis, Node.js, libs
 
 GO_FILES := $(shell find cmd internal lexrt migrations -name '*.go' -not -name '*_test.go' 2>/dev/null) $(wildcard migrations/*.sql)
 $(SERVER): $(GO_FILES) go.mod go.sum
+	@echo "building $@ (the first time takes a minute or two)"
 	@$(GO) build -ldflags='$(STAMP)' -o $@ ./cmd/mls-server
 $(LEXGEN): $(shell find tools/lexgen lexrt \( -name '*.go' -o -name page.html -o -name lexrt.txt -o -name rules.txt \) -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod
 	@cd tools/lexgen && $(GO) build -o ../../$@ .

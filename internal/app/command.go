@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"text/tabwriter"
 	"time"
 
 	"mls-server/internal/config"
@@ -70,15 +71,18 @@ func PrintHints(w io.Writer, cfg *config.Config, public, admin net.Addr) {
 		port = tcp.Port
 	}
 	base := "http://localhost:" + strconv.Itoa(port)
-	_, _ = fmt.Fprintf(w, `
-mls-server is up at %[1]s as %[2]s
-
-  curl %[1]s/health/ready                           is it ready
-  curl %[1]s/.well-known/did.json                   who it is
-  curl %[1]s/xrpc/blue.catbird.mls.getConvos        401: methods want a service token
-  curl http://%[3]s/metrics                         metrics, on the admin port
-  make e2e                                          two people chat, with real MLS clients
-
-docs/api/README.md has every method. Ctrl-C stops the server; its data stays in .data/ (make run FRESH=1 empties it).
-`, base, cfg.ServiceDID, admin)
+	_, _ = fmt.Fprintf(w, "\nmls-server is up at %s as %s\n\n", base, cfg.ServiceDID)
+	lines := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	for _, hint := range [][2]string{
+		{"curl " + base + "/health/ready", "is it ready"},
+		{"curl " + base + "/.well-known/did.json", "who it is"},
+		{"curl " + base + "/xrpc/blue.catbird.mls.describeServer", "what it accepts"},
+		{"curl " + base + "/xrpc/blue.catbird.mls.getConvos", "401: methods want a service token"},
+		{"curl http://" + admin.String() + "/metrics", "metrics, on the admin port"},
+		{"make e2e", "two people chat, with real MLS clients"},
+	} {
+		_, _ = fmt.Fprintf(lines, "  %s\t%s\n", hint[0], hint[1])
+	}
+	_ = lines.Flush()
+	_, _ = fmt.Fprintln(w, "\ndocs/api/README.md has every method. Ctrl-C stops the server; its data stays in .data/ (make run FRESH=1 empties it).")
 }
