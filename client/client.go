@@ -186,6 +186,24 @@ func (c *Client) GetEpoch(ctx context.Context, params *GetEpochParams) (*GetEpoc
 	return out, nil
 }
 
+// GetGroupInfo calls blue.catbird.mls.getGroupInfo. Get the GroupInfo of the conversation's
+// epoch, by which a device joins the group with processExternalCommit. In a verified
+// conversation it was held against every commit that led to the epoch; what it says of
+// external_pub is its depositor's word in any.
+//
+// Errors: ConvoNotFound, GroupInfoUnavailable, NotMember.
+func (c *Client) GetGroupInfo(ctx context.Context, params *GetGroupInfoParams) (*GetGroupInfoOutput, error) {
+	var query url.Values
+	if params != nil {
+		query = params.EncodeQuery()
+	}
+	out := new(GetGroupInfoOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodGetGroupInfo, query, nil, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // GetKeyPackageStats calls blue.catbird.mls.getKeyPackageStats. Count the caller's own unused
 // key packages and tell whether more should be published.
 //
@@ -288,6 +306,21 @@ func (c *Client) HandleBlockChange(ctx context.Context, in *HandleBlockChangeInp
 func (c *Client) LeaveConvo(ctx context.Context, in *LeaveConvoInput) (*LeaveConvoOutput, error) {
 	out := new(LeaveConvoOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodLeaveConvo, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ProcessExternalCommit calls blue.catbird.mls.processExternalCommit. Join the group of a
+// conversation by a commit from outside (RFC 9420 12.4.3.2), made from the GroupInfo of
+// getGroupInfo. A device that lost its state replaces its own leaf and is back without another
+// member's help; a further device of a user needs the word of one that is in the group.
+//
+// Errors: CommitVoid, ConvoNotFound, EpochMismatch, ExternalJoinNotAllowed, GroupReinitialized,
+// GroupReset, InvalidCommit, InvalidGroupInfo, NotAdmin, NotMember.
+func (c *Client) ProcessExternalCommit(ctx context.Context, in *ProcessExternalCommitInput) (*ProcessExternalCommitOutput, error) {
+	out := new(ProcessExternalCommitOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodProcessExternalCommit, nil, in, out); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -447,6 +480,21 @@ func (c *Client) StreamConvoEvents(params *StreamConvoEventsParams) *lexclient.S
 func (c *Client) UpdateCursor(ctx context.Context, in *UpdateCursorInput) (*UpdateCursorOutput, error) {
 	out := new(UpdateCursorOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodUpdateCursor, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// UpdateGroupInfo calls blue.catbird.mls.updateGroupInfo. Deposit the GroupInfo of the
+// conversation's epoch for devices that join by themselves. It must describe the same group as
+// the one that is there, and be signed by a leaf of the caller's. Each user can do so once in
+// an epoch.
+//
+// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset, InvalidGroupInfo,
+// NotMember.
+func (c *Client) UpdateGroupInfo(ctx context.Context, in *UpdateGroupInfoInput) (*UpdateGroupInfoOutput, error) {
+	out := new(UpdateGroupInfoOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodUpdateGroupInfo, nil, in, out); err != nil {
 		return nil, err
 	}
 	return out, nil

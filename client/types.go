@@ -117,6 +117,10 @@ type (
 	GetEpochOutput = mlsapi.GetEpochOutput
 	// GetEpochParams is blue.catbird.mls.getEpoch params.
 	GetEpochParams = mlsapi.GetEpochParams
+	// GetGroupInfoOutput is blue.catbird.mls.getGroupInfo output.
+	GetGroupInfoOutput = mlsapi.GetGroupInfoOutput
+	// GetGroupInfoParams is blue.catbird.mls.getGroupInfo params.
+	GetGroupInfoParams = mlsapi.GetGroupInfoParams
 	// GetKeyPackageStatsCipherSuiteStats is blue.catbird.mls.getKeyPackageStats#cipherSuiteStats:
 	// Figures of one cipher suite.
 	GetKeyPackageStatsCipherSuiteStats = mlsapi.GetKeyPackageStatsCipherSuiteStats
@@ -163,6 +167,10 @@ type (
 	LeaveConvoInput = mlsapi.LeaveConvoInput
 	// LeaveConvoOutput is blue.catbird.mls.leaveConvo output.
 	LeaveConvoOutput = mlsapi.LeaveConvoOutput
+	// ProcessExternalCommitInput is blue.catbird.mls.processExternalCommit input.
+	ProcessExternalCommitInput = mlsapi.ProcessExternalCommitInput
+	// ProcessExternalCommitOutput is blue.catbird.mls.processExternalCommit output.
+	ProcessExternalCommitOutput = mlsapi.ProcessExternalCommitOutput
 	// PromoteAdminInput is blue.catbird.mls.promoteAdmin input.
 	PromoteAdminInput = mlsapi.PromoteAdminInput
 	// PromoteAdminOutput is blue.catbird.mls.promoteAdmin output.
@@ -260,6 +268,10 @@ type (
 	UpdateCursorInput = mlsapi.UpdateCursorInput
 	// UpdateCursorOutput is blue.catbird.mls.updateCursor output.
 	UpdateCursorOutput = mlsapi.UpdateCursorOutput
+	// UpdateGroupInfoInput is blue.catbird.mls.updateGroupInfo input.
+	UpdateGroupInfoInput = mlsapi.UpdateGroupInfoInput
+	// UpdateGroupInfoOutput is blue.catbird.mls.updateGroupInfo output.
+	UpdateGroupInfoOutput = mlsapi.UpdateGroupInfoOutput
 )
 
 // The named values.
@@ -528,6 +540,9 @@ const (
 	StreamConvoEventsInfoEventKindBlockConflict = mlsapi.StreamConvoEventsInfoEventKindBlockConflict
 	// StreamConvoEventsInfoEventKindCompacted is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindCompacted = mlsapi.StreamConvoEventsInfoEventKindCompacted
+	// StreamConvoEventsInfoEventKindDeviceJoinedExternal is a value of
+	// StreamConvoEventsInfoEventKind.
+	StreamConvoEventsInfoEventKindDeviceJoinedExternal = mlsapi.StreamConvoEventsInfoEventKindDeviceJoinedExternal
 	// StreamConvoEventsInfoEventKindDevicePending is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindDevicePending = mlsapi.StreamConvoEventsInfoEventKindDevicePending
 	// StreamConvoEventsInfoEventKindEpochAdvanced is a value of StreamConvoEventsInfoEventKind.
@@ -597,10 +612,14 @@ var (
 	ErrEpochMismatch = mlsapi.ErrEpochMismatch
 	// ErrExpirationTooFar is the error ExpirationTooFar, for errors.Is.
 	ErrExpirationTooFar = mlsapi.ErrExpirationTooFar
+	// ErrExternalJoinNotAllowed is the error ExternalJoinNotAllowed, for errors.Is.
+	ErrExternalJoinNotAllowed = mlsapi.ErrExternalJoinNotAllowed
 	// ErrGroupAlreadyExists is the error GroupAlreadyExists, for errors.Is.
 	ErrGroupAlreadyExists = mlsapi.ErrGroupAlreadyExists
 	// ErrGroupInfoRequired is the error GroupInfoRequired, for errors.Is.
 	ErrGroupInfoRequired = mlsapi.ErrGroupInfoRequired
+	// ErrGroupInfoUnavailable is the error GroupInfoUnavailable, for errors.Is.
+	ErrGroupInfoUnavailable = mlsapi.ErrGroupInfoUnavailable
 	// ErrGroupReinitialized is the error GroupReinitialized, for errors.Is.
 	ErrGroupReinitialized = mlsapi.ErrGroupReinitialized
 	// ErrGroupReset is the error GroupReset, for errors.Is.

@@ -49,3 +49,30 @@ WHERE s.ctid = ANY (ARRAY(
 -- DeleteAdditions removes what commits that can no longer be taken back had changed.
 DELETE FROM commit_additions a
 WHERE a.ctid = ANY (ARRAY(SELECT o.ctid FROM commit_additions o WHERE o.created_at < @before::timestamptz LIMIT @max_rows));
+
+-- name: DepositGroupInfo :exec
+-- DepositGroupInfo keeps the GroupInfo that a user brings for an epoch. What is known of the group's leaves
+-- stays; where nothing is known, the GroupInfo proves nothing.
+INSERT INTO group_states AS s (convo_id, generation, epoch, group_info, proven, depositor_did, depositors, leaf_indexes, leaf_users, leaf_devices, created_at)
+VALUES (@convo_id, @generation, @epoch, @group_info, false, @depositor_did::text, ARRAY[@depositor_did::text], '{}', '{}', '{}', @created_at)
+ON CONFLICT ON CONSTRAINT group_states_pkey DO UPDATE
+SET group_info = excluded.group_info, depositor_did = excluded.depositor_did,
+    depositors = array_append(s.depositors, excluded.depositor_did), retired = false;
+
+-- name: RetireGroupState :exec
+-- RetireGroupState hands out the GroupInfo of an epoch no longer.
+UPDATE group_states SET retired = true WHERE convo_id = @convo_id AND generation = @generation AND epoch = @epoch;
+
+-- name: RecordJoin :exec
+-- RecordJoin notes that a commit was a join, of which device, and whose GroupInfo was handed out then.
+UPDATE commits k
+SET joiner_device = @device_id::text,
+    depositor_did = (SELECT s.depositor_did FROM group_states s
+                     WHERE s.convo_id = k.convo_id AND s.generation = k.generation AND s.epoch = k.epoch AND NOT s.retired)
+WHERE k.convo_id = @convo_id AND k.seq = @seq;
+
+-- name: CountJoins :one
+-- CountJoins counts the joins of a device in a conversation since a time.
+SELECT count(*) AS joins, coalesce(min(k.created_at), @since::timestamptz)::timestamptz AS oldest_at
+FROM commits k
+WHERE k.convo_id = @convo_id AND k.sender_did = @user_did AND k.joiner_device = @device_id::text AND k.created_at > @since::timestamptz;

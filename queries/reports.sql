@@ -11,7 +11,7 @@ DELETE FROM commit_reports WHERE convo_id = @convo_id AND generation = @generati
 -- name: FindCommit :one
 -- FindCommit is the newest commit of a generation that stands, or the one of any generation that an id
 -- names.
-SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void
+SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void, (k.joiner_device IS NOT NULL)::boolean AS joins
 FROM commits k
 JOIN messages m ON m.convo_id = k.convo_id AND m.seq = k.seq
 WHERE k.convo_id = @convo_id
@@ -47,16 +47,27 @@ FROM (
 ) v;
 
 -- name: CountVoided :one
--- CountVoided counts the commits of a user that were taken back in a conversation, in whichever of its
--- groups, and says when last.
-SELECT count(*) AS commits, coalesce(max(n.received_bucket_ts), to_timestamp(0))::timestamptz AS last_at
+-- CountVoided counts the commits that were taken back in a conversation, in whichever of its groups, and
+-- count against a user, and says when the last of them was, and when the last one that the user had sent.
+SELECT count(*) FILTER (WHERE coalesce(k.blamed_did, k.sender_did) = @user_did::text) AS commits,
+       coalesce(max(n.received_bucket_ts) FILTER (WHERE coalesce(k.blamed_did, k.sender_did) = @user_did::text), to_timestamp(0))::timestamptz AS last_at,
+       coalesce(max(n.received_bucket_ts) FILTER (WHERE k.sender_did = @user_did::text), to_timestamp(0))::timestamptz AS last_sent_at
 FROM commits k
 JOIN messages n ON n.convo_id = k.convo_id AND n.seq = k.void_seq
-WHERE k.convo_id = @convo_id AND k.sender_did = @sender_did AND k.void_seq IS NOT NULL;
+WHERE k.convo_id = @convo_id AND k.void_seq IS NOT NULL
+  AND (k.sender_did = @user_did::text OR k.blamed_did = @user_did::text);
 
 -- name: VoidCommit :exec
--- VoidCommit takes a commit back. void_seq is the place of the notice that says so.
-UPDATE commits SET void_seq = @void_seq::bigint WHERE convo_id = @convo_id AND seq = @seq;
+-- VoidCommit takes a commit back. void_seq is the place of the notice that says so. The first commit
+-- of a joiner that is taken back within a day counts against whoever deposited the GroupInfo.
+UPDATE commits k
+SET void_seq = @void_seq::bigint,
+    blamed_did = CASE WHEN NOT EXISTS (
+        SELECT FROM commits o
+        WHERE o.convo_id = k.convo_id AND o.sender_did = k.sender_did AND o.joiner_device IS NOT NULL
+          AND o.void_seq IS NOT NULL AND o.created_at > k.created_at - interval '1 day'
+    ) THEN k.depositor_did END
+WHERE k.convo_id = @convo_id AND k.seq = @seq;
 
 -- name: ReopenEpoch :exec
 -- ReopenEpoch takes a conversation back to the epoch that a void commit had ended, and says so in its log.

@@ -66,6 +66,11 @@ LIMIT 1;
 UPDATE welcome_routes SET superseded_at = @now::timestamptz
 WHERE convo_id = @convo_id AND user_did = @user_did AND confirmed_at IS NULL AND superseded_at IS NULL;
 
+-- name: DropDeviceWelcomes :execrows
+-- DropDeviceWelcomes supersedes what waits for a device that has joined by itself.
+UPDATE welcome_routes SET superseded_at = @now::timestamptz
+WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND confirmed_at IS NULL AND superseded_at IS NULL;
+
 -- name: OpenRequest :execrows
 -- OpenRequest makes a request; no row means that the device has an open one.
 INSERT INTO pending_welcomes (id, convo_id, user_did, device_id, kind, reason, created_at)

@@ -135,6 +135,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter, Turns: a.turns(hasher),
 		MaxMembers: cfg.MaxMembers, MaxDevices: cfg.MaxDevices, MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow,
 		EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy, PublicHandshakes: cfg.Handshakes == config.PublicHandshakes,
+		ExternalJoin: delivery.ExternalJoin(cfg.ExternalJoin),
 	})
 	a.feed = a.newFeed(client, workflows)
 	a.description = description(cfg)

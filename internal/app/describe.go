@@ -19,7 +19,7 @@ func description(cfg *config.Config) *mlsapi.DescribeServerOutput {
 		PaddingBuckets: mls.PaddingBuckets(), MaxMessageBytes: mls.MaxPaddedSize, PageBytes: store.PageBytes,
 		KeyPackageMaxLifetimeDays: int64(cfg.MaxLifetime / (24 * time.Hour)), EpochGrace: int64(cfg.EpochGrace),
 		MaxMembers: int64(cfg.MaxMembers), MaxDevices: int64(cfg.MaxDevices), MaxKeyPackages: int64(cfg.MaxKeyPackages),
-		Handshakes: mlsapi.DescribeServerOutputHandshakes(cfg.Handshakes), ExternalJoin: "none",
+		Handshakes: mlsapi.DescribeServerOutputHandshakes(cfg.Handshakes), ExternalJoin: mlsapi.DescribeServerOutputExternalJoin(cfg.ExternalJoin),
 	}
 	for _, s := range mls.CipherSuites() {
 		d.CipherSuites = append(d.CipherSuites, s.String())

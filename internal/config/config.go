@@ -37,6 +37,16 @@ const (
 	PublicHandshakes Handshakes = "public"
 )
 
+// ExternalJoin says who may join a group by a commit from outside.
+type ExternalJoin string
+
+// The values of EXTERNAL_JOIN.
+const (
+	JoinNobody  ExternalJoin = "none"
+	JoinDevices ExternalJoin = "device"
+	JoinOpen    ExternalJoin = "open"
+)
+
 // Config is everything that the environment decides. The zero value is not usable; see Load.
 type Config struct {
 	// Warnings are about values that were passed over, one sentence each, in the
@@ -75,6 +85,7 @@ type Config struct {
 	RequireIdempotency bool
 	EpochGrace         int
 	Handshakes         Handshakes
+	ExternalJoin       ExternalJoin
 	MaxMembers         int
 	MaxDevices         int
 	MaxKeyPackages     int

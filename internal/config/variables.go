@@ -92,6 +92,8 @@ var variables = []Variable{
 	number("EPOCH_GRACE", 0, limits{0, 3}, "How many epochs an application message may be behind.", func(c *Config) *int { return &c.EpochGrace }),
 	oneOf("HANDSHAKES", "any", "any, or public: only conversations whose handshakes the server can read and follow may be made, those that begin with a groupInfo.",
 		func(c *Config) *Handshakes { return &c.Handshakes }, AnyHandshakes, PublicHandshakes),
+	oneOf("EXTERNAL_JOIN", "device", "Who may join a group by a commit of its own: none; device, a device that replaces its own leaf or that another device of its user vouches for; open, any device of a member.",
+		func(c *Config) *ExternalJoin { return &c.ExternalJoin }, JoinNobody, JoinDevices, JoinOpen),
 	number("MAX_MEMBERS", 500, limits{2, 10000}, "Users in a conversation at most.", func(c *Config) *int { return &c.MaxMembers }),
 	number("MAX_DEVICES", 10, limits{1, 100}, "Devices of a user at most.", func(c *Config) *int { return &c.MaxDevices }),
 	number("MAX_KEY_PACKAGES", 200, limits{1, 10000}, "Live key packages of a device at most.", func(c *Config) *int { return &c.MaxKeyPackages }),
@@ -124,6 +126,8 @@ var variables = []Variable{
 	rate("RATE_LIMIT_BLOCK_PAIRS", "blockPairs", ratelimit.Rate{PerMinute: 5000, Burst: 5000}),
 	rate("RATE_LIMIT_COMMIT", "commit", ratelimit.Rate{PerMinute: 30, Burst: 30}),
 	rate("RATE_LIMIT_REPORT_COMMIT", "reportCommit", ratelimit.Rate{PerMinute: 10, Burst: 10}),
+	rate("RATE_LIMIT_COMMIT", "commit", ratelimit.Rate{PerMinute: 30, Burst: 30}),
+	rate("RATE_LIMIT_GROUP_INFO", "groupInfo", ratelimit.Rate{PerMinute: 20, Burst: 20}),
 	rate("RATE_LIMIT_DESCRIBE", "describe", ratelimit.Rate{PerMinute: 60, Burst: 60}),
 	addressRate("RATE_LIMIT_IP", ratelimit.Rate{PerMinute: 60, Burst: 30}),
 }

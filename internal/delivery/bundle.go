@@ -15,6 +15,9 @@ type Bundle struct {
 	Handshake *mls.Candidate
 	// Info is the GroupInfo of the epoch that a commit leads to, nil for none.
 	Info *mls.Deposit
+	// Joins says that the commit has to come from outside, and that admit will judge who joins. All
+	// other bundles come from members.
+	Joins bool
 
 	sight *sight // what was found out before the conversation was locked
 }
@@ -36,6 +39,10 @@ type handshake struct {
 	// leaves are the group's before it.
 	change *mls.Transition
 	leaves []store.Leaf
+	// group is the group before a commit from outside, nil when nothing is known of it; joiner is
+	// the device that joins.
+	group  *mls.Group
+	joiner store.Device
 	// info is the GroupInfo of the epoch that the commit leads to, nil for none.
 	info *mls.GroupInfo
 }
@@ -90,12 +97,8 @@ func (b *Bundle) look(ctx context.Context, g groups, c *store.Convo) (*sight, er
 	case state == nil:
 		return nil, errNoState
 	}
-	info, err := mls.ParseGroupInfo(state.GroupInfo)
-	if err != nil {
-		return nil, mls.Impossible(err)
-	}
-	if s.group, err = mls.ResumeGroup(info); err != nil {
-		return nil, mls.Impossible(err)
+	if s.group, err = resume(state); err != nil {
+		return nil, err
 	}
 	pending, _, err := readProposals(ctx, g, c, b.Handshake.References())
 	if err != nil {
@@ -140,6 +143,9 @@ func (s *Service) examine(ctx context.Context, key mls.ConvoKey, caller mls.DID,
 func (s *Service) examineAt(ctx context.Context, c *store.Convo, b *Bundle) {
 	if !c.Verified {
 		b.Handshake.Examine(c.CipherSuite)
+		if b.Joins {
+			b.sight, _ = b.lookUnproven(ctx, s.store, c)
+		}
 		// Its fault is told under the lock, when it is known to be of the right epoch.
 		_, _ = b.Info.Open(c.GroupID, c.CipherSuite, c.Epoch+1)
 		return
@@ -183,9 +189,10 @@ func judge(ctx context.Context, tx *store.Tx, s *store.Standing, b *Bundle, r su
 		}
 		h.info = info
 	}
-	if h.change != nil && h.change.External {
+	if h.change != nil && h.change.External != b.Joins {
 		return h, mls.InvalidCommit(mls.CodeBadExternalCommit)
 	}
+	h.group = seen.group
 	return h, checkRights(ctx, tx, s.ID, seen, r.sender)
 }
 
@@ -193,6 +200,9 @@ func judge(ctx context.Context, tx *store.Tx, s *store.Standing, b *Bundle, r su
 func judgeVisible(ctx context.Context, tx *store.Tx, s *store.Standing, b *Bundle, h *handshake) error {
 	if err := b.Handshake.Fits(s.GroupID, s.Epoch); err != nil {
 		return err
+	}
+	if b.Handshake.External() != b.Joins {
+		return mls.InvalidCommit(mls.CodeBadExternalCommit)
 	}
 	state := mls.GroupState{GroupID: s.GroupID, Epoch: s.Epoch, Suite: s.CipherSuite}
 	var err error
@@ -206,6 +216,15 @@ func judgeVisible(ctx context.Context, tx *store.Tx, s *store.Standing, b *Bundl
 		if h.info, err = b.unproven(&s.Convo); err != nil {
 			return err
 		}
+	}
+	if b.Joins {
+		seen := b.sight
+		if !seen.from(&s.Convo) {
+			if seen, err = b.lookUnproven(ctx, tx, &s.Convo); err != nil {
+				return err
+			}
+		}
+		h.group = seen.group
 	}
 	return checkSender(ctx, tx, s, *h)
 }

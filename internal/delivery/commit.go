@@ -95,6 +95,9 @@ func (h *handshake) nextLeaves(packages []store.KeyPackage) ([]store.Leaf, error
 		}
 		leaves = append(leaves, store.Leaf{Index: added.Index, Device: packages[i].Owner})
 	}
+	if h.change.External {
+		leaves = append(leaves, store.Leaf{Index: h.change.Committer, Device: h.joiner})
+	}
 	slices.SortFunc(leaves, func(a, b store.Leaf) int { return cmp.Compare(a.Index, b.Index) })
 	return leaves, distinct(leaves)
 }

@@ -64,6 +64,8 @@ type Config struct {
 	// EpochGrace is how many epochs back an application message may be.
 	EpochGrace       mls.Epoch
 	KeyPackagePolicy mls.KeyPackagePolicy
+	// ExternalJoin says who may join by a commit from outside.
+	ExternalJoin ExternalJoin
 	// PublicHandshakes refuses new conversations around groups that the server cannot follow. It
 	// may be false.
 	PublicHandshakes bool

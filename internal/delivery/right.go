@@ -42,6 +42,9 @@ func checkRights(ctx context.Context, tx *store.Tx, convo mls.ConvoID, seen *sig
 		return mls.InvalidCommit(mls.CodeNotTheCaller)
 	}
 	for i := range proposals {
+		if p := &proposals[i]; p.From == mls.SenderNewMemberCommit && p.Type == mls.ProposalRemove {
+			continue // whose leaf a joiner removes is for admit to judge
+		}
 		if err := r.check(&proposals[i], caller); err != nil {
 			return err
 		}

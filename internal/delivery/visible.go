@@ -20,17 +20,12 @@ func checkSender(ctx context.Context, tx *store.Tx, s *store.Standing, h handsha
 	if !h.SentBy(h.sender) {
 		return mls.InvalidCommit(mls.CodeNotTheCaller)
 	}
-	if s.Admin || h.Foreign == 0 {
-		return nil
+	if s.Admin || h.Foreign == 0 || h.External() {
+		return nil // whose leaf a joiner removes is for admit to judge
 	}
 	grounds, known, err := groundsToRemove(ctx, tx, s.ID, h.sender)
 	if err != nil {
 		return err
-	}
-	// Who joins by an external commit removes its own old leaf, of which the server may know
-	// nothing.
-	if h.External() {
-		grounds++
 	}
 	if h.Foreign > grounds || slices.ContainsFunc(h.Removed, func(leaf uint32) bool { return known[leaf] }) {
 		return mls.ErrNotAdmin

@@ -161,8 +161,8 @@ func (v *voiding) hasQuorum(ctx context.Context, tx *store.Tx, k *store.StoredCo
 	if slices.Contains(v.committers, k.Committer) {
 		return false, nil
 	}
-	_, last, err := tx.CountVoided(ctx, v.convo, k.Committer)
-	return v.at.Sub(last) >= loneVoidings, err
+	voided, err := tx.CountVoided(ctx, v.convo, k.Committer)
+	return v.at.Sub(voided.LastSentAt) >= loneVoidings, err
 }
 
 // agreed reports whether enough members say that they cannot follow.
@@ -190,8 +190,8 @@ func beyondRepair(ctx context.Context, tx *store.Tx, convo *store.Convo, at time
 	case voices.Electors > 1:
 		return false, nil
 	}
-	_, last, err := tx.CountVoided(ctx, convo, k.Committer)
-	return at.Sub(last) < loneVoidings, err
+	voided, err := tx.CountVoided(ctx, convo, k.Committer)
+	return at.Sub(voided.LastSentAt) < loneVoidings, err
 }
 
 func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
@@ -255,11 +255,11 @@ func mayCommit(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshak
 	case h.urgent:
 		return nil
 	}
-	n, last, err := tx.CountVoided(ctx, convo, h.sender)
-	if err != nil || n == 0 {
+	voided, err := tx.CountVoided(ctx, convo, h.sender)
+	if err != nil || voided.Commits == 0 {
 		return err
 	}
-	if wait := firstBackoff<<min(n-1, maxDoublings) - h.at.Sub(last); wait > 0 {
+	if wait := firstBackoff<<min(voided.Commits-1, maxDoublings) - h.at.Sub(voided.LastAt); wait > 0 {
 		return mls.RateLimited(wait)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
+	"mls-server/internal/mlstest"
 	"mls-server/internal/pgtest"
 )
 
@@ -123,6 +124,11 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) *traffic
 	chat.Group = group.Group
 	say(alice)
 	stream.Await(t, "removal-pending")
+	own := devices[alice].CreateVerified(t, devices[dave])
+	_, a = dave.Entrance(t, own.Chat)
+	a.OK(t)
+	require.True(t, deposit(t, devices[alice], own, own.Tree.GroupInfo(0)))
+	devices[dave].Join(t, own, mlstest.Draft{})
 	tr.say = func() { say(alice) }
 
 	// In vain: strangers, wrong arguments, wrong tokens, and failures within.

@@ -327,6 +327,7 @@ var broken = map[string]string{
 	"I5: as many joins as leaves, and one more for who is there": `
 		SELECT m.convo_id, m.user_did FROM members m JOIN event_stream e ON e.convo_id = m.convo_id AND e.user_did = m.user_did AND e.kind IN (2, 3)
 		WHERE NOT EXISTS (SELECT FROM event_stream r WHERE r.kind = 15 AND r.convo_id = m.convo_id AND r.user_did = m.user_did)
+		  AND NOT EXISTS (SELECT FROM members o WHERE o.convo_id = m.convo_id AND o.user_did = m.user_did AND o.device_id <> m.device_id)
 		GROUP BY m.convo_id, m.user_did, m.left_at
 		HAVING count(*) FILTER (WHERE e.kind = 2) - count(*) FILTER (WHERE e.kind = 3) <> CASE WHEN m.left_at IS NULL THEN 1 ELSE 0 END`,
 	"I5: an audit row for each removal": `

@@ -15,7 +15,7 @@ func refuseUnfollowed(t *testing.T) {
 	t.Helper()
 	f := follow(t)
 	for _, c := range f.carriers() {
-		commit, _ := f.chat.Tree.Commit(0, nil, c.draft)
+		commit, _, _ := f.made(c.draft)
 		c.submit(commit, nil).Want(t, bad, infoFault)
 	}
 	in, _ := f.alice.VerifiedCreation(t, f.bob)
@@ -30,8 +30,8 @@ func refuseEnded(t *testing.T) {
 	carriers := f.carriers()
 	f.alice.SendCommit(t, f.chat, mlstest.Draft{Others: []mlstest.Proposal{mlstest.ReInit()}, NoPath: true})
 	for _, c := range carriers {
-		commit, next := f.chat.Tree.Commit(0, nil, mlstest.Draft{})
-		c.submit(commit, next.GroupInfo(0)).Want(t, conflict, "GroupReinitialized")
+		commit, info, _ := f.made(mlstest.Draft{External: c.draft.External})
+		c.submit(commit, info).Want(t, conflict, "GroupReinitialized")
 	}
 	f.bob.Post(t, mlsapi.MethodSendMessage, f.chat.Message(), nil).Want(t, conflict, "GroupReinitialized")
 }
@@ -91,4 +91,27 @@ func refuseFormerGroups(t *testing.T) {
 		c.submit(commit, next.GroupInfo(0)).Want(t, conflict, "GroupReset")
 	}
 	f.bob.ReportCommit(t, f.chat.Chat, 1, commit).Want(t, conflict, "GroupReset")
+	f.bob.Post(t, mlsapi.MethodUpdateGroupInfo, before.Deposit(before.Tree.GroupInfo(1)), nil).Want(t, conflict, "GroupReset")
+}
+
+// refuseGroupInfos: what is handed out to those who join is there, of the epoch, and of a group
+// that lives.
+func refuseGroupInfos(t *testing.T) {
+	t.Helper()
+	f := follow(t)
+	opaque := f.alice.CreateOpaque(t, f.bob)
+	handed(t, f.bob, opaque, nil)
+	in := opaque.Deposit(opaque.Tree.GroupInfo(1))
+	in.Epoch = 7
+	f.bob.Post(t, mlsapi.MethodUpdateGroupInfo, in, nil).Want(t, conflict, "EpochMismatch")
+	f.bob.Post(t, mlsapi.MethodUpdateGroupInfo, opaque.Deposit([]byte("no GroupInfo")), nil).Want(t, bad, infoFault)
+	f.bob.Post(t, mlsapi.MethodUpdateGroupInfo, opaque.Deposit(opaque.Tree.GroupInfo(0)), nil).Want(t, bad, infoFault)
+	if !deposit(t, f.bob, opaque, opaque.Tree.GroupInfo(1)) {
+		t.Error("a true GroupInfo was not taken")
+	}
+	if _, a := f.alice.Entrance(t, opaque.Chat); a.Status != 200 {
+		t.Errorf("getGroupInfo: %d %s", a.Status, a.Error)
+	}
+	f.alice.SendCommit(t, f.chat, mlstest.Draft{Others: []mlstest.Proposal{mlstest.ReInit()}, NoPath: true})
+	f.bob.Post(t, mlsapi.MethodUpdateGroupInfo, f.chat.Deposit(f.chat.Tree.GroupInfo(1)), nil).Want(t, conflict, "GroupReinitialized")
 }

@@ -41,6 +41,8 @@ var scenarios = map[string]func(t *testing.T){
 	"void commits":    refuseVoid,
 	"resets":          refuseResets,
 	"old groups":      refuseFormerGroups,
+	"group infos":     refuseGroupInfos,
+	"joining":         refuseJoins,
 	"caps of devices": refuseTooManyAtOnce,
 }
 

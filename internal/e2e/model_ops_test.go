@@ -12,6 +12,7 @@ import (
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
+	"mls-server/internal/mlstest"
 )
 
 func (w *world) addMembers(c *modelConvo, u *modelUser) {
@@ -61,6 +62,28 @@ func (w *world) sendAddition(c *modelConvo, u *modelUser, a addition) {
 	if w.expect(answer, w.add(c, u, a)) {
 		w.same("epoch", out.NewEpoch, c.epoch)
 		w.repeat = func() (e2e.Answer, string) { return u.Post(w.t, mlsapi.MethodAddMembers, in, nil), string(answer.Body) }
+	}
+}
+
+// join lets one of a user's devices join by itself: EXTERNAL_JOIN is open, since nobody knows the
+// leaves of an opaque group.
+func (w *world) join(c *modelConvo, u *modelUser) {
+	d, epoch := pick(w, u.devices), w.epoch(c)
+	commit := mlstest.Commit{From: d.Client, Leaf: 90, External: true, Proposals: []mlstest.Proposal{mlstest.ExternalInit()}}
+	replaces := w.chance(2)
+	if replaces {
+		commit.Proposals = append(commit.Proposals, mlstest.Remove(80))
+	}
+	raw := w.group(c, epoch).Commit(commit)
+	in := &mlsapi.ProcessExternalCommitInput{ConvoID: w.name(c), ExternalCommit: mls.EncodeText(raw), IdempotencyKey: e2e.Key()}
+	var out mlsapi.ProcessExternalCommitOutput
+	answer := u.Post(w.t, mlsapi.MethodProcessExternalCommit, in, &out)
+	if w.expect(answer, c.join(d, modelMessage{kind: "commit", epoch: epoch, bytes: string(raw)}, replaces)) {
+		w.same("epoch", out.Epoch, c.epoch)
+		w.same("seq", out.Seq, c.lastSeq())
+		w.repeat = func() (e2e.Answer, string) {
+			return u.Post(w.t, mlsapi.MethodProcessExternalCommit, in, nil), string(answer.Body)
+		}
 	}
 }
 

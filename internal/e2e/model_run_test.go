@@ -56,7 +56,7 @@ func TestModel(t *testing.T) {
 		}
 	}
 	t.Logf("seed: -model.seed=%d", seed)
-	s := e2e.Start(t)
+	s := e2e.Start(t, e2e.Env{"EXTERNAL_JOIN": "open"})
 	var done atomic.Int64
 	var mu sync.Mutex
 	outcomes := map[string]int{}
@@ -186,6 +186,7 @@ func (w *world) operations() []operation {
 		{"publish", 6, func(_ *modelConvo, u *modelUser) { w.publish(u) }, false},
 		{"register", 1, func(_ *modelConvo, u *modelUser) { w.registerMore(u) }, false},
 		{"add", 14, w.addMembers, false},
+		{"join", 3, w.join, false},
 		{"leave", 3, w.leave, false},
 		{"remove", 4, w.removeMember, true},
 		{"take out", 4, w.takeOut, false},

@@ -54,6 +54,7 @@ type modelConvo struct {
 	requests  map[*modelDevice]*modelRequest
 	debts     map[*modelDevice]int64 // the epoch of the leaver's own proposal, -1 for none
 	rejoins   map[*modelUser]int
+	joins     map[*modelDevice]int // by itself
 	cursors   map[*modelUser]int64
 }
 
@@ -62,7 +63,7 @@ func newModelConvo(chat *e2e.Chat, epoch int64) *modelConvo {
 		Chat: chat, epoch: epoch, seats: map[*modelDevice]modelSeat{}, gone: map[*modelUser]string{}, admins: map[*modelUser]bool{},
 		demotedBy: map[*modelUser]*modelUser{}, welcomes: map[*modelDevice]string{}, confirmed: map[*modelDevice]time.Time{},
 		failed: map[*modelDevice]bool{}, requests: map[*modelDevice]*modelRequest{}, debts: map[*modelDevice]int64{},
-		rejoins: map[*modelUser]int{}, cursors: map[*modelUser]int64{},
+		rejoins: map[*modelUser]int{}, joins: map[*modelDevice]int{}, cursors: map[*modelUser]int64{},
 	}
 }
 
@@ -149,6 +150,33 @@ func (c *modelConvo) commit(m modelMessage) {
 		}
 	}
 	c.epoch++
+}
+
+// join is a device's own commit from outside. replaces says that it removes a leaf.
+func (c *modelConvo) join(d *modelDevice, m modelMessage, replaces bool) string {
+	if err := c.here(d.owner); err != "" {
+		return err
+	}
+	switch {
+	case m.epoch != c.epoch:
+		return "EpochMismatch"
+	case c.joins[d] == 5:
+		return "RateLimitExceeded"
+	}
+	m.sender = d.owner
+	c.log = append(c.log, m) // it is readable, and contains no proposal that was sent before
+	c.epoch++
+	c.joins[d]++
+	if _, seated := c.seats[d]; !seated {
+		c.seats[d] = modelSeat{seq: c.lastSeq(), epoch: c.epoch}
+	}
+	if replaces {
+		delete(c.debts, d)
+	}
+	delete(c.requests, d)
+	delete(c.failed, d)
+	delete(c.welcomes, d)
+	return ""
 }
 
 // addition is an addMembers request.

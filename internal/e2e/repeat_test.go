@@ -44,6 +44,15 @@ func newRepeatScene(t *testing.T, s *e2e.Server) *repeatScene {
 	return c
 }
 
+// join is the return of the caller's device into the group, as its own GroupInfo shows it.
+func (c *repeatScene) join() *mlsapi.ProcessExternalCommitInput {
+	c.t.Helper()
+	chat := &e2e.VerifiedChat{Chat: c.chat, Tree: c.chat.Group.AsVerified(c.caller.Client)}
+	c.caller.Post(c.t, mlsapi.MethodUpdateGroupInfo, chat.Deposit(chat.Tree.GroupInfo(0)), nil).OK(c.t)
+	in, _ := c.caller.Joining(c.t, chat, mlstest.Draft{})
+	return in
+}
+
 // catchUp takes the members' clients to the conversation's epoch.
 func (c *repeatScene) catchUp(t *testing.T) {
 	t.Helper()
@@ -140,6 +149,19 @@ var repeatables = []repeatable{
 			ConvoID: c.chat.ID, ReportedDID: c.member.DID, Category: "spam", EncryptedContent: mlstest.Random(64),
 		}
 	}, nil, nil},
+	{"a join", mlsapi.MethodProcessExternalCommit, func(c *repeatScene) lexrt.Response {
+		in := c.join()
+		in.IdempotencyKey = e2e.Key()
+		return in
+	}, nil, nil},
+	{"a join without a key", mlsapi.MethodProcessExternalCommit, func(c *repeatScene) lexrt.Response { return c.join() }, nil, nil},
+	{"a GroupInfo", mlsapi.MethodUpdateGroupInfo, func(c *repeatScene) lexrt.Response {
+		client := c.caller.Client
+		return &mlsapi.UpdateGroupInfoInput{
+			ConvoID: c.chat.ID, Epoch: int64(c.chat.Group.Epoch),
+			GroupInfo: *e2e.Text(c.chat.Group.GroupInfo(client, true, client.KeyPackage(time.Now()))),
+		}
+	}, nil, []string{"EpochMismatch"}},
 	{"a resolution", mlsapi.MethodResolveReport, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.ResolveReportInput{ReportID: c.report, Action: "dismissed", Notes: new("looked at it")}
 	}, nil, nil},

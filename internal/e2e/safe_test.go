@@ -32,6 +32,7 @@ func TestSafeVerbsChangeNothing(t *testing.T) {
 		"getCommits":         {"convoId", c.chat.ID, "fromEpoch", "0"},
 		"getConvos":          {},
 		"getEpoch":           {"convoId", c.chat.ID},
+		"getGroupInfo":       {"convoId", c.chat.ID},
 		"getKeyPackageStats": {},
 		"getKeyPackages":     {"dids", string(target.DID)},
 		"getMessages":        {"convoId", c.chat.ID},
@@ -49,8 +50,8 @@ func TestSafeVerbsChangeNothing(t *testing.T) {
 		switch {
 		case m.Kind == lexrt.Procedure || m.Changes:
 			head = http.StatusBadRequest
-		case m == mlsapi.MethodGetWelcome:
-			head = http.StatusNotFound // who made the group has none
+		case m == mlsapi.MethodGetWelcome, m == mlsapi.MethodGetGroupInfo:
+			head = http.StatusNotFound // who made the group has none, and nobody has deposited one
 		}
 		wrong := "PUT"
 		for _, verb := range []string{"HEAD", "OPTIONS", wrong} {

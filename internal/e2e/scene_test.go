@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -177,6 +178,25 @@ var valid = map[*lexrt.Method]func(t *testing.T, c *scene, r role) e2e.Request{
 		}
 		return post(in)
 	},
+	mlsapi.MethodGetGroupInfo: func(t *testing.T, c *scene, r role) e2e.Request {
+		t.Helper()
+		if r == member { // the first of those who are here
+			c.caller(r).Post(t, mlsapi.MethodUpdateGroupInfo, c.deposit(r), nil).OK(t)
+		}
+		return onlyConvo(t, c, r)
+	},
+	mlsapi.MethodProcessExternalCommit: func(t *testing.T, c *scene, r role) e2e.Request {
+		t.Helper()
+		return post(c.join(t, r))
+	},
+	mlsapi.MethodUpdateGroupInfo: func(t *testing.T, c *scene, r role) e2e.Request {
+		t.Helper()
+		if r == reported || r == admin { // an epoch of its own
+			c.caller(r).SendBytes(t, c.chat, c.chat.Group.PrivateCommit()).OK(t)
+			c.chat.Next()
+		}
+		return post(c.deposit(r))
+	},
 	mlsapi.MethodRequestRejoin: func(_ *testing.T, c *scene, r role) e2e.Request {
 		return post(&mlsapi.RequestRejoinInput{ConvoID: c.chat.ID, KeyPackage: c.caller(r).Client.KeyPackage(time.Now()).Text()})
 	},
@@ -205,6 +225,25 @@ var valid = map[*lexrt.Method]func(t *testing.T, c *scene, r role) e2e.Request{
 }
 
 func onlyConvo(_ *testing.T, c *scene, _ role) e2e.Request { return get("convoId", c.chat.ID) }
+
+// deposit is a role's GroupInfo of the conversation's epoch: the conversation is opaque, and nobody
+// contradicts it.
+func (c *scene) deposit(r role) *mlsapi.UpdateGroupInfoInput {
+	chat := &e2e.VerifiedChat{Chat: c.chat, Tree: c.chat.Group.AsVerified(c.caller(r).Client)}
+	return chat.Deposit(chat.Tree.GroupInfo(0))
+}
+
+// join is a role's return into the group, as its own GroupInfo shows it.
+func (c *scene) join(t *testing.T, r role) *mlsapi.ProcessExternalCommitInput {
+	t.Helper()
+	chat := &e2e.VerifiedChat{Chat: c.chat, Tree: c.chat.Group.AsVerified(c.caller(r).Client)}
+	if slices.Contains([]role{member, reported, admin}, r) {
+		c.caller(r).Post(t, mlsapi.MethodUpdateGroupInfo, chat.Deposit(chat.Tree.GroupInfo(0)), nil).OK(t)
+	}
+	in, _ := c.caller(r).Joining(t, chat, mlstest.Draft{})
+	in.GroupInfo = nil // the next role has one of its own
+	return in
+}
 
 // caller is the user in a role; for a user without a device's keys, a stranger.
 func (c *scene) caller(r role) *e2e.Device { return c.users[r] }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/hex"
+	"net/http"
 	"slices"
 	"testing"
 
@@ -89,16 +90,42 @@ func (d *Device) CreateVerified(tb testing.TB, others ...*Device) *VerifiedChat 
 	return chat
 }
 
+// CreateOpaque is CreateVerified without the GroupInfo: the server does not follow the group.
+func (d *Device) CreateOpaque(tb testing.TB, others ...*Device) *VerifiedChat {
+	tb.Helper()
+	in, group := d.VerifiedCreation(tb, others...)
+	in.GroupInfo, in.CurrentEpoch = nil, new(int64(group.Epoch))
+	var out mlsapi.CreateConvoOutput
+	d.Post(tb, mlsapi.MethodCreateConvo, in, &out).OK(tb)
+	chat := &VerifiedChat{Chat: &Chat{ID: out.ID}}
+	chat.Move(group)
+	return chat
+}
+
+// Entrance is the GroupInfo that is handed out to those who join the chat's group.
+func (u *User) Entrance(tb testing.TB, c *Chat) ([]byte, Answer) {
+	tb.Helper()
+	var out mlsapi.GetGroupInfoOutput
+	a := u.Get(tb, mlsapi.MethodGetGroupInfo, &out, "convoId", c.ID)
+	if a.Status != http.StatusOK {
+		return nil, a
+	}
+	info, err := mls.DecodeText(out.GroupInfo)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return info, a
+}
+
+// Deposit is the request to hand out a GroupInfo of the chat's epoch.
+func (c *VerifiedChat) Deposit(info []byte) *mlsapi.UpdateGroupInfoInput {
+	return &mlsapi.UpdateGroupInfoInput{ConvoID: c.ID, GroupInfo: *Text(info), Epoch: int64(c.Tree.Epoch)}
+}
+
 // Leaf is the leaf of a device in the group.
 func (c *VerifiedChat) Leaf(tb testing.TB, d *Device) uint32 {
 	tb.Helper()
-	for index, member := range c.Tree.Members {
-		if member == d.Client {
-			return index
-		}
-	}
-	tb.Fatal("the device is not in the group")
-	return 0
+	return c.Tree.LeafOf(d.Client)
 }
 
 // Commit makes a commit of a device's, with the GroupInfo that goes along, and the group behind it.

@@ -20,6 +20,31 @@ type carrier struct {
 	submit func(commit, info []byte) e2e.Answer
 }
 
+// made makes a commit of alice's, or her join from outside, and the GroupInfo that goes along with
+// it.
+func (f *followed) made(d mlstest.Draft) (commit, info []byte, next *mlstest.VerifiedGroup) {
+	if !d.External {
+		commit, next = f.chat.Tree.Commit(0, nil, d)
+		info = f.chat.Tree.GroupInfo(0) // for the commit that removes its own sender
+		if d.Path != nil {
+			next.Members[0] = d.Path
+		}
+		if next.Members[0] != nil {
+			info = next.GroupInfo(0)
+		}
+		return commit, info, next
+	}
+	joiner := f.alice.Client
+	if d.Path != nil {
+		joiner = d.Path
+	}
+	commit, next = f.chat.Tree.Commit(0, joiner, d)
+	if !d.NoPath {
+		info = next.GroupInfo(next.LeafOf(joiner))
+	}
+	return commit, info, next
+}
+
 // optionalText is Text that leaves nil out.
 func optionalText(b []byte) *string {
 	if b == nil {
@@ -55,6 +80,11 @@ func (f *followed) carriers() []carrier {
 				ConvoID: f.chat.ID, TargetDID: &f.carol.DID, Commit: e2e.Text(commit), GroupInfo: optionalText(info),
 			}, nil)
 		}},
+		{"processExternalCommit", mlstest.Draft{External: true, Remove: []uint32{0}}, func(commit, info []byte) e2e.Answer {
+			return f.alice.Post(f.t, mlsapi.MethodProcessExternalCommit, &mlsapi.ProcessExternalCommitInput{
+				ConvoID: f.chat.ID, ExternalCommit: *e2e.Text(commit), GroupInfo: optionalText(info),
+			}, nil)
+		}},
 	}
 }
 
@@ -64,6 +94,8 @@ type fault struct {
 	// make changes the draft that a method expects, and what came of it.
 	draft func(f *followed, d *mlstest.Draft)
 	bytes func(f *followed, d mlstest.Draft, commit, info []byte) ([]byte, []byte)
+	// members and joiners say that the fault is one of their commits only.
+	members, joiners bool
 	// error is the answer's name, code the fault that its message begins with.
 	status int
 	error  string
@@ -93,11 +125,11 @@ var faults = []fault{
 		return commit, mlstest.NewVerifiedGroup(f.alice.Client).GroupInfo(0)
 	}, error: infoFault, code: mls.CodeWrongGroup},
 	{name: "another commit's GroupInfo", bytes: func(f *followed, d mlstest.Draft, commit, _ []byte) ([]byte, []byte) {
-		_, other := f.chat.Tree.Commit(0, nil, d)
-		return commit, other.GroupInfo(0)
+		_, other, _ := f.made(d)
+		return commit, other
 	}, error: infoFault, code: mls.CodeTreeHashMismatch},
 	{name: "a GroupInfo that another member signed", bytes: func(f *followed, d mlstest.Draft, _, _ []byte) ([]byte, []byte) {
-		commit, next := f.chat.Tree.Commit(0, nil, d)
+		commit, _, next := f.made(d)
 		return commit, next.GroupInfo(1)
 	}, error: infoFault, code: mls.CodeGroupInfoSignature},
 	{name: "a broken signature", draft: func(_ *followed, d *mlstest.Draft) { d.BadSignature = true }, error: commitFault, code: mls.CodeContentSignature},
@@ -105,7 +137,10 @@ var faults = []fault{
 	{name: "secrets for nobody", draft: func(_ *followed, d *mlstest.Draft) { d.BadSecrets = true }, error: commitFault, code: mls.CodeBadUpdatePath},
 	{name: "a path of somebody else", draft: func(f *followed, d *mlstest.Draft) { d.Path = mlstest.NewClient(f.dave.DID, "", f.chat.Tree.Suite) }, error: commitFault, code: mls.CodeNotTheCaller},
 	{name: "somebody else's commit", bytes: func(f *followed, d mlstest.Draft, _, _ []byte) ([]byte, []byte) {
-		commit, next := f.chat.Tree.Commit(1, nil, d)
+		if d.External {
+			d.Remove = []uint32{1}
+		}
+		commit, next := f.chat.Tree.Commit(1, f.bob.Client, d)
 		return commit, next.GroupInfo(1)
 	}, error: commitFault, code: mls.CodeNotTheCaller},
 	{name: "a reference to nothing", draft: func(f *followed, d *mlstest.Draft) {
@@ -115,14 +150,27 @@ var faults = []fault{
 		d.Others = []mlstest.Proposal{mlstest.Custom(0x7a7b, []byte{1})}
 	}, error: commitFault, code: mls.CodeUnknownProposal},
 	{name: "a removal of nobody", draft: func(_ *followed, d *mlstest.Draft) { d.Remove = []uint32{9} }, error: commitFault, code: mls.CodeUnknownLeaf},
-	{name: "a removal of oneself", draft: func(_ *followed, d *mlstest.Draft) { d.Remove = []uint32{0} }, error: commitFault, code: mls.CodeSelfRemoval},
+	{name: "a removal of oneself", members: true, draft: func(_ *followed, d *mlstest.Draft) { d.Remove = []uint32{0} }, error: commitFault, code: mls.CodeSelfRemoval},
 	{name: "a removal without a path", draft: func(_ *followed, d *mlstest.Draft) {
 		d.Remove, d.NoPath = []uint32{2}, true
 	}, error: commitFault, code: mls.CodeMissingUpdatePath},
-	{name: "external senders", draft: func(_ *followed, d *mlstest.Draft) {
+	{name: "external senders", members: true, draft: func(_ *followed, d *mlstest.Draft) {
 		d.Extensions = []mlstest.Extension{{Type: mls.ExtensionExternalSenders, Data: []byte{0}}}
 	}, error: commitFault, code: mls.CodeForbiddenExtension},
-	{name: "an external commit", bytes: func(f *followed, _ mlstest.Draft, _, _ []byte) ([]byte, []byte) {
+	{name: "a change that only members may make", joiners: true, draft: func(_ *followed, d *mlstest.Draft) {
+		d.Extensions = []mlstest.Extension{}
+	}, error: commitFault, code: mls.CodeBadExternalCommit},
+	{name: "a second removal", joiners: true, draft: func(_ *followed, d *mlstest.Draft) {
+		d.Remove = []uint32{0, 2}
+	}, error: commitFault, code: mls.CodeBadExternalCommit},
+	{name: "the old leaf stays", joiners: true, draft: func(_ *followed, d *mlstest.Draft) {
+		d.Remove = nil
+	}, error: commitFault, code: mls.CodeDuplicateKey},
+	{name: "a member's commit", joiners: true, bytes: func(f *followed, _ mlstest.Draft, _, _ []byte) ([]byte, []byte) {
+		commit, info, _ := f.made(mlstest.Draft{})
+		return commit, info
+	}, error: commitFault, code: mls.CodeBadExternalCommit},
+	{name: "an external commit", members: true, bytes: func(f *followed, _ mlstest.Draft, _, _ []byte) ([]byte, []byte) {
 		joiner := mlstest.NewClient(f.alice.DID, "", f.chat.Tree.Suite)
 		commit, next := f.chat.Tree.Commit(0, joiner, mlstest.Draft{External: true})
 		return commit, next.GroupInfo(3)
@@ -137,7 +185,7 @@ var faults = []fault{
 // the fault is accepted (I13).
 func TestFaultsOfVerifiedCommits(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"sendMessage", "addMembers", "removeMember", "leaveConvo"} {
+	for _, name := range []string{"sendMessage", "addMembers", "removeMember", "leaveConvo", "processExternalCommit"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := follow(t)
@@ -147,17 +195,13 @@ func TestFaultsOfVerifiedCommits(t *testing.T) {
 			before := f.picture()
 			for _, fault := range faults {
 				d := c.draft
+				if d.External && fault.members || !d.External && fault.joiners {
+					continue
+				}
 				if fault.draft != nil {
 					fault.draft(f, &d)
 				}
-				commit, next := f.chat.Tree.Commit(0, nil, d)
-				info := f.chat.Tree.GroupInfo(0) // for the commit that removes its own sender
-				if d.Path != nil {
-					next.Members[0] = d.Path
-				}
-				if next.Members[0] != nil {
-					info = next.GroupInfo(0)
-				}
+				commit, info, _ := f.made(d)
 				if fault.bytes != nil {
 					commit, info = fault.bytes(f, d, commit, info)
 				}
@@ -172,8 +216,8 @@ func TestFaultsOfVerifiedCommits(t *testing.T) {
 				}
 				assert.Equal(t, before, f.picture(), fault.name)
 			}
-			commit, next := f.chat.Tree.Commit(0, nil, c.draft)
-			c.submit(commit, next.GroupInfo(0)).OK(t)
+			commit, info, next := f.made(c.draft)
+			c.submit(commit, info).OK(t)
 			assert.Equal(t, int64(next.Epoch), f.alice.Epoch(t, f.chat.Chat))
 		})
 	}

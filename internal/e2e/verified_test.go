@@ -20,13 +20,17 @@ type followed struct {
 	t                       *testing.T
 	alice, bob, carol, dave *e2e.Device
 	chat                    *e2e.VerifiedChat
+	// laptop is a second device of carol's, not in the group.
+	laptop *e2e.Device
+	// lost is the group behind a commit that was never sent.
+	lost *mlstest.VerifiedGroup
 	// before is a commit of an epoch that is over.
 	before struct{ commit, info []byte }
 }
 
-func follow(t *testing.T) *followed {
+func follow(t *testing.T, env ...e2e.Env) *followed {
 	t.Helper()
-	users := e2e.Start(t).Users(4)
+	users := e2e.Start(t, env...).Users(4)
 	f := &followed{t: t}
 	for i, d := range []**e2e.Device{&f.alice, &f.bob, &f.carol, &f.dave} {
 		*d = users[i].Register(t, 20)

@@ -124,7 +124,8 @@ func TestReadableCommits(t *testing.T) {
 		r.refused(r.bob.SendBytes(t, r.chat, r.commit(r.carol, 2)), mls.CodeNotTheCaller)
 		r.refused(r.bob.SendBytes(t, r.chat, r.chat.Group.Propose(r.alice.Client, 0, mlstest.Update())), mls.CodeNotTheCaller)
 		join := r.chat.Group.Commit(mlstest.Commit{From: r.alice.Client, Leaf: 3, External: true, Proposals: []mlstest.Proposal{mlstest.ExternalInit()}})
-		r.refused(r.bob.SendBytes(t, r.chat, join), mls.CodeNotTheCaller)
+		r.refused(r.bob.SendBytes(t, r.chat, join), mls.CodeBadExternalCommit)
+		r.refused(r.alice.SendBytes(t, r.chat, join), mls.CodeBadExternalCommit)
 		r.bob.SendBytes(t, r.chat, r.commit(r.bob, 1)).OK(t)
 	})
 	t.Run("an addition that adds nobody", func(t *testing.T) {

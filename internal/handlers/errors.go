@@ -77,6 +77,10 @@ func wireError(kind mls.Kind) *lexrt.Error {
 		return mlsapi.ErrInvalidGroupInfo
 	case mls.ErrGroupInfoRequired:
 		return mlsapi.ErrGroupInfoRequired
+	case mls.ErrGroupInfoUnavailable:
+		return mlsapi.ErrGroupInfoUnavailable
+	case mls.ErrExternalJoinNotAllowed:
+		return mlsapi.ErrExternalJoinNotAllowed
 	case mls.ErrGroupReinitialized:
 		return mlsapi.ErrGroupReinitialized
 	case mls.ErrGroupReset:

@@ -32,9 +32,11 @@ const staleTries = 4
 type request struct {
 	method *lexrt.Method
 	caller mls.DID
-	// key is nil when the client sent none.
-	key   *string
-	input lexrt.Response
+	// key is nil when the client sent none, which it may where byContent says that the method tells
+	// a repeat by what it brings.
+	key       *string
+	byContent bool
+	input     lexrt.Response
 	// prepare, when not nil, runs before the transaction, for what has to ask others over the
 	// network.
 	prepare func(ctx context.Context) error
@@ -51,7 +53,7 @@ type output[T any] interface {
 // the answer is stored in the same transaction, so a crash leaves either both
 // or nothing, and a repeat gets the stored answer.
 func once[T any, P output[T]](ctx context.Context, h *Handlers, r request, run func(tx *store.Tx) (P, error)) (P, error) {
-	if r.key == nil && h.Config.RequireIdempotency {
+	if r.key == nil && h.Config.RequireIdempotency && !r.byContent {
 		return nil, errIdempotencyKeyMissing
 	}
 	var out P
@@ -93,6 +95,8 @@ func commitOf(answer any) mls.MessageID {
 		return mls.MessageID(orEmpty(out.MessageID))
 	case *mlsapi.RemoveMemberOutput:
 		return mls.MessageID(orEmpty(out.MessageID))
+	case *mlsapi.ProcessExternalCommitOutput:
+		return mls.MessageID(out.MessageID)
 	}
 	return ""
 }

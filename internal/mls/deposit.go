@@ -78,9 +78,9 @@ func (c *Candidate) Follow(g *Group, pending map[ProposalRef]*PublicMessage, inf
 		h, err := g.checkProposal(c.message)
 		return h, nil, followError(err)
 	}
-	t, err := g.Apply(c.message, pending)
+	t, err := c.Apply(g, pending)
 	if err != nil {
-		return nil, nil, followError(err)
+		return nil, nil, err
 	}
 	next, err := info.Info()
 	if err != nil {
@@ -93,6 +93,16 @@ func (c *Candidate) Follow(g *Group, pending map[ProposalRef]*PublicMessage, inf
 		return nil, nil, InvalidGroupInfo(CodeGroupInfoSignature)
 	}
 	return t.Handshake, t, nil
+}
+
+// Apply is Group.Apply for a candidate that could be read. Errors: ErrInvalidCommit,
+// ErrEpochMismatch.
+func (c *Candidate) Apply(g *Group, pending map[ProposalRef]*PublicMessage) (*Transition, error) {
+	if c.fault != 0 {
+		return nil, InvalidCommit(c.fault)
+	}
+	t, err := g.Apply(c.message, pending)
+	return t, followError(err)
 }
 
 // followError gives a fault of a handshake the name that clients get.

@@ -1,5 +1,7 @@
 package mls
 
+import "bytes"
+
 // GroupContext is the state of a group that all members agree on (RFC 9420 8.1).
 type GroupContext struct {
 	// Raw is the encoded context.
@@ -91,6 +93,17 @@ func readGroupInfo(r *reader) (g GroupInfo) {
 		sub.finish()
 	}
 	return g
+}
+
+// FrameGroupInfo puts an encoded GroupInfo into an MLSMessage.
+func FrameGroupInfo(b []byte) []byte {
+	return append([]byte{0, byte(Version), 0, byte(FormatGroupInfo)}, b...)
+}
+
+// Describes reports whether two GroupInfos are of one state of a group: their GroupContexts and
+// confirmation tags are equal byte for byte.
+func (g *GroupInfo) Describes(other *GroupInfo) bool {
+	return bytes.Equal(g.Context.Raw, other.Context.Raw) && bytes.Equal(g.ConfirmationTag, other.ConfirmationTag)
 }
 
 // ExternalSenders reads the external_senders extension. There may be none. The

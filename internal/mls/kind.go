@@ -76,6 +76,11 @@ const (
 	ErrInvalidGroupInfo
 	// ErrGroupInfoRequired: this server makes conversations only around groups that it can follow.
 	ErrGroupInfoRequired
+	// ErrGroupInfoUnavailable: there is no GroupInfo of the epoch to join by.
+	ErrGroupInfoUnavailable
+	// ErrExternalJoinNotAllowed: the device may not join the group by itself: no device of its user
+	// vouches for it, or nobody may.
+	ErrExternalJoinNotAllowed
 	// ErrGroupReinitialized: a ReInit commit has ended the group (RFC 9420 12.1.5).
 	ErrGroupReinitialized
 	// ErrGroupReset: a request speaks of a group that the conversation no longer has.
@@ -167,6 +172,8 @@ var kindTexts = [kindEnd]string{
 	ErrInvalidCommit:          "invalid commit",
 	ErrInvalidGroupInfo:       "invalid GroupInfo",
 	ErrGroupInfoRequired:      "a conversation needs the GroupInfo of its group",
+	ErrGroupInfoUnavailable:   "there is no GroupInfo of this epoch to join by",
+	ErrExternalJoinNotAllowed: "the device may not join by itself; ask to be added",
 	ErrGroupReinitialized:     "the group has ended; its members begin another one",
 	ErrGroupReset:             "the group was begun anew",
 	ErrInvalidWelcome:         "invalid Welcome",

@@ -98,7 +98,11 @@ func signContent(label string, content ...[]byte) []byte {
 // for a known suite. An invalid key verifies nothing. Compressed points are taken: whether a
 // key may be compressed is the policy's decision, and its bytes are signed with the rest.
 func (s CipherSuite) verifyWithLabel(key, sig []byte, label string, content ...[]byte) bool {
-	msg := signContent(label, content...)
+	return s.verify(key, sig, signContent(label, content...))
+}
+
+// verify verifies the signature of a message as it is.
+func (s CipherSuite) verify(key, sig, msg []byte) bool {
 	spec := s.spec()
 	switch {
 	case spec.curve != nil:

@@ -32,6 +32,12 @@ func NewClient(did mls.DID, device string, suite mls.CipherSuite) *Client {
 	return &Client{DID: did, Device: device, Suite: suite, SignatureKey: pub, key: key}
 }
 
+// Vouch signs that another client, known by its signature key, is one of the same user's, and may
+// join a group by itself.
+func (c *Client) Vouch(groupID, key []byte) []byte {
+	return signRaw(c.key, mls.VouchContent(groupID, key))
+}
+
 // Identity is what the client's credential says: the DID, or the DID, '#' and the device.
 func (c *Client) Identity() string {
 	if c.Device == "" {

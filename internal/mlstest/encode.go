@@ -110,9 +110,14 @@ func sign(key crypto.Signer, label string, content []byte) []byte {
 	var e encoder
 	e.vec([]byte("MLS 1.0 " + label))
 	e.vec(content)
-	opts, msg := crypto.SignerOpts(crypto.Hash(0)), []byte(e)
+	return signRaw(key, e)
+}
+
+// signRaw signs a message as it is.
+func signRaw(key crypto.Signer, msg []byte) []byte {
+	opts := crypto.SignerOpts(crypto.Hash(0))
 	if _, ok := key.(*ecdsa.PrivateKey); ok {
-		sum := sha256.Sum256(e)
+		sum := sha256.Sum256(msg)
 		opts, msg = crypto.SHA256, sum[:]
 	}
 	sig, err := key.Sign(rand.Reader, msg, opts)

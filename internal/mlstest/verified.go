@@ -33,6 +33,24 @@ func NewVerifiedGroup(founder *Client) *VerifiedGroup {
 	return v
 }
 
+// AsVerified is a group of one with the id and the epoch of another group: what somebody may claim
+// it to be.
+func (g Group) AsVerified(founder *Client) *VerifiedGroup {
+	v := NewVerifiedGroup(founder)
+	v.Group = g
+	return v
+}
+
+// LeafOf is the leaf of a client that is in the group.
+func (v *VerifiedGroup) LeafOf(c *Client) uint32 {
+	for index, member := range v.Members {
+		if member == c {
+			return index
+		}
+	}
+	panic("the client is not in the group")
+}
+
 // Addition is a client that a commit adds by a key package.
 type Addition struct {
 	Client  *Client
@@ -281,13 +299,38 @@ func (v *VerifiedGroup) Context() []byte {
 // GroupInfo makes the GroupInfo of the epoch, with tree and external_pub, signed by the
 // member at a leaf.
 func (v *VerifiedGroup) GroupInfo(signer uint32) []byte {
+	return v.FalseGroupInfo(signer, InfoFaults{})
+}
+
+// InfoFaults says what is false about a GroupInfo.
+type InfoFaults struct {
+	NoExternalPub, NoTree, OtherTag, BadSignature bool
+}
+
+// FalseGroupInfo is GroupInfo with faults; but for BadSignature it is signed after that.
+func (v *VerifiedGroup) FalseGroupInfo(signer uint32, f InfoFaults) []byte {
 	var pub encoder
 	pub.vec(newKEMKey(v.Suite))
+	var list []Extension
+	if !f.NoExternalPub {
+		list = append(list, Extension{Type: mls.ExtensionExternalPub, Data: pub})
+	}
+	if !f.NoTree {
+		list = append(list, Extension{Type: mls.ExtensionRatchetTree, Data: v.tree.encode()})
+	}
 	e := encoder(v.Context())
-	e.extensions([]Extension{{Type: mls.ExtensionExternalPub, Data: pub}, {Type: mls.ExtensionRatchetTree, Data: v.tree.encode()}})
-	e.vec(v.tag)
+	e.extensions(list)
+	if f.OtherTag {
+		e.vec(Random(32))
+	} else {
+		e.vec(v.tag)
+	}
 	e.u32(signer)
-	e.vec(sign(v.Members[signer].key, "GroupInfoTBS", e))
+	signature := sign(v.Members[signer].key, "GroupInfoTBS", e)
+	if f.BadSignature {
+		signature[len(signature)-1] ^= 1
+	}
+	e.vec(signature)
 	return wrap(mls.FormatGroupInfo, e)
 }
 

@@ -31,6 +31,7 @@ const (
 	EventEpochReopened   EventKind = 14
 	EventWelcomeRevoked  EventKind = 15
 	EventGroupReset      EventKind = 16
+	EventJoinedExternal  EventKind = 17
 )
 
 // Audience says who may see an event.

@@ -76,6 +76,14 @@ func (tx *Tx) PutGroupState(ctx context.Context, c *Convo, s GroupState) error {
 	return fail("put group state", tx.q.PutGroupState(ctx, arg))
 }
 
+// DepositGroupInfo keeps the GroupInfo that a user brings for the conversation's epoch, and that
+// the user has brought one. The caller holds the conversation's lock.
+func (tx *Tx) DepositGroupInfo(ctx context.Context, c *Convo, user mls.DID, info []byte, at time.Time) error {
+	return fail("deposit GroupInfo", tx.q.DepositGroupInfo(ctx, db.DepositGroupInfoParams{
+		ConvoID: c.ID, Generation: c.Generation, Epoch: c.Epoch, GroupInfo: info, DepositorDID: string(user), CreatedAt: bucket(at),
+	}))
+}
+
 // advanceState keeps the state that a commit leads to, and ends the time of the one before it.
 func (tx *Tx) advanceState(ctx context.Context, h Handshake) error {
 	next := &Convo{ID: h.ConvoID, Generation: h.Generation, Epoch: h.Epoch + 1}

@@ -17,8 +17,8 @@ type StoredCommit struct {
 	// Generation is the one that it was made in.
 	Generation mls.Generation
 	Committer  mls.DID
-	// Void says that it was taken back.
-	Void bool
+	// Void says that it was taken back, Joins that its sender joined by it.
+	Void, Joins bool
 	// CreatedAt is floored to 2 seconds.
 	CreatedAt time.Time
 }
@@ -34,7 +34,7 @@ func (r *reader) FindCommit(ctx context.Context, c *Convo, id mls.MessageID) (*S
 		return nil, fail("find commit", err)
 	}
 	return &StoredCommit{
-		ID: row.MsgID, Seq: row.Seq, Generation: row.Generation, Epoch: row.Epoch, Committer: row.SenderDID, Void: row.Void, CreatedAt: row.CreatedAt,
+		ID: row.MsgID, Seq: row.Seq, Generation: row.Generation, Epoch: row.Epoch, Committer: row.SenderDID, Void: row.Void, Joins: row.Joins, CreatedAt: row.CreatedAt,
 	}, nil
 }
 
@@ -72,11 +72,19 @@ func (r *reader) CountVoices(ctx context.Context, c *Convo, k *StoredCommit, sin
 	return Voices{row.Electors, row.Seen, row.Reporters, row.AdminReports}, fail("count voices", err)
 }
 
-// CountVoided counts the commits of a user that were taken back in the conversation, in whichever
-// of its groups, and says when the last one was.
-func (r *reader) CountVoided(ctx context.Context, c *Convo, committer mls.DID) (n int, last time.Time, err error) {
-	row, err := r.q.CountVoided(ctx, c.ID, committer)
-	return int(row.Commits), row.LastAt, fail("count void commits", err)
+// Voided is what was taken back because of a user.
+type Voided struct {
+	// Commits counts against the user, the last one at LastAt. LastSentAt is when the last one was
+	// taken back that the user had sent, whoever it counts against.
+	Commits            int
+	LastAt, LastSentAt time.Time
+}
+
+// CountVoided counts what was taken back in the conversation because of a user, in whichever of its
+// groups.
+func (r *reader) CountVoided(ctx context.Context, c *Convo, user mls.DID) (Voided, error) {
+	row, err := r.q.CountVoided(ctx, string(user), c.ID)
+	return Voided{int(row.Commits), row.LastAt, row.LastSentAt}, fail("count void commits", err)
 }
 
 // Undone is what taking a commit back has left to do.
@@ -95,6 +103,13 @@ type Undone struct {
 func (tx *Tx) VoidCommit(ctx context.Context, c *Convo, k *StoredCommit, notice mls.Seq) (u Undone, err error) {
 	if err := tx.q.VoidCommit(ctx, db.VoidCommitParams{ConvoID: c.ID, Seq: k.Seq, VoidSeq: int64(notice)}); err != nil {
 		return u, fail("void commit", err)
+	}
+	if k.Joins {
+		// It may have been led astray by the GroupInfo that it joined by.
+		err := tx.q.RetireGroupState(ctx, db.RetireGroupStateParams{ConvoID: c.ID, Generation: c.Generation, Epoch: k.Epoch})
+		if err != nil {
+			return u, fail("retire group state", err)
+		}
 	}
 	if u.Devices, err = tx.undoAdditions(ctx, c, k); err != nil {
 		return u, err

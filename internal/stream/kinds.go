@@ -25,6 +25,7 @@ const (
 	InfoEpochReopened     InfoKind = "epoch-reopened"
 	InfoWelcomeRevoked    InfoKind = "welcome-revoked"
 	InfoGroupReset        InfoKind = "group-reset"
+	InfoJoinedExternal    InfoKind = "device-joined-external"
 )
 
 // The kinds that are about the stream itself.
@@ -54,6 +55,7 @@ var texts = map[InfoKind]string{
 	InfoEpochReopened:     "Commits were taken back, since members could not follow them; go back to the epoch that is open again.",
 	InfoWelcomeRevoked:    "A commit that added a device was taken back; its Welcome leads nowhere.",
 	InfoGroupReset:        "A conversation has a new MLS group; show it as a change of keys.",
+	InfoJoinedExternal:    "A device that no other one of its user vouches for has joined by itself.",
 	InfoCompacted:         "Events are missing here; fetch what changed with getConvos and getMessages.",
 	InfoSlowConsumer:      "The stream was not read fast enough; resume with the last cursor.",
 	InfoReauthenticate:    "The stream has reached its time; resume with a new token and the last cursor.",
@@ -78,6 +80,7 @@ var infoKinds = map[store.EventKind]InfoKind{
 	store.EventEpochReopened:   InfoEpochReopened,
 	store.EventWelcomeRevoked:  InfoWelcomeRevoked,
 	store.EventGroupReset:      InfoGroupReset,
+	store.EventJoinedExternal:  InfoJoinedExternal,
 }
 
 // Info is what an infoEvent tells.

@@ -12,6 +12,37 @@ import (
 	"mls-server/internal/mls"
 )
 
+const countJoins = `-- name: CountJoins :one
+SELECT count(*) AS joins, coalesce(min(k.created_at), $1::timestamptz)::timestamptz AS oldest_at
+FROM commits k
+WHERE k.convo_id = $2 AND k.sender_did = $3 AND k.joiner_device = $4::text AND k.created_at > $1::timestamptz
+`
+
+type CountJoinsParams struct {
+	Since    time.Time
+	ConvoID  mls.ConvoID
+	UserDID  mls.DID
+	DeviceID string
+}
+
+type CountJoinsRow struct {
+	Joins    int64
+	OldestAt time.Time
+}
+
+// CountJoins counts the joins of a device in a conversation since a time.
+func (q *Queries) CountJoins(ctx context.Context, arg CountJoinsParams) (CountJoinsRow, error) {
+	row := q.db.QueryRow(ctx, countJoins,
+		arg.Since,
+		arg.ConvoID,
+		arg.UserDID,
+		arg.DeviceID,
+	)
+	var i CountJoinsRow
+	err := row.Scan(&i.Joins, &i.OldestAt)
+	return i, err
+}
+
 const deleteAdditions = `-- name: DeleteAdditions :execrows
 DELETE FROM commit_additions a
 WHERE a.ctid = ANY (ARRAY(SELECT o.ctid FROM commit_additions o WHERE o.created_at < $1::timestamptz LIMIT $2))
@@ -48,6 +79,37 @@ func (q *Queries) DeleteGroupStates(ctx context.Context, before time.Time, maxRo
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const depositGroupInfo = `-- name: DepositGroupInfo :exec
+INSERT INTO group_states AS s (convo_id, generation, epoch, group_info, proven, depositor_did, depositors, leaf_indexes, leaf_users, leaf_devices, created_at)
+VALUES ($1, $2, $3, $4, false, $5::text, ARRAY[$5::text], '{}', '{}', '{}', $6)
+ON CONFLICT ON CONSTRAINT group_states_pkey DO UPDATE
+SET group_info = excluded.group_info, depositor_did = excluded.depositor_did,
+    depositors = array_append(s.depositors, excluded.depositor_did), retired = false
+`
+
+type DepositGroupInfoParams struct {
+	ConvoID      mls.ConvoID
+	Generation   mls.Generation
+	Epoch        mls.Epoch
+	GroupInfo    []byte
+	DepositorDID string
+	CreatedAt    time.Time
+}
+
+// DepositGroupInfo keeps the GroupInfo that a user brings for an epoch. What is known of the group's leaves
+// stays; where nothing is known, the GroupInfo proves nothing.
+func (q *Queries) DepositGroupInfo(ctx context.Context, arg DepositGroupInfoParams) error {
+	_, err := q.db.Exec(ctx, depositGroupInfo,
+		arg.ConvoID,
+		arg.Generation,
+		arg.Epoch,
+		arg.GroupInfo,
+		arg.DepositorDID,
+		arg.CreatedAt,
+	)
+	return err
 }
 
 const findGroup = `-- name: FindGroup :one
@@ -186,6 +248,42 @@ func (q *Queries) PutGroupState(ctx context.Context, arg PutGroupStateParams) er
 		arg.LeafDevices,
 		arg.CreatedAt,
 	)
+	return err
+}
+
+const recordJoin = `-- name: RecordJoin :exec
+UPDATE commits k
+SET joiner_device = $1::text,
+    depositor_did = (SELECT s.depositor_did FROM group_states s
+                     WHERE s.convo_id = k.convo_id AND s.generation = k.generation AND s.epoch = k.epoch AND NOT s.retired)
+WHERE k.convo_id = $2 AND k.seq = $3
+`
+
+type RecordJoinParams struct {
+	DeviceID string
+	ConvoID  mls.ConvoID
+	Seq      mls.Seq
+}
+
+// RecordJoin notes that a commit was a join, of which device, and whose GroupInfo was handed out then.
+func (q *Queries) RecordJoin(ctx context.Context, arg RecordJoinParams) error {
+	_, err := q.db.Exec(ctx, recordJoin, arg.DeviceID, arg.ConvoID, arg.Seq)
+	return err
+}
+
+const retireGroupState = `-- name: RetireGroupState :exec
+UPDATE group_states SET retired = true WHERE convo_id = $1 AND generation = $2 AND epoch = $3
+`
+
+type RetireGroupStateParams struct {
+	ConvoID    mls.ConvoID
+	Generation mls.Generation
+	Epoch      mls.Epoch
+}
+
+// RetireGroupState hands out the GroupInfo of an epoch no longer.
+func (q *Queries) RetireGroupState(ctx context.Context, arg RetireGroupStateParams) error {
+	_, err := q.db.Exec(ctx, retireGroupState, arg.ConvoID, arg.Generation, arg.Epoch)
 	return err
 }
 

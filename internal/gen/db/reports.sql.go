@@ -74,23 +74,27 @@ func (q *Queries) CountVoices(ctx context.Context, arg CountVoicesParams) (Count
 }
 
 const countVoided = `-- name: CountVoided :one
-SELECT count(*) AS commits, coalesce(max(n.received_bucket_ts), to_timestamp(0))::timestamptz AS last_at
+SELECT count(*) FILTER (WHERE coalesce(k.blamed_did, k.sender_did) = $1::text) AS commits,
+       coalesce(max(n.received_bucket_ts) FILTER (WHERE coalesce(k.blamed_did, k.sender_did) = $1::text), to_timestamp(0))::timestamptz AS last_at,
+       coalesce(max(n.received_bucket_ts) FILTER (WHERE k.sender_did = $1::text), to_timestamp(0))::timestamptz AS last_sent_at
 FROM commits k
 JOIN messages n ON n.convo_id = k.convo_id AND n.seq = k.void_seq
-WHERE k.convo_id = $1 AND k.sender_did = $2 AND k.void_seq IS NOT NULL
+WHERE k.convo_id = $2 AND k.void_seq IS NOT NULL
+  AND (k.sender_did = $1::text OR k.blamed_did = $1::text)
 `
 
 type CountVoidedRow struct {
-	Commits int64
-	LastAt  time.Time
+	Commits    int64
+	LastAt     time.Time
+	LastSentAt time.Time
 }
 
-// CountVoided counts the commits of a user that were taken back in a conversation, in whichever of its
-// groups, and says when last.
-func (q *Queries) CountVoided(ctx context.Context, convoID mls.ConvoID, senderDID mls.DID) (CountVoidedRow, error) {
-	row := q.db.QueryRow(ctx, countVoided, convoID, senderDID)
+// CountVoided counts the commits that were taken back in a conversation, in whichever of its groups, and
+// count against a user, and says when the last of them was, and when the last one that the user had sent.
+func (q *Queries) CountVoided(ctx context.Context, userDID string, convoID mls.ConvoID) (CountVoidedRow, error) {
+	row := q.db.QueryRow(ctx, countVoided, userDID, convoID)
 	var i CountVoidedRow
-	err := row.Scan(&i.Commits, &i.LastAt)
+	err := row.Scan(&i.Commits, &i.LastAt, &i.LastSentAt)
 	return i, err
 }
 
@@ -164,7 +168,7 @@ func (q *Queries) DropUndoneDebts(ctx context.Context, convoID mls.ConvoID, seq 
 }
 
 const findCommit = `-- name: FindCommit :one
-SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void
+SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void, (k.joiner_device IS NOT NULL)::boolean AS joins
 FROM commits k
 JOIN messages m ON m.convo_id = k.convo_id AND m.seq = k.seq
 WHERE k.convo_id = $1
@@ -187,6 +191,7 @@ type FindCommitRow struct {
 	CreatedAt  time.Time
 	MsgID      mls.MessageID
 	Void       bool
+	Joins      bool
 }
 
 // FindCommit is the newest commit of a generation that stands, or the one of any generation that an id
@@ -202,6 +207,7 @@ func (q *Queries) FindCommit(ctx context.Context, arg FindCommitParams) (FindCom
 		&i.CreatedAt,
 		&i.MsgID,
 		&i.Void,
+		&i.Joins,
 	)
 	return i, err
 }
@@ -487,7 +493,14 @@ func (q *Queries) UndoAdditions(ctx context.Context, convoID mls.ConvoID, seq ml
 }
 
 const voidCommit = `-- name: VoidCommit :exec
-UPDATE commits SET void_seq = $1::bigint WHERE convo_id = $2 AND seq = $3
+UPDATE commits k
+SET void_seq = $1::bigint,
+    blamed_did = CASE WHEN NOT EXISTS (
+        SELECT FROM commits o
+        WHERE o.convo_id = k.convo_id AND o.sender_did = k.sender_did AND o.joiner_device IS NOT NULL
+          AND o.void_seq IS NOT NULL AND o.created_at > k.created_at - interval '1 day'
+    ) THEN k.depositor_did END
+WHERE k.convo_id = $2 AND k.seq = $3
 `
 
 type VoidCommitParams struct {
@@ -496,7 +509,8 @@ type VoidCommitParams struct {
 	Seq     mls.Seq
 }
 
-// VoidCommit takes a commit back. void_seq is the place of the notice that says so.
+// VoidCommit takes a commit back. void_seq is the place of the notice that says so. The first commit
+// of a joiner that is taken back within a day counts against whoever deposited the GroupInfo.
 func (q *Queries) VoidCommit(ctx context.Context, arg VoidCommitParams) error {
 	_, err := q.db.Exec(ctx, voidCommit, arg.VoidSeq, arg.ConvoID, arg.Seq)
 	return err

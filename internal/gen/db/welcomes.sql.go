@@ -100,6 +100,32 @@ func (q *Queries) CountRecentRejoins(ctx context.Context, arg CountRecentRejoins
 	return i, err
 }
 
+const dropDeviceWelcomes = `-- name: DropDeviceWelcomes :execrows
+UPDATE welcome_routes SET superseded_at = $1::timestamptz
+WHERE convo_id = $2 AND user_did = $3 AND device_id = $4 AND confirmed_at IS NULL AND superseded_at IS NULL
+`
+
+type DropDeviceWelcomesParams struct {
+	Now      time.Time
+	ConvoID  mls.ConvoID
+	UserDID  mls.DID
+	DeviceID mls.DeviceID
+}
+
+// DropDeviceWelcomes supersedes what waits for a device that has joined by itself.
+func (q *Queries) DropDeviceWelcomes(ctx context.Context, arg DropDeviceWelcomesParams) (int64, error) {
+	result, err := q.db.Exec(ctx, dropDeviceWelcomes,
+		arg.Now,
+		arg.ConvoID,
+		arg.UserDID,
+		arg.DeviceID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const dropRequests = `-- name: DropRequests :many
 UPDATE pending_welcomes SET status = 'expired', closed_at = $1::timestamptz
 WHERE convo_id = $2 AND user_did = $3 AND status = 'open'

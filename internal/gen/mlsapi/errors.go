@@ -21,8 +21,10 @@ var (
 	ErrDuplicatePublicKey        = &lexrt.Error{Name: "DuplicatePublicKey", Status: 409}
 	ErrEpochMismatch             = &lexrt.Error{Name: "EpochMismatch", Status: 409}
 	ErrExpirationTooFar          = &lexrt.Error{Name: "ExpirationTooFar", Status: 400}
+	ErrExternalJoinNotAllowed    = &lexrt.Error{Name: "ExternalJoinNotAllowed", Status: 403}
 	ErrGroupAlreadyExists        = &lexrt.Error{Name: "GroupAlreadyExists", Status: 409}
 	ErrGroupInfoRequired         = &lexrt.Error{Name: "GroupInfoRequired", Status: 400}
+	ErrGroupInfoUnavailable      = &lexrt.Error{Name: "GroupInfoUnavailable", Status: 404}
 	ErrGroupReinitialized        = &lexrt.Error{Name: "GroupReinitialized", Status: 409}
 	ErrGroupReset                = &lexrt.Error{Name: "GroupReset", Status: 409}
 	ErrInvalidAsset              = &lexrt.Error{Name: "InvalidAsset", Status: 400}

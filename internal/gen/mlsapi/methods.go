@@ -152,6 +152,19 @@ var MethodGetEpoch = &lexrt.Method{
 	RateClass: "default",
 }
 
+// MethodGetGroupInfo describes blue.catbird.mls.getGroupInfo.
+//
+// Get the GroupInfo of the conversation's epoch, by which a device joins the group with
+// processExternalCommit. In a verified conversation it was held against every commit that led
+// to the epoch; what it says of external_pub is its depositor's word in any.
+var MethodGetGroupInfo = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrGroupInfoUnavailable, ErrNotMember},
+	Kind:      lexrt.Query,
+	NSID:      "blue.catbird.mls.getGroupInfo",
+	Output:    "application/json",
+	RateClass: "groupInfo",
+}
+
 // MethodGetKeyPackageStats describes blue.catbird.mls.getKeyPackageStats.
 //
 // Count the caller's own unused key packages and tell whether more should be published.
@@ -244,6 +257,22 @@ var MethodLeaveConvo = &lexrt.Method{
 	NSID:      "blue.catbird.mls.leaveConvo",
 	Output:    "application/json",
 	RateClass: "default",
+}
+
+// MethodProcessExternalCommit describes blue.catbird.mls.processExternalCommit.
+//
+// Join the group of a conversation by a commit from outside (RFC 9420 12.4.3.2), made from the
+// GroupInfo of getGroupInfo. A device that lost its state replaces its own leaf and is back
+// without another member's help; a further device of a user needs the word of one that is in
+// the group.
+var MethodProcessExternalCommit = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrExternalJoinNotAllowed, ErrGroupReinitialized, ErrGroupReset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrNotAdmin, ErrNotMember},
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   8388608,
+	NSID:      "blue.catbird.mls.processExternalCommit",
+	Output:    "application/json",
+	RateClass: "commit",
 }
 
 // MethodPromoteAdmin describes blue.catbird.mls.promoteAdmin.
@@ -429,6 +458,21 @@ var MethodUpdateCursor = &lexrt.Method{
 	RateClass: "default",
 }
 
+// MethodUpdateGroupInfo describes blue.catbird.mls.updateGroupInfo.
+//
+// Deposit the GroupInfo of the conversation's epoch for devices that join by themselves. It
+// must describe the same group as the one that is there, and be signed by a leaf of the
+// caller's. Each user can do so once in an epoch.
+var MethodUpdateGroupInfo = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrInvalidGroupInfo, ErrNotMember},
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   4194304,
+	NSID:      "blue.catbird.mls.updateGroupInfo",
+	Output:    "application/json",
+	RateClass: "groupInfo",
+}
+
 // Methods returns the descriptors of all methods, sorted by NSID. The descriptors are shared
 // and must not be changed.
 func Methods() []*lexrt.Method {
@@ -444,6 +488,7 @@ func Methods() []*lexrt.Method {
 		MethodGetCommits,
 		MethodGetConvos,
 		MethodGetEpoch,
+		MethodGetGroupInfo,
 		MethodGetKeyPackageStats,
 		MethodGetKeyPackages,
 		MethodGetMessages,
@@ -451,6 +496,7 @@ func Methods() []*lexrt.Method {
 		MethodGetWelcome,
 		MethodHandleBlockChange,
 		MethodLeaveConvo,
+		MethodProcessExternalCommit,
 		MethodPromoteAdmin,
 		MethodPublishKeyPackage,
 		MethodRegisterDevice,
@@ -463,5 +509,6 @@ func Methods() []*lexrt.Method {
 		MethodSendMessage,
 		MethodStreamConvoEvents,
 		MethodUpdateCursor,
+		MethodUpdateGroupInfo,
 	}
 }

@@ -22,6 +22,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodGetCommits, lexrt.ParamsEndpoint(s.GetCommits))
 	r.Handle(MethodGetConvos, lexrt.ParamsEndpoint(s.GetConvos))
 	r.Handle(MethodGetEpoch, lexrt.ParamsEndpoint(s.GetEpoch))
+	r.Handle(MethodGetGroupInfo, lexrt.ParamsEndpoint(s.GetGroupInfo))
 	r.Handle(MethodGetKeyPackageStats, lexrt.ParamsEndpoint(s.GetKeyPackageStats))
 	r.Handle(MethodGetKeyPackages, lexrt.ParamsEndpoint(s.GetKeyPackages))
 	r.Handle(MethodGetMessages, lexrt.ParamsEndpoint(s.GetMessages))
@@ -29,6 +30,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodGetWelcome, lexrt.ParamsEndpoint(s.GetWelcome))
 	r.Handle(MethodHandleBlockChange, lexrt.InputEndpoint(s.HandleBlockChange))
 	r.Handle(MethodLeaveConvo, lexrt.InputEndpoint(s.LeaveConvo))
+	r.Handle(MethodProcessExternalCommit, lexrt.InputEndpoint(s.ProcessExternalCommit))
 	r.Handle(MethodPromoteAdmin, lexrt.InputEndpoint(s.PromoteAdmin))
 	r.Handle(MethodPublishKeyPackage, lexrt.InputEndpoint(s.PublishKeyPackage))
 	r.Handle(MethodRegisterDevice, lexrt.InputEndpoint(s.RegisterDevice))
@@ -47,4 +49,5 @@ func Mount(r lexrt.Registrar, s Service) {
 		return s.StreamConvoEvents(ctx, req.Caller, params, out)
 	})
 	r.Handle(MethodUpdateCursor, lexrt.InputEndpoint(s.UpdateCursor))
+	r.Handle(MethodUpdateGroupInfo, lexrt.InputEndpoint(s.UpdateGroupInfo))
 }

@@ -21,6 +21,7 @@ type Service interface {
 	GetCommitsHandler
 	GetConvosHandler
 	GetEpochHandler
+	GetGroupInfoHandler
 	GetKeyPackageStatsHandler
 	GetKeyPackagesHandler
 	GetMessagesHandler
@@ -28,6 +29,7 @@ type Service interface {
 	GetWelcomeHandler
 	HandleBlockChangeHandler
 	LeaveConvoHandler
+	ProcessExternalCommitHandler
 	PromoteAdminHandler
 	PublishKeyPackageHandler
 	RegisterDeviceHandler
@@ -40,6 +42,7 @@ type Service interface {
 	SendMessageHandler
 	StreamConvoEventsHandler
 	UpdateCursorHandler
+	UpdateGroupInfoHandler
 }
 
 // AddMembersHandler handles blue.catbird.mls.addMembers.
@@ -160,6 +163,18 @@ type GetEpochHandler interface {
 	GetEpoch(ctx context.Context, caller lexrt.Caller, params *GetEpochParams) (*GetEpochOutput, error)
 }
 
+// GetGroupInfoHandler handles blue.catbird.mls.getGroupInfo.
+type GetGroupInfoHandler interface {
+	// GetGroupInfo handles blue.catbird.mls.getGroupInfo.
+	//
+	// Get the GroupInfo of the conversation's epoch, by which a device joins the group with
+	// processExternalCommit. In a verified conversation it was held against every commit that led
+	// to the epoch; what it says of external_pub is its depositor's word in any.
+	//
+	// Errors: ConvoNotFound, GroupInfoUnavailable, NotMember.
+	GetGroupInfo(ctx context.Context, caller lexrt.Caller, params *GetGroupInfoParams) (*GetGroupInfoOutput, error)
+}
+
 // GetKeyPackageStatsHandler handles blue.catbird.mls.getKeyPackageStats.
 type GetKeyPackageStatsHandler interface {
 	// GetKeyPackageStats handles blue.catbird.mls.getKeyPackageStats.
@@ -234,6 +249,20 @@ type LeaveConvoHandler interface {
 	// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset,
 	// InvalidCommit, InvalidGroupInfo, LastMember, NotAdmin, NotMember.
 	LeaveConvo(ctx context.Context, caller lexrt.Caller, in *LeaveConvoInput) (*LeaveConvoOutput, error)
+}
+
+// ProcessExternalCommitHandler handles blue.catbird.mls.processExternalCommit.
+type ProcessExternalCommitHandler interface {
+	// ProcessExternalCommit handles blue.catbird.mls.processExternalCommit.
+	//
+	// Join the group of a conversation by a commit from outside (RFC 9420 12.4.3.2), made from the
+	// GroupInfo of getGroupInfo. A device that lost its state replaces its own leaf and is back
+	// without another member's help; a further device of a user needs the word of one that is in
+	// the group.
+	//
+	// Errors: CommitVoid, ConvoNotFound, EpochMismatch, ExternalJoinNotAllowed, GroupReinitialized,
+	// GroupReset, InvalidCommit, InvalidGroupInfo, NotAdmin, NotMember.
+	ProcessExternalCommit(ctx context.Context, caller lexrt.Caller, in *ProcessExternalCommitInput) (*ProcessExternalCommitOutput, error)
 }
 
 // PromoteAdminHandler handles blue.catbird.mls.promoteAdmin.
@@ -369,4 +398,17 @@ type UpdateCursorHandler interface {
 	//
 	// Errors: ConvoNotFound, InvalidCursor, NotMember.
 	UpdateCursor(ctx context.Context, caller lexrt.Caller, in *UpdateCursorInput) (*UpdateCursorOutput, error)
+}
+
+// UpdateGroupInfoHandler handles blue.catbird.mls.updateGroupInfo.
+type UpdateGroupInfoHandler interface {
+	// UpdateGroupInfo handles blue.catbird.mls.updateGroupInfo.
+	//
+	// Deposit the GroupInfo of the conversation's epoch for devices that join by themselves. It
+	// must describe the same group as the one that is there, and be signed by a leaf of the
+	// caller's. Each user can do so once in an epoch.
+	//
+	// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset, InvalidGroupInfo,
+	// NotMember.
+	UpdateGroupInfo(ctx context.Context, caller lexrt.Caller, in *UpdateGroupInfoInput) (*UpdateGroupInfoOutput, error)
 }

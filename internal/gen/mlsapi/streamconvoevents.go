@@ -288,28 +288,29 @@ type StreamConvoEventsInfoEventKind string
 
 // The values of StreamConvoEventsInfoEventKind.
 const (
-	StreamConvoEventsInfoEventKindMembershipChanged StreamConvoEventsInfoEventKind = "membership-changed"
-	StreamConvoEventsInfoEventKindAdminChanged      StreamConvoEventsInfoEventKind = "admin-changed"
-	StreamConvoEventsInfoEventKindEpochAdvanced     StreamConvoEventsInfoEventKind = "epoch-advanced"
-	StreamConvoEventsInfoEventKindWelcomeAvailable  StreamConvoEventsInfoEventKind = "welcome-available"
-	StreamConvoEventsInfoEventKindDevicePending     StreamConvoEventsInfoEventKind = "device-pending"
-	StreamConvoEventsInfoEventKindRejoinRequested   StreamConvoEventsInfoEventKind = "rejoin-requested"
-	StreamConvoEventsInfoEventKindRemovalPending    StreamConvoEventsInfoEventKind = "removal-pending"
-	StreamConvoEventsInfoEventKindKeyPackagesLow    StreamConvoEventsInfoEventKind = "key-packages-low"
-	StreamConvoEventsInfoEventKindReportReceived    StreamConvoEventsInfoEventKind = "report-received"
-	StreamConvoEventsInfoEventKindReportResolved    StreamConvoEventsInfoEventKind = "report-resolved"
-	StreamConvoEventsInfoEventKindBlockConflict     StreamConvoEventsInfoEventKind = "block-conflict"
-	StreamConvoEventsInfoEventKindEpochReopened     StreamConvoEventsInfoEventKind = "epoch-reopened"
-	StreamConvoEventsInfoEventKindGroupReset        StreamConvoEventsInfoEventKind = "group-reset"
-	StreamConvoEventsInfoEventKindWelcomeRevoked    StreamConvoEventsInfoEventKind = "welcome-revoked"
-	StreamConvoEventsInfoEventKindCompacted         StreamConvoEventsInfoEventKind = "compacted"
-	StreamConvoEventsInfoEventKindSlowConsumer      StreamConvoEventsInfoEventKind = "slow-consumer"
-	StreamConvoEventsInfoEventKindReauthenticate    StreamConvoEventsInfoEventKind = "reauthenticate"
-	StreamConvoEventsInfoEventKindRollover          StreamConvoEventsInfoEventKind = "rollover"
-	StreamConvoEventsInfoEventKindServerRestart     StreamConvoEventsInfoEventKind = "server-restart"
+	StreamConvoEventsInfoEventKindMembershipChanged    StreamConvoEventsInfoEventKind = "membership-changed"
+	StreamConvoEventsInfoEventKindAdminChanged         StreamConvoEventsInfoEventKind = "admin-changed"
+	StreamConvoEventsInfoEventKindEpochAdvanced        StreamConvoEventsInfoEventKind = "epoch-advanced"
+	StreamConvoEventsInfoEventKindWelcomeAvailable     StreamConvoEventsInfoEventKind = "welcome-available"
+	StreamConvoEventsInfoEventKindDevicePending        StreamConvoEventsInfoEventKind = "device-pending"
+	StreamConvoEventsInfoEventKindRejoinRequested      StreamConvoEventsInfoEventKind = "rejoin-requested"
+	StreamConvoEventsInfoEventKindRemovalPending       StreamConvoEventsInfoEventKind = "removal-pending"
+	StreamConvoEventsInfoEventKindKeyPackagesLow       StreamConvoEventsInfoEventKind = "key-packages-low"
+	StreamConvoEventsInfoEventKindReportReceived       StreamConvoEventsInfoEventKind = "report-received"
+	StreamConvoEventsInfoEventKindReportResolved       StreamConvoEventsInfoEventKind = "report-resolved"
+	StreamConvoEventsInfoEventKindBlockConflict        StreamConvoEventsInfoEventKind = "block-conflict"
+	StreamConvoEventsInfoEventKindEpochReopened        StreamConvoEventsInfoEventKind = "epoch-reopened"
+	StreamConvoEventsInfoEventKindGroupReset           StreamConvoEventsInfoEventKind = "group-reset"
+	StreamConvoEventsInfoEventKindWelcomeRevoked       StreamConvoEventsInfoEventKind = "welcome-revoked"
+	StreamConvoEventsInfoEventKindDeviceJoinedExternal StreamConvoEventsInfoEventKind = "device-joined-external"
+	StreamConvoEventsInfoEventKindCompacted            StreamConvoEventsInfoEventKind = "compacted"
+	StreamConvoEventsInfoEventKindSlowConsumer         StreamConvoEventsInfoEventKind = "slow-consumer"
+	StreamConvoEventsInfoEventKindReauthenticate       StreamConvoEventsInfoEventKind = "reauthenticate"
+	StreamConvoEventsInfoEventKindRollover             StreamConvoEventsInfoEventKind = "rollover"
+	StreamConvoEventsInfoEventKindServerRestart        StreamConvoEventsInfoEventKind = "server-restart"
 )
 
-var enumStreamConvoEventsInfoEventKind = lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}}
+var enumStreamConvoEventsInfoEventKind = lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "device-joined-external", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}}
 
 // Known reports whether v is one of the constants.
 func (v StreamConvoEventsInfoEventKind) Known() bool {

@@ -1072,6 +1072,21 @@ var Schemas = lexfake.Set{
 			},
 		}},
 	},
+	"GetGroupInfoOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "groupInfo",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "epoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}},
+	},
 	"GetKeyPackageStatsCipherSuiteStats": &lexfake.Schema{
 		Kind: lexfake.Object,
 		Props: []lexfake.Prop{{
@@ -1370,6 +1385,63 @@ var Schemas = lexfake.Set{
 			Schema: &lexfake.Schema{Kind: lexfake.String},
 		}, {
 			Name: "seq",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}},
+	},
+	"ProcessExternalCommitInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "convoId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "externalCommit",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
+		}, {
+			Name: "groupInfo",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
+		}, {
+			Name: "idempotencyKey",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 36},
+			},
+		}},
+	},
+	"ProcessExternalCommitOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "epoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "rejoinedAt",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
+			},
+		}, {
+			Name:     "messageId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "seq",
+			Required: true,
 			Schema: &lexfake.Schema{
 				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
 				Kind: lexfake.Int,
@@ -1960,7 +2032,7 @@ var Schemas = lexfake.Set{
 			Name: "kind",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
+				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "device-joined-external", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
 			},
 		}, {
 			Name:   "convoId",
@@ -2088,6 +2160,37 @@ var Schemas = lexfake.Set{
 			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
 		}},
 	},
+	"UpdateGroupInfoInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "convoId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "groupInfo",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
+		}, {
+			Name:     "epoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}},
+	},
+	"UpdateGroupInfoOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "updated",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
+		}},
+	},
 }
 
 // Types make new values of the struct types, by name.
@@ -2182,6 +2285,9 @@ var Types = map[string]func() lexfake.Codec{
 	"GetEpochOutput": func() lexfake.Codec {
 		return new(mlsapi.GetEpochOutput)
 	},
+	"GetGroupInfoOutput": func() lexfake.Codec {
+		return new(mlsapi.GetGroupInfoOutput)
+	},
 	"GetKeyPackageStatsCipherSuiteStats": func() lexfake.Codec {
 		return new(mlsapi.GetKeyPackageStatsCipherSuiteStats)
 	},
@@ -2217,6 +2323,12 @@ var Types = map[string]func() lexfake.Codec{
 	},
 	"LeaveConvoOutput": func() lexfake.Codec {
 		return new(mlsapi.LeaveConvoOutput)
+	},
+	"ProcessExternalCommitInput": func() lexfake.Codec {
+		return new(mlsapi.ProcessExternalCommitInput)
+	},
+	"ProcessExternalCommitOutput": func() lexfake.Codec {
+		return new(mlsapi.ProcessExternalCommitOutput)
 	},
 	"PromoteAdminInput": func() lexfake.Codec {
 		return new(mlsapi.PromoteAdminInput)
@@ -2302,6 +2414,12 @@ var Types = map[string]func() lexfake.Codec{
 	"UpdateCursorOutput": func() lexfake.Codec {
 		return new(mlsapi.UpdateCursorOutput)
 	},
+	"UpdateGroupInfoInput": func() lexfake.Codec {
+		return new(mlsapi.UpdateGroupInfoInput)
+	},
+	"UpdateGroupInfoOutput": func() lexfake.Codec {
+		return new(mlsapi.UpdateGroupInfoOutput)
+	},
 }
 
 // Params make new values of the types of parameters, by name.
@@ -2323,6 +2441,9 @@ var Params = map[string]func() lexfake.Query{
 	},
 	"GetEpochParams": func() lexfake.Query {
 		return new(mlsapi.GetEpochParams)
+	},
+	"GetGroupInfoParams": func() lexfake.Query {
+		return new(mlsapi.GetGroupInfoParams)
 	},
 	"GetKeyPackageStatsParams": func() lexfake.Query {
 		return new(mlsapi.GetKeyPackageStatsParams)
