@@ -5,7 +5,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Api, isError } from './api.mjs';
 import { Conversation } from './conversation.mjs';
-import { Group, Keys, writeKeyPackage, writeWelcome } from './mls.mjs';
+import { Group, Keys } from './mls.mjs';
+import { writeKeyPackage, writeWelcome } from './objects.mjs';
 import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
 
 /** Key packages that a new device brings along, and stocks up with once it has an identity of its own. */
@@ -26,7 +27,7 @@ const POLL_EVERY = 250;
  * @typedef {object} Style
  * @property {import('./mls.mjs').Suite} [suite]
  * @property {import('./text.mjs').Base64Form} [base64]
- * @property {import('./mls.mjs').ObjectForm} [form]
+ * @property {import('./objects.mjs').ObjectForm} [form]
  * @property {import('./padding.mjs').PaddingForm} [padding]
  */
 

@@ -7,9 +7,11 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isError } from './api.mjs';
-import { contentTypeOf, Group, readWelcome, writeKeyPackage, writeWelcome } from './mls.mjs';
-import { pad } from './padding.mjs';
-import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
+import { Group } from './mls.mjs';
+import { contentTypeOf, readWelcome, writeKeyPackage, writeWelcome } from './objects.mjs';
+import { Entrance, vouchContent } from './outside.mjs';
+import { Submissions } from './submissions.mjs';
+import { fromBase64, fromHex, toHex, ulid } from './text.mjs';
 
 /** How often a commit is made anew because others were faster. */
 const COMMIT_ATTEMPTS = 20;
@@ -28,12 +30,6 @@ const TURN = 300;
  * @typedef {{ id: string, convoId: string, seq: number, epoch: number, ciphertext: Uint8Array, messageType?: string, void?: boolean }} LogMessage
  */
 
-/**
- * A commit as it goes to the service: commit and GroupInfo as text, the latter for verified conversations only.
- *
- * @typedef {{ commit: string, groupInfo: { groupInfo?: string }, staged: import('./mls.mjs').StagedCommit }} Ready
- */
-
 /** @typedef {{ requestId: string, kind: string, userDid: string, deviceId?: string }} PendingRequest */
 
 export class Conversation {
@@ -49,13 +45,12 @@ export class Conversation {
   conflicts = 0;
 
   #device;
+  #out;
   /** @type {any} the last convoView */
   #view;
   /** @type {string | undefined} */
   #since;
   #lastSeq = 0;
-  /** @type {Set<string>} */
-  #sent = new Set();
   /** @type {Map<string, number>} when a request was first seen */
   #seen = new Map();
   /** @type {Promise<unknown>} */
@@ -68,6 +63,7 @@ export class Conversation {
   constructor(device, view) {
     this.#device = device;
     this.#view = view;
+    this.#out = new Submissions(device, view.id);
   }
 
   get id() {
@@ -174,10 +170,10 @@ export class Conversation {
     return this.#exclusive(async () => {
       for (let attempt = 1; ; attempt++) {
         await this.#read();
-        if (this.#group.hasProposals) await this.#commit((group, how) => group.stage(how), this.#byMessage);
+        if (this.#group.hasProposals) await this.#commit((group, how) => group.stage(how), this.#out.byMessage);
         const message = await this.#group.seal(text);
         try {
-          return await this.#post(message, this.#group.epoch, tellSize ? { declaredSize: message.length } : {});
+          return await this.#out.post(message, this.#group.epoch, tellSize ? { declaredSize: message.length } : {});
         } catch (error) {
           if (!isError(error, 'EpochMismatch') || attempt === COMMIT_ATTEMPTS) throw error;
         }
@@ -193,7 +189,7 @@ export class Conversation {
   add(dids) {
     return this.#exclusive(async () => {
       const packages = await this.#device.claim({ dids });
-      return this.#commit((group, how) => group.stageAddition(packages.map(({ bytes }) => bytes), how), this.#byAddition(dids, packages));
+      return this.#commit((group, how) => group.stageAddition(packages.map(({ bytes }) => bytes), how), this.#out.byAddition(dids, packages));
     });
   }
 
@@ -203,7 +199,7 @@ export class Conversation {
    * @param {{ asPublicMessage?: boolean }} [options]
    */
   update({ asPublicMessage = false } = {}) {
-    return this.#exclusive(() => this.#commit((group, how) => group.stage({ asPublicMessage, ...how }), this.#byMessage));
+    return this.#exclusive(() => this.#commit((group, how) => group.stage({ asPublicMessage, ...how }), this.#out.byMessage));
   }
 
   /**
@@ -214,7 +210,7 @@ export class Conversation {
    */
   commitRemoval(did, { asPublicMessage = false } = {}) {
     return this.#exclusive(() =>
-      this.#commit((group, how) => group.stage({ remove: leavesOf(group, did), asPublicMessage, ...how }), this.#byMessage),
+      this.#commit((group, how) => group.stage({ remove: group.leavesOf(did), asPublicMessage, ...how }), this.#out.byMessage),
     );
   }
 
@@ -227,16 +223,8 @@ export class Conversation {
   remove(did, reason) {
     return this.#exclusive(() =>
       this.#commit(
-        (group, how) => group.stage({ remove: leavesOf(group, did), ...how }),
-        ({ commit, groupInfo }) =>
-          this.#device.api.procedure('removeMember', {
-            convoId: this.id,
-            targetDid: did,
-            idempotencyKey: ulid(),
-            commit,
-            ...groupInfo,
-            ...(reason === undefined ? {} : { reason }),
-          }),
+        (group, how) => group.stage({ remove: group.leavesOf(did), ...how }),
+        this.#out.byRemoval(did, reason),
       ),
     );
   }
@@ -248,7 +236,7 @@ export class Conversation {
         await this.#read();
         const proposal = await this.#group.proposeRemoval(this.#group.ownLeaf, this.#how);
         try {
-          const output = await this.#device.api.procedure('leaveConvo', { convoId: this.id, commit: this.#text(proposal) });
+          const output = await this.#device.api.procedure('leaveConvo', { convoId: this.id, commit: this.#out.text(proposal) });
           this.gone = true;
           return output;
         } catch (error) {
@@ -277,37 +265,49 @@ export class Conversation {
       return this.#device.api.procedure('requestRejoin', {
         convoId: this.id,
         deviceId: this.#device.id,
-        keyPackage: this.#text(writeKeyPackage(own.publicPackage, this.#device.form)),
+        keyPackage: this.#out.text(writeKeyPackage(own.publicPackage, this.#device.form)),
         reason,
       });
     });
   }
 
   /**
-   * Comes back by itself after the state was lost: a commit from outside, for which nobody else must be online.
+   * Joins by a commit of its own, for which nobody else must be online: after the state was lost, or as a further device for
+   * which another one of its user vouches.
    *
+   * @param {Uint8Array} [vouch] see vouchFor
    * @returns {Promise<any>} the output of processExternalCommit
    */
-  comeBack() {
+  joinByItself(vouch) {
     return this.#exclusive(async () => {
-      const { api, keys, mlsDid } = this.#device;
+      const { keys, mlsDid } = this.#device;
       for (let attempt = 1; ; attempt++) {
-        const { groupInfo } = await api.query('getGroupInfo', { convoId: this.id });
-        const joined = await Group.joinFromOutside(keys, await keys.keyPackage(mlsDid), fromBase64(groupInfo));
+        const { groupInfo } = await this.#device.api.query('getGroupInfo', { convoId: this.id });
+        const joined = await new Entrance(fromBase64(groupInfo)).join(keys, mlsDid, vouch);
         try {
-          const output = await api.procedure('processExternalCommit', {
-            convoId: this.id,
-            externalCommit: this.#text(joined.commit),
-            groupInfo: this.#text(joined.groupInfo),
-            idempotencyKey: ulid(),
-          });
+          const output = await this.#out.join(joined);
           this.group = joined.group;
           return output;
         } catch (error) {
           if (!isError(error, 'EpochMismatch') || attempt === COMMIT_ATTEMPTS) throw error;
+          this.conflicts++;
         }
       }
     });
+  }
+
+  /**
+   * Vouches for another device of the user, by its signature key, so that it can join the group by itself.
+   *
+   * @param {Uint8Array} publicKey
+   */
+  vouchFor(publicKey) {
+    return this.#device.keys.sign(vouchContent(fromHex(this.#group.id), publicKey));
+  }
+
+  /** Gives the service the GroupInfo of the epoch, by which devices join: for conversations whose commits bring none. */
+  depositGroupInfo() {
+    return this.#exclusive(async () => this.#out.deposit(this.#group.epoch, await this.#group.groupInfo()));
   }
 
   /**
@@ -340,7 +340,7 @@ export class Conversation {
       if (packages.length > 0) {
         const staged = await group.stageAddition(packages.map((/** @type {any} */ p) => fromBase64(p.keyPackage)), { asPublicMessage: true });
         if (staged.welcome === undefined) throw new Error('the commit adds nobody');
-        welcomes = { welcomeMessages: [this.#text(writeWelcome(staged.welcome, this.#device.form))] };
+        welcomes = { welcomeMessages: [this.#out.text(writeWelcome(staged.welcome, this.#device.form))] };
         staged.adopt();
       }
       const view = await api.procedure('resetConvo', {
@@ -350,7 +350,7 @@ export class Conversation {
         groupId: toHex(groupId),
         cipherSuite: keys.suite.name,
         currentEpoch: group.epoch,
-        groupInfo: this.#text(await group.groupInfo()),
+        groupInfo: this.#out.text(await group.groupInfo()),
         keyPackageHashes: packages.map((/** @type {any} */ p) => ({ did: p.did, hash: p.keyPackageHash })),
         idempotencyKey: ulid(),
         ...welcomes,
@@ -391,11 +391,6 @@ export class Conversation {
     return this.verified ? { asPublicMessage: true } : {};
   }
 
-  /** @param {Uint8Array} bytes */
-  #text(bytes) {
-    return toBase64(bytes, this.#device.base64);
-  }
-
   /** @returns {Promise<boolean>} whether this device is in the group now */
   async #join() {
     const { api, keys, id: deviceId } = this.#device;
@@ -434,7 +429,7 @@ export class Conversation {
     if (this.#lastSeq !== 0 && seq !== this.#lastSeq + 1) throw new Error(`seq ${seq} follows ${this.#lastSeq}`);
     this.#lastSeq = seq;
     this.#since = id;
-    if (this.#sent.delete(id) || takenBack || messageType === 'notice') return;
+    if (this.#out.isEcho(id) || takenBack || messageType === 'notice') return;
     if (epoch < this.#group.joinEpoch) {
       if (contentTypeOf(ciphertext) === 'application') this.unreadable.push({ id, epoch });
       return;
@@ -463,16 +458,16 @@ export class Conversation {
    * Makes a commit and hands it to the service until it is accepted.
    *
    * @param {(group: Group, how: { asPublicMessage?: boolean }) => Promise<import('./mls.mjs').StagedCommit>} stage
-   * @param {(ready: Ready) => Promise<any>} deliver
+   * @param {(ready: import('./submissions.mjs').Ready) => Promise<any>} deliver
    * @param {number} [attempts]
    */
   async #commit(stage, deliver, attempts = COMMIT_ATTEMPTS) {
     for (let attempt = 1; ; attempt++) {
       await this.#read();
       const staged = await stage(this.#group, this.#how);
-      const groupInfo = this.verified ? { groupInfo: this.#text(staged.groupInfo) } : {};
+      const groupInfo = this.verified ? { groupInfo: this.#out.text(staged.groupInfo) } : {};
       try {
-        const output = await deliver({ commit: this.#text(staged.bytes), groupInfo, staged });
+        const output = await deliver({ commit: this.#out.text(staged.bytes), groupInfo, staged });
         staged.adopt();
         const epoch = output.newEpoch ?? output.epochHint;
         if (epoch !== undefined && epoch !== this.#group.epoch) {
@@ -487,52 +482,6 @@ export class Conversation {
         await sleep(Math.random() * 20 * attempt);
       }
     }
-  }
-
-  /** Delivers a commit through sendMessage. */
-  #byMessage = (/** @type {Ready} */ { staged, groupInfo }) => this.#post(staged.bytes, staged.epoch, groupInfo);
-
-  /**
-   * Delivers a commit that adds through addMembers.
-   *
-   * @param {string[]} dids
-   * @param {import('./client.mjs').Claimed[]} packages
-   */
-  #byAddition(dids, packages) {
-    return (/** @type {Ready} */ { commit, staged, groupInfo }) => {
-      if (staged.welcome === undefined) throw new Error('the commit adds nobody');
-      return this.#device.api.procedure('addMembers', {
-        convoId: this.id,
-        idempotencyKey: ulid(),
-        didList: dids,
-        commit,
-        welcomeMessage: this.#text(writeWelcome(staged.welcome, this.#device.form)),
-        ...groupInfo,
-        keyPackageHashes: packages.map(({ did, hash }) => ({ did, hash })),
-      });
-    };
-  }
-
-  /**
-   * @param {Uint8Array} message an encoded MLSMessage
-   * @param {number} epoch
-   * @param {{ declaredSize?: number, groupInfo?: string }} [more]
-   */
-  async #post(message, epoch, more = {}) {
-    const ciphertext = pad(message, this.#device.padding);
-    const msgId = ulid();
-    this.#sent.add(msgId); // stays even if the answer is lost: the message may be there all the same
-    const output = await this.#device.api.procedure('sendMessage', {
-      convoId: this.id,
-      msgId,
-      idempotencyKey: ulid(),
-      ciphertext,
-      epoch,
-      paddedSize: ciphertext.length,
-      ...more,
-    });
-    if (output.messageId !== msgId) throw new Error('the service names another message');
-    return output;
   }
 
   /** @param {PendingRequest} request */
@@ -559,7 +508,7 @@ export class Conversation {
         packages = await this.#device.claim({ dids: [userDid], deviceIds: [deviceId] });
       }
       if (packages.length === 0) return; // the device has to publish key packages first
-      await this.#commit((group, how) => group.stageAddition(packages.map(({ bytes }) => bytes), how), this.#byAddition([userDid], packages), 1);
+      await this.#commit((group, how) => group.stageAddition(packages.map(({ bytes }) => bytes), how), this.#out.byAddition([userDid], packages), 1);
     } catch (error) {
       if (!isError(error, 'EpochMismatch', 'AlreadyMember', 'KeyPackageNotFound')) throw error;
     }
@@ -570,20 +519,9 @@ export class Conversation {
     const onRoster = this.#view.members.some((/** @type {{ userDid: string }} */ member) => member.userDid === did);
     if (onRoster) return;
     await this.#commit(
-      (group, how) => group.stage({ remove: leavesOf(group, did), ...how }),
-      ({ commit, groupInfo }) => this.#device.api.procedure('leaveConvo', { convoId: this.id, targetDid: did, commit, ...groupInfo }),
+      (group, how) => group.stage({ remove: group.leavesOf(did), ...how }),
+      this.#out.bySettlement(did),
       1,
     );
   }
-}
-
-/**
- * @param {Group} group
- * @param {string} did
- */
-function leavesOf(group, did) {
-  return group
-    .members()
-    .filter((member) => member.did === did)
-    .map((member) => member.leaf);
 }

@@ -7,7 +7,6 @@ import {
   createGroup,
   createGroupInfoWithExternalPubAndRatchetTree,
   createProposal,
-  decodeMlsMessage,
   defaultAuthenticationService,
   defaultCapabilities,
   emptyPskIndex,
@@ -16,14 +15,13 @@ import {
   getCiphersuiteFromName,
   getCiphersuiteImpl,
   joinGroup,
-  joinGroupExternal,
   processMessage,
   zeroOutUint8Array,
 } from 'ts-mls';
 import { defaultClientConfig } from 'ts-mls/clientConfig.js';
-import { decodeKeyPackage, encodeKeyPackage, makeKeyPackageRef } from 'ts-mls/keyPackage.js';
+import { makeKeyPackageRef } from 'ts-mls/keyPackage.js';
 import { decryptSenderData } from 'ts-mls/privateMessage.js';
-import { decodeWelcome, encodeWelcome } from 'ts-mls/welcome.js';
+import { readKeyPackage } from './objects.mjs';
 import { unpad } from './padding.mjs';
 import { toHex } from './text.mjs';
 
@@ -70,8 +68,6 @@ const IDENTITY = /^(did:(?:plc:[a-z2-7]{24}|web:[A-Za-z0-9.%_-]+))(?:#([0-9a-f]{
  *   | { kind: 'stale' }} Opened
  */
 
-/** @typedef {'wrapped' | 'bare'} ObjectForm whether key packages and Welcomes stand in an MLSMessage */
-
 /**
  * Reads the identity of a basic credential: a DID, or a DID and the id of a device.
  *
@@ -98,7 +94,7 @@ const authService = {
   },
 };
 
-const clientConfig = { ...defaultClientConfig, authService };
+export const clientConfig = { ...defaultClientConfig, authService };
 
 /** The signature key of a device and the private halves of its key packages. */
 export class Keys {
@@ -149,6 +145,15 @@ export class Keys {
   }
 
   /**
+   * Signs something with the signature key of the device, as it is.
+   *
+   * @param {Uint8Array} content
+   */
+  sign(content) {
+    return this.suite.signature.sign(this.#signatureKey.signKey, content);
+  }
+
+  /**
    * The key package that a Welcome addresses, if it is one of ours.
    *
    * @param {import('ts-mls').Welcome} welcome
@@ -178,86 +183,11 @@ export class Keys {
 }
 
 /**
- * @param {import('ts-mls').KeyPackage} keyPackage
- * @param {ObjectForm} form
- * @returns {Uint8Array}
- */
-export function writeKeyPackage(keyPackage, form) {
-  if (form === 'bare') return encodeKeyPackage(keyPackage);
-  return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_key_package', keyPackage });
-}
-
-// The headers of MLSMessages (version 1, wire format). Only these bytes mean that an object is wrapped: a bare key
-// package of suite 1 begins like a PublicMessage, and reading it as one may end anywhere.
-const WRAPPED_KEY_PACKAGE = [0, 1, 0, 5];
-const WRAPPED_WELCOME = [0, 1, 0, 3];
-
-/**
- * @param {Uint8Array} bytes
- * @param {number[]} prefix
- * @returns {boolean}
- */
-function startsWith(bytes, prefix) {
-  return prefix.every((byte, i) => bytes[i] === byte);
-}
-
-/**
- * Reads a key package, in an MLSMessage or bare.
- *
- * @param {Uint8Array} bytes
- * @returns {import('ts-mls').KeyPackage}
- */
-export function readKeyPackage(bytes) {
-  const message = startsWith(bytes, WRAPPED_KEY_PACKAGE) ? decodeMlsMessage(bytes, 0)?.[0] : undefined;
-  if (message?.wireformat === 'mls_key_package') return message.keyPackage;
-  const bare = decodeKeyPackage(bytes, 0);
-  if (bare === undefined || bare[1] !== bytes.length) throw new Error('there is no key package in the bytes');
-  return bare[0];
-}
-
-/**
- * @param {import('ts-mls').Welcome} welcome
- * @param {ObjectForm} form
- * @returns {Uint8Array}
- */
-export function writeWelcome(welcome, form) {
-  if (form === 'bare') return encodeWelcome(welcome);
-  return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_welcome', welcome });
-}
-
-/**
- * Reads a Welcome, in an MLSMessage or bare.
- *
- * @param {Uint8Array} bytes
- * @returns {import('ts-mls').Welcome}
- */
-export function readWelcome(bytes) {
-  const message = startsWith(bytes, WRAPPED_WELCOME) ? decodeMlsMessage(bytes, 0)?.[0] : undefined;
-  if (message?.wireformat === 'mls_welcome') return message.welcome;
-  const bare = decodeWelcome(bytes, 0);
-  if (bare === undefined || bare[1] !== bytes.length) throw new Error('there is no Welcome in the bytes');
-  return bare[0];
-}
-
-/**
- * What a message of a group is, by its header alone: no keys are needed.
- *
- * @param {Uint8Array} bytes padded or not
- * @returns {import('ts-mls').ContentTypeName}
- */
-export function contentTypeOf(bytes) {
-  const message = unpad(bytes);
-  if (message.wireformat === 'mls_private_message') return message.privateMessage.contentType;
-  if (message.wireformat === 'mls_public_message') return message.publicMessage.content.contentType;
-  throw new Error(`a ${message.wireformat} is not a message of a group`);
-}
-
-/**
  * @param {import('ts-mls').ClientState} state
  * @param {import('ts-mls').CiphersuiteImpl} suite
  * @returns {Promise<Uint8Array>} an MLSMessage with the GroupInfo, ratchet tree and external public key in it
  */
-async function describe(state, suite) {
+export async function describe(state, suite) {
   const groupInfo = await createGroupInfoWithExternalPubAndRatchetTree(state, [], suite);
   return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_group_info', groupInfo });
 }
@@ -328,25 +258,6 @@ export class Group {
     return new Group(state, keys.suite);
   }
 
-  /**
-   * Joins from outside by a commit of its own, which removes the old leaf of the same device.
-   *
-   * @param {Keys} keys
-   * @param {OwnKeyPackage} own
-   * @param {Uint8Array} groupInfo an MLSMessage
-   * @returns {Promise<{ group: Group, commit: Uint8Array, groupInfo: Uint8Array }>}
-   */
-  static async joinFromOutside(keys, own, groupInfo) {
-    const message = decodeMlsMessage(groupInfo, 0)?.[0];
-    if (message?.wireformat !== 'mls_group_info') throw new Error('there is no GroupInfo in the bytes');
-    const { publicPackage, privatePackage } = own;
-    const { publicMessage, newState } = await joinGroupExternal(
-      message.groupInfo, publicPackage, privatePackage, true, keys.suite, undefined, clientConfig,
-    );
-    const commit = encodeMlsMessage({ version: 'mls10', wireformat: 'mls_public_message', publicMessage });
-    return { group: new Group(newState, keys.suite), commit, groupInfo: await describe(newState, keys.suite) };
-  }
-
   /** An MLSMessage with the GroupInfo of the present epoch. */
   groupInfo() {
     return describe(this.#state, this.#suite);
@@ -393,6 +304,17 @@ export class Group {
         ? [{ ...memberOf(node.leaf.credential), leaf: index / 2, signatureKey: toHex(node.leaf.signaturePublicKey) }]
         : [],
     );
+  }
+
+  /**
+   * The leaves of a user's devices.
+   *
+   * @param {string} did
+   */
+  leavesOf(did) {
+    return this.members()
+      .filter((member) => member.did === did)
+      .map((member) => member.leaf);
   }
 
   /**
@@ -520,6 +442,7 @@ export class Group {
     const current = this.#state.groupContext.epoch;
     if (epoch < current) return { kind: 'stale' };
     if (epoch > current) throw new Error(`the message is of epoch ${epoch}, the group at ${current}`);
+    const joiner = message.wireformat === 'mls_public_message' ? this.#joiner(message.publicMessage.content) : undefined;
     /** @type {number | undefined} */
     let leaf;
     const result = await processMessage(
@@ -528,15 +451,35 @@ export class Group {
       emptyPskIndex,
       (incoming) => {
         leaf = incoming.kind === 'commit' ? incoming.senderLeafIndex : incoming.proposal.senderLeafIndex;
-        return leaf === undefined ? 'reject' : 'accept';
+        return leaf === undefined && joiner === undefined ? 'reject' : 'accept';
       },
       this.#suite,
     );
     const node = leaf === undefined ? undefined : this.#state.ratchetTree[2 * leaf];
-    if (result.kind !== 'newState' || node?.nodeType !== 'leaf') throw new Error('the message is not of a member');
-    const sender = memberOf(node.leaf.credential);
+    const sender = node?.nodeType === 'leaf' ? memberOf(node.leaf.credential) : joiner;
+    if (result.kind !== 'newState' || sender === undefined) throw new Error('the message is not of a member');
     this.#move(result);
     return contentType === 'commit' ? { kind: 'commit', sender, epoch: Number(epoch) } : { kind: 'proposal', sender };
+  }
+
+  /**
+   * Who joins by a commit from outside: a user who is in the group, and who takes the place of nobody else.
+   *
+   * @param {import('ts-mls').FramedContent} content
+   * @returns {Member | undefined} undefined for the commit of a member
+   */
+  #joiner(content) {
+    if (content.sender.senderType !== 'new_member_commit' || content.contentType !== 'commit') return undefined;
+    const { path, proposals } = content.commit;
+    if (path === undefined) throw new Error('a commit from outside has no path');
+    const joiner = memberOf(path.leafNode.credential);
+    const own = this.leavesOf(joiner.did);
+    for (const entry of proposals) {
+      if (entry.proposalOrRefType !== 'proposal' || entry.proposal.proposalType !== 'remove') continue;
+      if (!own.includes(entry.proposal.remove.removed)) throw new Error('a commit from outside removes somebody else');
+    }
+    if (own.length === 0) throw new Error('a stranger joins');
+    return joiner;
   }
 
   /**

@@ -46,3 +46,11 @@ export function fromBase64(text) {
 export function toHex(bytes) {
   return Buffer.from(bytes).toString('hex');
 }
+
+/**
+ * @param {string} text
+ * @returns {Uint8Array}
+ */
+export function fromHex(text) {
+  return new Uint8Array(Buffer.from(text, 'hex'));
+}

@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { encodeMlsMessage } from 'ts-mls';
-import { Group, Keys, readWelcome, writeKeyPackage, writeWelcome } from '../lib/mls.mjs';
+import { Group, Keys } from '../lib/mls.mjs';
+import { readWelcome, writeKeyPackage, writeWelcome } from '../lib/objects.mjs';
 import { bucket, MAX_SIZE, pad, unpad } from '../lib/padding.mjs';
 import { fromBase64, toBase64, ulid } from '../lib/text.mjs';
 

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { isError } from '../lib/api.mjs';
-import { writeKeyPackage } from '../lib/mls.mjs';
+import { writeKeyPackage } from '../lib/objects.mjs';
 import { toBase64 } from '../lib/text.mjs';
 import { until } from '../lib/until.mjs';
 import { World } from '../lib/world.mjs';

@@ -137,6 +137,15 @@ export class Member {
     );
   }
 
+  /** Deposits the GroupInfo of the epoch, by which members come back. Commits of a verified conversation bring it along. */
+  async depositGroupInfo() {
+    await this.sync();
+    const { epoch } = await this.agent.state();
+    const groupInfo = text(await this.agent.groupInfo());
+    const { updated } = await this.#api.procedure('updateGroupInfo', { convoId: this.convoId, epoch, groupInfo });
+    return updated;
+  }
+
   /** Comes back by itself after the state was lost: a commit from outside that removes the old leaf. */
   async comeBack() {
     const { own } = await this.agent.state();
@@ -152,6 +161,7 @@ export class Member {
           idempotencyKey: ulid(),
         });
         this.joinEpoch = output.epoch;
+        this.proposed = false;
         return output;
       } catch (error) {
         if (!isError(error, 'EpochMismatch') || attempt === ATTEMPTS) throw error;
