@@ -130,3 +130,84 @@ func TestLenientRecords(t *testing.T) {
 		t.Errorf("null for what may be absent: %v", err)
 	}
 }
+
+func (v *post) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
+
+func (v *post) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
+
+func (v *post) Validate() error { return lexrt.Validate(v) }
+
+// like is a record of another collection.
+type like struct{ Subject string }
+
+func (v *like) Lex(f *lexrt.Fields) {
+	f.Type("com.example.like")
+	lexrt.String(f, "subject", &v.Subject, lexrt.Required, nil)
+}
+
+func (v *like) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
+
+func (v *like) UnmarshalJSON(src []byte) error { return lexrt.UnmarshalRecord(src, v) }
+
+func (v *like) Validate() error { return lexrt.Validate(v) }
+
+// TestDecodeRecord finds a record's type by its $type, wherever that stands.
+func TestDecodeRecord(t *testing.T) {
+	t.Parallel()
+	collections := lexrt.Union[lexrt.Record]{Variants: []lexrt.Variant[lexrt.Record]{
+		{Type: "com.example.post", New: func() lexrt.Record { return new(post) }},
+		{Type: "com.example.like", New: func() lexrt.Record { return new(like) }},
+	}}
+	for src, want := range map[string]string{
+		`{"$type":"com.example.post",` + at + `,"x":{"a":1}}`: "",
+		`{"subject":"a","$type":"com.example.like"}`:          `{"$type":"com.example.like","subject":"a"}`,
+		`{` + at + `,"\u0024type":"com.example.post"}`:        `{"$type":"com.example.post",` + at + `}`,
+	} {
+		r, err := lexrt.DecodeRecord([]byte(src), &collections)
+		if err != nil {
+			t.Errorf("%s: %v", src, err)
+			continue
+		}
+		if want == "" {
+			want = src
+		}
+		if got := string(r.AppendJSON(nil)); got != want || r.Validate() != nil {
+			t.Errorf("%s came back as %s", src, got)
+		}
+	}
+	for src, want := range map[string]string{
+		`{"$type":"com.example.like"}`:             "/subject is required",
+		`{"$type":"com.example.like","subject":1}`: "/subject must be a string",
+		`{"$type":"com.example.other"}`:            `/$type must be one of "com.example.post", "com.example.like"`,
+		`{"subject":"a"}`:                          "/$type is required",
+		`{"$type":1}`:                              "/$type",
+		`{"$type":"com.example.like","$type":"com.example.like","subject":"a"}`: "duplicate",
+		`[]`: "must be an object", `{`: "ends too early",
+	} {
+		if _, err := lexrt.DecodeRecord([]byte(src), &collections); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", src, err, want)
+		}
+	}
+}
+
+func TestRecordKeys(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		rule, key string
+		valid     bool
+	}{
+		{"tid", "3kznmn7xqxl22", true},
+		{"tid", "self", false},
+		{"nsid", "com.example.note", true},
+		{"nsid", "note", false},
+		{"any", "a~b", true},
+		{"any", "..", false},
+		{"any", "", false},
+		{"literal:self", "self", true},
+		{"literal:self", "other", false},
+	} {
+		if err := lexrt.CheckRecordKey(c.rule, c.key); (err == nil) != c.valid {
+			t.Errorf("%s %q: %v", c.rule, c.key, err)
+		}
+	}
+}

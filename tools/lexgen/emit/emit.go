@@ -122,6 +122,9 @@ func Package(m *ir.Model, opt Options) ([]File, error) {
 	if m.OpenUnions {
 		jobs = append(jobs, e.unionFile)
 	}
+	if records := recordsOf(m); len(records) > 0 {
+		jobs = append(jobs, func() (File, error) { return e.recordsFile(records) })
+	}
 	return run(jobs)
 }
 

@@ -25,7 +25,7 @@ func Build(set *lexicon.Set, opt Options) (*Model, lexicon.Diags) {
 		b.opt.Policy = &Policy{}
 	}
 	b.names = names{taken: map[string]owner{}, renames: b.opt.Policy.Names, clash: b.clash}
-	for _, fixed := range []string{"Service", "Mount", "Methods", "UnknownVariant"} {
+	for _, fixed := range []string{"Service", "Mount", "Methods", "UnknownVariant", "DecodeRecord"} {
 		b.names.take(fixed, owner{place: "the generated " + fixed})
 	}
 	b.run()
@@ -133,7 +133,7 @@ func goFile(nsid, prefix string, taken map[string]bool) string {
 }
 
 var (
-	reservedFiles = []string{"methods", "service", "mount", "errors", "union", "fakes", "client"}
+	reservedFiles = []string{"methods", "records", "service", "mount", "errors", "union", "fakes", "client"}
 	// reservedSuffixes have a meaning for the go tool at the end of a file name (go help
 	// buildconstraint).
 	reservedSuffixes = strings.Fields("test aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 windows zos " +
