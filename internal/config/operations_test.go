@@ -29,7 +29,12 @@ func TestOperationsTable(t *testing.T) {
 	i += len(begin)
 	var b strings.Builder
 	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
+	seen := map[string]bool{}
 	for _, v := range config.Variables() {
+		if seen[v.Name] {
+			t.Errorf("%s is a variable twice", v.Name)
+		}
+		seen[v.Name] = true
 		name, def := "`"+v.Name+"`", ""
 		if v.Alias != "" {
 			name += " (or `" + v.Alias + "`)"

@@ -126,7 +126,6 @@ var variables = []Variable{
 	rate("RATE_LIMIT_BLOCK_PAIRS", "blockPairs", ratelimit.Rate{PerMinute: 5000, Burst: 5000}),
 	rate("RATE_LIMIT_COMMIT", "commit", ratelimit.Rate{PerMinute: 30, Burst: 30}),
 	rate("RATE_LIMIT_REPORT_COMMIT", "reportCommit", ratelimit.Rate{PerMinute: 10, Burst: 10}),
-	rate("RATE_LIMIT_COMMIT", "commit", ratelimit.Rate{PerMinute: 30, Burst: 30}),
 	rate("RATE_LIMIT_GROUP_INFO", "groupInfo", ratelimit.Rate{PerMinute: 20, Burst: 20}),
 	rate("RATE_LIMIT_DESCRIBE", "describe", ratelimit.Rate{PerMinute: 60, Burst: 60}),
 	addressRate("RATE_LIMIT_IP", ratelimit.Rate{PerMinute: 60, Burst: 30}),
