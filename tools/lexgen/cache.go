@@ -33,7 +33,7 @@ func (c *genConfig) cacheKey() string {
 		return ""
 	}
 	flags := *c
-	flags.parsedPolicy, flags.incomplete = nil, false
+	flags.parsedPolicy, flags.incomplete, flags.watch = nil, false, false
 	fmt.Fprintf(h, "%q %d %d %q\n", exe, info.Size(), info.ModTime().UnixNano(), fmt.Sprintf("%+v", flags))
 	err = filepath.WalkDir(c.in, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".json" {

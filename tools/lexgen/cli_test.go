@@ -305,7 +305,7 @@ func TestNamedUnions(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{}, {"nope"}, {"gen"}, {"gen", "--in", "x"}, {"gen", "--nope"}, {"check", "--in", "a", "--out", "b", "--package", "1x", "--module", "m"}} {
+	for _, args := range [][]string{{}, {"nope"}, {"gen", "--in", "x"}, {"gen", "x"}, {"gen", "--nope"}, {"check", "--in", "a", "--out", "b", "--package", "1x", "--module", "m"}} {
 		var out, errs bytes.Buffer
 		if code := run(args, &out, &errs); code != 2 || errs.Len() == 0 {
 			t.Errorf("%v: exit code %d, %q", args, code, errs.String())

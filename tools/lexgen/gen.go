@@ -2,16 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"go/token"
 	"io"
 	"os"
+	"os/signal"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"mls-server/tools/lexgen/emit"
 	"mls-server/tools/lexgen/ir"
@@ -21,7 +24,7 @@ import (
 // genConfig is the command line of gen and check.
 type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
-	quiet, fakes, verify, keepGoing                                 bool
+	quiet, fakes, verify, keepGoing, watch                          bool
 	only, without, exclude                                          ids
 	target, config                                                  string
 	reference                                                       referenceConfig
@@ -54,6 +57,9 @@ func genFlags(name string, c *genConfig, errs io.Writer) *flag.FlagSet {
 	fl.BoolVar(&c.keepGoing, "keep-going", false, "generate from the lexicons without errors that refer to none with errors; the exit code is 1 all the same")
 	c.reference.flags(fl)
 	fl.BoolVar(&c.quiet, "quiet", false, "print errors only")
+	if name == "gen" {
+		fl.BoolVar(&c.watch, "watch", false, "go on until Ctrl-C, and generate again whenever a lexicon, the policy, a handler or "+projectFile+" changes")
+	}
 	fl.StringVar(&c.config, "config", "", "`FILE` to read instead of the nearest "+projectFile+" in this folder or above")
 	return fl
 }
@@ -222,7 +228,21 @@ func (c *genConfig) emitOptions() emit.Options {
 }
 
 func runGen(args []string, out, errs io.Writer) error {
-	return eachPackage("gen", args, errs, func(c *genConfig) error { return c.gen(out, errs) })
+	gen := func() error {
+		return eachPackage("gen", args, errs, func(c *genConfig) error { return c.gen(out, errs) })
+	}
+	c, _, err := parseFlags("gen", args, io.Discard)
+	if err != nil || !c.watch {
+		return gen() // which tells the error
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	watch(ctx, watchEvery, func() string { return inputs(args) }, func() {
+		if err := gen(); err != nil && !errors.Is(err, errReported) {
+			fmt.Fprintln(errs, "lexgen gen: "+err.Error())
+		}
+	})
+	return nil
 }
 
 func (c *genConfig) gen(out, errs io.Writer) error {

@@ -25,7 +25,7 @@ import (
 const projectFile = "lexgen.json"
 
 // ownFlags are about one run, and not members of lexgen.json.
-var ownFlags = []string{"config", "keep-going", "quiet", "verify"}
+var ownFlags = []string{"config", "keep-going", "quiet", "verify", "watch"}
 
 type project struct {
 	// file is its path, as messages name it.
