@@ -18,13 +18,12 @@ import (
 // A repeatScene is a conversation in which a client's answer gets lost. The caller is an admin;
 // another admin, members and a newcomer act before the client repeats its request.
 type repeatScene struct {
-	t                              *testing.T
-	server                         *e2e.Server
-	chat                           *e2e.Chat
-	caller                         *e2e.Device
-	boss, second, member, newcomer *e2e.User
-	report                         string
-	bossClient                     *mlstest.Client
+	t                            *testing.T
+	server                       *e2e.Server
+	chat                         *e2e.Chat
+	caller, boss, second, member *e2e.Device
+	newcomer                     *e2e.User
+	report                       string
 }
 
 func newRepeatScene(t *testing.T, s *e2e.Server) *repeatScene {
@@ -34,11 +33,11 @@ func newRepeatScene(t *testing.T, s *e2e.Server) *repeatScene {
 	for i, u := range users {
 		devices[i] = u.Register(t, 6)
 	}
-	c := &repeatScene{t: t, server: s, caller: devices[1], boss: users[0], bossClient: devices[0].Client, second: users[2], member: users[3], newcomer: users[4]}
-	c.chat = c.boss.Create(t, c.caller.User, c.second, c.member)
-	c.boss.Promote(t, c.chat, c.caller.User).OK(t)
-	c.boss.Promote(t, c.chat, c.second).OK(t)
-	id, a := c.member.Report(t, c.chat, c.second, "spam")
+	c := &repeatScene{t: t, server: s, caller: devices[1], boss: devices[0], second: devices[2], member: devices[3], newcomer: users[4]}
+	c.chat = c.boss.Create(t, users[1:4]...)
+	c.boss.Promote(t, c.chat, users[1]).OK(t)
+	c.boss.Promote(t, c.chat, users[2]).OK(t)
+	id, a := c.member.Report(t, c.chat, users[2], "spam")
 	a.OK(t)
 	c.report = id
 	return c
@@ -54,9 +53,9 @@ func (c *repeatScene) join() *mlsapi.ProcessExternalCommitInput {
 }
 
 // catchUp takes the members' clients to the conversation's epoch.
-func (c *repeatScene) catchUp(t *testing.T) {
-	t.Helper()
-	c.chat.Group = c.chat.Group.At(mls.Epoch(c.boss.Epoch(t, c.chat)))
+func (c *repeatScene) catchUp() {
+	c.t.Helper()
+	c.chat.Group = c.chat.Group.At(mls.Epoch(c.boss.Epoch(c.t, c.chat)))
 }
 
 // A repeatable is a request that a client may repeat when its answer is lost.
@@ -78,7 +77,7 @@ var repeatables = []repeatable{
 	{"a message", mlsapi.MethodSendMessage, func(c *repeatScene) lexrt.Response { return c.chat.Message() }, nil, nil},
 	{"a commit", mlsapi.MethodSendMessage, func(c *repeatScene) lexrt.Response {
 		return padded(c.chat, c.chat.Group.PrivateCommit())
-	}, nil, nil},
+	}, nil, []string{"CommitVoid"}},
 	{"a proposal", mlsapi.MethodSendMessage, func(c *repeatScene) lexrt.Response {
 		return padded(c.chat, c.chat.Group.PrivateProposal())
 	}, nil, nil},
@@ -91,7 +90,7 @@ var repeatables = []repeatable{
 	}, nil, nil},
 	{"an addition", mlsapi.MethodAddMembers, func(c *repeatScene) lexrt.Response {
 		return c.caller.Addition(c.t, c.chat, c.newcomer)
-	}, nil, nil},
+	}, nil, []string{"CommitVoid"}},
 	{"a reset", mlsapi.MethodResetConvo, func(c *repeatScene) lexrt.Response {
 		in, _ := c.caller.ResetInput(c.t, c.chat)
 		return in
@@ -101,7 +100,7 @@ var repeatables = []repeatable{
 	}, nil, nil},
 	{"a removal by commit", mlsapi.MethodLeaveConvo, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.LeaveConvoInput{ConvoID: c.chat.ID, TargetDID: &c.member.DID, Commit: new(mls.EncodeText(c.chat.Group.PrivateCommit()))}
-	}, nil, nil},
+	}, nil, []string{"CommitVoid"}},
 	{"a leave", mlsapi.MethodLeaveConvo, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.LeaveConvoInput{ConvoID: c.chat.ID}
 	}, []string{"success"}, nil},
@@ -131,6 +130,15 @@ var repeatables = []repeatable{
 	{"a failure", mlsapi.MethodConfirmWelcome, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.ConfirmWelcomeInput{ConvoID: c.chat.ID, Success: false, DeviceID: &c.caller.ID, ErrorDetails: new("no key")}
 	}, []string{}, nil}, // confirmed is false when a reset has ended the Welcome
+	{"a report about a commit", mlsapi.MethodReportCommit, func(c *repeatScene) lexrt.Response {
+		commit, epoch := padded(c.chat, c.chat.Group.PrivateCommit()), c.chat.Group.Epoch
+		c.boss.Post(c.t, mlsapi.MethodSendMessage, commit, nil).OK(c.t)
+		c.catchUp()
+		return &mlsapi.ReportCommitInput{
+			ConvoID: c.chat.ID, Epoch: int64(epoch), MessageID: &commit.MsgID, DeviceID: &c.caller.ID,
+			Reason: mlsapi.ReportCommitInputReasonCannotProcess,
+		}
+	}, []string{}, nil}, // whether the commit is taken back by now
 	{"a promotion", mlsapi.MethodPromoteAdmin, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.PromoteAdminInput{ConvoID: c.chat.ID, TargetDID: c.member.DID}
 	}, nil, []string{"AlreadyAdmin", "NotMember"}},
@@ -170,30 +178,44 @@ var repeatables = []repeatable{
 // An act is what somebody else may do before the request is repeated.
 type act struct {
 	name string
-	do   func(c *repeatScene) e2e.Answer
+	// methods are what it calls of what changes anything.
+	methods []*lexrt.Method
+	do      func(c *repeatScene) e2e.Answer
 	// expels says that the caller has no standing to do what it did any more. Without a key there
 	// is nothing to tell the repeat by; it may be told so, unless its method says better.
 	expels bool
 }
 
+func by(methods ...*lexrt.Method) []*lexrt.Method { return methods }
+
 var acts = []act{
-	{"nobody acts", func(c *repeatScene) e2e.Answer { return c.boss.Get(c.t, mlsapi.MethodGetConvos, nil) }, false},
-	{"packages are claimed", func(c *repeatScene) e2e.Answer {
+	{"nobody acts", nil, func(c *repeatScene) e2e.Answer { return c.boss.Get(c.t, mlsapi.MethodGetConvos, nil) }, false},
+	{"packages are claimed", by(mlsapi.MethodGetKeyPackages), func(c *repeatScene) e2e.Answer {
 		for range 10 { // all of them
 			c.boss.Claim(c.t, c.caller.DID, c.newcomer.DID)
 		}
 		return e2e.Answer{Status: http.StatusOK}
 	}, false},
-	{"a message", func(c *repeatScene) e2e.Answer {
+	{"a message", by(mlsapi.MethodSendMessage), func(c *repeatScene) e2e.Answer {
 		return c.boss.Post(c.t, mlsapi.MethodSendMessage, c.chat.Message(), nil)
 	}, false},
-	{"a commit", func(c *repeatScene) e2e.Answer {
+	{"a commit", by(mlsapi.MethodSendMessage), func(c *repeatScene) e2e.Answer {
 		return c.boss.SendBytes(c.t, c.chat, c.chat.Group.PrivateCommit())
 	}, false},
-	{"an addition", func(c *repeatScene) e2e.Answer {
+	{"a commit that is taken back", by(mlsapi.MethodSendMessage, mlsapi.MethodReportCommit), func(c *repeatScene) e2e.Answer {
+		c.boss.SendBytes(c.t, c.chat, c.chat.Group.PrivateCommit()).OK(c.t)
+		return c.takeBack(c.chat.Group.Epoch)
+	}, false},
+	{"the last commit is taken back", by(mlsapi.MethodReportCommit), func(c *repeatScene) e2e.Answer {
+		if c.chat.Group.Epoch < 2 {
+			return e2e.Answer{} // there is none
+		}
+		return c.takeBack(c.chat.Group.Epoch - 1)
+	}, false},
+	{"an addition", by(mlsapi.MethodAddMembers), func(c *repeatScene) e2e.Answer {
 		return c.boss.Post(c.t, mlsapi.MethodAddMembers, c.boss.Addition(c.t, c.chat, c.newcomer), nil)
 	}, false},
-	{"pending devices are added", func(c *repeatScene) e2e.Answer {
+	{"pending devices are added", by(mlsapi.MethodAddMembers), func(c *repeatScene) e2e.Answer {
 		for _, p := range c.boss.Pending(c.t, c.chat) {
 			if p.UserDID != c.caller.DID || p.Kind == "removal" {
 				continue
@@ -206,35 +228,67 @@ var acts = []act{
 		}
 		return e2e.Answer{}
 	}, false},
-	{"a reset", func(c *repeatScene) e2e.Answer {
-		in, _ := (&e2e.Device{User: c.boss, Client: c.bossClient}).ResetInput(c.t, c.chat)
+	{"a reset", by(mlsapi.MethodResetConvo), func(c *repeatScene) e2e.Answer {
+		in, _ := c.boss.ResetInput(c.t, c.chat)
 		return c.boss.Post(c.t, mlsapi.MethodResetConvo, in, nil)
 	}, false},
-	{"another member is removed", func(c *repeatScene) e2e.Answer {
-		return c.boss.Remove(c.t, c.chat, c.member, c.chat.Group.PrivateCommit())
+	{"another member is removed", by(mlsapi.MethodRemoveMember), func(c *repeatScene) e2e.Answer {
+		return c.boss.Remove(c.t, c.chat, c.member.User, c.chat.Group.PrivateCommit())
 	}, false},
-	{"another member leaves", func(c *repeatScene) e2e.Answer { return c.member.Leave(c.t, c.chat, nil) }, false},
-	{"another admin leaves", func(c *repeatScene) e2e.Answer { return c.second.Leave(c.t, c.chat, nil) }, false},
-	{"another is promoted", func(c *repeatScene) e2e.Answer { return c.boss.Promote(c.t, c.chat, c.member) }, false},
-	{"another is demoted", func(c *repeatScene) e2e.Answer { return c.boss.Demote(c.t, c.chat, c.second) }, false},
-	{"a report", func(c *repeatScene) e2e.Answer {
-		_, a := c.second.Report(c.t, c.chat, c.member, "harassment")
+	{"another member leaves", by(mlsapi.MethodLeaveConvo), func(c *repeatScene) e2e.Answer { return c.member.Leave(c.t, c.chat, nil) }, false},
+	{"another admin leaves", by(mlsapi.MethodLeaveConvo), func(c *repeatScene) e2e.Answer { return c.second.Leave(c.t, c.chat, nil) }, false},
+	{"another is promoted", by(mlsapi.MethodPromoteAdmin), func(c *repeatScene) e2e.Answer { return c.boss.Promote(c.t, c.chat, c.member.User) }, false},
+	{"another is demoted", by(mlsapi.MethodDemoteAdmin), func(c *repeatScene) e2e.Answer { return c.boss.Demote(c.t, c.chat, c.second.User) }, false},
+	{"a report", by(mlsapi.MethodReportMember), func(c *repeatScene) e2e.Answer {
+		_, a := c.second.Report(c.t, c.chat, c.member.User, "harassment")
 		return a
 	}, false},
-	{"another report is resolved", func(c *repeatScene) e2e.Answer {
-		id, a := c.newcomerReport()
+	{"another report is resolved", by(mlsapi.MethodResolveReport), func(c *repeatScene) e2e.Answer {
+		id, a := c.boss.Report(c.t, c.chat, c.member.User, "other")
 		if a.Status != http.StatusOK {
 			return a
 		}
 		return c.boss.Resolve(c.t, id, "no_action")
 	}, false},
-	{"the caller is demoted", func(c *repeatScene) e2e.Answer { return c.boss.Demote(c.t, c.chat, c.caller.User) }, true},
-	{"the caller is removed", func(c *repeatScene) e2e.Answer { return c.boss.Remove(c.t, c.chat, c.caller.User, nil) }, true},
+	{"another member has a new device, publishes, loses its state and reads on", by(
+		mlsapi.MethodRegisterDevice, mlsapi.MethodPublishKeyPackage, mlsapi.MethodConfirmWelcome, mlsapi.MethodUpdateCursor, mlsapi.MethodRequestRejoin,
+	), func(c *repeatScene) e2e.Answer {
+		id := c.boss.Send(c.t, c.chat).MessageID
+		if a := c.member.Post(c.t, mlsapi.MethodUpdateCursor, &mlsapi.UpdateCursorInput{ConvoID: c.chat.ID, Cursor: id}, nil); a.Status != http.StatusOK {
+			return a
+		}
+		c.member.Post(c.t, mlsapi.MethodPublishKeyPackage, publication(keyPackage(c.member)), nil).OK(c.t)
+		c.member.Confirm(c.t, c.chat, true)
+		c.member.User.Register(c.t, 1)
+		c.member.LoseState()
+		return c.member.Post(c.t, mlsapi.MethodRequestRejoin, c.member.RejoinInput(c.chat), nil)
+	}, false},
+	{"another conversation with the same people", by(mlsapi.MethodCreateConvo), func(c *repeatScene) e2e.Answer {
+		c.boss.Create(c.t, c.second.User, c.newcomer)
+		return e2e.Answer{Status: http.StatusOK}
+	}, false},
+	{"another blocks the caller", by(mlsapi.MethodHandleBlockChange), func(c *repeatScene) e2e.Answer {
+		c.server.Blocks.Block(c.member.DID, c.caller.DID)
+		return c.member.Post(c.t, mlsapi.MethodHandleBlockChange, blockChange(c.member.User, c.caller.DID, "created", nil), nil)
+	}, false},
+	{"the caller is demoted", by(mlsapi.MethodDemoteAdmin), func(c *repeatScene) e2e.Answer { return c.boss.Demote(c.t, c.chat, c.caller.User) }, true},
+	{"the caller is removed", by(mlsapi.MethodRemoveMember), func(c *repeatScene) e2e.Answer { return c.boss.Remove(c.t, c.chat, c.caller.User, nil) }, true},
 }
 
-func (c *repeatScene) newcomerReport() (string, e2e.Answer) {
+// takeBack has the second admin and the member report the commit of an epoch. They are a majority
+// unless there is a newcomer, who then reports as well.
+func (c *repeatScene) takeBack(epoch mls.Epoch) (a e2e.Answer) {
 	c.t.Helper()
-	return c.boss.Report(c.t, c.chat, c.member, "other")
+	for _, u := range []*e2e.User{c.second.User, c.member.User, c.newcomer} {
+		if a = u.ReportCommit(c.t, c.chat, int64(epoch), ""); a.Status != http.StatusOK {
+			return a
+		}
+		if c.boss.Epoch(c.t, c.chat) == int64(epoch) {
+			return a
+		}
+	}
+	c.t.Errorf("the commit of epoch %d stands", epoch)
+	return a
 }
 
 func padded(chat *e2e.Chat, message []byte) *mlsapi.SendMessageInput {
@@ -267,7 +321,7 @@ func TestRepeats(t *testing.T) {
 				c := newRepeatScene(t, s)
 				in := w.make(c)
 				first := c.caller.Post(t, w.method, in, nil).OK(t)
-				c.catchUp(t)
+				c.catchUp()
 				if between := a.do(c); between.Status != http.StatusOK {
 					continue // the write has made it impossible
 				}
@@ -306,4 +360,29 @@ func equalAnswers(t *testing.T, a, b []byte, members []string) bool {
 		}
 	}
 	return true
+}
+
+// Every procedure is repeated, and what every procedure does to others happens before a repeat.
+func TestRepeatsAreComplete(t *testing.T) {
+	t.Parallel()
+	repeated, done := map[*lexrt.Method]bool{}, map[*lexrt.Method]bool{}
+	for _, w := range repeatables {
+		repeated[w.method] = true
+	}
+	for _, a := range acts {
+		for _, m := range a.methods {
+			done[m] = true
+		}
+	}
+	for _, m := range mlsapi.Methods() {
+		if m.Kind != lexrt.Procedure {
+			continue
+		}
+		if !repeated[m] {
+			t.Errorf("no request of %s is repeated in TestRepeats", short(m))
+		}
+		if !done[m] {
+			t.Errorf("nobody calls %s before a repeat in TestRepeats", short(m))
+		}
+	}
 }
