@@ -52,6 +52,35 @@ FROM present p
 FULL JOIN opening o ON o.convo_id = p.convo_id
 ORDER BY 1;
 
+-- name: HasLostEvents :one
+-- HasLostEvents says whether retention has removed anything after a position that a user could have
+-- seen: of the conversations that the user was in then, of those that it has joined since and what
+-- came after that, and of its own. only_convo restricts it to one conversation. What was for admins
+-- counts for those who are admins now.
+SELECT (
+    EXISTS (
+        SELECT FROM lost_events l
+        WHERE l.convo_id = '' AND l.user_did = ''
+          AND (l.generation, l.log_xid, l.position) > (@generation::bigint, @log_xid::bigint, @position::bigint)
+    ) OR EXISTS (
+        SELECT FROM lost_events l
+        WHERE l.user_did = @user_did::text AND l.user_did <> '' AND (@only_convo::text = '' OR l.convo_id = @only_convo::text)
+          AND (l.generation, l.log_xid, l.position) > (@generation::bigint, @log_xid::bigint, @position::bigint)
+    ) OR EXISTS (
+        SELECT FROM unnest(@convo_ids::text[]) AS w (convo_id)
+        JOIN lost_events l ON l.convo_id = w.convo_id AND l.user_did IN ('', 'admins')
+        WHERE (l.generation, l.log_xid, l.position) > (@generation::bigint, @log_xid::bigint, @position::bigint)
+          AND (l.user_did = '' OR EXISTS (SELECT FROM members m
+                                          WHERE m.convo_id = l.convo_id AND m.user_did = @user_did::text AND m.left_at IS NULL AND m.is_admin))
+    ) OR EXISTS (
+        SELECT FROM unnest(@joined_ids::text[]) AS w (convo_id)
+        JOIN lost_events l ON l.convo_id = w.convo_id AND l.user_did IN ('', 'admins')
+        JOIN event_stream j ON j.user_did = @user_did::text AND j.convo_id = w.convo_id AND j.kind = 2
+        WHERE (j.generation, j.log_xid, j.position) > (@generation::bigint, @log_xid::bigint, @position::bigint)
+          AND (l.generation, l.log_xid, l.position) > (j.generation, j.log_xid, j.position)
+    )
+)::boolean AS lost;
+
 -- name: ReadStreamMessages :many
 -- ReadStreamMessages is messages by their seqs, in the order asked for, for a
 -- page of events. Ciphertexts beyond max_bytes are left out, to be asked for

@@ -58,6 +58,8 @@ INSERT INTO admin_actions (convo_id, actor_did, action, created_at) SELECT id, '
 INSERT INTO bsky_blocks SELECT 'a' || i, 'b' || i, 'u', 'k', now(), now() FROM generate_series(1, 20000) i;
 INSERT INTO block_conflicts SELECT id, creator_did, 'b', 'k' || id, 'epoch' FROM conversations;
 INSERT INTO ended_conflicts SELECT id, creator_did, 'k' || id, 'epoch' FROM conversations;
+INSERT INTO lost_events SELECT id, '', 1, 1, 1 FROM conversations;
+INSERT INTO lost_events SELECT id, creator_did, 1, 1, 1 FROM conversations;
 INSERT INTO block_checks SELECT 'a' || i, 'b' || i, now() FROM generate_series(1, 20000) i;
 INSERT INTO did_documents SELECT 'a' || i, 'k', 'p', date_trunc('hour', now(), 'UTC') FROM generate_series(1, 20000) i;
 ANALYZE`
@@ -112,6 +114,7 @@ func TestPlans(t *testing.T) {
 		{"readConversationLogs", []string{"event_stream_convo_idx", "event_stream_personal_idx"}, nil, ""},
 		{"getLogEnd", []string{"event_stream_pkey"}, []string{"event_log"}, ""},
 		{"listStreamConversations", []string{"event_stream_membership_idx", "members_active_user_idx"}, nil, ""},
+		{"hasLostEvents", []string{"lost_events_pkey", "lost_events_user_idx", "event_stream_membership_idx"}, nil, ""},
 		{"readStreamMessages", []string{"messages_pkey", "commits_void_idx"}, nil, ""},
 		{"findProposals", []string{"messages_proposals_idx", "commits_void_idx"}, nil, ""},
 		{"hasVoidCommit", []string{"commits_void_idx"}, nil, ""},

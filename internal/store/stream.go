@@ -30,6 +30,30 @@ func (r *reader) StreamConvos(ctx context.Context, user mls.DID, at LogCursor) (
 	return convos, nil
 }
 
+// LostEvents reports whether retention has removed events after a settled position that the user
+// could have seen, of all of its conversations or of one.
+func (r *reader) LostEvents(ctx context.Context, user mls.DID, only mls.ConvoID, at LogCursor) (bool, error) {
+	convos, err := r.StreamConvos(ctx, user, at)
+	if err != nil {
+		return false, err
+	}
+	arg := db.HasLostEventsParams{
+		UserDID: user.String(), OnlyConvo: string(only), Generation: at.Generation, LogXid: at.Xid, Position: at.Position,
+		ConvoIds: []string{}, JoinedIds: []string{},
+	}
+	for _, c := range convos {
+		switch {
+		case only != "" && only != c.ConvoID:
+		case c.Then:
+			arg.ConvoIds = append(arg.ConvoIds, string(c.ConvoID))
+		default:
+			arg.JoinedIds = append(arg.JoinedIds, string(c.ConvoID))
+		}
+	}
+	lost, err := r.q.HasLostEvents(ctx, arg)
+	return lost, fail("look for lost events", err)
+}
+
 // StreamMessages reads messages in the order of refs, as many from the front
 // as fit into maxBytes of ciphertext; with force the first one, whatever its
 // size. The answer is for refs[:len(answer)]; an entry is nil when its message

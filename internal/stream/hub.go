@@ -21,6 +21,7 @@ type Log interface {
 	ReadLog(ctx context.Context, after store.LogCursor, limit int) (store.LogPage, error)
 	Replay(ctx context.Context, p store.ReplayParams) ([]store.LogEntry, error)
 	StreamConvos(ctx context.Context, user mls.DID, at store.LogCursor) ([]store.StreamConvo, error)
+	LostEvents(ctx context.Context, user mls.DID, only mls.ConvoID, at store.LogCursor) (bool, error)
 	StreamMessages(ctx context.Context, refs []store.MessageRef, maxBytes int64, force bool) ([]*store.Message, error)
 	StreamAdmins(ctx context.Context, convos []mls.ConvoID) (map[mls.ConvoID]map[mls.DID]bool, error)
 	FindConvoID(ctx context.Context, key mls.ConvoKey) (mls.ConvoID, error)

@@ -73,7 +73,9 @@ func (l *memoryLog) ReadLog(ctx context.Context, after store.LogCursor, limit in
 func (l *memoryLog) Replay(_ context.Context, p store.ReplayParams) ([]store.LogEntry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(l.after(p.After, p.Limit), func(e store.LogEntry) bool { return e.Cursor.Compare(p.Until) > 0 }), nil
+	return slices.DeleteFunc(l.after(p.After, p.Limit), func(e store.LogEntry) bool {
+		return e.Cursor.Compare(p.Until) > 0 || e.Audience == store.ToUser && e.AudienceDID != p.User
+	}), nil
 }
 
 func (l *memoryLog) StreamConvos(context.Context, mls.DID, store.LogCursor) ([]store.StreamConvo, error) {
@@ -83,6 +85,14 @@ func (l *memoryLog) StreamConvos(context.Context, mls.DID, store.LogCursor) ([]s
 		return nil, nil
 	}
 	return []store.StreamConvo{{ConvoID: theConvo, Now: true, Then: true}}, nil
+}
+
+func (l *memoryLog) LostEvents(_ context.Context, user mls.DID, _ mls.ConvoID, at store.LogCursor) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.after(at, len(l.entries)), func(e store.LogEntry) bool {
+		return e.Cursor.Compare(l.compacted) <= 0 && (e.Audience != store.ToUser || e.AudienceDID == user)
+	}), nil
 }
 
 func (l *memoryLog) StreamMessages(_ context.Context, refs []store.MessageRef, maxBytes int64, force bool) ([]*store.Message, error) {

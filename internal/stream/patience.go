@@ -42,6 +42,10 @@ func (p patient) StreamConvos(ctx context.Context, user mls.DID, at store.LogCur
 	return within(ctx, p, func(ctx context.Context) ([]store.StreamConvo, error) { return p.log.StreamConvos(ctx, user, at) })
 }
 
+func (p patient) LostEvents(ctx context.Context, user mls.DID, only mls.ConvoID, at store.LogCursor) (bool, error) {
+	return within(ctx, p, func(ctx context.Context) (bool, error) { return p.log.LostEvents(ctx, user, only, at) })
+}
+
 func (p patient) StreamMessages(ctx context.Context, refs []store.MessageRef, maxBytes int64, force bool) ([]*store.Message, error) {
 	return within(ctx, p, func(ctx context.Context) ([]*store.Message, error) {
 		return p.log.StreamMessages(ctx, refs, maxBytes, force)

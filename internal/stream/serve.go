@@ -111,7 +111,7 @@ var errLost = errors.New("stream: the log went back")
 
 // run sends the stream.
 func (h *Hub) run(ctx context.Context, s *stream, w *writer, cursor string) error {
-	p, err := h.resume(ctx, cursor)
+	p, err := h.resume(ctx, s, cursor)
 	if err != nil {
 		return err
 	}
@@ -166,8 +166,9 @@ func (h *Hub) begin(ctx context.Context, s *stream, w *writer, p place) error {
 	}
 }
 
-// resume reads a cursor and judges it.
-func (h *Hub) resume(ctx context.Context, cursor string) (place, error) {
+// resume reads a cursor and judges it. What retention has removed is a gap only for those who could
+// have seen some of it.
+func (h *Hub) resume(ctx context.Context, s *stream, cursor string) (place, error) {
 	if cursor == "" {
 		return place{}, nil
 	}
@@ -179,7 +180,12 @@ func (h *Hub) resume(ctx context.Context, cursor string) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	gap := !log.Intact || from.Compare(log.Compacted) < 0
+	gap := !log.Intact
+	if !gap && from.Compare(log.Compacted) < 0 {
+		if gap, err = h.opt.Log.LostEvents(ctx, s.user, s.filter, from); err != nil {
+			return place{}, err
+		}
+	}
 	return place{from: from, resuming: !gap, gap: gap}, nil
 }
 

@@ -74,6 +74,61 @@ func (q *Queries) GetStreamLog(ctx context.Context, arg GetStreamLogParams) (Get
 	return i, err
 }
 
+const hasLostEvents = `-- name: HasLostEvents :one
+SELECT (
+    EXISTS (
+        SELECT FROM lost_events l
+        WHERE l.convo_id = '' AND l.user_did = ''
+          AND (l.generation, l.log_xid, l.position) > ($1::bigint, $2::bigint, $3::bigint)
+    ) OR EXISTS (
+        SELECT FROM lost_events l
+        WHERE l.user_did = $4::text AND l.user_did <> '' AND ($5::text = '' OR l.convo_id = $5::text)
+          AND (l.generation, l.log_xid, l.position) > ($1::bigint, $2::bigint, $3::bigint)
+    ) OR EXISTS (
+        SELECT FROM unnest($6::text[]) AS w (convo_id)
+        JOIN lost_events l ON l.convo_id = w.convo_id AND l.user_did IN ('', 'admins')
+        WHERE (l.generation, l.log_xid, l.position) > ($1::bigint, $2::bigint, $3::bigint)
+          AND (l.user_did = '' OR EXISTS (SELECT FROM members m
+                                          WHERE m.convo_id = l.convo_id AND m.user_did = $4::text AND m.left_at IS NULL AND m.is_admin))
+    ) OR EXISTS (
+        SELECT FROM unnest($7::text[]) AS w (convo_id)
+        JOIN lost_events l ON l.convo_id = w.convo_id AND l.user_did IN ('', 'admins')
+        JOIN event_stream j ON j.user_did = $4::text AND j.convo_id = w.convo_id AND j.kind = 2
+        WHERE (j.generation, j.log_xid, j.position) > ($1::bigint, $2::bigint, $3::bigint)
+          AND (l.generation, l.log_xid, l.position) > (j.generation, j.log_xid, j.position)
+    )
+)::boolean AS lost
+`
+
+type HasLostEventsParams struct {
+	Generation int64
+	LogXid     int64
+	Position   int64
+	UserDID    string
+	OnlyConvo  string
+	ConvoIds   []string
+	JoinedIds  []string
+}
+
+// HasLostEvents says whether retention has removed anything after a position that a user could have
+// seen: of the conversations that the user was in then, of those that it has joined since and what
+// came after that, and of its own. only_convo restricts it to one conversation. What was for admins
+// counts for those who are admins now.
+func (q *Queries) HasLostEvents(ctx context.Context, arg HasLostEventsParams) (bool, error) {
+	row := q.db.QueryRow(ctx, hasLostEvents,
+		arg.Generation,
+		arg.LogXid,
+		arg.Position,
+		arg.UserDID,
+		arg.OnlyConvo,
+		arg.ConvoIds,
+		arg.JoinedIds,
+	)
+	var lost bool
+	err := row.Scan(&lost)
+	return lost, err
+}
+
 const listStreamAdmins = `-- name: ListStreamAdmins :many
 SELECT DISTINCT m.convo_id, m.user_did
 FROM members m
