@@ -309,15 +309,20 @@ var keeps = []*lexrt.Method{
 var standing = []string{"NotMember", "NotAdmin", "ConvoNotFound", "ReportNotFound"}
 
 // TestRepeats: a client whose answer was lost repeats its request, and gets the first answer or an
-// equal one, whatever others have done in between.
+// equal one, whatever others have done in between. Under the race detector every fourth of the pairs
+// is tried; make test runs all of them without it.
 func TestRepeats(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
-	for _, w := range repeatables {
+	for i, w := range repeatables {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
-			possible := 0
-			for _, a := range acts {
+			tried, possible := 0, 0
+			for j, a := range acts {
+				if raceEnabled && (i+j)%4 != 0 {
+					continue
+				}
+				tried++
 				c := newRepeatScene(t, s)
 				in := w.make(c)
 				first := c.caller.Post(t, w.method, in, nil).OK(t)
@@ -337,8 +342,8 @@ func TestRepeats(t *testing.T) {
 					t.Errorf("%s, %s, and again: %d %s %s, first %s", w.name, a.name, again.Status, again.Error, again.Body, first.Body)
 				}
 			}
-			if possible < len(acts)*2/3 {
-				t.Errorf("only %d of %d acts were possible", possible, len(acts))
+			if !raceEnabled && possible < tried*2/3 {
+				t.Errorf("only %d of %d acts were possible", possible, tried)
 			}
 		})
 	}

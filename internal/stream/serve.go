@@ -78,16 +78,19 @@ func (h *Hub) awaitReady(ctx context.Context) error {
 	}
 }
 
-// filter finds the conversation that a stream is restricted to. Whether the
-// user may follow it is judged by begin: one that does not exist and one that
-// is not the user's are answered alike.
+// nobodys is a conversation that nobody is in.
+const nobodys mls.ConvoID = "-"
+
+// filter finds the conversation that a stream is restricted to. Whether the user may follow it is
+// judged by begin: one that does not exist and one that is not the user's are answered alike, and
+// take the same work.
 func (h *Hub) filter(ctx context.Context, req Request) (mls.ConvoID, error) {
 	if req.Convo == nil {
 		return "", nil
 	}
 	id, err := h.opt.Log.FindConvoID(ctx, *req.Convo)
 	if errors.Is(err, mls.ErrConvoNotFound) {
-		return "", ErrNoSuchConvo
+		return nobodys, nil
 	}
 	return id, err
 }
