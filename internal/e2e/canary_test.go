@@ -166,6 +166,7 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) *traffic
 	_, err := db.Exec(t.Context(), "ALTER TABLE messages ADD CONSTRAINT refuse CHECK (epoch < 0) NOT VALID")
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusInternalServerError, alice.Post(t, mlsapi.MethodSendMessage, chat.Message(), nil).Status)
+	assert.Contains(t, s.Logs.String(), "(23514 refuse)", "a fault says what was violated")
 	_, err = db.Exec(t.Context(), "ALTER TABLE messages DROP CONSTRAINT refuse")
 	require.NoError(t, err)
 	return tr

@@ -173,7 +173,7 @@ func (h *Handler) message(m string) string {
 const maxChain = 8
 
 // describe names an error by the types in its chain, outermost first, with what
-// is constant about them: SQLSTATE, errno, whether a context was cancelled.
+// is constant about them: SQLSTATE, constraint, errno, whether a context was cancelled.
 func describe(err error) (text string) {
 	var b strings.Builder
 	defer func() {
@@ -207,7 +207,11 @@ func describe(err error) (text string) {
 	return b.String()
 }
 
-var sqlState = regexp.MustCompile(`^[0-9A-Z]{5}$`)
+var (
+	sqlState = regexp.MustCompile(`^[0-9A-Z]{5}$`)
+	// constraint is the form of the names that migrations give to constraints. They hold no values.
+	constraint = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+)
 
 func constant(err error) string {
 	if err == context.Canceled { //nolint:errorlint // as below
@@ -218,9 +222,15 @@ func constant(err error) string {
 	case syscall.Errno:
 		return "(" + x.Error() + ")"
 	case interface{ SQLState() string }:
-		if s := x.SQLState(); sqlState.MatchString(s) {
-			return "(" + s + ")"
+		s := x.SQLState()
+		if !sqlState.MatchString(s) {
+			return ""
 		}
+		//nolint:errorlint // as above
+		if c, ok := err.(interface{ Constraint() string }); ok && constraint.MatchString(c.Constraint()) {
+			return "(" + s + " " + c.Constraint() + ")"
+		}
+		return "(" + s + ")"
 	}
 	return ""
 }

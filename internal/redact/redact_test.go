@@ -42,6 +42,15 @@ type sqlError struct{ state string }
 func (sqlError) Error() string      { return secretText }
 func (e sqlError) SQLState() string { return e.state }
 
+// violation is an error that names what was violated.
+type violation struct {
+	sqlError
+
+	name string
+}
+
+func (v violation) Constraint() string { return v.name }
+
 type marshaler struct{}
 
 func (marshaler) MarshalJSON() ([]byte, error) { return json.Marshal(secretText) }
@@ -184,6 +193,8 @@ func TestErrorsAreDescribed(t *testing.T) {
 		{fmt.Errorf("x: %w", context.Canceled), "*fmt.wrapError < *errors.errorString(context canceled)"},
 		{context.DeadlineExceeded, "context.deadlineExceededError"},
 		{fmt.Errorf("x: %w", sqlError{"23505"}), "*fmt.wrapError < redact.sqlError(23505)"},
+		{violation{sqlError{"23514"}, "messages_seq_positive"}, "redact.violation(23514 messages_seq_positive)"},
+		{violation{sqlError{"23514"}, secretText}, "redact.violation(23514)"},
 		{fmt.Errorf("x: %w", syscall.ECONNREFUSED), "*fmt.wrapError < syscall.Errno(connection refused)"},
 		{errors.Join(syscall.EPIPE, errors.New("x")), "*errors.joinError < syscall.Errno(broken pipe) < *errors.errorString"},
 		{&panicking{}, "*redact.panicking(panicked)"},

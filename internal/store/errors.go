@@ -111,6 +111,9 @@ func (e *stateError) Error() string {
 // SQLState names the fault in logs, which hold no other text of the database's.
 func (e *stateError) SQLState() string { return e.code }
 
+// Constraint names in logs what a statement has violated, "" for nothing.
+func (e *stateError) Constraint() string { return e.constraint }
+
 // sqlState is the SQLSTATE of an error, "" when the database did not raise it.
 func sqlState(err error) string {
 	if state, ok := errors.AsType[*stateError](err); ok {
