@@ -84,6 +84,9 @@ func found(c *store.NewConvo, g NewGroup, a *Addition) error {
 	if err != nil {
 		return err
 	}
+	if info.Context.Epoch > mls.MaxBaseEpoch {
+		return mls.InvalidGroupInfo(mls.CodeEpochTooLarge)
+	}
 	epoch := g.Epoch
 	if epoch == nil {
 		epoch = &info.Context.Epoch

@@ -118,24 +118,52 @@ func TestEmptyParametersAreAbsent(t *testing.T) {
 func TestEpochsHaveRoom(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
-	alice := s.Users(1)[0]
-	alice.Register(t, 1)
-	for _, epoch := range []int64{math.MaxInt64, 1 << 53, 1<<53 - 1} {
+	alice := s.Users(1)[0].Register(t, 1)
+	const last = 1 << 52
+	for _, epoch := range []int64{math.MaxInt64, 1 << 53, 1<<53 - 1, last + 1} {
 		in := creation(e2e.Key())
 		in.CurrentEpoch = &epoch
 		if a := alice.Post(t, mlsapi.MethodCreateConvo, in, nil).Want(t, bad, "InvalidRequest"); !strings.Contains(a.Message, "/currentEpoch") {
 			t.Errorf("epoch %d: %s", epoch, a.Message)
 		}
 	}
-	const last = 1<<53 - 2
 	group := mlstest.NewGroup(mls.SuiteX25519AES128).At(last)
 	in := creation(e2e.Key())
 	in.GroupID, in.CurrentEpoch = string(group.GroupID()), new(int64(last))
 	var out mlsapi.CreateConvoOutput
 	alice.Post(t, mlsapi.MethodCreateConvo, in, &out).OK(t)
 	chat := &e2e.Chat{ID: out.ID, Group: group}
-	alice.SendBytes(t, chat, group.PrivateCommit()).OK(t)
-	if epoch := alice.Epoch(t, chat); epoch != last+1 {
+	for range 3 {
+		alice.SendBytes(t, chat, chat.Group.PrivateCommit()).OK(t)
+		chat.Next()
+	}
+	if epoch := alice.Epoch(t, chat); epoch != last+3 {
 		t.Errorf("the conversation is in epoch %d", epoch)
+	}
+
+	// The same of an epoch that a GroupInfo says.
+	verified := func(epoch uint64) (*mlsapi.CreateConvoInput, *mlstest.VerifiedGroup) {
+		group := mlstest.NewVerifiedGroup(alice.Client)
+		group.Epoch = mls.Epoch(epoch) //nolint:gosec // as it stands in eight bytes
+		return &mlsapi.CreateConvoInput{
+			GroupID: string(group.GroupID()), IdempotencyKey: e2e.Key(), GroupInfo: e2e.Text(group.GroupInfo(0)),
+			CipherSuite: mlsapi.CreateConvoInputCipherSuite(mls.SuiteX25519AES128.String()),
+		}, group
+	}
+	for _, epoch := range []uint64{math.MaxUint64, 1 << 63, math.MaxInt64, 1 << 53, last + 1} {
+		in, _ := verified(epoch)
+		if a := alice.Post(t, mlsapi.MethodCreateConvo, in, nil).Want(t, bad, "InvalidGroupInfo"); !strings.Contains(a.Message, "EpochTooLarge") {
+			t.Errorf("epoch %d of a GroupInfo: %s", epoch, a.Message)
+		}
+	}
+	in, known := verified(last)
+	alice.Post(t, mlsapi.MethodCreateConvo, in, &out).OK(t)
+	followed := &e2e.VerifiedChat{Chat: &e2e.Chat{ID: out.ID}}
+	followed.Move(known)
+	for range 2 {
+		alice.SendCommit(t, followed, mlstest.Draft{})
+	}
+	if epoch := alice.Epoch(t, followed.Chat); epoch != last+2 {
+		t.Errorf("the verified conversation is in epoch %d", epoch)
 	}
 }

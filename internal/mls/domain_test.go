@@ -199,12 +199,12 @@ func TestEpochRules(t *testing.T) {
 		given      *mls.Epoch
 		hasWelcome bool
 		want       mls.Epoch
-	}{{nil, false, 0}, {nil, true, 1}, {to(9), true, 9}, {to(0), true, 0}, {to(1<<53 - 2), true, 1<<53 - 2}} {
+	}{{nil, false, 0}, {nil, true, 1}, {to(9), true, 9}, {to(0), true, 0}, {to(1 << 52), true, 1 << 52}} {
 		base, err := mls.BaseEpoch(c.given, c.hasWelcome)
 		require.NoError(t, err)
 		assert.Equal(t, c.want, base)
 	}
-	for _, above := range []mls.Epoch{1<<53 - 1, 1 << 53, math.MaxInt64} {
+	for _, above := range []mls.Epoch{1<<52 + 1, 1 << 53, math.MaxInt64} {
 		_, err := mls.BaseEpoch(to(above), false)
 		require.ErrorIs(t, err, mls.ErrInvalidInput)
 	}

@@ -68,8 +68,8 @@ func CheckEpochRange(from Epoch, to *Epoch, current Epoch) (Epoch, error) {
 }
 
 // MaxBaseEpoch is the last epoch in which a conversation may start: integers of atproto end at
-// 2^53-1, and a commit has to lead somewhere.
-const MaxBaseEpoch Epoch = 1<<53 - 2
+// 2^53-1, which no group reaches with commits from there.
+const MaxBaseEpoch Epoch = 1 << 52
 
 // BaseEpoch returns the epoch in which a new conversation starts: what its creator says; else 1
 // when a Welcome comes with it, since the commit that made the Welcome ended epoch 0; else 0. The
