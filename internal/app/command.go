@@ -22,7 +22,7 @@ func Migrate(ctx context.Context, cfg *config.Config, w io.Writer) error {
 		return err
 	}
 	defer s.Close()
-	if err := s.CheckVersion(ctx); errors.Is(err, store.ErrTooOld) {
+	if err := s.CheckSuitable(ctx); errors.Is(err, store.ErrUnsuitable) {
 		return errors.New(s.Explain(err))
 	}
 	return s.Migrate(ctx, func(text string) { _, _ = fmt.Fprintln(w, "mls-server migrate: "+text) })

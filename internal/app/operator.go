@@ -87,9 +87,9 @@ func (a *App) watch(ctx context.Context, d dependency) error {
 func (a *App) database() dependency {
 	migrated := false
 	return dependency{
-		name: "PostgreSQL", explain: a.explainDatabase, fatal: store.ErrTooOld, up: func() { a.notify("READY=1") },
+		name: "PostgreSQL", explain: a.explainDatabase, fatal: store.ErrUnsuitable, up: func() { a.notify("READY=1") },
 		check: func(ctx context.Context) error {
-			if err := a.store.CheckVersion(ctx); err != nil || migrated {
+			if err := a.store.CheckSuitable(ctx); err != nil || migrated {
 				return err
 			}
 			status, err := a.store.MigrationStatus(ctx)

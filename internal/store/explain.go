@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -11,34 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
-
-// minVersion is the oldest PostgreSQL that the server works with.
-const minVersion = 15
-
-// ErrTooOld says that the database is an older PostgreSQL than the server works with.
-var ErrTooOld = errors.New("PostgreSQL " + strconv.Itoa(minVersion) + " or later is needed")
-
-// CheckVersion returns ErrTooOld when the database is too old, or why it could not be asked.
-func (s *Store) CheckVersion(ctx context.Context) error {
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("store: connect: %w", err)
-	}
-	defer conn.Release()
-	return checkVersion(conn.Conn().PgConn().ParameterStatus("server_version"))
-}
-
-// checkVersion judges a version such as "15.20 (Debian 15.20-0+deb12u1)" or "16beta1".
-func checkVersion(version string) error {
-	major := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })
-	if major < 0 {
-		major = len(version)
-	}
-	if n, err := strconv.Atoi(version[:major]); err == nil && n < minVersion {
-		return fmt.Errorf("%w: this is %s", ErrTooOld, version)
-	}
-	return nil
-}
 
 // Explain says in one line, for the operator, why the database cannot be used. It names the host,
 // the database and the role, which are the operator's own facts, and nothing of a statement.
@@ -58,7 +29,7 @@ func (s *Store) Explain(err error) string {
 	var errno syscall.Errno
 	var dns *net.DNSError
 	switch {
-	case errors.Is(err, ErrTooOld):
+	case errors.Is(err, ErrUnsuitable):
 		return "PostgreSQL at " + at + ": " + err.Error()
 	case errors.As(err, &errno):
 		reason = errno.Error()

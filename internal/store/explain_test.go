@@ -20,7 +20,7 @@ func TestVersions(t *testing.T) {
 			t.Errorf("%q: %v", version, err)
 		}
 	}
-	if err := open(t, 2).CheckVersion(t.Context()); err != nil {
+	if err := open(t, 2).CheckSuitable(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

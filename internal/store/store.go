@@ -69,6 +69,8 @@ type Store struct {
 	stored    func(MessageKind, int)
 	// begun is when the log's generation began, in seconds since 1970.
 	begun *atomic.Int64
+	// direct says that the database was seen to be suitable without asking a pooler again.
+	direct *atomic.Bool
 }
 
 // reader is the reads that both a Store and a Tx have.
@@ -83,7 +85,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errBadURL // pgx's own error repeats parts of the URL, which holds a password
 	}
-	s := &Store{begun: new(atomic.Int64), observer: cfg.Observer, clock: cfg.Clock, committed: cfg.Committed, stored: cfg.Stored}
+	s := &Store{begun: new(atomic.Int64), direct: new(atomic.Bool), observer: cfg.Observer, clock: cfg.Clock, committed: cfg.Committed, stored: cfg.Stored}
 	if s.observer == nil {
 		s.observer = noObserver{}
 	}
