@@ -25,8 +25,8 @@ func TestCompactedIsToldToThoseWhoLost(t *testing.T) {
 	id := alice.Send(t, quiet).MessageID
 	cursor := "cursor=" + stream.AwaitWhere(t, "message", func(e e2e.Event) bool { return e.MessageID == id }).Cursor
 
-	// What is lost: a message, a membership from its beginning to its end, a report to an admin, and
-	// that packages run low.
+	// What is lost: a message, a membership from its beginning to its end, a report to an admin,
+	// and that packages run low.
 	carol.Send(t, busy)
 	carol.Add(t, busy, frank)
 	carol.Remove(t, busy, frank, nil).OK(t)

@@ -309,8 +309,8 @@ var keeps = []*lexrt.Method{
 var standing = []string{"NotMember", "NotAdmin", "ConvoNotFound", "ReportNotFound"}
 
 // TestRepeats: a client whose answer was lost repeats its request, and gets the first answer or an
-// equal one, whatever others have done in between. Under the race detector every fourth of the pairs
-// is tried; make test runs all of them without it.
+// equal one, whatever others have done in between. Under the race detector every fourth of the
+// pairs is tried; make test runs all of them without it.
 func TestRepeats(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
