@@ -29,7 +29,7 @@ type CreateConvoInput struct {
 	// Optional.
 	Metadata *CreateConvoMetadataInput
 	// Epoch of the group after the commit that made the Welcome. Default: that of groupInfo, else 1
-	// with a Welcome, else 0.
+	// with a Welcome, else 0. At most 2^52.
 	// At least 0, optional.
 	CurrentEpoch *int64
 	// GroupInfo of the group in its current epoch, with ratchet_tree and external_pub, signed by
