@@ -131,6 +131,27 @@ func TestAppViewIsAskedWhereThatIsLess(t *testing.T) {
 	}
 }
 
+// A stranger's question about a hundred names that it made up costs one call of the directory for each,
+// and the AppView next to nothing: it was 216 calls of the AppView, each time.
+func TestMadeUpNamesCostLittle(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	s := e.service(e.appview, true)
+	u := e.users(1)
+	for range 99 {
+		id := e.dir.NewIdentity(authtest.P256)
+		e.dir.Remove(id)
+		u = append(u, id.DID)
+	}
+	for round := range 2 {
+		_, err := s.Between(t.Context(), u[0], u)
+		t.Logf("question %d about 4,950 pairs: %d calls of the AppView, %d lists of servers and %d documents of the directory in all (%v)", round+1, e.calls(), e.lists(), e.dir.Asked(), err)
+	}
+	if e.calls() > 20 || e.lists() > 200 {
+		t.Errorf("%d calls, %d lists", e.calls(), e.lists())
+	}
+}
+
 // Adding 50 users to 450 asks about the 50, and about those of the 450 that are
 // not fresh, many at a time.
 func TestLargeAdditions(t *testing.T) {

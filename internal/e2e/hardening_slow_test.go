@@ -154,6 +154,43 @@ func TestSlowBodies(t *testing.T) {
 	}
 }
 
+// Four uploads that announce 45 MB and stall hold no more memory than has arrived: large bodies and
+// answers of others go on. The first version held all of its 256 MiB for them.
+func TestStalledUploads(t *testing.T) {
+	t.Parallel()
+	s := startProcess(t, e2e.Env{"BODY_MEMORY_MB": "256"})
+	users := s.Users(3)
+	mallory, alice, bob := users[0], users[1].Register(t, 1), users[2].Register(t, 1)
+	chat := alice.Create(t, bob.User)
+	m := mlsapi.MethodSendMessage
+	for _, announced := range []string{"14000000", "14000000", "14000000", "2739000"} {
+		conn := raw(t, s, "POST /xrpc/"+m.NSID+" HTTP/1.1\r\nHost: mls.test\r\nContent-Type: application/json\r\nContent-Length: "+announced+"\r\n"+
+			"Expect: 100-continue\r\nAuthorization: "+mallory.Bearer(s.DID, m.NSID)+"\r\n\r\n")
+		if status, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(status, "100 Continue") {
+			t.Fatalf("%q, %v", status, err)
+		}
+		// What has been written is read, but for what fits into the buffers in between.
+		write(t, s, conn, `{"ciphertext":"`+strings.Repeat("A", 2400<<10))
+	}
+	busy, took := 0, time.Duration(0)
+	for range 10 {
+		in := chat.Message()
+		in.Ciphertext = mlstest.PadDirect(chat.Group.Application(200), 5<<20)
+		in.PaddedSize = int64(len(in.Ciphertext))
+		start := time.Now()
+		for _, a := range []e2e.Answer{alice.Post(t, m, in, nil), bob.Get(t, mlsapi.MethodGetMessages, nil, "convoId", chat.ID, "limit", "1")} {
+			if a.Status != http.StatusOK {
+				busy++
+			}
+		}
+		took = max(took, time.Since(start))
+	}
+	t.Logf("four stalled uploads: of 20 large requests of others %d are refused; two take %v at most", busy, took)
+	if busy > 0 {
+		t.Errorf("%d of 20 large requests of others are refused", busy)
+	}
+}
+
 // Clients that do not read their streams are cut off, and take nothing from those who do.
 func TestStreamsThatNobodyReads(t *testing.T) {
 	t.Parallel()
