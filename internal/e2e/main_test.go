@@ -13,7 +13,7 @@ import (
 
 // waiting is how many tests more than there are processors run at once: several do nothing but wait
 // for a server's patience to end.
-const waiting = 2
+const waiting = 1
 
 func TestMain(m *testing.M) {
 	flag.Parse()

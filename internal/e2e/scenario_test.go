@@ -20,7 +20,9 @@ func newClient(u *e2e.User) *mlstest.Client {
 // rowsOf reads the database past the server; values come as text.
 func rowsOf(t *testing.T, s *e2e.Server, sql string, args ...any) [][]string {
 	t.Helper()
-	rows, err := pgtest.Open(t, s.DatabaseURL).Query(t.Context(), sql, args...)
+	pool := pgtest.Open(t, s.DatabaseURL)
+	defer pool.Close() // a test may ask often
+	rows, err := pool.Query(t.Context(), sql, args...)
 	require.NoError(t, err)
 	defer rows.Close()
 	var all [][]string

@@ -45,7 +45,9 @@ func TestWireOfSuccesses(t *testing.T) {
 // change changes the server's database behind its back.
 func change(t *testing.T, s *e2e.Server, sql string, args ...any) {
 	t.Helper()
-	if _, err := pgtest.Open(t, s.DatabaseURL).Exec(t.Context(), sql, args...); err != nil {
+	pool := pgtest.Open(t, s.DatabaseURL)
+	defer pool.Close() // a test may ask often
+	if _, err := pool.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
 }
