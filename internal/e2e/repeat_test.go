@@ -43,13 +43,14 @@ func newRepeatScene(t *testing.T, s *e2e.Server) *repeatScene {
 	return c
 }
 
-// join is the return of the caller's device into the group, as its own GroupInfo shows it.
-func (c *repeatScene) join() *mlsapi.ProcessExternalCommitInput {
+// join is the return of a device into the group, as its own GroupInfo shows it, and how the deposit of
+// that was answered.
+func (c *repeatScene) join(d *e2e.Device) (*mlsapi.ProcessExternalCommitInput, e2e.Answer) {
 	c.t.Helper()
-	chat := &e2e.VerifiedChat{Chat: c.chat, Tree: c.chat.Group.AsVerified(c.caller.Client)}
-	c.caller.Post(c.t, mlsapi.MethodUpdateGroupInfo, chat.Deposit(chat.Tree.GroupInfo(0)), nil).OK(c.t)
-	in, _ := c.caller.Joining(c.t, chat, mlstest.Draft{})
-	return in
+	chat := &e2e.VerifiedChat{Chat: c.chat, Tree: c.chat.Group.AsVerified(d.Client)}
+	deposited := d.Post(c.t, mlsapi.MethodUpdateGroupInfo, chat.Deposit(chat.Tree.GroupInfo(0)), nil)
+	in, _ := d.Joining(c.t, chat, mlstest.Draft{})
+	return in, deposited
 }
 
 // catchUp takes the members' clients to the conversation's epoch.
@@ -158,18 +159,23 @@ var repeatables = []repeatable{
 		}
 	}, nil, nil},
 	{"a join", mlsapi.MethodProcessExternalCommit, func(c *repeatScene) lexrt.Response {
-		in := c.join()
+		in, deposited := c.join(c.caller)
+		deposited.OK(c.t)
 		in.IdempotencyKey = e2e.Key()
 		return in
-	}, nil, nil},
-	{"a join without a key", mlsapi.MethodProcessExternalCommit, func(c *repeatScene) lexrt.Response { return c.join() }, nil, nil},
+	}, nil, []string{"CommitVoid"}},
+	{"a join without a key", mlsapi.MethodProcessExternalCommit, func(c *repeatScene) lexrt.Response {
+		in, deposited := c.join(c.caller)
+		deposited.OK(c.t)
+		return in
+	}, nil, []string{"CommitVoid"}},
 	{"a GroupInfo", mlsapi.MethodUpdateGroupInfo, func(c *repeatScene) lexrt.Response {
 		client := c.caller.Client
 		return &mlsapi.UpdateGroupInfoInput{
 			ConvoID: c.chat.ID, Epoch: int64(c.chat.Group.Epoch),
 			GroupInfo: *e2e.Text(c.chat.Group.GroupInfo(client, true, client.KeyPackage(time.Now()))),
 		}
-	}, nil, []string{"EpochMismatch"}},
+	}, nil, []string{"EpochMismatch", "GroupReset"}},
 	{"a resolution", mlsapi.MethodResolveReport, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.ResolveReportInput{ReportID: c.report, Action: "dismissed", Notes: new("looked at it")}
 	}, nil, nil},
@@ -229,6 +235,13 @@ var acts = []act{
 			return c.boss.Post(c.t, mlsapi.MethodAddMembers, e2e.AdditionOf(c.chat, packages, p.UserDID), nil)
 		}
 		return e2e.Answer{}
+	}, false},
+	{"another comes back by itself", by(mlsapi.MethodUpdateGroupInfo, mlsapi.MethodProcessExternalCommit), func(c *repeatScene) e2e.Answer {
+		in, deposited := c.join(c.member)
+		if deposited.Status != http.StatusOK {
+			return deposited
+		}
+		return c.member.Post(c.t, mlsapi.MethodProcessExternalCommit, in, nil)
 	}, false},
 	{"a reset", by(mlsapi.MethodResetConvo), func(c *repeatScene) e2e.Answer {
 		in, _ := c.boss.ResetInput(c.t, c.chat)
