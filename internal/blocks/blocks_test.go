@@ -131,8 +131,8 @@ func TestAppViewIsAskedWhereThatIsLess(t *testing.T) {
 	}
 }
 
-// A stranger's question about a hundred names that it made up costs one call of the directory for each,
-// and the AppView next to nothing: it was 216 calls of the AppView, each time.
+// A stranger's question about a hundred names that it made up costs one call of the directory for
+// each, and the AppView next to nothing: it was 216 calls of the AppView, each time.
 func TestMadeUpNamesCostLittle(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)

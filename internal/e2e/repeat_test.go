@@ -43,8 +43,8 @@ func newRepeatScene(t *testing.T, s *e2e.Server) *repeatScene {
 	return c
 }
 
-// join is the return of a device into the group, as its own GroupInfo shows it, and how the deposit of
-// that was answered.
+// join is the return of a device into the group, as its own GroupInfo shows it, and how the deposit
+// of that was answered.
 func (c *repeatScene) join(d *e2e.Device) (*mlsapi.ProcessExternalCommitInput, e2e.Answer) {
 	c.t.Helper()
 	chat := &e2e.VerifiedChat{Chat: c.chat, Tree: c.chat.Group.AsVerified(d.Client)}
