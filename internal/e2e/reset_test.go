@@ -132,12 +132,15 @@ func TestOldGroupIsOver(t *testing.T) {
 	namesGroup(t, f.bob.Post(t, mlsapi.MethodSendMessage, app, nil), f.chat)
 	app.Epoch = int64(before.Tree.Epoch) + 3 // whatever it says of its epoch
 	namesGroup(t, f.bob.Post(t, mlsapi.MethodSendMessage, app, nil), f.chat)
+	old := *f
+	old.chat = &before
 	for _, c := range kept {
-		commit, next := before.Tree.Commit(0, nil, c.draft)
-		namesGroup(t, c.submit(commit, next.GroupInfo(0)), f.chat)
+		commit, info, _ := old.made(c.draft)
+		namesGroup(t, c.submit(commit, info), f.chat)
 	}
 	namesGroup(t, f.bob.Post(t, mlsapi.MethodSendMessage, before.Handshake(before.Tree.ProposeUpdate(1).Message, nil), nil), f.chat)
 	namesGroup(t, f.carol.Leave(t, f.chat.Chat, before.Tree.ProposeRemove(2, 2).Message), f.chat)
+	namesGroup(t, f.bob.Post(t, mlsapi.MethodUpdateGroupInfo, before.Deposit(before.Tree.GroupInfo(1)), nil), f.chat)
 	namesGroup(t, f.bob.ReportCommit(t, f.chat.Chat, commit.Epoch, commit.MsgID), f.chat)
 	f.dave.Post(t, mlsapi.MethodSendMessage, app, nil).Want(t, missing, "ConvoNotFound")
 	// A group that the conversation never had is another matter.
