@@ -60,10 +60,10 @@ async function story(libraries, { verified }, size) {
     await founder.settle(leaver.did);
     await chat(left, 'after one left');
 
-    // Everybody in a small group, else the first of each library, loses its state and comes back by itself.
-    for (const m of left.slice(0, libraries.length > 1 ? libraries.length : 2)) {
-      const helper = left.find((other) => other !== m);
-      if (!verified) assert.ok(await helper.depositGroupInfo());
+    // The first member of each library loses its state and comes back by itself.
+    for (const m of left.slice(0, libraries.length)) {
+      const helper = left.find((other) => other !== m && readsAlike(other, m));
+      if (!verified || libraries.length > 1) assert.ok(await helper.depositGroupInfo());
       await m.comeBack();
       await chat(left, `after ${left.indexOf(m)} came back`);
     }
@@ -77,6 +77,9 @@ async function story(libraries, { verified }, size) {
     await world.stop();
   }
 }
+
+/** Whether two libraries write external_pub in the same form: ts-mls alone leaves its inner length away, and reads no other. */
+const readsAlike = (a, b) => (a.agent.library === 'ts-mls') === (b.agent.library === 'ts-mls');
 
 /** Has the first, the second and the last member say something; everybody must read it and hold the same epoch. */
 async function chat(members, words) {
