@@ -85,6 +85,22 @@ func (c *Client) CreateConvo(ctx context.Context, in *CreateConvoInput) (*Create
 	return out, nil
 }
 
+// DeleteDevice calls blue.catbird.mls.deleteDevice. Delete a device of the caller that is lost,
+// sold or no longer used. Its key packages, requests and Welcomes go at once; its leaves become
+// removals that the members of its conversations owe. Its signature key is refused for 90 days.
+// It does not end access by tokens, which are the account's: a lost phone that is signed in
+// must be signed out at the PDS, too. The user stays in its conversations, without any device
+// even. A repeat succeeds.
+//
+// Errors: DeviceNotFound, DeviceProofRequired.
+func (c *Client) DeleteDevice(ctx context.Context, in *DeleteDeviceInput) (*DeleteDeviceOutput, error) {
+	out := new(DeleteDeviceOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodDeleteDevice, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DemoteAdmin calls blue.catbird.mls.demoteAdmin. Take the admin role from a member, or lay
 // down one's own. The last admin cannot be demoted.
 //
@@ -311,6 +327,16 @@ func (c *Client) LeaveConvo(ctx context.Context, in *LeaveConvoInput) (*LeaveCon
 	return out, nil
 }
 
+// ListDevices calls blue.catbird.mls.listDevices. List the caller's registered devices, the
+// oldest first.
+func (c *Client) ListDevices(ctx context.Context) (*ListDevicesOutput, error) {
+	out := new(ListDevicesOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodListDevices, nil, nil, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ProcessExternalCommit calls blue.catbird.mls.processExternalCommit. Join the group of a
 // conversation by a commit from outside (RFC 9420 12.4.3.2), made from the GroupInfo of
 // getGroupInfo. A device that lost its state replaces its own leaf and is back without another
@@ -350,11 +376,26 @@ func (c *Client) PublishKeyPackage(ctx context.Context, in *PublishKeyPackageInp
 	return out, nil
 }
 
+// PublishKeyPackages calls blue.catbird.mls.publishKeyPackages. Publish up to 100 key packages
+// at once. Each is judged by itself, as publishKeyPackage would; the same request again
+// succeeds for what was published before, though others may have used it since.
+//
+// Errors: BatchTooLarge.
+func (c *Client) PublishKeyPackages(ctx context.Context, in *PublishKeyPackagesInput) (*PublishKeyPackagesOutput, error) {
+	out := new(PublishKeyPackagesOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodPublishKeyPackages, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RegisterDevice calls blue.catbird.mls.registerDevice. Register a device with its signature
 // key and first key packages. The device is put on the list of additions owed to each of the
-// user's conversations.
+// user's conversations. The same key again is the same device. An app that was reinstalled
+// names the device that it was in replaceDeviceId.
 //
-// Errors: DuplicatePublicKey, InvalidKeyPackage, TooManyDevices, TooManyKeyPackages.
+// Errors: DeviceIdTaken, DeviceNotFound, DeviceProofRequired, DuplicatePublicKey,
+// InvalidKeyPackage, TooManyDevices, TooManyKeyPackages.
 func (c *Client) RegisterDevice(ctx context.Context, in *RegisterDeviceInput) (*RegisterDeviceOutput, error) {
 	out := new(RegisterDeviceOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodRegisterDevice, nil, in, out); err != nil {
@@ -471,6 +512,19 @@ func (c *Client) StreamConvoEvents(params *StreamConvoEventsParams) *lexclient.S
 		query = params.EncodeQuery()
 	}
 	return lexclient.NewStream[StreamConvoEventsOutput](c.rt, mlsapi.MethodStreamConvoEvents, query, "cursor")
+}
+
+// SyncKeyPackages calls blue.catbird.mls.syncKeyPackages. Withdraw those of a device's unused
+// key packages that it has no keys for any more. A list that is not empty and matches none of
+// them withdraws nothing: it looks like a mistake. An empty list withdraws all.
+//
+// Errors: DeviceNotFound.
+func (c *Client) SyncKeyPackages(ctx context.Context, in *SyncKeyPackagesInput) (*SyncKeyPackagesOutput, error) {
+	out := new(SyncKeyPackagesOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodSyncKeyPackages, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // UpdateCursor calls blue.catbird.mls.updateCursor. Record how far the caller has read a

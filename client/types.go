@@ -68,6 +68,10 @@ type (
 	// the service's own and has no ciphertext: every commit before it that was made in its epoch or
 	// a later one is void, and the group is in that epoch again.
 	DefsMessageViewMessageType = mlsapi.DefsMessageViewMessageType
+	// DeleteDeviceInput is blue.catbird.mls.deleteDevice input.
+	DeleteDeviceInput = mlsapi.DeleteDeviceInput
+	// DeleteDeviceOutput is blue.catbird.mls.deleteDevice output.
+	DeleteDeviceOutput = mlsapi.DeleteDeviceOutput
 	// DemoteAdminInput is blue.catbird.mls.demoteAdmin input.
 	DemoteAdminInput = mlsapi.DemoteAdminInput
 	// DemoteAdminOutput is blue.catbird.mls.demoteAdmin output.
@@ -167,6 +171,10 @@ type (
 	LeaveConvoInput = mlsapi.LeaveConvoInput
 	// LeaveConvoOutput is blue.catbird.mls.leaveConvo output.
 	LeaveConvoOutput = mlsapi.LeaveConvoOutput
+	// ListDevicesDeviceInfo is blue.catbird.mls.listDevices#deviceInfo: A registered device.
+	ListDevicesDeviceInfo = mlsapi.ListDevicesDeviceInfo
+	// ListDevicesOutput is blue.catbird.mls.listDevices output.
+	ListDevicesOutput = mlsapi.ListDevicesOutput
 	// ProcessExternalCommitInput is blue.catbird.mls.processExternalCommit input.
 	ProcessExternalCommitInput = mlsapi.ProcessExternalCommitInput
 	// ProcessExternalCommitOutput is blue.catbird.mls.processExternalCommit output.
@@ -181,6 +189,19 @@ type (
 	PublishKeyPackageInputCipherSuite = mlsapi.PublishKeyPackageInputCipherSuite
 	// PublishKeyPackageOutput is blue.catbird.mls.publishKeyPackage output.
 	PublishKeyPackageOutput = mlsapi.PublishKeyPackageOutput
+	// PublishKeyPackagesBatchError is blue.catbird.mls.publishKeyPackages#batchError: Why a key
+	// package is not published.
+	PublishKeyPackagesBatchError = mlsapi.PublishKeyPackagesBatchError
+	// PublishKeyPackagesInput is blue.catbird.mls.publishKeyPackages input.
+	PublishKeyPackagesInput = mlsapi.PublishKeyPackagesInput
+	// PublishKeyPackagesKeyPackageItem is blue.catbird.mls.publishKeyPackages#keyPackageItem: A key
+	// package to publish.
+	PublishKeyPackagesKeyPackageItem = mlsapi.PublishKeyPackagesKeyPackageItem
+	// PublishKeyPackagesKeyPackageItemCipherSuite is a set of values: MLS cipher suite by its RFC
+	// 9420 name.
+	PublishKeyPackagesKeyPackageItemCipherSuite = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuite
+	// PublishKeyPackagesOutput is blue.catbird.mls.publishKeyPackages output.
+	PublishKeyPackagesOutput = mlsapi.PublishKeyPackagesOutput
 	// RegisterDeviceInput is blue.catbird.mls.registerDevice input.
 	RegisterDeviceInput = mlsapi.RegisterDeviceInput
 	// RegisterDeviceKeyPackageItem is blue.catbird.mls.registerDevice#keyPackageItem: A key package
@@ -261,6 +282,10 @@ type (
 	// StreamConvoEventsTypingEvent is blue.catbird.mls.streamConvoEvents#typingEvent: Someone is
 	// typing. Reserved: clients send this encrypted.
 	StreamConvoEventsTypingEvent = mlsapi.StreamConvoEventsTypingEvent
+	// SyncKeyPackagesInput is blue.catbird.mls.syncKeyPackages input.
+	SyncKeyPackagesInput = mlsapi.SyncKeyPackagesInput
+	// SyncKeyPackagesOutput is blue.catbird.mls.syncKeyPackages output.
+	SyncKeyPackagesOutput = mlsapi.SyncKeyPackagesOutput
 	// UnknownVariant is a member of an open union that the lexicons did not have when this package
 	// was generated.
 	UnknownVariant = mlsapi.UnknownVariant
@@ -452,6 +477,30 @@ const (
 	// PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// PublishKeyPackageInputCipherSuite.
 	PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.PublishKeyPackageInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
+	// PublishKeyPackagesKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of
+	// PublishKeyPackagesKeyPackageItemCipherSuite.
+	PublishKeyPackagesKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256
+	// PublishKeyPackagesKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 is a value
+	// of PublishKeyPackagesKeyPackageItemCipherSuite.
+	PublishKeyPackagesKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519 = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuiteMLS128DHKEMX25519AES128GCMSHA256Ed25519
+	// PublishKeyPackagesKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 is
+	// a value of PublishKeyPackagesKeyPackageItemCipherSuite.
+	PublishKeyPackagesKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519 = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuiteMLS128DHKEMX25519CHACHA20POLY1305SHA256Ed25519
+	// PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 is a value of
+	// PublishKeyPackagesKeyPackageItemCipherSuite.
+	PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384 = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMP384AES256GCMSHA384P384
+	// PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 is a value of
+	// PublishKeyPackagesKeyPackageItemCipherSuite.
+	PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521 = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMP521AES256GCMSHA512P521
+	// PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 is a value of
+	// PublishKeyPackagesKeyPackageItemCipherSuite.
+	PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448 = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMX448AES256GCMSHA512Ed448
+	// PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 is a
+	// value of PublishKeyPackagesKeyPackageItemCipherSuite.
+	PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448 = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuiteMLS256DHKEMX448CHACHA20POLY1305SHA512Ed448
+	// PublishKeyPackagesKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a
+	// value of PublishKeyPackagesKeyPackageItemCipherSuite.
+	PublishKeyPackagesKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
 	// RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of
 	// RegisterDeviceKeyPackageItemCipherSuite.
 	RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256
@@ -545,6 +594,8 @@ const (
 	StreamConvoEventsInfoEventKindDeviceJoinedExternal = mlsapi.StreamConvoEventsInfoEventKindDeviceJoinedExternal
 	// StreamConvoEventsInfoEventKindDevicePending is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindDevicePending = mlsapi.StreamConvoEventsInfoEventKindDevicePending
+	// StreamConvoEventsInfoEventKindDeviceRevoked is a value of StreamConvoEventsInfoEventKind.
+	StreamConvoEventsInfoEventKindDeviceRevoked = mlsapi.StreamConvoEventsInfoEventKindDeviceRevoked
 	// StreamConvoEventsInfoEventKindEpochAdvanced is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindEpochAdvanced = mlsapi.StreamConvoEventsInfoEventKindEpochAdvanced
 	// StreamConvoEventsInfoEventKindEpochReopened is a value of StreamConvoEventsInfoEventKind.
@@ -590,6 +641,8 @@ var (
 	ErrAlreadyMember = mlsapi.ErrAlreadyMember
 	// ErrAlreadyResolved is the error AlreadyResolved, for errors.Is.
 	ErrAlreadyResolved = mlsapi.ErrAlreadyResolved
+	// ErrBatchTooLarge is the error BatchTooLarge, for errors.Is.
+	ErrBatchTooLarge = mlsapi.ErrBatchTooLarge
 	// ErrBlockNotVerified is the error BlockNotVerified, for errors.Is.
 	ErrBlockNotVerified = mlsapi.ErrBlockNotVerified
 	// ErrBlockedByMember is the error BlockedByMember, for errors.Is.
@@ -606,6 +659,12 @@ var (
 	ErrCommitVoid = mlsapi.ErrCommitVoid
 	// ErrConvoNotFound is the error ConvoNotFound, for errors.Is.
 	ErrConvoNotFound = mlsapi.ErrConvoNotFound
+	// ErrDeviceIDTaken is the error DeviceIdTaken, for errors.Is.
+	ErrDeviceIDTaken = mlsapi.ErrDeviceIDTaken
+	// ErrDeviceNotFound is the error DeviceNotFound, for errors.Is.
+	ErrDeviceNotFound = mlsapi.ErrDeviceNotFound
+	// ErrDeviceProofRequired is the error DeviceProofRequired, for errors.Is.
+	ErrDeviceProofRequired = mlsapi.ErrDeviceProofRequired
 	// ErrDuplicatePublicKey is the error DuplicatePublicKey, for errors.Is.
 	ErrDuplicatePublicKey = mlsapi.ErrDuplicatePublicKey
 	// ErrEpochMismatch is the error EpochMismatch, for errors.Is.

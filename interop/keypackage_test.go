@@ -1,45 +1,56 @@
 //go:build interop
 
-// Package interop holds the server's verdicts on key packages against those of two libraries.
+// Package interop holds the server's verdicts on key packages against those of three libraries.
 package interop_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"mls-server/internal/clock"
+	"mls-server/internal/inspect"
 	"mls-server/internal/mls"
 	"mls-server/internal/mlstest"
 )
 
-// libraries asks OpenMLS and mls-rs for their verdict on a key package, as one who adds its owner.
+// libraries asks OpenMLS, mls-rs and ts-mls for their verdicts on a key package, as those who add
+// its owner.
 type libraries struct {
+	rust, js *program
+}
+
+// program answers lines of JSON.
+type program struct {
 	in  io.Writer
 	out *bufio.Scanner
 }
 
-// verdict has why a library refuses a package, nil where it takes it.
-type verdict struct {
-	OpenMLS *string `json:"openmls"`
-	MLSrs   *string `json:"mls-rs"`
-}
-
 func start(t *testing.T) *libraries {
 	t.Helper()
-	program := os.Getenv("MLS_INTEROP_BIN")
-	if program == "" {
-		program = filepath.Join("target", "debug", "mls-interop")
+	rust := os.Getenv("MLS_INTEROP_BIN")
+	if rust == "" {
+		rust = filepath.Join("target", "debug", "mls-interop")
 	}
-	cmd := exec.CommandContext(t.Context(), program)
+	return &libraries{begin(t, rust), begin(t, "node", filepath.Join("lib", "judge.mjs"))}
+}
+
+func begin(t *testing.T, name string, args ...string) *program {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Stderr = io.Discard // a library that panics says so at length
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
@@ -47,23 +58,40 @@ func start(t *testing.T) *libraries {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start(), "make interop builds the program")
 	t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
-	return &libraries{in, bufio.NewScanner(out)}
+	return &program{in, bufio.NewScanner(out)}
 }
 
-func (l *libraries) judge(t *testing.T, keyPackage []byte) (v verdict) {
+func (p *program) ask(t *testing.T, question string) (answer map[string]*string) {
 	t.Helper()
-	_, err := fmt.Fprintf(l.in, `{"op":"check_key_package","key_package":"%s"}`+"\n", hex.EncodeToString(keyPackage))
+	_, err := fmt.Fprintln(p.in, question)
 	require.NoError(t, err)
-	require.True(t, l.out.Scan())
-	var answer struct {
-		verdict
-		Error *string `json:"error"`
+	require.True(t, p.out.Scan())
+	require.NoError(t, json.Unmarshal(p.out.Bytes(), &answer))
+	return answer
+}
+
+// judge has why a library refuses a package, nil where it takes it.
+func (l *libraries) judge(t *testing.T, keyPackage []byte) map[string]*string {
+	t.Helper()
+	text := hex.EncodeToString(keyPackage)
+	verdicts := l.rust.ask(t, fmt.Sprintf(`{"op":"check_key_package","key_package":"%s"}`, text))
+	if fault := verdicts["error"]; fault != nil { // a panic is a refusal of both
+		verdicts = map[string]*string{"openmls": fault, "mls-rs": fault}
 	}
-	require.NoError(t, json.Unmarshal(l.out.Bytes(), &answer))
-	if answer.Error != nil { // a panic is a refusal of both
-		return verdict{answer.Error, answer.Error}
-	}
-	return answer.verdict
+	ts := l.js.ask(t, fmt.Sprintf(`{"key_package":"%s"}`, text))
+	require.Nil(t, ts["error"])
+	verdicts["ts-mls"] = ts["ts-mls"]
+	return verdicts
+}
+
+// make is a package of ts-mls.
+func (l *libraries) make(t *testing.T, suite mls.CipherSuite) []byte {
+	t.Helper()
+	made := l.js.ask(t, fmt.Sprintf(`{"suite":"%s"}`, suite))
+	require.NotNil(t, made["key_package"], "%v", made["error"])
+	b, err := hex.DecodeString(*made["key_package"])
+	require.NoError(t, err)
+	return b
 }
 
 // stricter are the packages that the server takes and a library refuses, each with the reason.
@@ -73,10 +101,59 @@ var stricter = map[string]string{
 	"mls-rs: default types in capabilities": "mls-rs refuses default types among the capabilities, which RFC 9420 7.2 only discourages",
 	"openmls: expired within the skew":      "the server allows an hour of skew; claims hand out nothing that expires within that",
 	"mls-rs: expired within the skew":       "the same",
+	"ts-mls: expired within the skew":       "the same",
 }
 
-// TestWhatIsTakenCanBeAdded: whatever key package the server takes, OpenMLS and mls-rs can add,
-// or the difference is listed with its reason.
+// narrower are the suites that a library does not have, each with what it would take.
+var narrower = map[string]map[mls.CipherSuite]string{
+	"openmls": {
+		mls.SuiteX448AES256: "its RustCrypto provider has no X448", mls.SuiteX448ChaCha: "its RustCrypto provider has no X448",
+		mls.SuiteP521AES256: "its RustCrypto provider has no P-521",
+	},
+	"mls-rs": {
+		mls.SuiteX448AES256: "its RustCrypto provider has no X448", mls.SuiteX448ChaCha: "its RustCrypto provider has no X448",
+		mls.SuiteP521AES256: "its RustCrypto provider has no P-521",
+	},
+}
+
+// TestEverySuite: a key package of each suite of RFC 9420, as ts-mls makes it, is taken by the
+// server, and by each library that has the suite. X-Wing (0x004d) is in none of these releases:
+// ts-mls 1.6.4 has another suite under that number, OpenMLS wants its libcrux provider.
+func TestEverySuite(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	policy := mls.DefaultKeyPackagePolicy()
+	for _, suite := range mls.CipherSuites() {
+		if suite == mls.SuiteXWingChaCha {
+			continue
+		}
+		b := l.make(t, suite)
+		if _, err := policy.Read(b, mls.KeyPackageOwner{DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", Suite: suite}, time.Now()); err != nil {
+			compressed := policy
+			compressed.AllowCompressedKeys = true
+			_, again := compressed.Read(b, mls.KeyPackageOwner{Suite: suite}, time.Now())
+			if mls.CodeOf(err) != mls.CodeCompressedPoint || again != nil {
+				t.Errorf("%s: %v, with compressed keys %v", suite, err, again)
+			}
+			t.Logf("%s: only with ACCEPT_COMPRESSED_KEYS", suite)
+		}
+		for library, why := range l.judge(t, b) {
+			if reason := narrower[library][suite]; (why != nil) != (reason != "") {
+				t.Errorf("%s, %s: %v; listed: %q", suite, library, deref(why), reason)
+			}
+		}
+	}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return "taken"
+	}
+	return *s
+}
+
+// TestWhatIsTakenCanBeAdded: whatever key package the server takes, OpenMLS, mls-rs and ts-mls can
+// add, or the difference is listed with its reason.
 func TestWhatIsTakenCanBeAdded(t *testing.T) {
 	t.Parallel()
 	l := start(t)
@@ -85,18 +162,22 @@ func TestWhatIsTakenCanBeAdded(t *testing.T) {
 	seen := map[string]bool{}
 	for round := range 8 {
 		for _, suite := range []mls.CipherSuite{mls.SuiteX25519AES128, mls.SuiteP256AES128, mls.SuiteX25519ChaCha} {
-			for name, change := range changes(suite) {
+			all := changes(suite)
+			for _, name := range slices.Sorted(maps.Keys(all)) {
+				change := all[name]
 				client := mlstest.NewClient("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "phone", suite)
 				k := client.KeyPackage(time.Now(), change)
 				_, err := policy.Read(k.Bytes, mls.KeyPackageOwner{DID: client.DID}, time.Now())
+				if got, want := inspected(k.Bytes, client.DID), mls.CodeOf(err); want == 0 && got != "" || want != 0 && !strings.Contains(got, want.String()) {
+					t.Errorf("%s: inspect says %q, publishing %v", name, got, err)
+				}
 				if err != nil {
 					refused++
 					require.NotEqual(t, "as it should be", name, "suite %d: %v", suite, err)
 					continue
 				}
 				taken++
-				v := l.judge(t, k.Bytes)
-				for library, why := range map[string]*string{"openmls": v.OpenMLS, "mls-rs": v.MLSrs} {
+				for library, why := range l.judge(t, k.Bytes) {
 					key := library + ": " + name
 					if why != nil && stricter[key] == "" {
 						t.Errorf("round %d, suite %d, %s: taken, but refused with %s", round, suite, key, *why)
@@ -115,6 +196,13 @@ func TestWhatIsTakenCanBeAdded(t *testing.T) {
 	if taken+refused < 300 {
 		t.Errorf("%d packages show little", taken+refused)
 	}
+}
+
+// inspected is what mls-server inspect finds wrong with a key package.
+func inspected(keyPackage []byte, did mls.DID) string {
+	var out, faults bytes.Buffer
+	inspect.Run([]string{"--did", did.String()}, bytes.NewReader(keyPackage), &out, &faults, false, clock.System)
+	return faults.String()
 }
 
 // changes break one rule at a time, or none.

@@ -4,17 +4,112 @@
 SELECT pg_advisory_xact_lock(hashtextextended(@user_did::text, 7301));
 
 -- name: InsertDevice :exec
-INSERT INTO user_devices (user_did, device_id, device_name, signature_key, mls_did, created_at)
-VALUES (@user_did, @device_id, @device_name, @signature_key, @mls_did, @created_at);
+INSERT INTO user_devices (user_did, device_id, device_name, signature_key, mls_did, device_uuid, created_at, registered_at)
+VALUES (@user_did, @device_id, @device_name, @signature_key, @mls_did, sqlc.narg('device_uuid'), @created_at, @registered_at);
 
 -- name: FindDeviceByKey :one
-SELECT user_did, device_id, device_name, signature_key, mls_did, created_at FROM user_devices WHERE signature_key = @signature_key;
+SELECT user_did, device_id, device_name, signature_key, mls_did, created_at, device_uuid, registered_at, seen_on FROM user_devices WHERE signature_key = @signature_key;
 
 -- name: ListDevices :many
-SELECT user_did, device_id, device_name, signature_key, mls_did, created_at FROM user_devices WHERE user_did = ANY (@user_dids::text[]) ORDER BY user_did, created_at, device_id;
+SELECT user_did, device_id, device_name, signature_key, mls_did, created_at, device_uuid, registered_at, seen_on
+FROM user_devices WHERE user_did = ANY (@user_dids::text[])
+ORDER BY user_did, coalesce(registered_at, created_at), device_id;
 
 -- name: RenameDevice :exec
-UPDATE user_devices SET device_name = @device_name WHERE user_did = @user_did AND device_id = @device_id AND device_name <> @device_name;
+UPDATE user_devices SET device_name = @device_name, device_uuid = coalesce(sqlc.narg('device_uuid'), device_uuid)
+WHERE user_did = @user_did AND device_id = @device_id
+  AND (device_name <> @device_name OR device_uuid IS DISTINCT FROM coalesce(sqlc.narg('device_uuid'), device_uuid));
+
+-- name: IsDeviceIDTaken :one
+-- IsDeviceIDTaken says whether an id is, or was lately, a device's.
+SELECT (EXISTS (SELECT FROM user_devices u WHERE u.device_id = @device_id) OR EXISTS (SELECT FROM deleted_devices d WHERE d.device_id = @device_id))::boolean;
+
+-- name: IsDeletedKey :one
+-- IsDeletedKey says whether a signature key was that of a device that was deleted lately.
+SELECT EXISTS (SELECT FROM deleted_devices WHERE signature_key = @signature_key);
+
+-- name: IsDeletedDevice :one
+SELECT EXISTS (SELECT FROM deleted_devices WHERE device_id = @device_id AND user_did = @user_did);
+
+-- name: ForgetDeletedKey :exec
+-- ForgetDeletedKey lets a deleted key come back.
+UPDATE deleted_devices SET signature_key = ''::bytea WHERE signature_key = @signature_key;
+
+-- name: DeleteDevice :one
+-- DeleteDevice deletes a device and notes that its conversations are to be told.
+WITH gone AS (
+    DELETE FROM user_devices u WHERE u.user_did = @user_did AND u.device_id = @device_id RETURNING u.user_did, u.device_id, u.signature_key
+)
+INSERT INTO deleted_devices (user_did, device_id, signature_key, deleted_at)
+SELECT g.user_did, g.device_id, g.signature_key, @deleted_at::timestamptz FROM gone g
+RETURNING device_id;
+
+-- name: DeleteDevicePackages :execrows
+-- DeleteDevicePackages withdraws all key packages of a device that somebody might still use. It waits for
+-- commits that are using one.
+DELETE FROM key_packages WHERE owner_did = @owner_did AND device_id = @device_id AND (consumed_at IS NULL OR last_resort);
+
+-- name: AppendPersonalEvent :execrows
+-- AppendPersonalEvent tells a user of one of its devices.
+INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, user_did, device_id, bucket_ts)
+SELECT g.generation, pg_current_xact_id()::text::bigint, @kind, 3, @user_did, @user_did, @device_id, @bucket_ts::timestamptz FROM event_head g;
+
+-- name: ListOpenDeletions :many
+-- ListOpenDeletions is the deleted devices whose conversations may not all be told, oldest first.
+SELECT user_did, device_id, deleted_at FROM deleted_devices WHERE open ORDER BY deleted_at, device_id LIMIT @max_rows;
+
+-- name: ListConvosOfDevice :many
+-- ListConvosOfDevice is the conversations that have something left of a device.
+SELECT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.device_id = @device_id AND m.left_at IS NULL
+UNION
+SELECT p.convo_id FROM pending_welcomes p WHERE p.user_did = @user_did AND p.device_id = @device_id AND p.status = 'open'
+UNION
+SELECT r.convo_id FROM welcome_routes r WHERE r.user_did = @user_did AND r.device_id = @device_id AND r.confirmed_at IS NULL AND r.superseded_at IS NULL
+ORDER BY convo_id;
+
+-- name: CloseDeletion :exec
+UPDATE deleted_devices SET open = false WHERE device_id = @device_id;
+
+-- name: CountDevicePackages :many
+-- CountDevicePackages counts what can be claimed of a user's devices.
+SELECT device_id,
+       count(*) FILTER (WHERE NOT last_resort AND claimed_at IS NULL AND consumed_at IS NULL) AS available,
+       coalesce(bool_or(last_resort), false)::boolean AS last_resort
+FROM key_packages
+WHERE owner_did = @owner_did AND reserved_request_id IS NULL AND expires_at > @now::timestamptz
+GROUP BY device_id;
+
+-- name: ListUnusedKeyPackages :many
+-- ListUnusedKeyPackages is what can be claimed of a device.
+SELECT id, ref, key_package FROM key_packages
+WHERE owner_did = @owner_did AND device_id = @device_id
+  AND claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL AND expires_at > @now::timestamptz
+ORDER BY id;
+
+-- name: WithdrawKeyPackages :execrows
+-- WithdrawKeyPackages deletes packages of a device that nobody has claimed meanwhile.
+DELETE FROM key_packages
+WHERE id = ANY (@ids::bigint[]) AND owner_did = @owner_did AND device_id = @device_id
+  AND claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL;
+
+-- name: AdoptKeyPackages :exec
+-- AdoptKeyPackages gives packages that a user has published without a device to the one that signed them.
+UPDATE key_packages SET device_id = @device_id WHERE id = ANY (@ids::bigint[]) AND owner_did = @owner_did AND device_id = '';
+
+-- name: CountLiveByDevice :many
+-- CountLiveByDevice counts what CountLiveKeyPackages does, for all devices of a user.
+SELECT device_id, count(*) AS live FROM key_packages
+WHERE owner_did = @owner_did
+  AND claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND NOT last_resort
+  AND expires_at > @now::timestamptz
+GROUP BY device_id;
+
+-- name: SeeDevices :exec
+-- SeeDevices notes on which day calls named devices.
+UPDATE user_devices u SET seen_on = @seen_on::timestamptz
+FROM unnest(@user_dids::text[]) WITH ORDINALITY AS d (user_did, ord)
+JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS i (device_id, ord) USING (ord)
+WHERE u.user_did = d.user_did AND u.device_id = i.device_id AND (u.seen_on IS NULL OR u.seen_on < @seen_on::timestamptz);
 
 -- name: InsertInitKeys :many
 -- InsertInitKeys keeps the hashes that were never seen before, and returns those.
@@ -55,15 +150,17 @@ WHERE owner_did = @owner_did AND device_id = @device_id
 --
 -- The owner is told when low packages or fewer were there before the claim.
 --
--- An empty device id stands for a user's packages without a device.
+-- Owners among scarce_dids give their last-resort packages only.
+--
+-- An empty device id stands for the packages of a user without devices.
 -- cipher_suite 0 is any suite, an empty device_ids all devices.
 WITH wanted AS (
-    SELECT o.owner_did, d.device_id
+    SELECT o.owner_did, d.device_id, o.owner_did = ANY (@scarce_dids::text[]) AS scarce
     FROM (SELECT DISTINCT unnest(@owner_dids::text[]) AS owner_did) o
     CROSS JOIN LATERAL (
         SELECT u.device_id FROM user_devices u WHERE u.user_did = o.owner_did
         UNION ALL
-        SELECT '' AS device_id
+        SELECT '' AS device_id WHERE NOT EXISTS (SELECT FROM user_devices x WHERE x.user_did = o.owner_did)
     ) d
     WHERE cardinality(@device_ids::text[]) = 0 OR d.device_id = ANY (@device_ids::text[])
 ), single AS MATERIALIZED (
@@ -80,6 +177,7 @@ WITH wanted AS (
         LIMIT 1
         FOR UPDATE SKIP LOCKED
     ) k
+    WHERE NOT w.scarce
 ), claimed AS (
     UPDATE key_packages p
     SET claimed_at = @claimed_at::timestamptz
@@ -100,6 +198,11 @@ WITH wanted AS (
         LIMIT 1
     ) k
     WHERE NOT EXISTS (SELECT FROM single s WHERE s.owner_did = w.owner_did AND s.device_id = w.device_id)
+), used AS (
+    UPDATE key_packages p
+    SET used_on = @claimed_at::timestamptz
+    FROM last l
+    WHERE p.id = l.id AND p.used_on IS DISTINCT FROM @claimed_at::timestamptz
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, user_did, device_id, bucket_ts)
     SELECT g.generation, pg_current_xact_id()::text::bigint, 10, 3, w.owner_did, w.owner_did, nullif(w.device_id, ''), @bucket_ts::timestamptz
@@ -120,6 +223,27 @@ SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.e
 FROM key_packages p
 WHERE p.id IN (SELECT c.id FROM claimed c UNION ALL SELECT l.id FROM last l)
 ORDER BY p.owner_did, p.device_id;
+
+-- name: PickCipherSuite :many
+-- PickCipherSuite is the suite of which most of the asked devices have a package, the smaller number first.
+SELECT c.cipher_suite::integer AS cipher_suite
+FROM (SELECT DISTINCT unnest(@owner_dids::text[]) AS owner_did) o
+CROSS JOIN LATERAL (
+    SELECT u.device_id FROM user_devices u WHERE u.user_did = o.owner_did
+    UNION ALL
+    SELECT '' AS device_id WHERE NOT EXISTS (SELECT FROM user_devices x WHERE x.user_did = o.owner_did)
+) d
+CROSS JOIN unnest(@cipher_suites::integer[]) AS c (cipher_suite)
+WHERE (cardinality(@device_ids::text[]) = 0 OR d.device_id = ANY (@device_ids::text[]))
+  AND EXISTS (
+    SELECT FROM key_packages p
+    WHERE p.owner_did = o.owner_did AND p.cipher_suite = c.cipher_suite AND p.device_id = d.device_id
+      AND (p.last_resort OR (p.claimed_at IS NULL AND p.consumed_at IS NULL)) AND p.reserved_request_id IS NULL
+      AND p.expires_at > @usable_until::timestamptz
+  )
+GROUP BY c.cipher_suite
+ORDER BY count(*) DESC, c.cipher_suite
+LIMIT 1;
 
 -- name: FindReservedHash :one
 -- FindReservedHash is the SHA-256 of the package that waits for a request.
@@ -160,11 +284,15 @@ WHERE id = ANY (@ids::bigint[]);
 DELETE FROM key_packages WHERE reserved_request_id = ANY (@request_ids::text[]) AND consumed_at IS NULL;
 
 -- name: CountKeyPackages :many
--- CountKeyPackages counts a user's packages by suite: what can be claimed, what is gone.
+-- CountKeyPackages counts a user's packages by suite: what can be claimed, what is gone and since when.
+-- lately and last_week are the days from which consumption counts as such.
 SELECT cipher_suite,
-       count(*) FILTER (WHERE claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND expires_at > @now::timestamptz) AS available,
-       count(*) FILTER (WHERE consumed_at IS NOT NULL OR claimed_at IS NOT NULL) AS consumed,
-       coalesce(min(expires_at) FILTER (WHERE claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND expires_at > @now::timestamptz), to_timestamp(0))::timestamptz AS oldest_expires_at
+       count(*) FILTER (WHERE claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL AND expires_at > @now::timestamptz) AS available,
+       count(*) FILTER (WHERE NOT last_resort AND (consumed_at IS NOT NULL OR claimed_at IS NOT NULL)) AS consumed,
+       count(*) FILTER (WHERE NOT last_resort AND coalesce(claimed_at, consumed_at) >= @lately::timestamptz) AS consumed_lately,
+       count(*) FILTER (WHERE NOT last_resort AND coalesce(claimed_at, consumed_at) >= @last_week::timestamptz) AS consumed_last_week,
+       coalesce(bool_or(last_resort AND used_on IS NOT NULL AND expires_at > @now::timestamptz), false)::boolean AS last_resort_used,
+       coalesce(min(expires_at) FILTER (WHERE claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL AND expires_at > @now::timestamptz), to_timestamp(0))::timestamptz AS oldest_expires_at
 FROM key_packages
 WHERE owner_did = @owner_did AND (@cipher_suite::integer = 0 OR cipher_suite = @cipher_suite::integer)
   AND (@device_id::text = '' OR device_id = @device_id::text)

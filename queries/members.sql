@@ -1,6 +1,6 @@
 -- name: ListMembers :many
 -- ListMembers is the active devices of conversations, oldest first.
-SELECT m.convo_id, m.user_did, m.device_id, m.mls_did, m.device_name, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.leaf_index, m.needs_rejoin,
+SELECT m.convo_id, m.user_did, m.device_id, m.mls_did, m.device_name, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.leaf_index, m.needs_rejoin, m.vacant,
        coalesce(u.seen_on, to_timestamp(0))::timestamptz AS last_day
 FROM members m
 LEFT JOIN LATERAL (SELECT d.seen_on FROM user_days d WHERE d.user_did = m.user_did) u ON true
@@ -81,6 +81,8 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     promoted_by_did = excluded.promoted_by_did,
     leaf_index      = excluded.leaf_index,
     needs_rejoin    = false,
+    vacant          = false,
+    confirmed       = m.confirmed AND m.left_at IS NULL,
     left_at         = NULL,
     left_seq        = NULL,
     left_reason     = NULL
@@ -106,7 +108,7 @@ SET left_at = @left_at::timestamptz, left_seq = b.last_seq, left_reason = @left_
     is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
 FROM bumped b
 WHERE m.convo_id = b.id AND m.user_did = @user_did AND m.left_at IS NULL
-RETURNING m.device_id, m.leaf_index;
+RETURNING m.device_id, m.leaf_index, m.vacant;
 
 -- name: MarkDevicesLeft :execrows
 -- MarkDevicesLeft takes some of a user's devices off the roster, while the user stays with others.
@@ -114,6 +116,38 @@ UPDATE members m
 SET left_at = @left_at::timestamptz, left_seq = @left_seq::bigint, left_reason = 'removed',
     is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
 WHERE m.convo_id = @convo_id AND m.user_did = @user_did AND m.device_id = ANY (@device_ids::text[]) AND m.left_at IS NULL;
+
+-- name: KeepPlace :exec
+-- KeepPlace keeps a user in a conversation whose only device in it goes.
+INSERT INTO members AS v (convo_id, user_did, device_id, mls_did, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, confirmed, vacant)
+SELECT m.convo_id, m.user_did, '', m.user_did, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.confirmed, true
+FROM members m
+WHERE m.convo_id = @convo_id AND m.user_did = @user_did AND m.device_id = @device_id AND m.left_at IS NULL
+  AND NOT EXISTS (SELECT FROM members o WHERE o.convo_id = m.convo_id AND o.user_did = m.user_did AND o.device_id <> m.device_id AND o.left_at IS NULL)
+ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
+    joined_at       = excluded.joined_at,
+    join_generation = excluded.join_generation,
+    join_epoch      = excluded.join_epoch,
+    join_seq        = excluded.join_seq,
+    is_admin        = excluded.is_admin,
+    promoted_at     = excluded.promoted_at,
+    promoted_by_did = excluded.promoted_by_did,
+    leaf_index      = NULL,
+    needs_rejoin    = false,
+    confirmed       = excluded.confirmed,
+    vacant          = true,
+    left_at         = NULL,
+    left_seq        = NULL,
+    left_reason     = NULL;
+
+-- name: MarkDeviceDeleted :one
+-- MarkDeviceDeleted takes a device off the roster that its user has deleted.
+UPDATE members m
+SET left_at = @left_at::timestamptz, left_seq = c.last_seq, left_reason = 'left',
+    is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
+FROM conversations c
+WHERE c.id = m.convo_id AND m.convo_id = @convo_id AND m.user_did = @user_did AND m.device_id = @device_id AND m.left_at IS NULL
+RETURNING m.leaf_index;
 
 -- name: SetLeaves :execrows
 -- SetLeaves writes down which leaf of the group each device on the roster has; the others have none.
@@ -157,7 +191,7 @@ ORDER BY join_seq, joined_at, user_did
 LIMIT 1;
 
 -- name: SetNeedsRejoin :execrows
-UPDATE members SET needs_rejoin = @needs_rejoin
+UPDATE members SET needs_rejoin = @needs_rejoin, confirmed = confirmed OR NOT @needs_rejoin
 WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND left_at IS NULL;
 
 -- name: WasMemberSince :one
@@ -166,6 +200,17 @@ SELECT EXISTS (
     SELECT FROM members
     WHERE convo_id = @convo_id AND user_did = @user_did AND (left_at IS NULL OR left_at >= @since::timestamptz)
 );
+
+-- name: ListOpenTo :many
+-- ListOpenTo is those of some users who are in a conversation with another one and have said so themselves:
+-- they have made it, or confirmed their Welcome.
+SELECT DISTINCT o.user_did
+FROM members m
+JOIN members o ON o.convo_id = m.convo_id
+JOIN conversations c ON c.id = m.convo_id
+WHERE m.user_did = @user_did AND m.left_at IS NULL AND o.user_did = ANY (@dids::text[]) AND o.left_at IS NULL
+  AND (o.confirmed OR c.creator_did = o.user_did)
+ORDER BY o.user_did;
 
 -- name: ListSharedConversations :many
 -- ListSharedConversations is the conversations that two users are both in.

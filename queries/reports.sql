@@ -8,6 +8,10 @@ ON CONFLICT ON CONSTRAINT commit_reports_pkey DO UPDATE SET from_seq = least(r.f
 -- DropCommitReports removes the reports about a commit that was taken back: their devices can follow again.
 DELETE FROM commit_reports WHERE convo_id = @convo_id AND generation = @generation AND from_seq >= @seq;
 
+-- name: DropDeviceReports :execrows
+-- DropDeviceReports removes what a device that is gone has reported.
+DELETE FROM commit_reports WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id;
+
 -- name: FindCommit :one
 -- FindCommit is the newest commit of a generation that stands, or the one of any generation that an id
 -- names.
@@ -40,7 +44,7 @@ FROM (
     FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
         FROM members m
-        WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND m.join_seq < greatest(@seq::bigint, 1) AND m.user_did <> @committer::text
+        WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND NOT m.vacant AND m.join_seq < greatest(@seq::bigint, 1) AND m.user_did <> @committer::text
           AND NOT EXISTS (SELECT FROM commit_additions a WHERE a.convo_id = m.convo_id AND a.seq = @seq::bigint AND a.user_did = m.user_did)
         GROUP BY m.user_did
     ) e
@@ -121,6 +125,7 @@ SET joined_at = (a.before->>'joined_at')::timestamptz,
     join_seq = (a.before->>'join_seq')::bigint,
     leaf_index = (a.before->>'leaf_index')::bigint,
     needs_rejoin = (a.before->>'needs_rejoin')::boolean,
+    vacant = coalesce((a.before->>'vacant')::boolean, false),
     left_at = coalesce(m.left_at, (a.before->>'left_at')::timestamptz),
     left_seq = coalesce(m.left_seq, (a.before->>'left_seq')::bigint),
     left_reason = coalesce(m.left_reason, a.before->>'left_reason'),

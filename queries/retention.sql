@@ -55,6 +55,11 @@ WHERE p.id = ANY (ARRAY(SELECT o.id FROM pending_welcomes o WHERE o.created_at <
 DELETE FROM key_packages p
 WHERE p.id = ANY (ARRAY(SELECT o.id FROM key_packages o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows));
 
+-- name: DeleteDeletedDevices :execrows
+-- DeleteDeletedDevices forgets devices whose signature keys need not be refused any longer.
+DELETE FROM deleted_devices d
+WHERE d.device_id = ANY (ARRAY(SELECT o.device_id FROM deleted_devices o WHERE o.deleted_at < @before::timestamptz AND NOT o.open ORDER BY o.deleted_at LIMIT @max_rows));
+
 -- name: DeleteIdempotencyKeys :execrows
 DELETE FROM idempotency_keys i
 WHERE i.key_hash = ANY (ARRAY(SELECT o.key_hash FROM idempotency_keys o WHERE o.created_at < @before::timestamptz LIMIT @max_rows));

@@ -67,7 +67,7 @@ UPDATE welcome_routes SET superseded_at = @now::timestamptz
 WHERE convo_id = @convo_id AND user_did = @user_did AND confirmed_at IS NULL AND superseded_at IS NULL;
 
 -- name: DropDeviceWelcomes :execrows
--- DropDeviceWelcomes supersedes what waits for a device that has joined by itself.
+-- DropDeviceWelcomes supersedes what waits for a device that is gone, or has joined by itself.
 UPDATE welcome_routes SET superseded_at = @now::timestamptz
 WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND confirmed_at IS NULL AND superseded_at IS NULL;
 
@@ -142,6 +142,13 @@ RETURNING p.id, p.user_did, p.device_id, p.kind;
 -- CloseRequests ends what a device asked for and got (confirmed) or could not use (failed).
 UPDATE pending_welcomes SET status = @status, closed_at = @now::timestamptz
 WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND status IN ('open', 'fulfilled');
+
+-- name: DropDeviceRequests :many
+-- DropDeviceRequests ends the requests of a device that is gone, also those that a commit has fulfilled:
+-- were it taken back, they would be open again.
+UPDATE pending_welcomes SET status = 'expired', closed_at = @now::timestamptz
+WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id AND status IN ('open', 'fulfilled', 'confirmed')
+RETURNING id;
 
 -- name: DropRequests :many
 -- DropRequests ends the open requests of a user that is gone.

@@ -1,7 +1,7 @@
 /**
  * A chat client: users with devices, devices with conversations.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Api, isError } from './api.mjs';
 import { Conversation } from './conversation.mjs';
@@ -9,7 +9,7 @@ import { Group, Keys } from './mls.mjs';
 import { writeKeyPackage, writeWelcome } from './objects.mjs';
 import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
 
-/** Key packages that a new device brings along, and stocks up with once it has an identity of its own. */
+/** Key packages that a new device brings along, and what it stocks up with later. */
 const FIRST_PACKAGES = 2;
 const STOCK = 24;
 /** How often a polling device asks for news, in milliseconds. */
@@ -57,8 +57,36 @@ export class User {
     const device = new Device(this, await Keys.create(style?.suite), name, style);
     await device.register();
     await device.stockUp();
-    await device.publish({ lastResort: true });
     return device;
+  }
+
+  /**
+   * Sets up the device that comes in the place of another one: the app was installed anew, and its keys are gone.
+   *
+   * @param {string} name
+   * @param {string} replaced the id of the old device
+   * @returns {Promise<Device>}
+   */
+  async reinstall(name, replaced) {
+    const device = new Device(this, await Keys.create(), name);
+    await device.register({ replaceDeviceId: replaced });
+    await device.stockUp();
+    return device;
+  }
+
+  /** @returns {Promise<any[]>} the devices as listDevices has them */
+  async devices() {
+    return (await this.api.query('listDevices', {})).devices;
+  }
+
+  /**
+   * Deletes a device that is lost.
+   *
+   * @param {string} deviceId
+   * @param {Uint8Array} [proof] of Device.prove, for a device that was there before another one came today
+   */
+  deleteDevice(deviceId, proof) {
+    return this.api.procedure('deleteDevice', { deviceId, ...(proof === undefined ? {} : { proof }) });
   }
 }
 
@@ -97,18 +125,55 @@ export class Device {
     return this.#user.did;
   }
 
-  /** Registers this device. Its first key packages name the user alone: the device id is not known before. */
-  async register() {
-    const output = await this.#register(this.did, FIRST_PACKAGES);
-    this.id = output.deviceId;
-    this.mlsDid = output.mlsDid;
+  /**
+   * Registers this device under an id of its own, so that its first key packages name it.
+   *
+   * @param {{ replaceDeviceId?: string, proof?: Uint8Array }} [options] the device that goes when this one comes
+   */
+  async register(options = {}) {
+    this.id = randomUUID();
+    this.mlsDid = `${this.did}#${this.id}`;
+    const output = await this.api.procedure('registerDevice', {
+      deviceName: this.name,
+      deviceId: this.id,
+      signaturePublicKey: this.keys.publicKey,
+      keyPackages: await this.#packages(FIRST_PACKAGES),
+      ...options,
+    });
+    if (output.deviceId !== this.id || output.mlsDid !== this.mlsDid) throw new Error('the service names another device');
     this.awaited = output.autoJoinedConvos;
   }
 
-  /** Brings more key packages at once, by registering again; they name this device. */
+  /** Publishes a stock of key packages, and one of last resort where there is none. */
   async stockUp() {
-    const output = await this.#register(this.mlsDid, STOCK);
-    if (output.deviceId !== this.id) throw new Error('the same key is another device');
+    const listed = (await this.#user.devices()).find((device) => device.deviceId === this.id);
+    if (listed === undefined) throw new Error('this device was deleted');
+    const keyPackages = await this.#packages(STOCK);
+    if (!listed.lastResort) keyPackages.push(...(await this.#packages(1, { lastResort: true })));
+    const { failed, errors } = await this.api.procedure('publishKeyPackages', { keyPackages });
+    if (failed > 0) throw new Error(`${failed} key packages were not published: ${errors[0].error}`);
+  }
+
+  /**
+   * Tells the service which key packages this device has keys for, as at each start, and stocks up when they run low.
+   *
+   * @returns {Promise<any>} the output of syncKeyPackages
+   */
+  async compare() {
+    const output = await this.api.procedure('syncKeyPackages', { deviceId: this.id, localHashes: this.keys.refs() });
+    const { needsReplenish } = await this.api.query('getKeyPackageStats', {});
+    if (needsReplenish) await this.stockUp();
+    return output;
+  }
+
+  /**
+   * Signs a change of the user's devices.
+   *
+   * @param {{ removed?: string, added?: Uint8Array }} change the id of the device that goes, the signature key that comes
+   */
+  prove({ removed = '', added = new Uint8Array() }) {
+    const text = new TextEncoder();
+    return this.keys.signWithLabel('mls-server device change', [text.encode(this.did), text.encode(removed), added]);
   }
 
   /**
@@ -258,20 +323,18 @@ export class Device {
   }
 
   /**
-   * @param {string} identity what the key packages' credentials name
+   * Makes key packages that name this device.
+   *
    * @param {number} count
+   * @param {{ lastResort?: boolean }} [options]
    */
-  async #register(identity, count) {
+  async #packages(count, options) {
     const keyPackages = [];
     for (let i = 0; i < count; i++) {
-      const { publicPackage } = await this.keys.keyPackage(identity);
-      keyPackages.push({ did: this.did, keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)), cipherSuite: this.keys.suite.name });
+      const { publicPackage } = await this.keys.keyPackage(this.mlsDid, options);
+      keyPackages.push({ keyPackage: this.#text(writeKeyPackage(publicPackage, this.form)), cipherSuite: this.keys.suite.name });
     }
-    return this.api.procedure('registerDevice', {
-      deviceName: this.name,
-      signaturePublicKey: this.keys.publicKey,
-      keyPackages,
-    });
+    return keyPackages;
   }
 
   /** @param {Uint8Array} bytes */

@@ -500,7 +500,7 @@ export class Conversation {
   async #settle({ requestId, kind, userDid, deviceId }) {
     try {
       if (kind === 'removal') {
-        await this.#settleRemoval(userDid);
+        await this.#settleRemoval(userDid, deviceId);
         return;
       }
       let packages = kind === 'rejoin' ? await this.#device.claim({ dids: [userDid], requestId }) : [];
@@ -514,10 +514,19 @@ export class Conversation {
     }
   }
 
-  /** @param {string} did a user who is off the roster */
-  async #settleRemoval(did) {
+  /**
+   * @param {string} did a user who is off the roster, or has deleted a device
+   * @param {string | undefined} deviceId the device whose leaf is owed
+   */
+  async #settleRemoval(did, deviceId) {
     const onRoster = this.#view.members.some((/** @type {{ userDid: string }} */ member) => member.userDid === did);
-    if (onRoster) return;
+    if (onRoster) {
+      /** @type {(group: Group) => number[]} */
+      const leaves = (group) => group.members().filter((member) => member.did === did && member.deviceId === deviceId).map(({ leaf }) => leaf);
+      if (deviceId === undefined || leaves(this.#group).length === 0) return;
+      await this.#commit((group, how) => group.stage({ remove: leaves(group), ...how }), this.#out.byMessage, 1);
+      return;
+    }
     await this.#commit(
       (group, how) => group.stage({ remove: group.leavesOf(did), ...how }),
       this.#out.bySettlement(did),

@@ -19,6 +19,9 @@ import {
   zeroOutUint8Array,
 } from 'ts-mls';
 import { defaultClientConfig } from 'ts-mls/clientConfig.js';
+import { encode } from 'ts-mls/codec/tlsEncoder.js';
+import { varLenDataEncoder } from 'ts-mls/codec/variableLength.js';
+import { signWithLabel } from 'ts-mls/crypto/signature.js';
 import { makeKeyPackageRef } from 'ts-mls/keyPackage.js';
 import { decryptSenderData } from 'ts-mls/privateMessage.js';
 import { readKeyPackage } from './objects.mjs';
@@ -26,9 +29,9 @@ import { unpad } from './padding.mjs';
 import { toHex } from './text.mjs';
 
 /**
- * Cipher suites whose signatures are Ed25519, as registered devices sign.
+ * Cipher suites that this client can use: those whose keys ts-mls does not compress.
  *
- * @typedef {'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519' | 'MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519'} Suite
+ * @typedef {'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519' | 'MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519' | 'MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448' | 'MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448'} Suite
  */
 
 const DAY = 24n * 60n * 60n;
@@ -142,6 +145,21 @@ export class Keys {
     const own = { ref, publicPackage, privatePackage, lastResort };
     this.#packages.set(ref, own);
     return own;
+  }
+
+  /** @returns {string[]} the references of the key packages whose private halves are here, in hex */
+  refs() {
+    return [...this.#packages.keys()];
+  }
+
+  /**
+   * SignWithLabel (RFC 9420, section 5.1.2) over vectors.
+   *
+   * @param {string} label
+   * @param {Uint8Array[]} vectors
+   */
+  signWithLabel(label, vectors) {
+    return signWithLabel(this.#signatureKey.signKey, label, Buffer.concat(vectors.map((part) => encode(varLenDataEncoder)(part))), this.suite.signature);
   }
 
   /**

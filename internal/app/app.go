@@ -67,8 +67,12 @@ type App struct {
 	// description is what describeServer answers.
 	description *mlsapi.DescribeServerOutput
 	// days notes on which day accounts were here.
-	days *seen.Days
-	feed *blocks.Feed // nil without JETSTREAM_URL
+	days *seen.Days[string]
+	// deviceDays notes on which day calls named devices.
+	deviceDays *seen.Days[store.Device]
+	feed       *blocks.Feed // nil without JETSTREAM_URL
+	// deletions carries on with the deletion of devices.
+	deletions func(context.Context) (int64, error)
 }
 
 // Build makes a server of a configuration. It opens no port and asks nothing
@@ -138,10 +142,11 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 		ExternalJoin: delivery.ExternalJoin(cfg.ExternalJoin),
 	})
 	a.feed = a.newFeed(client, workflows)
+	a.deletions = func(ctx context.Context) (int64, error) { return workflows.RetireDevices(ctx, clock.System.Now()) }
 	a.description = description(cfg)
-	a.days = seen.New(a.store, clock.System)
+	a.days, a.deviceDays = seen.New(a.store.SeeUsers, clock.System), seen.New(a.store.SeeDevices, clock.System)
 	h := &handlers.Handlers{
-		Store: a.store, Delivery: workflows, Blocks: checker, Streams: a.hub, Clock: clock.System, Description: a.description,
+		Store: a.store, Delivery: workflows, Blocks: checker, Streams: a.hub, Clock: clock.System, Description: a.description, Devices: a.deviceDays,
 		Config: handlers.Config{
 			RequireIdempotency: cfg.RequireIdempotency, KeyPackageLow: cfg.KeyPackageLow, SuperadminDIDs: cfg.SuperadminDIDs,
 		},
@@ -167,6 +172,8 @@ func (a *App) note(m *lexrt.Method, caller lexrt.Caller) {
 		a.days.Note(string(caller.DID))
 	}
 }
+
+func (a *App) runDeletions(ctx context.Context) { a.jobs.Carry(ctx, "device_deletions", a.deletions) }
 
 // sender is how messages reach the store.
 func (a *App) sender() delivery.Sender {
@@ -239,7 +246,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
 	g.Go(func() error { return a.watch(gctx, a.database()) }) //nolint:contextcheck // the word to systemd does not wait
-	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run, a.days.Run} {
+	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run, a.days.Run, a.deviceDays.Run, a.runDeletions} {
 		g.Go(func() error { run(gctx); return nil })
 	}
 	g.Go(func() error {

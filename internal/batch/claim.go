@@ -85,10 +85,10 @@ func beginClaims() func(*claim) admission {
 // write carries claims out in one statement, at the time of the latest.
 func (c *Claims) write(ctx context.Context, batch []*claim) {
 	all := batch[0].params
-	all.Owners = nil
+	all.Owners, all.Scarce = nil, nil
 	claimOf := map[mls.DID]*claim{}
 	for _, own := range batch {
-		all.Owners = append(all.Owners, own.params.Owners...)
+		all.Owners, all.Scarce = append(all.Owners, own.params.Owners...), append(all.Scarce, own.params.Scarce...)
 		for _, d := range own.params.Owners {
 			claimOf[d] = own
 		}

@@ -332,6 +332,12 @@ func rate(name, class string, def ratelimit.Rate) Variable {
 	}
 }
 
+// explained is a variable that needs more words than others of its kind.
+func explained(v Variable, help string) Variable {
+	v.Help = help
+	return v
+}
+
 // addressRate is the rate of both classes that count by address.
 func addressRate(name string, def ratelimit.Rate) Variable {
 	v := rate(name, ratelimit.ClassIP, def)

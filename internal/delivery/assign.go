@@ -42,7 +42,7 @@ func candidates(q *store.Request, roster []store.Member, since time.Time) []*sto
 	order := map[*store.Member][]byte{}
 	for i := range roster {
 		m := &roster[i]
-		if m.NeedsRejoin || (store.Device{User: m.User, ID: m.Device}) == q.Device {
+		if m.NeedsRejoin || m.Vacant || (store.Device{User: m.User, ID: m.Device}) == q.Device {
 			continue // it has no state to commit from
 		}
 		sum := sha256.Sum256([]byte(string(q.ID) + "\n" + string(m.User) + "\n" + string(m.Device)))

@@ -2,7 +2,7 @@ package delivery
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,105 +11,19 @@ import (
 	"mls-server/internal/store"
 )
 
-// maxExpiry is how long a package is handed out at most.
-const maxExpiry = 90 * 24 * time.Hour
-
-// Publication is a key package that a user publishes.
-type Publication struct {
-	User mls.DID
-	// KeyPackage is base64 text, Suite the name of its cipher suite.
-	KeyPackage, Suite string
-	// Expires is when it is to be handed out no longer, nil for the end of its lifetime.
-	Expires *time.Time
-	At      time.Time
-}
-
-// Publishable is a verified key package with the time of its end.
-type Publishable struct {
-	*mls.PublishedKeyPackage
-
-	row store.NewKeyPackage
-}
-
-// ReadPublication verifies the key package of a publication. Errors: mls.ErrInvalidCipherSuite,
-// mls.ErrInvalidKeyPackage, mls.ErrExpirationTooFar.
-func (s *Service) ReadPublication(p Publication) (Publishable, error) {
-	suite, err := mls.ParseCipherSuite(p.Suite)
-	if err != nil {
-		return Publishable{}, mls.ErrInvalidCipherSuite
-	}
-	kp, err := s.KeyPackagePolicy.ReadText(p.KeyPackage, -1, mls.KeyPackageOwner{DID: p.User, Suite: suite}, p.At)
-	if err != nil {
-		return Publishable{}, err
-	}
-	row := newKeyPackage(kp, p.At)
-	if p.Expires != nil {
-		switch {
-		case p.Expires.After(p.At.Add(maxExpiry)):
-			return Publishable{}, mls.ErrExpirationTooFar
-		case !p.Expires.After(p.At):
-			return Publishable{}, mls.InvalidKeyPackage(mls.CodeExpired)
-		case p.Expires.Before(row.ExpiresAt):
-			row.ExpiresAt = *p.Expires
-		}
-	}
-	return Publishable{kp, row}, nil
-}
-
-// PublishKeyPackage stores a verified key package of a user. Errors: mls.ErrInvalidKeyPackage,
-// mls.ErrTooManyKeyPackages.
-func (s *Service) PublishKeyPackage(ctx context.Context, tx *store.Tx, user mls.DID, p Publishable, at time.Time) error {
-	owner, err := deviceOf(ctx, tx, user, p.PublishedKeyPackage)
-	if err != nil {
-		return err
-	}
-	return single(tx.PublishKeyPackages(ctx, owner, []store.NewKeyPackage{p.row}, s.MaxKeyPackages, at))
-}
-
-// deviceOf tells whose package it is: the device that the credential names, which must be
-// registered, else the device whose key signed it, else the user's without a device.
-func deviceOf(ctx context.Context, tx *store.Tx, did mls.DID, kp *mls.PublishedKeyPackage) (store.Device, error) {
-	devices, err := tx.ListDevices(ctx, did)
-	if err != nil {
-		return store.Device{}, err
-	}
-	for _, d := range devices {
-		if string(d.ID) == kp.Device || (kp.Device == "" && string(d.SignatureKey) == string(kp.KeyPackage.Leaf.SignatureKey)) {
-			return d.Device, nil
-		}
-	}
-	if kp.Device != "" {
-		return store.Device{}, mls.InvalidKeyPackage(mls.CodeIdentityMismatch)
-	}
-	return store.Device{User: did}, nil
-}
-
-// newKeyPackage is the row of a verified key package.
-func newKeyPackage(kp *mls.PublishedKeyPackage, at time.Time) store.NewKeyPackage {
-	row := store.NewKeyPackage{
-		Ref: kp.Ref, InitKey: kp.KeyPackage.InitKey, CipherSuite: kp.Suite, Bytes: kp.Bytes, ExpiresAt: kp.NotAfter, LastResort: kp.LastResort,
-	}
-	if limit := at.Add(maxExpiry); row.ExpiresAt.After(limit) {
-		row.ExpiresAt = limit
-	}
-	return row
-}
-
-// single takes the index out of an error about the only key package of a request.
-func single(err error) error {
-	if e, ok := errors.AsType[*mls.Error](err); ok && e.Kind == mls.ErrInvalidKeyPackage {
-		return mls.InvalidKeyPackage(e.Code)
-	}
-	return err
-}
-
 // Registration is a device with its first key packages.
 type Registration struct {
-	User         mls.DID
-	Name         string
+	User mls.DID
+	Name string
+	// ID is the id that its client chose, a UUID, "" for none; UUID is what the client knows it by.
+	ID, UUID     string
 	SignatureKey []byte
 	Packages     []PackageText
-	At           time.Time
+	// Replaces is the device that goes when this one comes, "" for none.
+	Replaces mls.DeviceID
+	// Proof is a signature by a device of old, nil for none.
+	Proof []byte
+	At    time.Time
 }
 
 // PackageText is a key package as a request brings it: base64 text and the name of its cipher
@@ -121,14 +35,21 @@ type PackageText struct {
 }
 
 // RegisterDevice stores a device with its first key packages, and asks the members of the user's
-// conversations to add it. Errors: mls.ErrInvalidKeyPackage, mls.ErrDuplicatePublicKey,
-// mls.ErrTooManyDevices, and mls.ErrTooManyKeyPackages, which undoes the packages and not the
-// registration.
+// conversations to add it. One that is registered already stays what it is. Errors:
+// mls.ErrInvalidInput, mls.ErrInvalidKeyPackage, mls.ErrDuplicatePublicKey, mls.ErrTooManyDevices,
+// mls.ErrDeviceIDTaken, mls.ErrDeviceNotFound, mls.ErrDeviceProofRequired, and
+// mls.ErrTooManyKeyPackages, which undoes the packages and not the registration.
 func (s *Service) RegisterDevice(ctx context.Context, r Registration) (store.Registered, error) {
-	id := uuid.NewString()
+	if r.SignatureKey == nil || s.KeyPackagePolicy.CheckSignatureKey(r.SignatureKey) != nil {
+		return store.Registered{}, mls.InvalidInput("/signaturePublicKey", "must be the public key of a signature scheme of MLS, not of small order")
+	}
+	id, err := r.deviceID()
+	if err != nil {
+		return store.Registered{}, err
+	}
 	row := store.Registration{
 		Device: store.UserDevice{
-			Device: store.Device{User: r.User, ID: mls.DeviceID(id)}, Name: r.Name, SignatureKey: r.SignatureKey, MLSDID: string(r.User) + "#" + id,
+			Device: store.Device{User: r.User, ID: id}, Name: r.Name, UUID: r.UUID, SignatureKey: r.SignatureKey, MLSDID: string(r.User) + "#" + string(id),
 		},
 		MaxDevices: s.MaxDevices, MaxPackages: s.MaxKeyPackages, At: r.At,
 	}
@@ -145,23 +66,107 @@ func (s *Service) RegisterDevice(ctx context.Context, r Registration) (store.Reg
 		row.Packages = append(row.Packages, p)
 	}
 	var registered store.Registered
+	var replaced *store.Device
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
 		var err error
-		if registered, err = tx.RegisterDevice(ctx, row); err != nil {
-			return err
-		}
-		for i, kp := range packages {
-			// A credential may name the device once it has an id, and no other.
-			if kp.Device != "" && kp.Device != string(registered.Device.ID) {
-				return mls.InvalidKeyPackageAt(i, mls.CodeIdentityMismatch)
-			}
-		}
-		return nil
+		registered, replaced, err = s.register(ctx, tx, &r, row, packages)
+		return err
 	})
+	if err == nil && replaced != nil {
+		s.retireSoon(ctx, *replaced, r.At)
+	}
 	if err == nil && registered.TooManyPackages {
 		err = mls.Detailed(mls.ErrTooManyKeyPackages, "the device is registered, none of its key packages was kept")
 	}
 	return registered, err
+}
+
+// deviceID is the id that the client chose, or a new one.
+func (r *Registration) deviceID() (mls.DeviceID, error) {
+	if r.ID == "" {
+		return mls.DeviceID(uuid.NewString()), nil
+	}
+	id, err := uuid.Parse(r.ID)
+	if err != nil || len(r.ID) != 36 {
+		return "", mls.InvalidInput("/deviceId", "must be a UUID of 36 characters")
+	}
+	return mls.DeviceID(id.String()), nil
+}
+
+// register is what RegisterDevice does under the lock of the user. replaced is the device that
+// went.
+func (s *Service) register(ctx context.Context, tx *store.Tx, r *Registration, row store.Registration, packages []*mls.PublishedKeyPackage) (registered store.Registered, replaced *store.Device, err error) {
+	devices, err := tx.LockDevices(ctx, r.User)
+	if err != nil {
+		return registered, nil, err
+	}
+	known := slices.ContainsFunc(devices, func(d store.UserDevice) bool { return string(d.SignatureKey) == string(r.SignatureKey) })
+	if !known {
+		if replaced, err = s.makeRoom(ctx, tx, r, row.Device.ID, devices); err != nil {
+			return registered, nil, err
+		}
+	}
+	if !known {
+		// What the user has published with this key before it was a device's, is the device's now.
+		if row.Adopted, err = loosePackages(ctx, tx, r); err != nil {
+			return registered, nil, err
+		}
+	}
+	if registered, err = tx.RegisterDevice(ctx, row); err != nil {
+		return registered, nil, err
+	}
+	for i, kp := range packages {
+		// A credential may name the device once it has an id, and no other.
+		if kp.Device != "" && kp.Device != string(registered.Device.ID) {
+			return registered, nil, mls.InvalidKeyPackageAt(i, mls.CodeIdentityMismatch)
+		}
+	}
+	return registered, replaced, nil
+}
+
+// makeRoom makes room for a device that is new, and deletes the one that it replaces.
+func (s *Service) makeRoom(ctx context.Context, tx *store.Tx, r *Registration, id mls.DeviceID, devices []store.UserDevice) (*store.Device, error) {
+	change := deviceChange{
+		DeviceProof: mls.DeviceProof{User: r.User, Removed: r.Replaces, Added: r.SignatureKey}, devices: devices, signature: r.Proof, at: r.At,
+	}
+	if err := change.checkReturn(ctx, tx); err != nil {
+		return nil, err
+	}
+	if r.ID != "" {
+		if taken, err := tx.IsDeviceIDTaken(ctx, id); err != nil || taken {
+			return nil, orKind(err, mls.ErrDeviceIDTaken)
+		}
+	}
+	if r.Replaces == "" {
+		if len(devices) >= s.MaxDevices {
+			return nil, change.tooMany()
+		}
+		return nil, nil //nolint:nilnil // nothing is replaced
+	}
+	if err := change.check(); err != nil {
+		return nil, err
+	}
+	gone := store.Device{User: r.User, ID: r.Replaces}
+	_, err := tx.DeleteDevice(ctx, gone, r.At)
+	return &gone, err
+}
+
+// orKind returns err, or what its absence means.
+func orKind(err error, kind mls.Kind) error {
+	if err != nil {
+		return err
+	}
+	return kind
+}
+
+// loosePackages are those that a user has published without a device, signed by the key that
+// registers.
+func loosePackages(ctx context.Context, tx *store.Tx, r *Registration) ([]store.UnusedKeyPackage, error) {
+	loose, err := tx.ListUnusedKeyPackages(ctx, store.Device{User: r.User}, r.At)
+	return slices.DeleteFunc(loose, func(p store.UnusedKeyPackage) bool {
+		k, err := mls.ParseKeyPackage(p.Bytes)
+		return err != nil || string(k.Leaf.SignatureKey) != string(r.SignatureKey)
+	}), err
 }
 
 func (s *Service) readPackages(r Registration) ([]*mls.PublishedKeyPackage, error) {

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"crypto/rand"
+	"maps"
 	"testing"
 	"time"
 
@@ -76,6 +77,106 @@ func TestClaimsOfOnePairAreLimited(t *testing.T) {
 	}
 }
 
+// Callers who are in no conversation that the owner has joined share a bucket, and get the
+// last-resort package when it is empty; others do not feel it. Being put on a roster joins nobody.
+func TestStrangersShareABucket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.register(t, alice), w.register(t, bob)
+	last := b.KeyPackage(w.clock.Now(), mlstest.LastResort)
+	more := registration(w, b.Client, last)
+	for range 40 {
+		more.Packages = append(more.Packages, delivery.PackageText{KeyPackage: b.KeyPackage(w.clock.Now()).Text(), Suite: suite.String()})
+	}
+	if _, err := w.RegisterDevice(t.Context(), more); err != nil {
+		t.Fatal(err)
+	}
+	claim := func(caller mls.DID) (once bool) {
+		t.Helper()
+		got, err := w.ClaimKeyPackages(t.Context(), delivery.Claim{Caller: caller, Owners: []mls.DID{bob}, Now: w.clock.Now()})
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%d packages, %v", len(got), err)
+		}
+		return got[0].Ref != last.Ref
+	}
+	convo := w.create(t, a, b)
+	once := 0
+	for range 12 {
+		for _, stranger := range []mls.DID{alice, carol, dave} {
+			if claim(stranger) {
+				once++
+			}
+		}
+	}
+	if once != 20 {
+		t.Errorf("strangers got %d packages, want 20", once)
+	}
+	if ok, err := w.ConfirmWelcome(t.Context(), delivery.Confirmation{Key: convo.key(), User: bob, Device: &b.device, Success: true, At: w.clock.Now()}); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if !claim(alice) {
+		t.Error("who is in a conversation with the owner got the last resort")
+	}
+	if !claim(bob) {
+		t.Error("the owner itself is a stranger")
+	}
+	w.clock.Advance(3 * time.Minute)
+	if !claim(carol) || claim(carol) {
+		t.Error("three minutes bring one package")
+	}
+}
+
+// A claim without a suite takes the one that most devices have, of all devices.
+func TestClaimTakesOneSuite(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	publish := func(did mls.DID, suites ...mls.CipherSuite) {
+		t.Helper()
+		c := mlstest.NewClient(did, "", mls.SuiteX25519AES128)
+		r := registration(w, c)
+		for _, s := range suites {
+			c.Suite = s
+			k := c.KeyPackage(w.clock.Now())
+			r.Packages = append(r.Packages, delivery.PackageText{KeyPackage: k.Text(), Suite: s.String()})
+		}
+		if _, err := w.RegisterDevice(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(bob, mls.SuiteX25519AES128, mls.SuiteX25519ChaCha, mls.SuiteX25519ChaCha)
+	publish(bob, mls.SuiteX25519ChaCha)
+	publish(carol, mls.SuiteX25519AES128)
+	claim := func(s mls.CipherSuite, owners ...mls.DID) map[mls.CipherSuite]int {
+		t.Helper()
+		got, err := w.ClaimKeyPackages(t.Context(), delivery.Claim{Caller: alice, Owners: owners, Suite: s, Now: w.clock.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := map[mls.CipherSuite]int{}
+		for _, k := range got {
+			n[k.CipherSuite]++
+		}
+		return n
+	}
+	for _, c := range []struct {
+		owners []mls.DID
+		suite  mls.CipherSuite
+		want   map[mls.CipherSuite]int
+	}{
+		// As many as of the other, and the smaller number.
+		{[]mls.DID{bob, carol}, 0, map[mls.CipherSuite]int{mls.SuiteX25519AES128: 2}},
+		// carol has none left.
+		{[]mls.DID{bob, carol}, 0, map[mls.CipherSuite]int{mls.SuiteX25519ChaCha: 2}},
+		{[]mls.DID{bob, carol}, mls.SuiteP256AES128, map[mls.CipherSuite]int{}},
+		{[]mls.DID{bob}, 0, map[mls.CipherSuite]int{mls.SuiteX25519ChaCha: 1}},
+		{[]mls.DID{bob, dave}, 0, map[mls.CipherSuite]int{}},
+	} {
+		if got := claim(c.suite, c.owners...); !maps.Equal(got, c.want) {
+			t.Errorf("%v of %v: %v, want %v", c.suite, c.owners, got, c.want)
+		}
+	}
+}
+
 // A rejoin brings a package of the group's suite.
 func TestRejoinBringsAPackageOfTheSuite(t *testing.T) {
 	t.Parallel()
@@ -89,7 +190,9 @@ func TestRejoinBringsAPackageOfTheSuite(t *testing.T) {
 		return err
 	}
 	wantKind(t, rejoin(mlstest.NewClient(bob, "", mls.SuiteP256AES128)), mls.ErrInvalidKeyPackage, mls.CodeWrongSuite)
-	if err := rejoin(mlstest.NewClient(bob, "", suite)); err != nil {
+	// A token alone does not put another key in the place of a device's.
+	wantKind(t, rejoin(mlstest.NewClient(bob, "", suite)), mls.ErrInvalidKeyPackage, mls.CodeSignatureKeyMismatch)
+	if err := rejoin(b.Client); err != nil {
 		t.Errorf("the suite of the group: %v", err)
 	}
 }

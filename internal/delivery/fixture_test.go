@@ -58,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	// stored times are floored to two seconds (I8)
 	w.clock.Advance(time.Duration(w.clock.Now().Unix()%2) * time.Second)
 	limits, err := ratelimit.NewMemory(map[string]ratelimit.Rate{
-		ratelimit.ClassDefault: {PerMinute: 1000, Burst: 1000}, "claim": {PerMinute: 30, Burst: 30},
+		ratelimit.ClassDefault: {PerMinute: 1000, Burst: 1000}, "claim": {PerMinute: 30, Burst: 30}, "strangerClaims": {PerMinute: 1, Burst: 60},
 	}, w.clock)
 	if err != nil {
 		t.Fatal(err)

@@ -142,6 +142,15 @@ func (s *Service) admit(ctx context.Context, tx *store.Tx, standing *store.Stand
 	if !j.known && s.ExternalJoin != JoinOpen {
 		return joining{}, mls.ErrExternalJoinNotAllowed
 	}
+	if !j.known {
+		deleted, err := tx.IsDeletedKey(ctx, leaf.SignatureKey)
+		switch {
+		case err != nil:
+			return joining{}, err
+		case deleted:
+			return joining{}, mls.InvalidCommit(mls.CodeDeletedDevice)
+		}
+	}
 	n, first, err := tx.CountJoins(ctx, &standing.Convo, j.device, h.at.Add(-time.Hour))
 	if err == nil && n >= joinsPerHour {
 		err = mls.RateLimited(first.Add(time.Hour).Sub(h.at))

@@ -69,25 +69,17 @@ func (s *Service) RequestRejoin(ctx context.Context, r Rejoin) (store.Request, e
 	return request, err
 }
 
-// device is the device that the key package belongs to, or the registered one of the user's that
-// the request names.
+// device is the device that the key package belongs to, which is the one that the request names.
 func (r *Rejoin) device(ctx context.Context, tx *store.Tx, kp *mls.PublishedKeyPackage) (store.Device, error) {
-	device, err := deviceOf(ctx, tx, r.User, kp)
-	if err != nil || r.Device == nil || string(device.ID) == *r.Device {
-		return device, err
-	}
 	devices, err := tx.ListDevices(ctx, r.User)
 	if err != nil {
 		return store.Device{}, err
 	}
-	for _, d := range devices {
-		// A device that lost everything has a new signature key, so the key need not be the
-		// registered one.
-		if string(d.ID) == *r.Device && kp.Device == "" {
-			return d.Device, nil
-		}
+	device, err := ownerFor(ctx, tx, r.User, devices, kp)
+	if err == nil && r.Device != nil && string(device.ID) != *r.Device {
+		err = mls.InvalidKeyPackage(mls.CodeIdentityMismatch)
 	}
-	return store.Device{}, mls.InvalidKeyPackage(mls.CodeIdentityMismatch)
+	return device, err
 }
 
 // open returns the open request of the device, or opens one within the limits and tells the

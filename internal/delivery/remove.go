@@ -234,9 +234,7 @@ func (e *ending) commitRemoval(ctx context.Context, tx *store.Tx, convo *store.C
 // owe records the leaves that stay in the group, and asks the members to remove them. In a group
 // that the server follows, a device without a known leaf has none.
 func (e *ending) owe(ctx context.Context, tx *store.Tx, convo *store.Convo, left []store.LeftDevice) error {
-	if convo.Verified {
-		left = slices.DeleteFunc(left, func(d store.LeftDevice) bool { return d.LeafIndex == nil })
-	}
+	left = slices.DeleteFunc(left, func(d store.LeftDevice) bool { return d.Vacant || convo.Verified && d.LeafIndex == nil })
 	if len(left) == 0 {
 		return nil
 	}

@@ -254,7 +254,7 @@ func requestLeafless(ctx context.Context, tx *store.Tx, convo mls.ConvoID, at ti
 	}
 	var events []store.NewEvent
 	for i := range roster {
-		if roster[i].LeafIndex != nil {
+		if roster[i].LeafIndex != nil || roster[i].Vacant {
 			continue
 		}
 		device := store.Device{User: roster[i].User, ID: roster[i].Device}

@@ -56,6 +56,7 @@ func groundsToRemove(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user 
 			return r.Device == (store.Device{User: m.User, ID: m.Device}) && r.Kind == store.RequestRejoin
 		})
 		switch {
+		case m.Vacant: // no leaf
 		case m.User == user || rejoins:
 			grounds++
 		case m.LeafIndex != nil:

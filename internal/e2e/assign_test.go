@@ -67,8 +67,7 @@ func TestRequestsAreAssigned(t *testing.T) {
 	change(t, s, "DELETE FROM user_days WHERE user_did <> ''")
 	named := map[string]bool{}
 	for range 8 {
-		lost := *u[0]
-		lost.LoseState()
+		lost := u[0]
 		change(t, s, "DELETE FROM pending_welcomes")
 		backdateConfirmations(t, s)
 		var out mlsapi.RequestRejoinOutput

@@ -91,10 +91,10 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) *traffic
 		KeyPackage: devices[bob].KeyPackages(1)[0].KeyPackage, IdempotencyKey: new("publish-canary-1"),
 		CipherSuite: mlsapi.PublishKeyPackageInputCipherSuite(mls.SuiteX25519AES128.String()),
 	}, nil).OK(t)
+	playLostDevice(t, bob)
 	_, a := bob.Welcome(t, chat, devices[bob].ID)
 	a.OK(t)
 	devices[bob].Confirm(t, chat, false)
-	devices[bob].LoseState()
 	request := devices[bob].Rejoin(t, chat)
 	answer(t, alice, chat, devices[bob], request.RequestID)
 	devices[bob].Confirm(t, chat, true)

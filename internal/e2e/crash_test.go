@@ -330,6 +330,20 @@ var broken = map[string]string{
 		  AND NOT EXISTS (SELECT FROM members o WHERE o.convo_id = m.convo_id AND o.user_did = m.user_did AND o.device_id <> m.device_id)
 		GROUP BY m.convo_id, m.user_did, m.left_at
 		HAVING count(*) FILTER (WHERE e.kind = 2) - count(*) FILTER (WHERE e.kind = 3) <> CASE WHEN m.left_at IS NULL THEN 1 ELSE 0 END`,
+	"I5: the last of a user's joins and leaves says whether it is there": `
+		SELECT m.convo_id, m.user_did
+		FROM (SELECT convo_id, user_did, bool_or(left_at IS NULL) AS there FROM members GROUP BY convo_id, user_did) m
+		CROSS JOIN LATERAL (
+			SELECT e.kind FROM event_stream e WHERE e.convo_id = m.convo_id AND e.user_did = m.user_did AND e.kind IN (2, 3)
+			ORDER BY e.generation DESC, e.log_xid DESC, e.position DESC LIMIT 1) last
+		WHERE (last.kind = 2) <> m.there
+		  AND NOT EXISTS (SELECT FROM event_stream r WHERE r.kind = 15 AND r.convo_id = m.convo_id AND r.user_did = m.user_did)`,
+	"a deleted device has nothing left": `
+		SELECT d.user_did FROM deleted_devices d
+		WHERE EXISTS (SELECT FROM members m WHERE m.user_did = d.user_did AND m.device_id = d.device_id AND m.left_at IS NULL)
+		   OR EXISTS (SELECT FROM pending_welcomes p WHERE p.user_did = d.user_did AND p.device_id = d.device_id AND p.status = 'open')
+		   OR EXISTS (SELECT FROM key_packages k WHERE k.owner_did = d.user_did AND k.device_id = d.device_id AND k.consumed_at IS NULL)
+		   OR EXISTS (SELECT FROM user_devices u WHERE u.device_id = d.device_id)`,
 	"I5: an audit row for each removal": `
 		SELECT e.convo_id FROM event_stream e WHERE e.kind = 3 AND NOT EXISTS (
 			SELECT FROM event_stream r WHERE r.kind = 15 AND r.convo_id = e.convo_id AND r.user_did = e.user_did AND r.log_xid = e.log_xid)

@@ -98,6 +98,41 @@ func refuseDevices(t *testing.T) {
 	register(bob, other.Client, other.KeyPackages(1)...).Want(t, bad, "TooManyDevices")
 }
 
+// refuseDeviceChanges registers, replaces and deletes what is not the caller's, or not so soon.
+func refuseDeviceChanges(t *testing.T) {
+	t.Helper()
+	users := e2e.Start(t).Users(2)
+	alice, bob := users[0].Register(t, 1), users[1].Register(t, 1)
+	change(t, alice.Server, "UPDATE user_devices SET registered_at = registered_at - interval '1 hour'")
+	thief := alice.Register(t, 0)
+	m := mlsapi.MethodRegisterDevice
+	for _, id := range []string{bob.ID, "no such device"} {
+		gone := &e2e.Device{User: alice.User, ID: id}
+		alice.Delete(t, gone, nil).Want(t, missing, "DeviceNotFound")
+		alice.Post(t, mlsapi.MethodSyncKeyPackages, &mlsapi.SyncKeyPackagesInput{DeviceID: id, LocalHashes: []string{}}, nil).Want(t, missing, "DeviceNotFound")
+		in := alice.NewDevice().RegistrationInput(0)
+		in.ReplaceDeviceID = &id
+		alice.Post(t, m, in, nil).Want(t, missing, "DeviceNotFound")
+	}
+	in := alice.NewDevice().RegistrationInput(0)
+	in.DeviceID = &bob.ID
+	alice.Post(t, m, in, nil).Want(t, conflict, "DeviceIdTaken")
+	alice.Delete(t, alice, nil).Want(t, forbidden, "DeviceProofRequired")
+	in.DeviceID, in.ReplaceDeviceID = nil, &alice.ID
+	alice.Post(t, m, in, nil).Want(t, forbidden, "DeviceProofRequired")
+	alice.Delete(t, thief, nil).OK(t)
+	alice.Post(t, m, &mlsapi.RegisterDeviceInput{DeviceName: "back", SignaturePublicKey: thief.Client.SignatureKey, KeyPackages: thief.KeyPackages(0)}, nil).
+		Want(t, forbidden, "DeviceProofRequired")
+	for _, key := range [][]byte{make([]byte, 32), mlstest.Random(33), mlstest.Random(64), mlstest.Random(133)} {
+		alice.Post(t, m, &mlsapi.RegisterDeviceInput{DeviceName: "odd", SignaturePublicKey: key, KeyPackages: thief.KeyPackages(0)}, nil).Want(t, bad, "InvalidRequest")
+	}
+	many := make([]*mlstest.KeyPackage, 101)
+	for i := range many {
+		many[i] = keyPackage(alice)
+	}
+	alice.Post(t, mlsapi.MethodPublishKeyPackages, batchOf(many...), nil).Want(t, bad, "BatchTooLarge")
+}
+
 // refuseTooManyAtOnce registers a device with more packages than it may have.
 func refuseTooManyAtOnce(t *testing.T) {
 	t.Helper()

@@ -44,6 +44,7 @@ var scenarios = map[string]func(t *testing.T){
 	"group infos":     refuseGroupInfos,
 	"joining":         refuseJoins,
 	"caps of devices": refuseTooManyAtOnce,
+	"device changes":  refuseDeviceChanges,
 }
 
 // Every declared error of every endpoint is produced through HTTP.

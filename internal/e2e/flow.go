@@ -89,9 +89,6 @@ func (d *Device) Confirm(tb testing.TB, c *Chat, success bool) bool {
 	return out.Confirmed
 }
 
-// LoseState makes new keys for the device, which stays registered.
-func (d *Device) LoseState() { d.Client = mlstest.NewClient(d.DID, "", suite) }
-
 // RejoinInput is a request to be added again, with a fresh key package.
 func (d *Device) RejoinInput(c *Chat) *mlsapi.RequestRejoinInput {
 	return &mlsapi.RequestRejoinInput{

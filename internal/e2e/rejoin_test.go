@@ -40,7 +40,6 @@ func TestRejoin(t *testing.T) {
 	before := alice.Send(t, chat)
 	stream := alice.Follow(t, "")
 
-	bob.LoseState()
 	request := bob.Rejoin(t, chat)
 	assert.True(t, request.Pending)
 	assert.NotEmpty(t, request.RequestID)
@@ -91,10 +90,8 @@ func TestRejoinLimit(t *testing.T) {
 	s := e2e.Start(t)
 	alice, bob, chat := pair(t, s)
 	for range 3 {
-		bob.LoseState()
 		answer(t, alice.User, chat, bob, bob.Rejoin(t, chat).RequestID)
 	}
-	bob.LoseState()
 	a := bob.Post(t, mlsapi.MethodRequestRejoin, bob.RejoinInput(chat), nil).Want(t, http.StatusTooManyRequests, "RateLimitExceeded")
 	seconds, err := strconv.Atoi(a.Header.Get("Retry-After"))
 	require.NoError(t, err)

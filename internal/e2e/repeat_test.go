@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -121,8 +122,23 @@ var repeatables = []repeatable{
 			DeviceName: "phone", SignaturePublicKey: c.caller.Client.SignatureKey, KeyPackages: c.caller.KeyPackages(2),
 		}
 	}, []string{"deviceId", "mlsDid"}, nil},
+	{"key packages", mlsapi.MethodPublishKeyPackages, func(c *repeatScene) lexrt.Response {
+		return batchOf(keyPackage(c.caller), keyPackage(c.member.NewDevice()))
+	}, nil, nil},
+	{"a comparison", mlsapi.MethodSyncKeyPackages, func(c *repeatScene) lexrt.Response {
+		kept := keyPackage(c.caller)
+		c.caller.Post(c.t, mlsapi.MethodPublishKeyPackages, batchOf(kept), nil).OK(c.t)
+		return &mlsapi.SyncKeyPackagesInput{DeviceID: c.caller.ID, LocalHashes: []string{hex.EncodeToString([]byte(kept.Ref))}}
+	}, []string{"deviceId"}, nil}, // the rest is what there is now
+	{"a replacement", mlsapi.MethodRegisterDevice, func(c *repeatScene) lexrt.Response {
+		in := c.caller.NewDevice().RegistrationInput(2)
+		in.ReplaceDeviceID = &c.caller.Register(c.t, 0).ID
+		return in
+	}, []string{"deviceId", "mlsDid"}, nil},
+	{"a deletion", mlsapi.MethodDeleteDevice, func(c *repeatScene) lexrt.Response {
+		return &mlsapi.DeleteDeviceInput{DeviceID: c.caller.Register(c.t, 0).ID}
+	}, nil, nil},
 	{"a rejoin", mlsapi.MethodRequestRejoin, func(c *repeatScene) lexrt.Response {
-		c.caller.LoseState()
 		return c.caller.RejoinInput(c.chat)
 	}, []string{"requestId"}, nil}, // the rest is what became of the request meanwhile
 	{"a confirmation", mlsapi.MethodConfirmWelcome, func(c *repeatScene) lexrt.Response {
@@ -279,7 +295,6 @@ var acts = []act{
 		c.member.Post(c.t, mlsapi.MethodPublishKeyPackage, publication(keyPackage(c.member)), nil).OK(c.t)
 		c.member.Confirm(c.t, c.chat, true)
 		c.member.User.Register(c.t, 1)
-		c.member.LoseState()
 		return c.member.Post(c.t, mlsapi.MethodRequestRejoin, c.member.RejoinInput(c.chat), nil)
 	}, false},
 	{"another conversation with the same people", by(mlsapi.MethodCreateConvo), func(c *repeatScene) e2e.Answer {
@@ -321,7 +336,8 @@ func padded(chat *e2e.Chat, message []byte) *mlsapi.SendMessageInput {
 // expelled meanwhile: those with an idempotency key, and those that tell a repeat by its content.
 var keeps = []*lexrt.Method{
 	mlsapi.MethodCreateConvo, mlsapi.MethodAddMembers, mlsapi.MethodRemoveMember, mlsapi.MethodResetConvo,
-	mlsapi.MethodPublishKeyPackage, mlsapi.MethodRegisterDevice,
+	mlsapi.MethodPublishKeyPackage, mlsapi.MethodPublishKeyPackages, mlsapi.MethodSyncKeyPackages, mlsapi.MethodRegisterDevice,
+	mlsapi.MethodDeleteDevice,
 }
 
 // standing are the errors that an expelled caller may be told by the other methods.

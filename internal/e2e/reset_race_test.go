@@ -95,7 +95,6 @@ func TestResetIsOneTransaction(t *testing.T) {
 	u, chat := gathering(t, s, 5)
 	laptop := u[1].Register(t, 4) // its request is fulfilled
 	u[0].Remove(t, chat, u[4].User, nil).OK(t)
-	u[3].LoseState()
 	u[3].Rejoin(t, chat)
 	u[2].Post(t, mlsapi.MethodSendMessage, garbage(chat), nil).OK(t)
 	reports(t, u[1], chat, 1, "")

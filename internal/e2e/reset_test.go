@@ -186,7 +186,6 @@ func TestLeftOutOfReset(t *testing.T) {
 	u, chat := gathering(t, s, 4)
 	alice, bob, carol, dave := u[0], u[1], u[2], u[3]
 	laptop := bob.Register(t, 4) // a device that is still to be added
-	carol.LoseState()
 	lost := carol.Rejoin(t, chat)
 	require.Len(t, alice.Pending(t, chat), 2)
 	_, a := dave.User.Welcome(t, chat, dave.ID)

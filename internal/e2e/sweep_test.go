@@ -162,8 +162,8 @@ func TestSweepPrivileged(t *testing.T) {
 			u.Call(t, m, noJTI, nil).Want(t, http.StatusBadRequest, "InvalidRequest")
 		}
 	}
-	if privileged != 6 {
-		t.Errorf("%d privileged methods, want registerDevice, requestRejoin, promoteAdmin, demoteAdmin, removeMember and resolveReport", privileged)
+	if privileged != 7 {
+		t.Errorf("%d privileged methods, want registerDevice, deleteDevice, requestRejoin, promoteAdmin, demoteAdmin, removeMember and resolveReport", privileged)
 	}
 }
 

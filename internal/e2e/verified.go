@@ -63,7 +63,7 @@ func (d *Device) VerifiedCreation(tb testing.TB, others ...*Device) (*mlsapi.Cre
 	tb.Helper()
 	group := mlstest.NewVerifiedGroup(d.Client)
 	in := &mlsapi.CreateConvoInput{
-		GroupID: string(group.GroupID()), IdempotencyKey: Key(), CipherSuite: mlsapi.CreateConvoInputCipherSuite(suite.String()),
+		GroupID: string(group.GroupID()), IdempotencyKey: Key(), CipherSuite: mlsapi.CreateConvoInputCipherSuite(d.Client.Suite.String()),
 	}
 	if len(others) > 0 {
 		added := d.Additions(tb, others...)

@@ -138,7 +138,6 @@ func playDevices(t *testing.T, alice, carol *e2e.Device, chat *e2e.Chat) {
 	laptop.Confirm(t, chat, true)
 	laptop.Confirm(t, chat, true)
 	backdateConfirmations(t, alice.Server)
-	laptop.LoseState()
 	request := laptop.Rejoin(t, chat)
 	laptop.Rejoin(t, chat)
 	alice.Pending(t, chat)

@@ -21,5 +21,8 @@ func (h *Handlers) ConfirmWelcome(ctx context.Context, caller lexrt.Caller, in *
 	if err != nil {
 		return nil, err
 	}
+	if confirmed {
+		h.saw(caller, in.DeviceID)
+	}
 	return &mlsapi.ConfirmWelcomeOutput{Confirmed: confirmed}, nil
 }

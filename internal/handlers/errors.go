@@ -47,6 +47,12 @@ func wireError(kind mls.Kind) *lexrt.Error {
 		return mlsapi.ErrInvalidDID
 	case mls.ErrTooManyDevices:
 		return mlsapi.ErrTooManyDevices
+	case mls.ErrDeviceNotFound:
+		return mlsapi.ErrDeviceNotFound
+	case mls.ErrDeviceIDTaken:
+		return mlsapi.ErrDeviceIDTaken
+	case mls.ErrDeviceProofRequired:
+		return mlsapi.ErrDeviceProofRequired
 	case mls.ErrTooManyKeyPackages:
 		return mlsapi.ErrTooManyKeyPackages
 	case mls.ErrDuplicatePublicKey:

@@ -2,8 +2,6 @@ package handlers
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
@@ -29,22 +27,5 @@ func (h *Handlers) GetKeyPackageStats(ctx context.Context, caller lexrt.Caller, 
 	if err != nil {
 		return nil, err
 	}
-	out := &mlsapi.GetKeyPackageStatsOutput{Threshold: int64(h.Config.KeyPackageLow)}
-	var first time.Time
-	for _, s := range stats {
-		out.Available += s.Available
-		out.ByCipherSuite = append(out.ByCipherSuite, mlsapi.GetKeyPackageStatsCipherSuiteStats{
-			CipherSuite: s.CipherSuite.String(), Available: s.Available, Consumed: &s.Consumed,
-		})
-		if !s.FirstExpiry.IsZero() && (first.IsZero() || s.FirstExpiry.Before(first)) {
-			first = s.FirstExpiry
-		}
-	}
-	out.NeedsReplenish = out.Available < out.Threshold
-	if !first.IsZero() {
-		hours := int(max(first.Sub(now), 0).Hours())
-		text := fmt.Sprintf("%dd %dh", hours/24, hours%24)
-		out.OldestExpiresIn = &text
-	}
-	return out, nil
+	return statsOfPackages(stats, int64(h.Config.KeyPackageLow), now), nil
 }

@@ -22,5 +22,6 @@ func (h *Handlers) GetWelcome(ctx context.Context, caller lexrt.Caller, params *
 	if err != nil {
 		return nil, err
 	}
+	h.saw(caller, params.DeviceID)
 	return &mlsapi.GetWelcomeOutput{ConvoID: string(convo.ID), Welcome: mls.EncodeText(welcome.Bytes)}, nil
 }

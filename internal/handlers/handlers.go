@@ -17,6 +17,7 @@ import (
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 	"mls-server/internal/stream"
+	"mls-server/lexrt"
 )
 
 // Blocks answers questions about block records. Package blocks implements it.
@@ -26,6 +27,9 @@ type Blocks interface {
 	// Verify checks that a block record was made or is gone, or returns mls.ErrBlockNotVerified.
 	Verify(ctx context.Context, claim blocks.Claim) error
 }
+
+// DeviceDays notes on which day calls named devices. Package seen implements it.
+type DeviceDays interface{ Note(d store.Device) }
 
 // Config is what the operator decides about the rules.
 type Config struct {
@@ -42,12 +46,21 @@ type Handlers struct {
 	Blocks   Blocks
 	Streams  *stream.Hub
 	Clock    clock.Clock
-	Config   Config
+	// Devices notes which devices are in use.
+	Devices DeviceDays
+	Config  Config
 	// Description is what describeServer answers.
 	Description *mlsapi.DescribeServerOutput
 }
 
 var _ mlsapi.Service = (*Handlers)(nil)
+
+// saw notes that a call has named a device that is the caller's; nil for none.
+func (h *Handlers) saw(caller lexrt.Caller, device *string) {
+	if device != nil {
+		h.Devices.Note(store.Device{User: caller.DID, ID: mls.DeviceID(*device)})
+	}
+}
 
 // now returns the time that everything of this request is stamped with (I8).
 func (h *Handlers) now() time.Time { return clock.Bucket(h.Clock.Now()) }

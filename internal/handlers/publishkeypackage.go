@@ -11,11 +11,7 @@ import (
 
 // PublishKeyPackage verifies and stores one key package.
 func (h *Handlers) PublishKeyPackage(ctx context.Context, caller lexrt.Caller, in *mlsapi.PublishKeyPackageInput) (*mlsapi.PublishKeyPackageOutput, error) {
-	p := delivery.Publication{User: caller.DID, KeyPackage: in.KeyPackage, Suite: string(in.CipherSuite), At: h.now()}
-	if in.Expires != nil {
-		expires := in.Expires.Time()
-		p.Expires = &expires
-	}
+	p := delivery.Publication{User: caller.DID, PackageText: packageText(in.KeyPackage, string(in.CipherSuite), in.Expires), At: h.now()}
 	var verified delivery.Publishable
 	r := request{
 		method: mlsapi.MethodPublishKeyPackage, caller: caller.DID, key: in.IdempotencyKey, input: in,

@@ -12,19 +12,18 @@ import (
 // RegisterDevice stores a device with its first key packages, and asks the members of the user's
 // conversations to add it.
 func (h *Handlers) RegisterDevice(ctx context.Context, caller lexrt.Caller, in *mlsapi.RegisterDeviceInput) (*mlsapi.RegisterDeviceOutput, error) {
-	r := delivery.Registration{User: caller.DID, Name: in.DeviceName, SignatureKey: in.SignaturePublicKey, At: h.now()}
+	r := delivery.Registration{
+		User: caller.DID, Name: in.DeviceName, ID: orEmpty(in.DeviceID), UUID: orEmpty(in.DeviceUUID), SignatureKey: in.SignaturePublicKey,
+		Replaces: mls.DeviceID(orEmpty(in.ReplaceDeviceID)), Proof: in.Proof, At: h.now(),
+	}
 	for _, p := range in.KeyPackages {
-		text := delivery.PackageText{KeyPackage: p.KeyPackage, Suite: string(p.CipherSuite)}
-		if p.Expires != nil {
-			expires := p.Expires.Time()
-			text.Expires = &expires
-		}
-		r.Packages = append(r.Packages, text)
+		r.Packages = append(r.Packages, packageText(p.KeyPackage, string(p.CipherSuite), p.Expires))
 	}
 	registered, err := h.Delivery.RegisterDevice(ctx, r)
 	if err != nil {
 		return nil, err
 	}
+	h.saw(caller, new(string(registered.Device.ID)))
 	out := &mlsapi.RegisterDeviceOutput{
 		DeviceID: string(registered.Device.ID), MLSDID: lexrt.URI(registered.Device.MLSDID),
 		AutoJoinedConvos: make([]string, len(registered.Waiting)),

@@ -21,5 +21,6 @@ func (h *Handlers) RequestRejoin(ctx context.Context, caller lexrt.Caller, in *m
 	if err != nil {
 		return nil, err
 	}
+	h.saw(caller, in.DeviceID)
 	return &mlsapi.RequestRejoinOutput{RequestID: string(r.ID), Pending: true, ApprovedAt: datetimePtr(r.ApprovedAt)}, nil
 }

@@ -1,4 +1,4 @@
-// Package jobs runs what the server does by itself: retention.
+// Package jobs runs what the server does by itself: retention, and what requests leave to be done.
 //
 // Any number of processes may run it; a lock in the database lets one of them
 // work at a time. It must not decide what is kept how long: the configuration
@@ -14,6 +14,9 @@ import (
 	"mls-server/internal/clock"
 	"mls-server/internal/store"
 )
+
+// carryInterval is the mean time between two looks at work that was begun.
+const carryInterval = 30 * time.Second
 
 // interval is the time between two runs of a process; each is jittered, so that servers take turns.
 const interval = 10 * time.Minute
@@ -53,6 +56,23 @@ func (r *Runner) Run(ctx context.Context) {
 		}
 		r.Once(ctx)
 		wait = interval/2 + time.Duration(rand.Int64N(int64(interval))) //nolint:gosec // jitter, not a secret
+	}
+}
+
+// Carry carries on with work that requests have begun, every half minute until ctx ends. do returns
+// how much of it was left. Several servers may do so at once.
+func (r *Runner) Carry(ctx context.Context, job string, do func(context.Context) (int64, error)) {
+	for clock.Pause(ctx, carryInterval/2+time.Duration(rand.Int64N(int64(carryInterval)))) == nil { //nolint:gosec // jitter, not a secret
+		n, err := do(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if n > 0 || err != nil {
+			r.observer.ObserveJob(job, n, err)
+		}
+		if err != nil {
+			r.log.LogAttrs(ctx, slog.LevelError, "job failed", slog.String("component", "jobs"), slog.Any("err", err))
+		}
 	}
 }
 

@@ -156,6 +156,8 @@ const (
 	// CodeForbiddenExtension: a group's extensions name external senders other than this server's
 	// own.
 	CodeForbiddenExtension
+	// CodeDeletedDevice: the signature key is that of a device that its user has deleted.
+	CodeDeletedDevice
 	codeEnd
 )
 
@@ -225,6 +227,7 @@ var codeNames = [codeEnd]string{
 	CodeMisplacedExtension:         "MisplacedExtension",
 	CodeGroupInfoMissing:           "GroupInfoMissing",
 	CodeForbiddenExtension:         "ForbiddenExtension",
+	CodeDeletedDevice:              "DeletedDevice",
 }
 
 // Codes lists all codes, for documentation, metrics and tests.

@@ -86,7 +86,7 @@ func readGroupInfo(r *reader) (g GroupInfo) {
 				g.ExternalPub = e.Data
 				continue
 			}
-			g.ExternalPub = sub.opaque(255)
+			g.ExternalPub = sub.opaque(xWingKey) // the longest KEM key
 		default:
 			continue
 		}

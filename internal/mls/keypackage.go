@@ -1,5 +1,7 @@
 package mls
 
+import "slices"
+
 // KeyPackage is what a client publishes so that others can add it to groups
 // (RFC 9420 10).
 type KeyPackage struct {
@@ -31,6 +33,11 @@ func readKeyPackage(r *reader) (k KeyPackage) {
 	k.Signature = r.opaque(0)
 	k.Raw = r.since(k.at)
 	return k
+}
+
+// WrapKeyPackage puts the header of an MLSMessage before a bare key package.
+func WrapKeyPackage(raw []byte) []byte {
+	return append(slices.Clone(keyPackageHeader), raw...)
 }
 
 // LastResort reports whether the package may be handed out more than once (the

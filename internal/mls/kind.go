@@ -45,6 +45,12 @@ const (
 	ErrInvalidDID
 	// ErrTooManyDevices: a user has as many devices as it may have.
 	ErrTooManyDevices
+	// ErrDeviceNotFound: the caller has no such device.
+	ErrDeviceNotFound
+	// ErrDeviceIDTaken: the id belongs to another device, or did lately.
+	ErrDeviceIDTaken
+	// ErrDeviceProofRequired: a change of the caller's devices needs a signature by one of them.
+	ErrDeviceProofRequired
 	// ErrTooManyKeyPackages: a device has as many live key packages as it may have.
 	ErrTooManyKeyPackages
 	// ErrDuplicatePublicKey: the signature key is registered for another user.
@@ -157,6 +163,9 @@ var kindTexts = [kindEnd]string{
 	ErrTooManyDIDs:            "too many DIDs",
 	ErrInvalidDID:             "invalid DID",
 	ErrTooManyDevices:         "too many devices",
+	ErrDeviceNotFound:         "device not found",
+	ErrDeviceIDTaken:          "the device id belongs to another device",
+	ErrDeviceProofRequired:    "a signature by an older device of yours is needed",
 	ErrTooManyKeyPackages:     "too many live key packages",
 	ErrDuplicatePublicKey:     "the signature public key is registered already",
 	ErrInvalidKeyPackage:      "invalid key package",

@@ -16,9 +16,9 @@ type Client struct {
 	DID mls.DID
 	// Device is the part of the identity behind '#', "" for none.
 	Device string
-	// Suite decides the kind of keys: 1, 2 or 3.
+	// Suite decides the kind of keys.
 	Suite mls.CipherSuite
-	// SignatureKey is the public key, 32 bytes for suites 1 and 3, 65 for suite 2.
+	// SignatureKey is the public key, uncompressed.
 	SignatureKey []byte
 	// Proposals are proposal types beyond RFC 9420 that the client lists among its capabilities.
 	Proposals []uint16
@@ -44,6 +44,11 @@ func (c *Client) Identity() string {
 		return c.DID.String()
 	}
 	return c.DID.String() + "#" + c.Device
+}
+
+// Prove signs a change of the user's devices.
+func (c *Client) Prove(p mls.DeviceProof) []byte {
+	return sign(c.key, "mls-server device change", p.Content())
 }
 
 // Extension is an extension to put into an object.
@@ -153,8 +158,8 @@ func (c *Client) makeKeyPackage(s *KeyPackageSpec) *KeyPackage {
 	var label encoder
 	label.vec([]byte("MLS 1.0 KeyPackage Reference"))
 	label.vec(e)
-	ref, sum := sha256.Sum256(label), sha256.Sum256(k.Bytes)
-	k.Ref, k.Hash = mls.KeyPackageRef(ref[:]), hex.EncodeToString(sum[:])
+	whole := sha256.Sum256(k.Bytes)
+	k.Ref, k.Hash = mls.KeyPackageRef(sum(s.Suite, label)), hex.EncodeToString(whole[:])
 	return k
 }
 
@@ -216,6 +221,6 @@ func ReadKeyPackage(message []byte) *KeyPackage {
 	if err != nil {
 		panic(err)
 	}
-	sum := sha256.Sum256(message)
-	return &KeyPackage{Bytes: message, Ref: parsed.Ref(), Hash: hex.EncodeToString(sum[:]), InitKey: parsed.InitKey, body: Unwrap(message)}
+	whole := sha256.Sum256(message)
+	return &KeyPackage{Bytes: message, Ref: parsed.Ref(), Hash: hex.EncodeToString(whole[:]), InitKey: parsed.InitKey, body: Unwrap(message)}
 }

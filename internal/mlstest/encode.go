@@ -1,12 +1,7 @@
 package mlstest
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 
 	"mls-server/internal/mls"
@@ -70,59 +65,4 @@ func Random(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
 	return b
-}
-
-// newKey makes a signature key of the suite: Ed25519 or P-256.
-func newKey(suite mls.CipherSuite) (crypto.Signer, []byte) {
-	switch suite {
-	case mls.SuiteX25519AES128, mls.SuiteX25519ChaCha:
-		pub, key, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		return key, pub
-	case mls.SuiteP256AES128:
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		pub, err := key.PublicKey.Bytes()
-		if err != nil {
-			panic(err)
-		}
-		return key, pub
-	default:
-		panic("mlstest: suites 1, 2 and 3 only")
-	}
-}
-
-// newKEMKey makes a public HPKE key of the suite; nobody has its private half.
-func newKEMKey(suite mls.CipherSuite) []byte {
-	if suite == mls.SuiteP256AES128 {
-		_, pub := newKey(suite)
-		return pub
-	}
-	return Random(32)
-}
-
-// sign is SignWithLabel of RFC 9420 5.1.2.
-func sign(key crypto.Signer, label string, content []byte) []byte {
-	var e encoder
-	e.vec([]byte("MLS 1.0 " + label))
-	e.vec(content)
-	return signRaw(key, e)
-}
-
-// signRaw signs a message as it is.
-func signRaw(key crypto.Signer, msg []byte) []byte {
-	opts := crypto.SignerOpts(crypto.Hash(0))
-	if _, ok := key.(*ecdsa.PrivateKey); ok {
-		sum := sha256.Sum256(msg)
-		opts, msg = crypto.SHA256, sum[:]
-	}
-	sig, err := key.Sign(rand.Reader, msg, opts)
-	if err != nil {
-		panic(err)
-	}
-	return sig
 }

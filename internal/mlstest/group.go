@@ -204,10 +204,10 @@ func (g Group) public(from *Client, sender mls.SenderType, index uint32, content
 	}
 	e.vec(sign(from.key, "FramedContentTBS", tbs))
 	if content == mls.ContentCommit {
-		e.vec(Random(32))
+		e.vec(Random(hashOf(g.Suite).Size()))
 	}
 	if sender == mls.SenderMember {
-		e.vec(Random(32))
+		e.vec(Random(hashOf(g.Suite).Size()))
 	}
 	return wrap(mls.FormatPublicMessage, e)
 }

@@ -1,7 +1,6 @@
 package mlstest
 
 import (
-	"crypto/sha256"
 	"slices"
 
 	"mls-server/internal/mls"
@@ -38,15 +37,16 @@ func (p *inner) encode(without []uint32) []byte {
 	return e
 }
 
-// rangeTree is a ratchet tree (RFC 9420 7) of suites with SHA-256, written down by the
-// definitions and without any cleverness, so that package mls has something to differ from.
+// rangeTree is a ratchet tree (RFC 9420 7), written down by the definitions and without any
+// cleverness, so that package mls has something to differ from.
 type rangeTree struct {
+	suite   mls.CipherSuite
 	leaves  [][]byte // encoded LeafNodes, nil for blank ones; a power of two of them
 	parents map[block]*inner
 }
 
 func (t *rangeTree) clone() *rangeTree {
-	next := &rangeTree{leaves: slices.Clone(t.leaves), parents: make(map[block]*inner, len(t.parents))}
+	next := &rangeTree{suite: t.suite, leaves: slices.Clone(t.leaves), parents: make(map[block]*inner, len(t.parents))}
 	for b, p := range t.parents {
 		copied := *p
 		copied.unmerged = slices.Clone(p.unmerged)
@@ -164,28 +164,26 @@ func (t *rangeTree) hash(b block, without []uint32) []byte {
 		e.vec(t.hash(left, without))
 		e.vec(t.hash(right, without))
 	}
-	sum := sha256.Sum256(e)
-	return sum[:]
+	return sum(t.suite, e)
 }
 
 // renew gives the blocks over a leaf new keys, those of an UpdatePath, and returns them from
 // the leaf up with the parent hash that the leaf must carry.
-func (t *rangeTree) renew(leaf uint32, suite mls.CipherSuite) (path []block, parentHash []byte) {
+func (t *rangeTree) renew(leaf uint32) (path []block, parentHash []byte) {
 	all := t.above(leaf)
 	t.blankAbove(leaf)
 	for _, b := range all {
 		if t.cover(b.other(leaf), nil) == 0 {
 			continue
 		}
-		p := &inner{key: newKEMKey(suite), hash: parentHash}
+		p := &inner{key: newKEMKey(t.suite), hash: parentHash}
 		t.parents[b] = p
 		path = append(path, b)
 		var e encoder
 		e.vec(p.key)
 		e.vec(p.hash)
 		e.vec(t.hash(b.other(leaf), nil))
-		sum := sha256.Sum256(e)
-		parentHash = sum[:]
+		parentHash = sum(t.suite, e)
 	}
 	slices.Reverse(path)
 	return path, parentHash

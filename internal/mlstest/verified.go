@@ -1,7 +1,6 @@
 package mlstest
 
 import (
-	"crypto/sha256"
 	"maps"
 	"slices"
 	"time"
@@ -11,7 +10,7 @@ import (
 
 // VerifiedGroup is a group in which everything is true that a delivery service can check: signed
 // leaves, a tree with parent hashes, a transcript, GroupInfos that agree. It holds no secrets: the
-// keys of its nodes are random. Suites 1, 2 and 3.
+// keys of its nodes are random.
 type VerifiedGroup struct {
 	Group
 	// Members are the clients by leaf index.
@@ -27,7 +26,7 @@ type VerifiedGroup struct {
 func NewVerifiedGroup(founder *Client) *VerifiedGroup {
 	v := &VerifiedGroup{
 		Group: NewGroup(founder.Suite), Members: map[uint32]*Client{0: founder},
-		tree: &rangeTree{parents: map[block]*inner{}}, tag: Random(32),
+		tree: &rangeTree{suite: founder.Suite, parents: map[block]*inner{}}, tag: Random(hashOf(founder.Suite).Size()),
 	}
 	v.tree.place(mustKeyPackage(founder.KeyPackage(leafTime)).Leaf.Raw)
 	return v
@@ -198,9 +197,9 @@ func (v *VerifiedGroup) path(leaf uint32, c *Client, d Draft, added []uint32) []
 	if d.NoPath {
 		return nil
 	}
-	blocks, parentHash := v.tree.renew(leaf, v.Suite)
+	blocks, parentHash := v.tree.renew(leaf)
 	if d.BadParentHash {
-		parentHash = Random(32)
+		parentHash = Random(hashOf(v.Suite).Size())
 	}
 	if d.Path != nil {
 		c = d.Path
@@ -232,20 +231,14 @@ func (v *VerifiedGroup) finish(before *VerifiedGroup, commit []byte, d Draft) []
 	if err != nil {
 		panic(err)
 	}
-	// Behind the signature stand the confirmation tag (1+32 bytes) and a member's tag (1+32).
-	tail := 33
-	if !d.External {
-		tail = 66
-	}
-	interim := sha256.New()
-	interim.Write(before.confirmed)
 	var tag encoder
 	tag.vec(before.tag)
-	interim.Write(tag)
-	confirmed := sha256.New()
-	confirmed.Write(interim.Sum(nil))
-	confirmed.Write(commit[2 : len(commit)-tail])
-	v.confirmed, v.tag = confirmed.Sum(nil), m.Public.ConfirmationTag
+	// Behind the signature stand the confirmation tag and a member's tag, as vectors.
+	tail := len(tag)
+	if !d.External {
+		tail *= 2
+	}
+	v.confirmed, v.tag = sum(v.Suite, sum(v.Suite, before.confirmed, tag), commit[2:len(commit)-tail]), m.Public.ConfirmationTag
 	if d.BadSignature {
 		commit = slices.Clone(commit)
 		commit[len(commit)-tail-1] ^= 1
@@ -348,10 +341,10 @@ func (v *VerifiedGroup) message(from *Client, sender mls.SenderType, index uint3
 	body(&e)
 	e.vec(sign(from.key, "FramedContentTBS", append(wrap(mls.FormatPublicMessage, e), v.Context()...)))
 	if content == mls.ContentCommit {
-		e.vec(Random(32))
+		e.vec(Random(hashOf(v.Suite).Size()))
 	}
 	if sender == mls.SenderMember {
-		e.vec(Random(32))
+		e.vec(Random(hashOf(v.Suite).Size()))
 	}
 	return wrap(mls.FormatPublicMessage, e)
 }

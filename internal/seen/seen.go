@@ -1,7 +1,8 @@
-// Package seen notes on which day an account was last here, so that those who are away cannot hold
-// back the others when a group has to be repaired.
+// Package seen notes on which day an account, or a device, was last here: accounts that are away
+// cannot hold back the others when a group has to be repaired, and devices that are gone can be
+// told from those in use.
 //
-// What is kept is a day (UTC) for each account. It is written by a timer, many accounts at a time
+// What is kept is a day (UTC) for each. It is written by a timer, many at a time
 // in an order that says nothing, so that no row leads to a request; and requests that send messages
 // are not noted at all (I7). What a process has not written yet is lost when it is killed, which
 // costs nothing but the day of some accounts. The package must not log.
@@ -26,46 +27,43 @@ const (
 	maxNoted = 1_000_000
 )
 
-// Store keeps days. Package store implements it.
-type Store interface {
-	// SeeUsers notes that users were here on the day of at.
-	SeeUsers(ctx context.Context, users []string, at time.Time) error
-}
+// Write notes that some were here on the day of at.
+type Write[K comparable] func(ctx context.Context, who []K, at time.Time) error
 
-// Days notes accounts. It is safe for concurrent use.
-type Days struct {
-	store Store
+// Days notes who was here. It is safe for concurrent use.
+type Days[K comparable] struct {
+	write Write[K]
 	clock clock.Clock
 
 	mu sync.Mutex
-	// noted are the accounts of the day, those in waiting are not written yet.
+	// noted are those of the day, those in waiting are not written yet.
 	day     time.Time
-	noted   map[string]struct{}
-	waiting []string
+	noted   map[K]struct{}
+	waiting []K
 }
 
-// New returns Days that write to a store while Run runs.
-func New(s Store, c clock.Clock) *Days {
-	return &Days{store: s, clock: c, noted: map[string]struct{}{}}
+// New returns Days that are written while Run runs.
+func New[K comparable](write Write[K], c clock.Clock) *Days[K] {
+	return &Days[K]{write: write, clock: c, noted: map[K]struct{}{}}
 }
 
-// Note notes that an account is here. It costs a look into a map.
-func (d *Days) Note(user string) {
+// Note notes that somebody is here. It costs a look into a map.
+func (d *Days[K]) Note(who K) {
 	today := clock.Day(d.clock.Now())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.day.Equal(today) {
-		d.day, d.noted = today, map[string]struct{}{}
+		d.day, d.noted = today, map[K]struct{}{}
 	}
-	if _, ok := d.noted[user]; ok || len(d.noted) >= maxNoted {
+	if _, ok := d.noted[who]; ok || len(d.noted) >= maxNoted {
 		return
 	}
-	d.noted[user] = struct{}{}
-	d.waiting = append(d.waiting, user)
+	d.noted[who] = struct{}{}
+	d.waiting = append(d.waiting, who)
 }
 
 // Run writes what was noted, from time to time and once more when ctx ends.
-func (d *Days) Run(ctx context.Context) {
+func (d *Days[K]) Run(ctx context.Context) {
 	for clock.Pause(ctx, interval) == nil {
 		d.Flush(ctx)
 	}
@@ -75,20 +73,20 @@ func (d *Days) Run(ctx context.Context) {
 }
 
 // Flush writes what was noted. What cannot be written stays.
-func (d *Days) Flush(ctx context.Context) {
+func (d *Days[K]) Flush(ctx context.Context) {
 	d.mu.Lock()
-	users := d.waiting
+	waiting := d.waiting
 	d.waiting = nil
 	d.mu.Unlock()
-	rand.Shuffle(len(users), func(i, j int) { users[i], users[j] = users[j], users[i] }) //nolint:gosec // not a secret
-	for len(users) > 0 {
-		n := min(len(users), batch)
-		if err := d.store.SeeUsers(ctx, users[:n], d.clock.Now()); err != nil {
+	rand.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] }) //nolint:gosec // not a secret
+	for len(waiting) > 0 {
+		n := min(len(waiting), batch)
+		if err := d.write(ctx, waiting[:n], d.clock.Now()); err != nil {
 			d.mu.Lock()
-			d.waiting = append(d.waiting, users...)
+			d.waiting = append(d.waiting, waiting...)
 			d.mu.Unlock()
 			return
 		}
-		users = users[n:]
+		waiting = waiting[n:]
 	}
 }

@@ -34,7 +34,7 @@ func (d *days) SeeUsers(_ context.Context, users []string, at time.Time) error {
 func TestOnceADay(t *testing.T) {
 	t.Parallel()
 	clk, store := clocktest.New(), &days{written: map[string][]time.Time{}}
-	d := seen.New(store, clk)
+	d := seen.New(store.SeeUsers, clk)
 	var came []string
 	for i := range 1200 {
 		came = append(came, fmt.Sprint("user ", i))
@@ -63,7 +63,7 @@ func TestOnceADay(t *testing.T) {
 func TestNothingIsLostWhileTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	store := &days{written: map[string][]time.Time{}, away: true}
-	d := seen.New(store, clocktest.New())
+	d := seen.New(store.SeeUsers, clocktest.New())
 	d.Note("a")
 	d.Flush(t.Context())
 	d.Note("b")
@@ -78,7 +78,7 @@ func TestNothingIsLostWhileTheDatabaseIsAway(t *testing.T) {
 func TestTheEndIsWritten(t *testing.T) {
 	t.Parallel()
 	store := &days{written: map[string][]time.Time{}}
-	d := seen.New(store, clocktest.New())
+	d := seen.New(store.SeeUsers, clocktest.New())
 	d.Note("a")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -16,8 +16,13 @@ type UserDevice struct {
 	SignatureKey []byte
 	// MLSDID is the DID URL that names the device in credentials.
 	MLSDID string
-	// CreatedAt is the day of its registration.
-	CreatedAt time.Time
+	// UUID is what its client knows it by, "" for nothing.
+	UUID string
+	// RegisteredAt is floored to 2 seconds; of devices that were registered long ago it is the day.
+	RegisteredAt time.Time
+	// SeenOn is the day (UTC) on which a call last named the device, that of its registration when
+	// none has.
+	SeenOn time.Time
 }
 
 // Registration is what RegisterDevice writes.
@@ -26,6 +31,8 @@ type Registration struct {
 	// registered already.
 	Device   UserDevice
 	Packages []NewKeyPackage
+	// Adopted are packages of the user's that become a new device's.
+	Adopted []UnusedKeyPackage
 	// MaxDevices and MaxPackages are the caps of a user and of a device.
 	MaxDevices, MaxPackages int
 	At                      time.Time
@@ -44,13 +51,13 @@ type Registered struct {
 	TooManyPackages bool
 }
 
-// RegisterDevice registers a device with its key packages, asks the members of
-// each of the user's conversations to add it and tells them by an event. The
-// same user and key again is the same device. Errors: mls.ErrDuplicatePublicKey
-// (the key is another user's), mls.ErrTooManyDevices, and mls.ErrInvalidKeyPackage as
-// PublishKeyPackages has it. Packages that the device has published before are passed over,
-// whatever has become of them: a repeat whose first answer was lost succeeds although others have
-// claimed some meanwhile. Packages above the cap do not undo the registration.
+// RegisterDevice registers a device with its key packages, asks the members of each of the user's
+// conversations to add it and tells them by an event. The same user and key again is the same
+// device. Errors: mls.ErrDuplicatePublicKey (the key is another user's), mls.ErrDeviceIDTaken,
+// mls.ErrTooManyDevices, and mls.ErrInvalidKeyPackage as PublishKeyPackages has it. Packages that
+// the device has published before are passed over, whatever has become of them: a repeat whose
+// first answer was lost succeeds although others have claimed some meanwhile. Packages above the
+// cap do not undo the registration.
 func (tx *Tx) RegisterDevice(ctx context.Context, p Registration) (Registered, error) {
 	if err := tx.q.LockUser(ctx, string(p.Device.User)); err != nil {
 		return Registered{}, fail("lock user", err)
@@ -94,7 +101,9 @@ func (tx *Tx) findOrInsertDevice(ctx context.Context, p Registration) (Registere
 	case err == nil:
 		existing := deviceOf(known)
 		existing.Name = p.Device.Name
-		err := tx.q.RenameDevice(ctx, db.RenameDeviceParams{UserDID: known.UserDID, DeviceID: known.DeviceID, DeviceName: p.Device.Name})
+		err := tx.q.RenameDevice(ctx, db.RenameDeviceParams{
+			UserDID: known.UserDID, DeviceID: known.DeviceID, DeviceName: p.Device.Name, DeviceUuid: ptrIf(p.Device.UUID),
+		})
 		return Registered{Device: existing, Existing: true}, fail("rename device", err)
 	case !isNotFound(err):
 		return Registered{}, fail("find device", err)
@@ -106,12 +115,15 @@ func (tx *Tx) findOrInsertDevice(ctx context.Context, p Registration) (Registere
 	if len(devices) >= p.MaxDevices {
 		return Registered{}, mls.ErrTooManyDevices
 	}
-	p.Device.CreatedAt = day(p.At)
+	p.Device.RegisteredAt, p.Device.SeenOn = bucket(p.At), day(p.At)
 	err = tx.q.InsertDevice(ctx, db.InsertDeviceParams{
-		UserDID: p.Device.User, DeviceID: p.Device.ID, DeviceName: p.Device.Name,
-		SignatureKey: p.Device.SignatureKey, MLSDID: p.Device.MLSDID, CreatedAt: p.Device.CreatedAt,
+		UserDID: p.Device.User, DeviceID: p.Device.ID, DeviceName: p.Device.Name, SignatureKey: p.Device.SignatureKey, MLSDID: p.Device.MLSDID,
+		DeviceUuid: ptrIf(p.Device.UUID), CreatedAt: day(p.At), RegisteredAt: &p.Device.RegisteredAt,
 	})
-	return Registered{Device: p.Device}, fail("insert device", err, signatureKeyTaken)
+	if err != nil {
+		return Registered{}, fail("insert device", err, signatureKeyTaken, deviceIDTaken)
+	}
+	return Registered{Device: p.Device}, tx.AdoptKeyPackages(ctx, p.Device.Device, p.Adopted)
 }
 
 // askToAdd opens a request in each conversation of the user that the device is
@@ -152,7 +164,7 @@ func (tx *Tx) lockConvos(ctx context.Context, ids []string) error {
 	return fail("lock conversations", err)
 }
 
-// ListDevices is the registered devices of users, by the day of registration within each.
+// ListDevices is the registered devices of users, in the order of their registration within each.
 func (r *reader) ListDevices(ctx context.Context, users ...mls.DID) ([]UserDevice, error) {
 	rows, err := r.q.ListDevices(ctx, texts(users))
 	if err != nil {
@@ -166,8 +178,15 @@ func (r *reader) ListDevices(ctx context.Context, users ...mls.DID) ([]UserDevic
 }
 
 func deviceOf(row db.UserDevice) UserDevice {
-	return UserDevice{
+	d := UserDevice{
 		Device: Device{row.UserDID, row.DeviceID}, Name: row.DeviceName, SignatureKey: row.SignatureKey,
-		MLSDID: row.MLSDID, CreatedAt: row.CreatedAt,
+		MLSDID: row.MLSDID, UUID: orEmpty(row.DeviceUuid), RegisteredAt: row.CreatedAt, SeenOn: row.CreatedAt,
 	}
+	if row.RegisteredAt != nil {
+		d.RegisteredAt = *row.RegisteredAt
+	}
+	if row.SeenOn != nil {
+		d.SeenOn = *row.SeenOn
+	}
+	return d
 }

@@ -46,6 +46,7 @@ type violation struct {
 var (
 	groupIDTaken       = violation{"conversations_group_id_key", mls.ErrGroupAlreadyExists}
 	signatureKeyTaken  = violation{"user_devices_signature_key_key", mls.ErrDuplicatePublicKey}
+	deviceIDTaken      = violation{"user_devices_device_id_key", mls.ErrDeviceIDTaken}
 	groupIDUsed        = violation{"convo_groups_pkey", mls.ErrGroupAlreadyExists}
 	epochHasCommit     = violation{"commits_standing_key", mls.ErrEpochMismatch}
 	reportOfOneself    = violation{"reports_not_about_oneself", mls.ErrCannotReportSelf}

@@ -32,6 +32,7 @@ const (
 	EventWelcomeRevoked  EventKind = 15
 	EventGroupReset      EventKind = 16
 	EventJoinedExternal  EventKind = 17
+	EventDeviceRevoked   EventKind = 20
 )
 
 // Audience says who may see an event.

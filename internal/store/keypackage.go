@@ -139,16 +139,10 @@ func (tx *Tx) unpublished(ctx context.Context, owner Device, packages []NewKeyPa
 
 func (tx *Tx) insertKeyPackages(ctx context.Context, owner Device, packages []indexed, request *string, now time.Time) ([]int64, error) {
 	initKeys := make([][]byte, len(packages))
-	arg := db.InsertKeyPackagesParams{OwnerDID: owner.User, DeviceID: owner.ID, CreatedAt: day(now), ReservedRequestID: request}
+	list := make([]NewKeyPackage, len(packages))
 	for i, p := range packages {
-		initHash, byteHash := sha256.Sum256(p.InitKey), sha256.Sum256(p.Bytes)
-		initKeys[i] = initHash[:]
-		arg.Refs = append(arg.Refs, []byte(p.Ref))
-		arg.Sha256s = append(arg.Sha256s, byteHash[:])
-		arg.CipherSuites = append(arg.CipherSuites, int32(p.CipherSuite))
-		arg.KeyPackages = append(arg.KeyPackages, p.Bytes)
-		arg.ExpiresAts = append(arg.ExpiresAts, bucket(p.ExpiresAt))
-		arg.LastResorts = append(arg.LastResorts, p.LastResort)
+		initHash := sha256.Sum256(p.InitKey)
+		initKeys[i], list[i] = initHash[:], p.NewKeyPackage
 	}
 	unseen, err := tx.q.InsertInitKeys(ctx, initKeys)
 	if err != nil {
@@ -157,8 +151,25 @@ func (tx *Tx) insertKeyPackages(ctx context.Context, owner Device, packages []in
 	if len(unseen) < len(packages) {
 		return nil, mls.InvalidKeyPackageAt(packages[firstSeen(initKeys, unseen)].index, mls.CodeInitKeyReused)
 	}
+	arg := keyPackageRows(owner, list, now)
+	arg.ReservedRequestID = request
 	ids, err := tx.q.InsertKeyPackages(ctx, arg)
 	return ids, fail("insert key packages", err, keyPackageSeen)
+}
+
+// keyPackageRows is the rows of a device's packages.
+func keyPackageRows(owner Device, packages []NewKeyPackage, now time.Time) db.InsertKeyPackagesParams {
+	arg := db.InsertKeyPackagesParams{OwnerDID: owner.User, DeviceID: owner.ID, CreatedAt: day(now)}
+	for _, p := range packages {
+		byteHash := sha256.Sum256(p.Bytes)
+		arg.Refs = append(arg.Refs, []byte(p.Ref))
+		arg.Sha256s = append(arg.Sha256s, byteHash[:])
+		arg.CipherSuites = append(arg.CipherSuites, int32(p.CipherSuite))
+		arg.KeyPackages = append(arg.KeyPackages, p.Bytes)
+		arg.ExpiresAts = append(arg.ExpiresAts, bucket(p.ExpiresAt))
+		arg.LastResorts = append(arg.LastResorts, p.LastResort)
+	}
+	return arg
 }
 
 // firstSeen is the index of the first of keys that is not among unseen, or
@@ -182,6 +193,8 @@ type ClaimParams struct {
 	Owners []mls.DID
 	// Devices restricts the claim; empty: every device of the owners.
 	Devices []mls.DeviceID
+	// Scarce are owners who give their last-resort packages only.
+	Scarce []mls.DID
 	// CipherSuite is the suite asked for; 0: any.
 	CipherSuite mls.CipherSuite
 	Now         time.Time
@@ -197,7 +210,7 @@ type ClaimParams struct {
 // package left gives that one and keeps it.
 func (s *Store) ClaimKeyPackages(ctx context.Context, p ClaimParams) ([]KeyPackage, error) {
 	arg := db.ClaimKeyPackagesParams{
-		OwnerDids: texts(p.Owners), DeviceIds: texts(p.Devices), CipherSuite: int32(p.CipherSuite), ClaimedAt: day(p.Now), UsableUntil: p.Now.Add(p.Margin),
+		OwnerDids: texts(p.Owners), ScarceDids: texts(p.Scarce), DeviceIds: texts(p.Devices), CipherSuite: int32(p.CipherSuite), ClaimedAt: day(p.Now), UsableUntil: p.Now.Add(p.Margin),
 		// The statement counts what was there before the claim.
 		Low: int64(p.Low), BucketTs: bucket(p.Now),
 	}
@@ -291,22 +304,43 @@ func (tx *Tx) ConsumeKeyPackages(ctx context.Context, packages []KeyPackage, at 
 // SuiteInventory is a user's packages of one suite.
 type SuiteInventory struct {
 	CipherSuite mls.CipherSuite
-	// Available can be claimed, Consumed were claimed or used.
-	Available, Consumed int64
+	// Available can be claimed, Consumed were claimed or used: ConsumedLately today or yesterday,
+	// ConsumedLastWeek today or on the seven days before (UTC).
+	Available, Consumed, ConsumedLately, ConsumedLastWeek int64
+	// LastResortUsed: a live last-resort package was handed out.
+	LastResortUsed bool
 	// FirstExpiry is when the first available one expires, zero without any.
 	FirstExpiry time.Time
+}
+
+// Add adds the figures of another suite.
+func (s *SuiteInventory) Add(o *SuiteInventory) {
+	s.Available += o.Available
+	s.Consumed += o.Consumed
+	s.ConsumedLately += o.ConsumedLately
+	s.ConsumedLastWeek += o.ConsumedLastWeek
+	s.LastResortUsed = s.LastResortUsed || o.LastResortUsed
+	if !o.FirstExpiry.IsZero() && (s.FirstExpiry.IsZero() || o.FirstExpiry.Before(s.FirstExpiry)) {
+		s.FirstExpiry = o.FirstExpiry
+	}
 }
 
 // CountKeyPackages counts a user's packages by suite; device "" counts all
 // devices, suite 0 all suites.
 func (r *reader) CountKeyPackages(ctx context.Context, owner Device, suite mls.CipherSuite, now time.Time) ([]SuiteInventory, error) {
-	rows, err := r.q.CountKeyPackages(ctx, db.CountKeyPackagesParams{OwnerDID: owner.User, DeviceID: string(owner.ID), CipherSuite: int32(suite), Now: now})
+	rows, err := r.q.CountKeyPackages(ctx, db.CountKeyPackagesParams{
+		OwnerDID: owner.User, DeviceID: string(owner.ID), CipherSuite: int32(suite), Now: now,
+		Lately: day(now.AddDate(0, 0, -1)), LastWeek: day(now.AddDate(0, 0, -7)),
+	})
 	if err != nil {
 		return nil, fail("count key packages", err)
 	}
 	counts := make([]SuiteInventory, len(rows))
 	for i, row := range rows {
-		counts[i] = SuiteInventory{CipherSuite: row.CipherSuite, Available: row.Available, Consumed: row.Consumed}
+		counts[i] = SuiteInventory{
+			CipherSuite: row.CipherSuite, Available: row.Available, Consumed: row.Consumed,
+			ConsumedLately: row.ConsumedLately, ConsumedLastWeek: row.ConsumedLastWeek, LastResortUsed: row.LastResortUsed,
+		}
 		if row.Available > 0 {
 			counts[i].FirstExpiry = row.OldestExpiresAt
 		}

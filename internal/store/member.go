@@ -27,6 +27,8 @@ type Member struct {
 	PromotedBy     *mls.DID
 	LeafIndex      *int64
 	NeedsRejoin    bool
+	// Vacant keeps the place of a user whose device was deleted. It stands for no leaf.
+	Vacant bool
 	// SeenOn is the day (UTC) on which the user was last here, in 1970 when it is not known.
 	SeenOn time.Time
 }
@@ -94,6 +96,8 @@ const (
 type LeftDevice struct {
 	Device    mls.DeviceID
 	LeafIndex *int64
+	// Vacant: it was a place that was kept, without a leaf.
+	Vacant bool
 }
 
 // RemoveUser takes all devices of a user off the roster, ends what waits for
@@ -127,7 +131,7 @@ func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, re
 	}
 	left := make([]LeftDevice, len(rows))
 	for i, row := range rows {
-		left[i] = LeftDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex}
+		left[i] = LeftDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex, Vacant: row.Vacant}
 	}
 	return left, nil
 }
@@ -141,7 +145,8 @@ func (tx *Tx) RemoveDevices(ctx context.Context, convo mls.ConvoID, did mls.DID,
 	return fail("remove devices", err)
 }
 
-// ListMembers is the active devices of conversations; within each, by time of joining.
+// ListMembers is the active devices of conversations; within each, by time of joining. A place that
+// is kept for a user is among them as long as no device of the user is.
 func (r *reader) ListMembers(ctx context.Context, convos ...mls.ConvoID) ([]Member, error) {
 	rows, err := r.q.ListMembers(ctx, texts(convos))
 	if err != nil {
@@ -153,10 +158,28 @@ func (r *reader) ListMembers(ctx context.Context, convos ...mls.ConvoID) ([]Memb
 			ConvoID: row.ConvoID, User: row.UserDID, Device: row.DeviceID, MLSDID: row.MLSDID, DeviceName: row.DeviceName,
 			JoinedAt: row.JoinedAt, JoinGeneration: row.JoinGeneration, JoinEpoch: row.JoinEpoch, JoinSeq: row.JoinSeq, Admin: row.IsAdmin,
 			PromotedAt: row.PromotedAt, PromotedBy: (*mls.DID)(row.PromotedByDID), LeafIndex: row.LeafIndex, NeedsRejoin: row.NeedsRejoin,
-			SeenOn: row.LastDay,
+			Vacant: row.Vacant, SeenOn: row.LastDay,
 		}
 	}
-	return members, nil
+	return withoutKept(members), nil
+}
+
+// withoutKept leaves out the places of users who are on the roster with a device.
+func withoutKept(members []Member) []Member {
+	if !slices.ContainsFunc(members, func(m Member) bool { return m.Vacant }) {
+		return members
+	}
+	type place struct {
+		convo mls.ConvoID
+		user  mls.DID
+	}
+	filled := make(map[place]bool, len(members))
+	for _, m := range members {
+		if !m.Vacant {
+			filled[place{m.ConvoID, m.User}] = true
+		}
+	}
+	return slices.DeleteFunc(members, func(m Member) bool { return m.Vacant && filled[place{m.ConvoID, m.User}] })
 }
 
 // ActiveDevice is a device of a user that was asked for.
@@ -183,6 +206,13 @@ func (r *reader) FindActive(ctx context.Context, convo mls.ConvoID, dids ...mls.
 		}
 	}
 	return active, nil
+}
+
+// ListOpenTo is those of some users who are in a conversation with another one and have said so
+// themselves.
+func (r *reader) ListOpenTo(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error) {
+	open, err := r.q.ListOpenTo(ctx, user, texts(dids))
+	return open, fail("list acquaintances", err)
 }
 
 // CountUsers counts the users, not the devices, that are in a conversation.

@@ -46,6 +46,7 @@ INSERT INTO welcomes (convo_id, epoch, welcome, created_at) SELECT id, 1, 'x', '
 INSERT INTO welcome_routes (welcome_id, convo_id, user_did, device_id, key_package_ref) SELECT w.id, w.convo_id, c.creator_did, '', 'r' FROM welcomes w JOIN conversations c ON c.id = w.convo_id;
 INSERT INTO pending_welcomes (id, convo_id, user_did, device_id, kind, status, created_at) SELECT 'p' || c.id, c.id, c.creator_did, '', 'rejoin', CASE WHEN substr(c.creator_did, 10)::int % 2 = 0 THEN 'open' ELSE 'confirmed' END, now() FROM conversations c;
 INSERT INTO removal_debts (id, convo_id, user_did, created_at) SELECT 'd' || id, id, 'x', 'epoch' FROM conversations;
+INSERT INTO deleted_devices SELECT user_did, overlay(device_id PLACING 'f' FROM 1), signature_key || 'x', timestamptz '2000-01-01 00:00:00+00' + (row_number() OVER () % 50) * interval '1 day', row_number() OVER () % 100 = 0 FROM user_devices;
 INSERT INTO user_days SELECT user_did, timestamptz '2000-01-01 00:00:00+00' + (row_number() OVER () % 50) * interval '1 day' FROM user_devices;
 INSERT INTO user_days SELECT 'a' || i, timestamptz '2000-01-01 00:00:00+00' + (i % 50) * interval '1 day' FROM generate_series(1, 20000) i;
 INSERT INTO convo_resets SELECT c.id, g, g, c.creator_did, false, 'epoch' FROM conversations c, generate_series(1, 4) g;

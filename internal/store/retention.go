@@ -39,6 +39,9 @@ const VoidingTime = 24 * time.Hour
 // tell again of more.
 const EndedConflicts = 7 * 24 * time.Hour
 
+// DeletedKeys is how long the signature key of a deleted device is refused.
+const DeletedKeys = 90 * 24 * time.Hour
+
 // Removed counts what a retention run removed, by a closed set of names.
 type Removed map[string]int64
 
@@ -119,6 +122,7 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 	add("requests", 2*p.Requests, (*db.Queries).DeleteRequests)
 	add("user_days", userDays, (*db.Queries).DeleteUserDays)
 	add("key_packages", time.Nanosecond, (*db.Queries).DeleteKeyPackages)
+	add("deleted_devices", DeletedKeys, (*db.Queries).DeleteDeletedDevices)
 	// their times are days
 	add("idempotency_keys", IdempotencyLifetime+24*time.Hour, (*db.Queries).DeleteIdempotencyKeys)
 	add("used_jtis", time.Nanosecond, (*db.Queries).DeleteJTIs)

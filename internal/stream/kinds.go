@@ -26,6 +26,7 @@ const (
 	InfoWelcomeRevoked    InfoKind = "welcome-revoked"
 	InfoGroupReset        InfoKind = "group-reset"
 	InfoJoinedExternal    InfoKind = "device-joined-external"
+	InfoDeviceRevoked     InfoKind = "device-revoked"
 )
 
 // The kinds that are about the stream itself.
@@ -48,7 +49,7 @@ var texts = map[InfoKind]string{
 	InfoDevicePending:     "A member's device waits to be added; commit it with addMembers.",
 	InfoRejoinRequested:   "A member asks to be added again; commit it with addMembers.",
 	InfoRemovalPending:    "A user has left and waits to be removed from the group by a commit.",
-	InfoKeyPackagesLow:    "Key packages are running out; publish more.",
+	InfoKeyPackagesLow:    "Key packages are running out; publish more, and one of last resort if the device has none.",
 	InfoReportReceived:    "A member was reported.",
 	InfoReportResolved:    "A report was resolved.",
 	InfoBlockConflict:     "Two members of a conversation block each other.",
@@ -56,6 +57,7 @@ var texts = map[InfoKind]string{
 	InfoWelcomeRevoked:    "A commit that added a device was taken back; its Welcome leads nowhere.",
 	InfoGroupReset:        "A conversation has a new MLS group; show it as a change of keys.",
 	InfoJoinedExternal:    "A device that no other one of its user vouches for has joined by itself.",
+	InfoDeviceRevoked:     "One of your devices was deleted.",
 	InfoCompacted:         "Events are missing here; fetch what changed with getConvos and getMessages.",
 	InfoSlowConsumer:      "The stream was not read fast enough; resume with the last cursor.",
 	InfoReauthenticate:    "The stream has reached its time; resume with a new token and the last cursor.",
@@ -81,6 +83,7 @@ var infoKinds = map[store.EventKind]InfoKind{
 	store.EventWelcomeRevoked:  InfoWelcomeRevoked,
 	store.EventGroupReset:      InfoGroupReset,
 	store.EventJoinedExternal:  InfoJoinedExternal,
+	store.EventDeviceRevoked:   InfoDeviceRevoked,
 }
 
 // Info is what an infoEvent tells.

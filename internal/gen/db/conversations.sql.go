@@ -85,7 +85,7 @@ CROSS JOIN LATERAL (
            coalesce(bool_or(d.is_admin), false)::boolean AS is_admin,
            coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq,
            coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch,
-           coalesce((array_agg(d.left_reason ORDER BY d.left_seq DESC NULLS LAST))[1], '')::text AS left_reason
+           coalesce((array_agg(d.left_reason ORDER BY d.left_seq DESC NULLS LAST, d.left_reason DESC))[1], '')::text AS left_reason
     FROM members d
     WHERE d.convo_id = c.id AND d.user_did = $1
 ) m

@@ -12,16 +12,58 @@ import (
 	"mls-server/internal/mls"
 )
 
+const adoptKeyPackages = `-- name: AdoptKeyPackages :exec
+UPDATE key_packages SET device_id = $1 WHERE id = ANY ($2::bigint[]) AND owner_did = $3 AND device_id = ''
+`
+
+type AdoptKeyPackagesParams struct {
+	DeviceID mls.DeviceID
+	Ids      []int64
+	OwnerDID mls.DID
+}
+
+// AdoptKeyPackages gives packages that a user has published without a device to the one that signed them.
+func (q *Queries) AdoptKeyPackages(ctx context.Context, arg AdoptKeyPackagesParams) error {
+	_, err := q.db.Exec(ctx, adoptKeyPackages, arg.DeviceID, arg.Ids, arg.OwnerDID)
+	return err
+}
+
+const appendPersonalEvent = `-- name: AppendPersonalEvent :execrows
+INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, user_did, device_id, bucket_ts)
+SELECT g.generation, pg_current_xact_id()::text::bigint, $1, 3, $2, $2, $3, $4::timestamptz FROM event_head g
+`
+
+type AppendPersonalEventParams struct {
+	Kind     int16
+	UserDID  *string
+	DeviceID mls.DeviceID
+	BucketTs time.Time
+}
+
+// AppendPersonalEvent tells a user of one of its devices.
+func (q *Queries) AppendPersonalEvent(ctx context.Context, arg AppendPersonalEventParams) (int64, error) {
+	result, err := q.db.Exec(ctx, appendPersonalEvent,
+		arg.Kind,
+		arg.UserDID,
+		arg.DeviceID,
+		arg.BucketTs,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const claimKeyPackages = `-- name: ClaimKeyPackages :many
 WITH wanted AS (
-    SELECT o.owner_did, d.device_id
-    FROM (SELECT DISTINCT unnest($1::text[]) AS owner_did) o
+    SELECT o.owner_did, d.device_id, o.owner_did = ANY ($1::text[]) AS scarce
+    FROM (SELECT DISTINCT unnest($2::text[]) AS owner_did) o
     CROSS JOIN LATERAL (
         SELECT u.device_id FROM user_devices u WHERE u.user_did = o.owner_did
         UNION ALL
-        SELECT '' AS device_id
+        SELECT '' AS device_id WHERE NOT EXISTS (SELECT FROM user_devices x WHERE x.user_did = o.owner_did)
     ) d
-    WHERE cardinality($2::text[]) = 0 OR d.device_id = ANY ($2::text[])
+    WHERE cardinality($3::text[]) = 0 OR d.device_id = ANY ($3::text[])
 ), single AS MATERIALIZED (
     SELECT w.owner_did, w.device_id, k.id
     FROM wanted w
@@ -30,15 +72,16 @@ WITH wanted AS (
         FROM key_packages p
         WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
           AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
-          AND p.expires_at > $3::timestamptz
-          AND ($4::integer = 0 OR p.cipher_suite = $4::integer)
+          AND p.expires_at > $4::timestamptz
+          AND ($5::integer = 0 OR p.cipher_suite = $5::integer)
         ORDER BY p.expires_at, p.id
         LIMIT 1
         FOR UPDATE SKIP LOCKED
     ) k
+    WHERE NOT w.scarce
 ), claimed AS (
     UPDATE key_packages p
-    SET claimed_at = $5::timestamptz
+    SET claimed_at = $6::timestamptz
     FROM single s
     WHERE p.id = s.id
     RETURNING p.id
@@ -50,27 +93,32 @@ WITH wanted AS (
         FROM key_packages p
         WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
           AND p.last_resort AND p.reserved_request_id IS NULL
-          AND p.expires_at > $3::timestamptz
-          AND ($4::integer = 0 OR p.cipher_suite = $4::integer)
+          AND p.expires_at > $4::timestamptz
+          AND ($5::integer = 0 OR p.cipher_suite = $5::integer)
         ORDER BY p.expires_at DESC, p.id DESC
         LIMIT 1
     ) k
     WHERE NOT EXISTS (SELECT FROM single s WHERE s.owner_did = w.owner_did AND s.device_id = w.device_id)
+), used AS (
+    UPDATE key_packages p
+    SET used_on = $6::timestamptz
+    FROM last l
+    WHERE p.id = l.id AND p.used_on IS DISTINCT FROM $6::timestamptz
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, user_did, device_id, bucket_ts)
-    SELECT g.generation, pg_current_xact_id()::text::bigint, 10, 3, w.owner_did, w.owner_did, nullif(w.device_id, ''), $6::timestamptz
+    SELECT g.generation, pg_current_xact_id()::text::bigint, 10, 3, w.owner_did, w.owner_did, nullif(w.device_id, ''), $7::timestamptz
     FROM (SELECT s.owner_did, s.device_id FROM single s UNION ALL SELECT l.owner_did, l.device_id FROM last l) w
     CROSS JOIN event_head g
-    WHERE $7::bigint > 0 AND (
+    WHERE $8::bigint > 0 AND (
         SELECT count(*)
         FROM (
             SELECT FROM key_packages p
             WHERE p.owner_did = w.owner_did AND p.device_id = w.device_id
               AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
-              AND p.expires_at > $3::timestamptz
-            LIMIT $7::bigint + 1
+              AND p.expires_at > $4::timestamptz
+            LIMIT $8::bigint + 1
         ) few
-    ) <= $7::bigint
+    ) <= $8::bigint
 )
 SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.expires_at, p.last_resort
 FROM key_packages p
@@ -79,6 +127,7 @@ ORDER BY p.owner_did, p.device_id
 `
 
 type ClaimKeyPackagesParams struct {
+	ScarceDids  []string
 	OwnerDids   []string
 	DeviceIds   []string
 	UsableUntil time.Time
@@ -106,10 +155,13 @@ type ClaimKeyPackagesRow struct {
 //
 // The owner is told when low packages or fewer were there before the claim.
 //
-// An empty device id stands for a user's packages without a device.
+// Owners among scarce_dids give their last-resort packages only.
+//
+// An empty device id stands for the packages of a user without devices.
 // cipher_suite 0 is any suite, an empty device_ids all devices.
 func (q *Queries) ClaimKeyPackages(ctx context.Context, arg ClaimKeyPackagesParams) ([]ClaimKeyPackagesRow, error) {
 	rows, err := q.db.Query(ctx, claimKeyPackages,
+		arg.ScarceDids,
 		arg.OwnerDids,
 		arg.DeviceIds,
 		arg.UsableUntil,
@@ -145,6 +197,15 @@ func (q *Queries) ClaimKeyPackages(ctx context.Context, arg ClaimKeyPackagesPara
 	return items, nil
 }
 
+const closeDeletion = `-- name: CloseDeletion :exec
+UPDATE deleted_devices SET open = false WHERE device_id = $1
+`
+
+func (q *Queries) CloseDeletion(ctx context.Context, deviceID mls.DeviceID) error {
+	_, err := q.db.Exec(ctx, closeDeletion, deviceID)
+	return err
+}
+
 const consumeKeyPackages = `-- name: ConsumeKeyPackages :exec
 UPDATE key_packages SET consumed_at = $1::timestamptz
 WHERE id = ANY ($2::bigint[])
@@ -156,36 +217,83 @@ func (q *Queries) ConsumeKeyPackages(ctx context.Context, consumedAt time.Time, 
 	return err
 }
 
+const countDevicePackages = `-- name: CountDevicePackages :many
+SELECT device_id,
+       count(*) FILTER (WHERE NOT last_resort AND claimed_at IS NULL AND consumed_at IS NULL) AS available,
+       coalesce(bool_or(last_resort), false)::boolean AS last_resort
+FROM key_packages
+WHERE owner_did = $1 AND reserved_request_id IS NULL AND expires_at > $2::timestamptz
+GROUP BY device_id
+`
+
+type CountDevicePackagesRow struct {
+	DeviceID   mls.DeviceID
+	Available  int64
+	LastResort bool
+}
+
+// CountDevicePackages counts what can be claimed of a user's devices.
+func (q *Queries) CountDevicePackages(ctx context.Context, ownerDID mls.DID, now time.Time) ([]CountDevicePackagesRow, error) {
+	rows, err := q.db.Query(ctx, countDevicePackages, ownerDID, now)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CountDevicePackagesRow{}
+	for rows.Next() {
+		var i CountDevicePackagesRow
+		if err := rows.Scan(&i.DeviceID, &i.Available, &i.LastResort); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const countKeyPackages = `-- name: CountKeyPackages :many
 SELECT cipher_suite,
-       count(*) FILTER (WHERE claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND expires_at > $1::timestamptz) AS available,
-       count(*) FILTER (WHERE consumed_at IS NOT NULL OR claimed_at IS NOT NULL) AS consumed,
-       coalesce(min(expires_at) FILTER (WHERE claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND expires_at > $1::timestamptz), to_timestamp(0))::timestamptz AS oldest_expires_at
+       count(*) FILTER (WHERE claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL AND expires_at > $1::timestamptz) AS available,
+       count(*) FILTER (WHERE NOT last_resort AND (consumed_at IS NOT NULL OR claimed_at IS NOT NULL)) AS consumed,
+       count(*) FILTER (WHERE NOT last_resort AND coalesce(claimed_at, consumed_at) >= $2::timestamptz) AS consumed_lately,
+       count(*) FILTER (WHERE NOT last_resort AND coalesce(claimed_at, consumed_at) >= $3::timestamptz) AS consumed_last_week,
+       coalesce(bool_or(last_resort AND used_on IS NOT NULL AND expires_at > $1::timestamptz), false)::boolean AS last_resort_used,
+       coalesce(min(expires_at) FILTER (WHERE claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL AND expires_at > $1::timestamptz), to_timestamp(0))::timestamptz AS oldest_expires_at
 FROM key_packages
-WHERE owner_did = $2 AND ($3::integer = 0 OR cipher_suite = $3::integer)
-  AND ($4::text = '' OR device_id = $4::text)
+WHERE owner_did = $4 AND ($5::integer = 0 OR cipher_suite = $5::integer)
+  AND ($6::text = '' OR device_id = $6::text)
 GROUP BY cipher_suite
 ORDER BY cipher_suite
 `
 
 type CountKeyPackagesParams struct {
 	Now         time.Time
+	Lately      time.Time
+	LastWeek    time.Time
 	OwnerDID    mls.DID
 	CipherSuite int32
 	DeviceID    string
 }
 
 type CountKeyPackagesRow struct {
-	CipherSuite     mls.CipherSuite
-	Available       int64
-	Consumed        int64
-	OldestExpiresAt time.Time
+	CipherSuite      mls.CipherSuite
+	Available        int64
+	Consumed         int64
+	ConsumedLately   int64
+	ConsumedLastWeek int64
+	LastResortUsed   bool
+	OldestExpiresAt  time.Time
 }
 
-// CountKeyPackages counts a user's packages by suite: what can be claimed, what is gone.
+// CountKeyPackages counts a user's packages by suite: what can be claimed, what is gone and since when.
+// lately and last_week are the days from which consumption counts as such.
 func (q *Queries) CountKeyPackages(ctx context.Context, arg CountKeyPackagesParams) ([]CountKeyPackagesRow, error) {
 	rows, err := q.db.Query(ctx, countKeyPackages,
 		arg.Now,
+		arg.Lately,
+		arg.LastWeek,
 		arg.OwnerDID,
 		arg.CipherSuite,
 		arg.DeviceID,
@@ -201,8 +309,45 @@ func (q *Queries) CountKeyPackages(ctx context.Context, arg CountKeyPackagesPara
 			&i.CipherSuite,
 			&i.Available,
 			&i.Consumed,
+			&i.ConsumedLately,
+			&i.ConsumedLastWeek,
+			&i.LastResortUsed,
 			&i.OldestExpiresAt,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const countLiveByDevice = `-- name: CountLiveByDevice :many
+SELECT device_id, count(*) AS live FROM key_packages
+WHERE owner_did = $1
+  AND claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND NOT last_resort
+  AND expires_at > $2::timestamptz
+GROUP BY device_id
+`
+
+type CountLiveByDeviceRow struct {
+	DeviceID mls.DeviceID
+	Live     int64
+}
+
+// CountLiveByDevice counts what CountLiveKeyPackages does, for all devices of a user.
+func (q *Queries) CountLiveByDevice(ctx context.Context, ownerDID mls.DID, now time.Time) ([]CountLiveByDeviceRow, error) {
+	rows, err := q.db.Query(ctx, countLiveByDevice, ownerDID, now)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CountLiveByDeviceRow{}
+	for rows.Next() {
+		var i CountLiveByDeviceRow
+		if err := rows.Scan(&i.DeviceID, &i.Live); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -233,8 +378,45 @@ func (q *Queries) CountLiveKeyPackages(ctx context.Context, arg CountLiveKeyPack
 	return count, err
 }
 
+const deleteDevice = `-- name: DeleteDevice :one
+WITH gone AS (
+    DELETE FROM user_devices u WHERE u.user_did = $2 AND u.device_id = $3 RETURNING u.user_did, u.device_id, u.signature_key
+)
+INSERT INTO deleted_devices (user_did, device_id, signature_key, deleted_at)
+SELECT g.user_did, g.device_id, g.signature_key, $1::timestamptz FROM gone g
+RETURNING device_id
+`
+
+type DeleteDeviceParams struct {
+	DeletedAt time.Time
+	UserDID   mls.DID
+	DeviceID  mls.DeviceID
+}
+
+// DeleteDevice deletes a device and notes that its conversations are to be told.
+func (q *Queries) DeleteDevice(ctx context.Context, arg DeleteDeviceParams) (mls.DeviceID, error) {
+	row := q.db.QueryRow(ctx, deleteDevice, arg.DeletedAt, arg.UserDID, arg.DeviceID)
+	var device_id mls.DeviceID
+	err := row.Scan(&device_id)
+	return device_id, err
+}
+
+const deleteDevicePackages = `-- name: DeleteDevicePackages :execrows
+DELETE FROM key_packages WHERE owner_did = $1 AND device_id = $2 AND (consumed_at IS NULL OR last_resort)
+`
+
+// DeleteDevicePackages withdraws all key packages of a device that somebody might still use. It waits for
+// commits that are using one.
+func (q *Queries) DeleteDevicePackages(ctx context.Context, ownerDID mls.DID, deviceID mls.DeviceID) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteDevicePackages, ownerDID, deviceID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const findDeviceByKey = `-- name: FindDeviceByKey :one
-SELECT user_did, device_id, device_name, signature_key, mls_did, created_at FROM user_devices WHERE signature_key = $1
+SELECT user_did, device_id, device_name, signature_key, mls_did, created_at, device_uuid, registered_at, seen_on FROM user_devices WHERE signature_key = $1
 `
 
 func (q *Queries) FindDeviceByKey(ctx context.Context, signatureKey []byte) (UserDevice, error) {
@@ -247,6 +429,9 @@ func (q *Queries) FindDeviceByKey(ctx context.Context, signatureKey []byte) (Use
 		&i.SignatureKey,
 		&i.MLSDID,
 		&i.CreatedAt,
+		&i.DeviceUuid,
+		&i.RegisteredAt,
+		&i.SeenOn,
 	)
 	return i, err
 }
@@ -360,9 +545,19 @@ func (q *Queries) FindReservedKeyPackage(ctx context.Context, requestID string, 
 	return i, err
 }
 
+const forgetDeletedKey = `-- name: ForgetDeletedKey :exec
+UPDATE deleted_devices SET signature_key = ''::bytea WHERE signature_key = $1
+`
+
+// ForgetDeletedKey lets a deleted key come back.
+func (q *Queries) ForgetDeletedKey(ctx context.Context, signatureKey []byte) error {
+	_, err := q.db.Exec(ctx, forgetDeletedKey, signatureKey)
+	return err
+}
+
 const insertDevice = `-- name: InsertDevice :exec
-INSERT INTO user_devices (user_did, device_id, device_name, signature_key, mls_did, created_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO user_devices (user_did, device_id, device_name, signature_key, mls_did, device_uuid, created_at, registered_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 `
 
 type InsertDeviceParams struct {
@@ -371,7 +566,9 @@ type InsertDeviceParams struct {
 	DeviceName   string
 	SignatureKey []byte
 	MLSDID       string
+	DeviceUuid   *string
 	CreatedAt    time.Time
+	RegisteredAt *time.Time
 }
 
 func (q *Queries) InsertDevice(ctx context.Context, arg InsertDeviceParams) error {
@@ -381,7 +578,9 @@ func (q *Queries) InsertDevice(ctx context.Context, arg InsertDeviceParams) erro
 		arg.DeviceName,
 		arg.SignatureKey,
 		arg.MLSDID,
+		arg.DeviceUuid,
 		arg.CreatedAt,
+		arg.RegisteredAt,
 	)
 	return err
 }
@@ -471,8 +670,75 @@ func (q *Queries) InsertKeyPackages(ctx context.Context, arg InsertKeyPackagesPa
 	return items, nil
 }
 
+const isDeletedDevice = `-- name: IsDeletedDevice :one
+SELECT EXISTS (SELECT FROM deleted_devices WHERE device_id = $1 AND user_did = $2)
+`
+
+func (q *Queries) IsDeletedDevice(ctx context.Context, deviceID mls.DeviceID, userDID mls.DID) (bool, error) {
+	row := q.db.QueryRow(ctx, isDeletedDevice, deviceID, userDID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const isDeletedKey = `-- name: IsDeletedKey :one
+SELECT EXISTS (SELECT FROM deleted_devices WHERE signature_key = $1)
+`
+
+// IsDeletedKey says whether a signature key was that of a device that was deleted lately.
+func (q *Queries) IsDeletedKey(ctx context.Context, signatureKey []byte) (bool, error) {
+	row := q.db.QueryRow(ctx, isDeletedKey, signatureKey)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const isDeviceIDTaken = `-- name: IsDeviceIDTaken :one
+SELECT (EXISTS (SELECT FROM user_devices u WHERE u.device_id = $1) OR EXISTS (SELECT FROM deleted_devices d WHERE d.device_id = $1))::boolean
+`
+
+// IsDeviceIDTaken says whether an id is, or was lately, a device's.
+func (q *Queries) IsDeviceIDTaken(ctx context.Context, deviceID mls.DeviceID) (bool, error) {
+	row := q.db.QueryRow(ctx, isDeviceIDTaken, deviceID)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const listConvosOfDevice = `-- name: ListConvosOfDevice :many
+SELECT m.convo_id FROM members m WHERE m.user_did = $1 AND m.device_id = $2 AND m.left_at IS NULL
+UNION
+SELECT p.convo_id FROM pending_welcomes p WHERE p.user_did = $1 AND p.device_id = $2 AND p.status = 'open'
+UNION
+SELECT r.convo_id FROM welcome_routes r WHERE r.user_did = $1 AND r.device_id = $2 AND r.confirmed_at IS NULL AND r.superseded_at IS NULL
+ORDER BY convo_id
+`
+
+// ListConvosOfDevice is the conversations that have something left of a device.
+func (q *Queries) ListConvosOfDevice(ctx context.Context, userDID mls.DID, deviceID mls.DeviceID) ([]mls.ConvoID, error) {
+	rows, err := q.db.Query(ctx, listConvosOfDevice, userDID, deviceID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []mls.ConvoID{}
+	for rows.Next() {
+		var convo_id mls.ConvoID
+		if err := rows.Scan(&convo_id); err != nil {
+			return nil, err
+		}
+		items = append(items, convo_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listDevices = `-- name: ListDevices :many
-SELECT user_did, device_id, device_name, signature_key, mls_did, created_at FROM user_devices WHERE user_did = ANY ($1::text[]) ORDER BY user_did, created_at, device_id
+SELECT user_did, device_id, device_name, signature_key, mls_did, created_at, device_uuid, registered_at, seen_on
+FROM user_devices WHERE user_did = ANY ($1::text[])
+ORDER BY user_did, coalesce(registered_at, created_at), device_id
 `
 
 func (q *Queries) ListDevices(ctx context.Context, userDids []string) ([]UserDevice, error) {
@@ -491,7 +757,81 @@ func (q *Queries) ListDevices(ctx context.Context, userDids []string) ([]UserDev
 			&i.SignatureKey,
 			&i.MLSDID,
 			&i.CreatedAt,
+			&i.DeviceUuid,
+			&i.RegisteredAt,
+			&i.SeenOn,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listOpenDeletions = `-- name: ListOpenDeletions :many
+SELECT user_did, device_id, deleted_at FROM deleted_devices WHERE open ORDER BY deleted_at, device_id LIMIT $1
+`
+
+type ListOpenDeletionsRow struct {
+	UserDID   mls.DID
+	DeviceID  mls.DeviceID
+	DeletedAt time.Time
+}
+
+// ListOpenDeletions is the deleted devices whose conversations may not all be told, oldest first.
+func (q *Queries) ListOpenDeletions(ctx context.Context, maxRows int32) ([]ListOpenDeletionsRow, error) {
+	rows, err := q.db.Query(ctx, listOpenDeletions, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListOpenDeletionsRow{}
+	for rows.Next() {
+		var i ListOpenDeletionsRow
+		if err := rows.Scan(&i.UserDID, &i.DeviceID, &i.DeletedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listUnusedKeyPackages = `-- name: ListUnusedKeyPackages :many
+SELECT id, ref, key_package FROM key_packages
+WHERE owner_did = $1 AND device_id = $2
+  AND claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL AND expires_at > $3::timestamptz
+ORDER BY id
+`
+
+type ListUnusedKeyPackagesParams struct {
+	OwnerDID mls.DID
+	DeviceID mls.DeviceID
+	Now      time.Time
+}
+
+type ListUnusedKeyPackagesRow struct {
+	ID         int64
+	Ref        []byte
+	KeyPackage []byte
+}
+
+// ListUnusedKeyPackages is what can be claimed of a device.
+func (q *Queries) ListUnusedKeyPackages(ctx context.Context, arg ListUnusedKeyPackagesParams) ([]ListUnusedKeyPackagesRow, error) {
+	rows, err := q.db.Query(ctx, listUnusedKeyPackages, arg.OwnerDID, arg.DeviceID, arg.Now)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListUnusedKeyPackagesRow{}
+	for rows.Next() {
+		var i ListUnusedKeyPackagesRow
+		if err := rows.Scan(&i.ID, &i.Ref, &i.KeyPackage); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -513,6 +853,60 @@ func (q *Queries) LockUser(ctx context.Context, userDid string) error {
 	return err
 }
 
+const pickCipherSuite = `-- name: PickCipherSuite :many
+SELECT c.cipher_suite::integer AS cipher_suite
+FROM (SELECT DISTINCT unnest($1::text[]) AS owner_did) o
+CROSS JOIN LATERAL (
+    SELECT u.device_id FROM user_devices u WHERE u.user_did = o.owner_did
+    UNION ALL
+    SELECT '' AS device_id WHERE NOT EXISTS (SELECT FROM user_devices x WHERE x.user_did = o.owner_did)
+) d
+CROSS JOIN unnest($2::integer[]) AS c (cipher_suite)
+WHERE (cardinality($3::text[]) = 0 OR d.device_id = ANY ($3::text[]))
+  AND EXISTS (
+    SELECT FROM key_packages p
+    WHERE p.owner_did = o.owner_did AND p.cipher_suite = c.cipher_suite AND p.device_id = d.device_id
+      AND (p.last_resort OR (p.claimed_at IS NULL AND p.consumed_at IS NULL)) AND p.reserved_request_id IS NULL
+      AND p.expires_at > $4::timestamptz
+  )
+GROUP BY c.cipher_suite
+ORDER BY count(*) DESC, c.cipher_suite
+LIMIT 1
+`
+
+type PickCipherSuiteParams struct {
+	OwnerDids    []string
+	CipherSuites []int32
+	DeviceIds    []string
+	UsableUntil  time.Time
+}
+
+// PickCipherSuite is the suite of which most of the asked devices have a package, the smaller number first.
+func (q *Queries) PickCipherSuite(ctx context.Context, arg PickCipherSuiteParams) ([]int32, error) {
+	rows, err := q.db.Query(ctx, pickCipherSuite,
+		arg.OwnerDids,
+		arg.CipherSuites,
+		arg.DeviceIds,
+		arg.UsableUntil,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []int32{}
+	for rows.Next() {
+		var cipher_suite int32
+		if err := rows.Scan(&cipher_suite); err != nil {
+			return nil, err
+		}
+		items = append(items, cipher_suite)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const releaseKeyPackages = `-- name: ReleaseKeyPackages :execrows
 DELETE FROM key_packages WHERE reserved_request_id = ANY ($1::text[]) AND consumed_at IS NULL
 `
@@ -527,17 +921,25 @@ func (q *Queries) ReleaseKeyPackages(ctx context.Context, requestIds []string) (
 }
 
 const renameDevice = `-- name: RenameDevice :exec
-UPDATE user_devices SET device_name = $1 WHERE user_did = $2 AND device_id = $3 AND device_name <> $1
+UPDATE user_devices SET device_name = $1, device_uuid = coalesce($2, device_uuid)
+WHERE user_did = $3 AND device_id = $4
+  AND (device_name <> $1 OR device_uuid IS DISTINCT FROM coalesce($2, device_uuid))
 `
 
 type RenameDeviceParams struct {
 	DeviceName string
+	DeviceUuid *string
 	UserDID    mls.DID
 	DeviceID   mls.DeviceID
 }
 
 func (q *Queries) RenameDevice(ctx context.Context, arg RenameDeviceParams) error {
-	_, err := q.db.Exec(ctx, renameDevice, arg.DeviceName, arg.UserDID, arg.DeviceID)
+	_, err := q.db.Exec(ctx, renameDevice,
+		arg.DeviceName,
+		arg.DeviceUuid,
+		arg.UserDID,
+		arg.DeviceID,
+	)
 	return err
 }
 
@@ -609,4 +1011,44 @@ func (q *Queries) ResolveKeyPackages(ctx context.Context, hashes [][]byte) ([]Re
 		return nil, err
 	}
 	return items, nil
+}
+
+const seeDevices = `-- name: SeeDevices :exec
+UPDATE user_devices u SET seen_on = $1::timestamptz
+FROM unnest($2::text[]) WITH ORDINALITY AS d (user_did, ord)
+JOIN unnest($3::text[]) WITH ORDINALITY AS i (device_id, ord) USING (ord)
+WHERE u.user_did = d.user_did AND u.device_id = i.device_id AND (u.seen_on IS NULL OR u.seen_on < $1::timestamptz)
+`
+
+type SeeDevicesParams struct {
+	SeenOn    time.Time
+	UserDids  []string
+	DeviceIds []string
+}
+
+// SeeDevices notes on which day calls named devices.
+func (q *Queries) SeeDevices(ctx context.Context, arg SeeDevicesParams) error {
+	_, err := q.db.Exec(ctx, seeDevices, arg.SeenOn, arg.UserDids, arg.DeviceIds)
+	return err
+}
+
+const withdrawKeyPackages = `-- name: WithdrawKeyPackages :execrows
+DELETE FROM key_packages
+WHERE id = ANY ($1::bigint[]) AND owner_did = $2 AND device_id = $3
+  AND claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL
+`
+
+type WithdrawKeyPackagesParams struct {
+	Ids      []int64
+	OwnerDID mls.DID
+	DeviceID mls.DeviceID
+}
+
+// WithdrawKeyPackages deletes packages of a device that nobody has claimed meanwhile.
+func (q *Queries) WithdrawKeyPackages(ctx context.Context, arg WithdrawKeyPackagesParams) (int64, error) {
+	result, err := q.db.Exec(ctx, withdrawKeyPackages, arg.Ids, arg.OwnerDID, arg.DeviceID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

@@ -96,6 +96,41 @@ func (q *Queries) FindLongestStanding(ctx context.Context, convoID mls.ConvoID, 
 	return user_did, err
 }
 
+const keepPlace = `-- name: KeepPlace :exec
+INSERT INTO members AS v (convo_id, user_did, device_id, mls_did, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, confirmed, vacant)
+SELECT m.convo_id, m.user_did, '', m.user_did, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.confirmed, true
+FROM members m
+WHERE m.convo_id = $1 AND m.user_did = $2 AND m.device_id = $3 AND m.left_at IS NULL
+  AND NOT EXISTS (SELECT FROM members o WHERE o.convo_id = m.convo_id AND o.user_did = m.user_did AND o.device_id <> m.device_id AND o.left_at IS NULL)
+ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
+    joined_at       = excluded.joined_at,
+    join_generation = excluded.join_generation,
+    join_epoch      = excluded.join_epoch,
+    join_seq        = excluded.join_seq,
+    is_admin        = excluded.is_admin,
+    promoted_at     = excluded.promoted_at,
+    promoted_by_did = excluded.promoted_by_did,
+    leaf_index      = NULL,
+    needs_rejoin    = false,
+    confirmed       = excluded.confirmed,
+    vacant          = true,
+    left_at         = NULL,
+    left_seq        = NULL,
+    left_reason     = NULL
+`
+
+type KeepPlaceParams struct {
+	ConvoID  mls.ConvoID
+	UserDID  mls.DID
+	DeviceID mls.DeviceID
+}
+
+// KeepPlace keeps a user in a conversation whose only device in it goes.
+func (q *Queries) KeepPlace(ctx context.Context, arg KeepPlaceParams) error {
+	_, err := q.db.Exec(ctx, keepPlace, arg.ConvoID, arg.UserDID, arg.DeviceID)
+	return err
+}
+
 const listActiveConversations = `-- name: ListActiveConversations :many
 SELECT DISTINCT convo_id FROM members
 WHERE user_did = $1 AND left_at IS NULL
@@ -151,7 +186,7 @@ func (q *Queries) ListAdmins(ctx context.Context, convoID mls.ConvoID) ([]mls.DI
 }
 
 const listMembers = `-- name: ListMembers :many
-SELECT m.convo_id, m.user_did, m.device_id, m.mls_did, m.device_name, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.leaf_index, m.needs_rejoin,
+SELECT m.convo_id, m.user_did, m.device_id, m.mls_did, m.device_name, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.leaf_index, m.needs_rejoin, m.vacant,
        coalesce(u.seen_on, to_timestamp(0))::timestamptz AS last_day
 FROM members m
 LEFT JOIN LATERAL (SELECT d.seen_on FROM user_days d WHERE d.user_did = m.user_did) u ON true
@@ -174,6 +209,7 @@ type ListMembersRow struct {
 	PromotedByDID  *string
 	LeafIndex      *int64
 	NeedsRejoin    bool
+	Vacant         bool
 	LastDay        time.Time
 }
 
@@ -202,11 +238,44 @@ func (q *Queries) ListMembers(ctx context.Context, convoIds []string) ([]ListMem
 			&i.PromotedByDID,
 			&i.LeafIndex,
 			&i.NeedsRejoin,
+			&i.Vacant,
 			&i.LastDay,
 		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listOpenTo = `-- name: ListOpenTo :many
+SELECT DISTINCT o.user_did
+FROM members m
+JOIN members o ON o.convo_id = m.convo_id
+JOIN conversations c ON c.id = m.convo_id
+WHERE m.user_did = $1 AND m.left_at IS NULL AND o.user_did = ANY ($2::text[]) AND o.left_at IS NULL
+  AND (o.confirmed OR c.creator_did = o.user_did)
+ORDER BY o.user_did
+`
+
+// ListOpenTo is those of some users who are in a conversation with another one and have said so themselves:
+// they have made it, or confirmed their Welcome.
+func (q *Queries) ListOpenTo(ctx context.Context, userDID mls.DID, dids []string) ([]mls.DID, error) {
+	rows, err := q.db.Query(ctx, listOpenTo, userDID, dids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []mls.DID{}
+	for rows.Next() {
+		var user_did mls.DID
+		if err := rows.Scan(&user_did); err != nil {
+			return nil, err
+		}
+		items = append(items, user_did)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -268,6 +337,35 @@ func (q *Queries) ListUsers(ctx context.Context) ([]mls.DID, error) {
 	return items, nil
 }
 
+const markDeviceDeleted = `-- name: MarkDeviceDeleted :one
+UPDATE members m
+SET left_at = $1::timestamptz, left_seq = c.last_seq, left_reason = 'left',
+    is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
+FROM conversations c
+WHERE c.id = m.convo_id AND m.convo_id = $2 AND m.user_did = $3 AND m.device_id = $4 AND m.left_at IS NULL
+RETURNING m.leaf_index
+`
+
+type MarkDeviceDeletedParams struct {
+	LeftAt   time.Time
+	ConvoID  mls.ConvoID
+	UserDID  mls.DID
+	DeviceID mls.DeviceID
+}
+
+// MarkDeviceDeleted takes a device off the roster that its user has deleted.
+func (q *Queries) MarkDeviceDeleted(ctx context.Context, arg MarkDeviceDeletedParams) (*int64, error) {
+	row := q.db.QueryRow(ctx, markDeviceDeleted,
+		arg.LeftAt,
+		arg.ConvoID,
+		arg.UserDID,
+		arg.DeviceID,
+	)
+	var leaf_index *int64
+	err := row.Scan(&leaf_index)
+	return leaf_index, err
+}
+
 const markDevicesLeft = `-- name: MarkDevicesLeft :execrows
 UPDATE members m
 SET left_at = $1::timestamptz, left_seq = $2::bigint, left_reason = 'removed',
@@ -316,7 +414,7 @@ SET left_at = $1::timestamptz, left_seq = b.last_seq, left_reason = $2,
     is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
 FROM bumped b
 WHERE m.convo_id = b.id AND m.user_did = $3 AND m.left_at IS NULL
-RETURNING m.device_id, m.leaf_index
+RETURNING m.device_id, m.leaf_index, m.vacant
 `
 
 type MarkUserLeftParams struct {
@@ -329,6 +427,7 @@ type MarkUserLeftParams struct {
 type MarkUserLeftRow struct {
 	DeviceID  mls.DeviceID
 	LeafIndex *int64
+	Vacant    bool
 }
 
 // MarkUserLeft takes all of a user's devices off the roster, and writes the
@@ -347,7 +446,7 @@ func (q *Queries) MarkUserLeft(ctx context.Context, arg MarkUserLeftParams) ([]M
 	items := []MarkUserLeftRow{}
 	for rows.Next() {
 		var i MarkUserLeftRow
-		if err := rows.Scan(&i.DeviceID, &i.LeafIndex); err != nil {
+		if err := rows.Scan(&i.DeviceID, &i.LeafIndex, &i.Vacant); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -424,7 +523,7 @@ func (q *Queries) SetLeaves(ctx context.Context, arg SetLeavesParams) (int64, er
 }
 
 const setNeedsRejoin = `-- name: SetNeedsRejoin :execrows
-UPDATE members SET needs_rejoin = $1
+UPDATE members SET needs_rejoin = $1, confirmed = confirmed OR NOT $1
 WHERE convo_id = $2 AND user_did = $3 AND device_id = $4 AND left_at IS NULL
 `
 
@@ -502,6 +601,8 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     promoted_by_did = excluded.promoted_by_did,
     leaf_index      = excluded.leaf_index,
     needs_rejoin    = false,
+    vacant          = false,
+    confirmed       = m.confirmed AND m.left_at IS NULL,
     left_at         = NULL,
     left_seq        = NULL,
     left_reason     = NULL

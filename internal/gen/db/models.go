@@ -24,4 +24,10 @@ type UserDevice struct {
 	SignatureKey []byte
 	MLSDID       string
 	CreatedAt    time.Time
+	// What its client wants to know it by; NULL for nothing.
+	DeviceUuid *string
+	// Which of two devices was there before the other; NULL for those of before, which have created_at.
+	RegisteredAt *time.Time
+	// Day on which a call last named the device; NULL until one does.
+	SeenOn *time.Time
 }

@@ -29,7 +29,7 @@ FROM (
     FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
         FROM members m
-        WHERE m.convo_id = $2 AND m.left_at IS NULL AND m.join_seq < greatest($4::bigint, 1) AND m.user_did <> $5::text
+        WHERE m.convo_id = $2 AND m.left_at IS NULL AND NOT m.vacant AND m.join_seq < greatest($4::bigint, 1) AND m.user_did <> $5::text
           AND NOT EXISTS (SELECT FROM commit_additions a WHERE a.convo_id = m.convo_id AND a.seq = $4::bigint AND a.user_did = m.user_did)
         GROUP BY m.user_did
     ) e
@@ -125,6 +125,25 @@ type DropCommitReportsParams struct {
 // DropCommitReports removes the reports about a commit that was taken back: their devices can follow again.
 func (q *Queries) DropCommitReports(ctx context.Context, arg DropCommitReportsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, dropCommitReports, arg.ConvoID, arg.Generation, arg.Seq)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const dropDeviceReports = `-- name: DropDeviceReports :execrows
+DELETE FROM commit_reports WHERE convo_id = $1 AND user_did = $2 AND device_id = $3
+`
+
+type DropDeviceReportsParams struct {
+	ConvoID  mls.ConvoID
+	UserDID  mls.DID
+	DeviceID mls.DeviceID
+}
+
+// DropDeviceReports removes what a device that is gone has reported.
+func (q *Queries) DropDeviceReports(ctx context.Context, arg DropDeviceReportsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, dropDeviceReports, arg.ConvoID, arg.UserDID, arg.DeviceID)
 	if err != nil {
 		return 0, err
 	}
@@ -390,6 +409,7 @@ SET joined_at = (a.before->>'joined_at')::timestamptz,
     join_seq = (a.before->>'join_seq')::bigint,
     leaf_index = (a.before->>'leaf_index')::bigint,
     needs_rejoin = (a.before->>'needs_rejoin')::boolean,
+    vacant = coalesce((a.before->>'vacant')::boolean, false),
     left_at = coalesce(m.left_at, (a.before->>'left_at')::timestamptz),
     left_seq = coalesce(m.left_seq, (a.before->>'left_seq')::bigint),
     left_reason = coalesce(m.left_reason, a.before->>'left_reason'),

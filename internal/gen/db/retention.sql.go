@@ -67,6 +67,20 @@ func (q *Queries) DeleteCommits(ctx context.Context, arg DeleteCommitsParams) (i
 	return result.RowsAffected(), nil
 }
 
+const deleteDeletedDevices = `-- name: DeleteDeletedDevices :execrows
+DELETE FROM deleted_devices d
+WHERE d.device_id = ANY (ARRAY(SELECT o.device_id FROM deleted_devices o WHERE o.deleted_at < $1::timestamptz AND NOT o.open ORDER BY o.deleted_at LIMIT $2))
+`
+
+// DeleteDeletedDevices forgets devices whose signature keys need not be refused any longer.
+func (q *Queries) DeleteDeletedDevices(ctx context.Context, before time.Time, maxRows int32) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteDeletedDevices, before, maxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const deleteEndedConflicts = `-- name: DeleteEndedConflicts :execrows
 DELETE FROM ended_conflicts e
 WHERE e.ctid = ANY (ARRAY(SELECT o.ctid FROM ended_conflicts o WHERE o.ended_at < $1::timestamptz LIMIT $2))

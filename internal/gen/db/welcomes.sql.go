@@ -100,6 +100,46 @@ func (q *Queries) CountRecentRejoins(ctx context.Context, arg CountRecentRejoins
 	return i, err
 }
 
+const dropDeviceRequests = `-- name: DropDeviceRequests :many
+UPDATE pending_welcomes SET status = 'expired', closed_at = $1::timestamptz
+WHERE convo_id = $2 AND user_did = $3 AND device_id = $4 AND status IN ('open', 'fulfilled', 'confirmed')
+RETURNING id
+`
+
+type DropDeviceRequestsParams struct {
+	Now      time.Time
+	ConvoID  mls.ConvoID
+	UserDID  mls.DID
+	DeviceID mls.DeviceID
+}
+
+// DropDeviceRequests ends the requests of a device that is gone, also those that a commit has fulfilled:
+// were it taken back, they would be open again.
+func (q *Queries) DropDeviceRequests(ctx context.Context, arg DropDeviceRequestsParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, dropDeviceRequests,
+		arg.Now,
+		arg.ConvoID,
+		arg.UserDID,
+		arg.DeviceID,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const dropDeviceWelcomes = `-- name: DropDeviceWelcomes :execrows
 UPDATE welcome_routes SET superseded_at = $1::timestamptz
 WHERE convo_id = $2 AND user_did = $3 AND device_id = $4 AND confirmed_at IS NULL AND superseded_at IS NULL
@@ -112,7 +152,7 @@ type DropDeviceWelcomesParams struct {
 	DeviceID mls.DeviceID
 }
 
-// DropDeviceWelcomes supersedes what waits for a device that has joined by itself.
+// DropDeviceWelcomes supersedes what waits for a device that is gone, or has joined by itself.
 func (q *Queries) DropDeviceWelcomes(ctx context.Context, arg DropDeviceWelcomesParams) (int64, error) {
 	result, err := q.db.Exec(ctx, dropDeviceWelcomes,
 		arg.Now,

@@ -10,6 +10,7 @@ var (
 	ErrAlreadyAdmin              = &lexrt.Error{Name: "AlreadyAdmin", Status: 409}
 	ErrAlreadyMember             = &lexrt.Error{Name: "AlreadyMember", Status: 409}
 	ErrAlreadyResolved           = &lexrt.Error{Name: "AlreadyResolved", Status: 409}
+	ErrBatchTooLarge             = &lexrt.Error{Name: "BatchTooLarge", Status: 400}
 	ErrBlockNotVerified          = &lexrt.Error{Name: "BlockNotVerified", Status: 400}
 	ErrBlockedByMember           = &lexrt.Error{Name: "BlockedByMember", Status: 403}
 	ErrBlueskyServiceUnavailable = &lexrt.Error{Name: "BlueskyServiceUnavailable", Status: 503}
@@ -18,6 +19,9 @@ var (
 	ErrCommitNotFound            = &lexrt.Error{Name: "CommitNotFound", Status: 404}
 	ErrCommitVoid                = &lexrt.Error{Name: "CommitVoid", Status: 409}
 	ErrConvoNotFound             = &lexrt.Error{Name: "ConvoNotFound", Status: 404}
+	ErrDeviceIDTaken             = &lexrt.Error{Name: "DeviceIdTaken", Status: 409}
+	ErrDeviceNotFound            = &lexrt.Error{Name: "DeviceNotFound", Status: 404}
+	ErrDeviceProofRequired       = &lexrt.Error{Name: "DeviceProofRequired", Status: 403}
 	ErrDuplicatePublicKey        = &lexrt.Error{Name: "DuplicatePublicKey", Status: 409}
 	ErrEpochMismatch             = &lexrt.Error{Name: "EpochMismatch", Status: 409}
 	ErrExpirationTooFar          = &lexrt.Error{Name: "ExpirationTooFar", Status: 400}

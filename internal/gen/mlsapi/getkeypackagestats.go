@@ -52,6 +52,27 @@ type GetKeyPackageStatsOutput struct {
 	// The same figures for each cipher suite.
 	// Optional.
 	ByCipherSuite []GetKeyPackageStatsCipherSuiteStats
+	// Available and used ones, as far as they have not expired.
+	// At least 0, optional.
+	Total *int64
+	// Unexpired packages that were handed out or used.
+	// At least 0, optional.
+	Consumed *int64
+	// Those of today and yesterday (UTC).
+	// At least 0, optional.
+	ConsumedLast24h *int64
+	// Those of today and the seven days before (UTC).
+	// At least 0, optional.
+	ConsumedLast7d *int64
+	// A seventh of consumedLast7d, rounded up.
+	// At least 0, optional.
+	AverageDailyConsumption *int64
+	// How many days the available ones last at that rate; absent without consumption.
+	// At least 0, optional.
+	PredictedDepletionDays *int64
+	// Whether a last-resort package that is still live was handed out: the others had run out.
+	// Optional.
+	LastResortUsed *bool
 }
 
 // Lex names the members of v.
@@ -61,6 +82,13 @@ func (v *GetKeyPackageStatsOutput) Lex(f *lexrt.Fields) {
 	lexrt.Bool(f, "needsReplenish", &v.NeedsReplenish, lexrt.Required, nil)
 	lexrt.StringPtr(f, "oldestExpiresIn", &v.OldestExpiresIn, lexrt.Optional, nil)
 	lexrt.Structs(f, "byCipherSuite", &v.ByCipherSuite, lexrt.Optional, nil)
+	lexrt.IntPtr(f, "total", &v.Total, lexrt.Optional, &ruleGetKeyPackageStats_From0)
+	lexrt.IntPtr(f, "consumed", &v.Consumed, lexrt.Optional, &ruleGetKeyPackageStats_From0)
+	lexrt.IntPtr(f, "consumedLast24h", &v.ConsumedLast24h, lexrt.Optional, &ruleGetKeyPackageStats_From0)
+	lexrt.IntPtr(f, "consumedLast7d", &v.ConsumedLast7d, lexrt.Optional, &ruleGetKeyPackageStats_From0)
+	lexrt.IntPtr(f, "averageDailyConsumption", &v.AverageDailyConsumption, lexrt.Optional, &ruleGetKeyPackageStats_From0)
+	lexrt.IntPtr(f, "predictedDepletionDays", &v.PredictedDepletionDays, lexrt.Optional, &ruleGetKeyPackageStats_From0)
+	lexrt.BoolPtr(f, "lastResortUsed", &v.LastResortUsed, lexrt.Optional, nil)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.

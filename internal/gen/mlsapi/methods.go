@@ -69,6 +69,24 @@ var MethodCreateConvo = &lexrt.Method{
 	},
 }
 
+// MethodDeleteDevice describes blue.catbird.mls.deleteDevice.
+//
+// Delete a device of the caller that is lost, sold or no longer used. Its key packages,
+// requests and Welcomes go at once; its leaves become removals that the members of its
+// conversations owe. Its signature key is refused for 90 days. It does not end access by
+// tokens, which are the account's: a lost phone that is signed in must be signed out at the
+// PDS, too. The user stays in its conversations, without any device even. A repeat succeeds.
+var MethodDeleteDevice = &lexrt.Method{
+	Errors:     []*lexrt.Error{ErrDeviceNotFound, ErrDeviceProofRequired},
+	Input:      "application/json",
+	Kind:       lexrt.Procedure,
+	MaxBody:    16384,
+	NSID:       "blue.catbird.mls.deleteDevice",
+	Output:     "application/json",
+	Privileged: true,
+	RateClass:  "device",
+}
+
 // MethodDemoteAdmin describes blue.catbird.mls.demoteAdmin.
 //
 // Take the admin role from a member, or lay down one's own. The last admin cannot be demoted.
@@ -259,6 +277,16 @@ var MethodLeaveConvo = &lexrt.Method{
 	RateClass: "default",
 }
 
+// MethodListDevices describes blue.catbird.mls.listDevices.
+//
+// List the caller's registered devices, the oldest first.
+var MethodListDevices = &lexrt.Method{
+	Kind:      lexrt.Query,
+	NSID:      "blue.catbird.mls.listDevices",
+	Output:    "application/json",
+	RateClass: "default",
+}
+
 // MethodProcessExternalCommit describes blue.catbird.mls.processExternalCommit.
 //
 // Join the group of a conversation by a commit from outside (RFC 9420 12.4.3.2), made from the
@@ -305,19 +333,38 @@ var MethodPublishKeyPackage = &lexrt.Method{
 	},
 }
 
+// MethodPublishKeyPackages describes blue.catbird.mls.publishKeyPackages.
+//
+// Publish up to 100 key packages at once. Each is judged by itself, as publishKeyPackage would;
+// the same request again succeeds for what was published before, though others may have used it
+// since.
+var MethodPublishKeyPackages = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrBatchTooLarge},
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   9437184,
+	NSID:      "blue.catbird.mls.publishKeyPackages",
+	Output:    "application/json",
+	RateClass: "publishKeyPackage",
+	Violations: []lexrt.Violation{
+		{Pointer: "/keyPackages", Rule: "maxLength", Error: ErrBatchTooLarge},
+	},
+}
+
 // MethodRegisterDevice describes blue.catbird.mls.registerDevice.
 //
 // Register a device with its signature key and first key packages. The device is put on the
-// list of additions owed to each of the user's conversations.
+// list of additions owed to each of the user's conversations. The same key again is the same
+// device. An app that was reinstalled names the device that it was in replaceDeviceId.
 var MethodRegisterDevice = &lexrt.Method{
-	Errors:     []*lexrt.Error{ErrDuplicatePublicKey, ErrInvalidKeyPackage, ErrTooManyDevices, ErrTooManyKeyPackages},
+	Errors:     []*lexrt.Error{ErrDeviceIDTaken, ErrDeviceNotFound, ErrDeviceProofRequired, ErrDuplicatePublicKey, ErrInvalidKeyPackage, ErrTooManyDevices, ErrTooManyKeyPackages},
 	Input:      "application/json",
 	Kind:       lexrt.Procedure,
 	MaxBody:    18874368,
 	NSID:       "blue.catbird.mls.registerDevice",
 	Output:     "application/json",
 	Privileged: true,
-	RateClass:  "default",
+	RateClass:  "device",
 }
 
 // MethodRemoveMember describes blue.catbird.mls.removeMember.
@@ -445,6 +492,21 @@ var MethodStreamConvoEvents = &lexrt.Method{
 	RateClass: "default",
 }
 
+// MethodSyncKeyPackages describes blue.catbird.mls.syncKeyPackages.
+//
+// Withdraw those of a device's unused key packages that it has no keys for any more. A list
+// that is not empty and matches none of them withdraws nothing: it looks like a mistake. An
+// empty list withdraws all.
+var MethodSyncKeyPackages = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrDeviceNotFound},
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   65536,
+	NSID:      "blue.catbird.mls.syncKeyPackages",
+	Output:    "application/json",
+	RateClass: "default",
+}
+
 // MethodUpdateCursor describes blue.catbird.mls.updateCursor.
 //
 // Record how far the caller has read a conversation. The cursor never moves back.
@@ -481,6 +543,7 @@ func Methods() []*lexrt.Method {
 		MethodCheckBlocks,
 		MethodConfirmWelcome,
 		MethodCreateConvo,
+		MethodDeleteDevice,
 		MethodDemoteAdmin,
 		MethodDescribeServer,
 		MethodGetAdminStats,
@@ -496,9 +559,11 @@ func Methods() []*lexrt.Method {
 		MethodGetWelcome,
 		MethodHandleBlockChange,
 		MethodLeaveConvo,
+		MethodListDevices,
 		MethodProcessExternalCommit,
 		MethodPromoteAdmin,
 		MethodPublishKeyPackage,
+		MethodPublishKeyPackages,
 		MethodRegisterDevice,
 		MethodRemoveMember,
 		MethodReportCommit,
@@ -508,6 +573,7 @@ func Methods() []*lexrt.Method {
 		MethodResolveReport,
 		MethodSendMessage,
 		MethodStreamConvoEvents,
+		MethodSyncKeyPackages,
 		MethodUpdateCursor,
 		MethodUpdateGroupInfo,
 	}

@@ -13,6 +13,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodCheckBlocks, lexrt.ParamsEndpoint(s.CheckBlocks))
 	r.Handle(MethodConfirmWelcome, lexrt.InputEndpoint(s.ConfirmWelcome))
 	r.Handle(MethodCreateConvo, lexrt.InputEndpoint(s.CreateConvo))
+	r.Handle(MethodDeleteDevice, lexrt.InputEndpoint(s.DeleteDevice))
 	r.Handle(MethodDemoteAdmin, lexrt.InputEndpoint(s.DemoteAdmin))
 	r.Handle(MethodDescribeServer, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return lexrt.Answer(s.DescribeServer(ctx, req.Caller))
@@ -30,9 +31,13 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodGetWelcome, lexrt.ParamsEndpoint(s.GetWelcome))
 	r.Handle(MethodHandleBlockChange, lexrt.InputEndpoint(s.HandleBlockChange))
 	r.Handle(MethodLeaveConvo, lexrt.InputEndpoint(s.LeaveConvo))
+	r.Handle(MethodListDevices, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
+		return lexrt.Answer(s.ListDevices(ctx, req.Caller))
+	})
 	r.Handle(MethodProcessExternalCommit, lexrt.InputEndpoint(s.ProcessExternalCommit))
 	r.Handle(MethodPromoteAdmin, lexrt.InputEndpoint(s.PromoteAdmin))
 	r.Handle(MethodPublishKeyPackage, lexrt.InputEndpoint(s.PublishKeyPackage))
+	r.Handle(MethodPublishKeyPackages, lexrt.InputEndpoint(s.PublishKeyPackages))
 	r.Handle(MethodRegisterDevice, lexrt.InputEndpoint(s.RegisterDevice))
 	r.Handle(MethodRemoveMember, lexrt.InputEndpoint(s.RemoveMember))
 	r.Handle(MethodReportCommit, lexrt.InputEndpoint(s.ReportCommit))
@@ -48,6 +53,7 @@ func Mount(r lexrt.Registrar, s Service) {
 		}
 		return s.StreamConvoEvents(ctx, req.Caller, params, out)
 	})
+	r.Handle(MethodSyncKeyPackages, lexrt.InputEndpoint(s.SyncKeyPackages))
 	r.Handle(MethodUpdateCursor, lexrt.InputEndpoint(s.UpdateCursor))
 	r.Handle(MethodUpdateGroupInfo, lexrt.InputEndpoint(s.UpdateGroupInfo))
 }

@@ -9,20 +9,41 @@ type RegisterDeviceInput struct {
 	// Name of the device as its user knows it.
 	// At most 128 bytes.
 	DeviceName string
-	// The device's Ed25519 public key.
-	// Exactly 32 bytes.
+	// The device's signature key: Ed25519 (32 bytes), Ed448 (57) or an ECDSA point (65, 97 or 133
+	// bytes, and compressed where the service takes that).
+	// 32 to 133 bytes.
 	SignaturePublicKey []byte
 	// First key packages of the device. Those that it has published before are passed over, so that
 	// a registration can be repeated.
 	// At most 200 items.
 	KeyPackages []RegisterDeviceKeyPackageItem
+	// Id that the client chooses, a UUID: then the first key packages may have the device in their
+	// credentials. Default: the service chooses. A key that is registered keeps its id.
+	// At most 36 bytes, optional.
+	DeviceID *string
+	// What the client wants to know the device by; given back by listDevices.
+	// At most 64 bytes, optional.
+	DeviceUUID *string
+	// A device of the caller that is deleted in the same transaction, as by deleteDevice.
+	// At most 36 bytes, optional.
+	ReplaceDeviceID *string
+	// Signature that shows a device of old: SignWithLabel (RFC 9420 5.1.2) with the label
+	// "mls-server device change" over three vectors, the DID, the id of the device that goes (empty
+	// for none) and the signature key that comes (empty for none). Needed where DeviceProofRequired
+	// says so.
+	// At most 512 bytes, optional.
+	Proof []byte
 }
 
 // Lex names the members of v.
 func (v *RegisterDeviceInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "deviceName", &v.DeviceName, lexrt.Required, &ruleRegisterDevice_Max128)
-	lexrt.Bytes(f, "signaturePublicKey", &v.SignaturePublicKey, lexrt.Required, &ruleRegisterDevice_BytesMin32Max32)
+	lexrt.Bytes(f, "signaturePublicKey", &v.SignaturePublicKey, lexrt.Required, &ruleRegisterDevice_BytesMin32Max133)
 	lexrt.Structs(f, "keyPackages", &v.KeyPackages, lexrt.Required, &ruleRegisterDevice_ItemsMax200)
+	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, &ruleRegisterDevice_Max36)
+	lexrt.StringPtr(f, "deviceUUID", &v.DeviceUUID, lexrt.Optional, &ruleRegisterDevice_Max64)
+	lexrt.StringPtr(f, "replaceDeviceId", &v.ReplaceDeviceID, lexrt.Optional, &ruleRegisterDevice_Max36)
+	lexrt.Bytes(f, "proof", &v.Proof, lexrt.Optional, &ruleRegisterDevice_BytesMax512)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -176,10 +197,13 @@ func (v RegisterDeviceKeyPackageItemCipherSuite) Known() bool {
 }
 
 var (
-	ruleRegisterDevice_Max128          = lexrt.StringRule{MaxLen: 128}
-	ruleRegisterDevice_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
-	ruleRegisterDevice_ItemsMax200     = lexrt.ArrayRule{MaxLen: 200}
-	ruleRegisterDevice_URI             = lexrt.StringRule{Format: lexrt.FormatURI}
-	ruleRegisterDevice_DID             = lexrt.StringRule{Format: lexrt.FormatDID}
-	ruleRegisterDevice_Datetime        = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleRegisterDevice_Max128           = lexrt.StringRule{MaxLen: 128}
+	ruleRegisterDevice_BytesMin32Max133 = lexrt.BytesRule{MinLen: 32, MaxLen: 133}
+	ruleRegisterDevice_ItemsMax200      = lexrt.ArrayRule{MaxLen: 200}
+	ruleRegisterDevice_Max36            = lexrt.StringRule{MaxLen: 36}
+	ruleRegisterDevice_Max64            = lexrt.StringRule{MaxLen: 64}
+	ruleRegisterDevice_BytesMax512      = lexrt.BytesRule{MaxLen: 512}
+	ruleRegisterDevice_URI              = lexrt.StringRule{Format: lexrt.FormatURI}
+	ruleRegisterDevice_DID              = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleRegisterDevice_Datetime         = lexrt.StringRule{Format: lexrt.FormatDatetime}
 )

@@ -14,6 +14,7 @@ type Service interface {
 	CheckBlocksHandler
 	ConfirmWelcomeHandler
 	CreateConvoHandler
+	DeleteDeviceHandler
 	DemoteAdminHandler
 	DescribeServerHandler
 	GetAdminStatsHandler
@@ -29,9 +30,11 @@ type Service interface {
 	GetWelcomeHandler
 	HandleBlockChangeHandler
 	LeaveConvoHandler
+	ListDevicesHandler
 	ProcessExternalCommitHandler
 	PromoteAdminHandler
 	PublishKeyPackageHandler
+	PublishKeyPackagesHandler
 	RegisterDeviceHandler
 	RemoveMemberHandler
 	ReportCommitHandler
@@ -41,6 +44,7 @@ type Service interface {
 	ResolveReportHandler
 	SendMessageHandler
 	StreamConvoEventsHandler
+	SyncKeyPackagesHandler
 	UpdateCursorHandler
 	UpdateGroupInfoHandler
 }
@@ -91,6 +95,20 @@ type CreateConvoHandler interface {
 	// InvalidGroupId, InvalidGroupInfo, KeyPackageNotFound, MutualBlockDetected, TooManyMembers,
 	// WelcomeMismatch.
 	CreateConvo(ctx context.Context, caller lexrt.Caller, in *CreateConvoInput) (*CreateConvoOutput, error)
+}
+
+// DeleteDeviceHandler handles blue.catbird.mls.deleteDevice.
+type DeleteDeviceHandler interface {
+	// DeleteDevice handles blue.catbird.mls.deleteDevice.
+	//
+	// Delete a device of the caller that is lost, sold or no longer used. Its key packages,
+	// requests and Welcomes go at once; its leaves become removals that the members of its
+	// conversations owe. Its signature key is refused for 90 days. It does not end access by
+	// tokens, which are the account's: a lost phone that is signed in must be signed out at the
+	// PDS, too. The user stays in its conversations, without any device even. A repeat succeeds.
+	//
+	// Errors: DeviceNotFound, DeviceProofRequired.
+	DeleteDevice(ctx context.Context, caller lexrt.Caller, in *DeleteDeviceInput) (*DeleteDeviceOutput, error)
 }
 
 // DemoteAdminHandler handles blue.catbird.mls.demoteAdmin.
@@ -251,6 +269,14 @@ type LeaveConvoHandler interface {
 	LeaveConvo(ctx context.Context, caller lexrt.Caller, in *LeaveConvoInput) (*LeaveConvoOutput, error)
 }
 
+// ListDevicesHandler handles blue.catbird.mls.listDevices.
+type ListDevicesHandler interface {
+	// ListDevices handles blue.catbird.mls.listDevices.
+	//
+	// List the caller's registered devices, the oldest first.
+	ListDevices(ctx context.Context, caller lexrt.Caller) (*ListDevicesOutput, error)
+}
+
 // ProcessExternalCommitHandler handles blue.catbird.mls.processExternalCommit.
 type ProcessExternalCommitHandler interface {
 	// ProcessExternalCommit handles blue.catbird.mls.processExternalCommit.
@@ -285,14 +311,28 @@ type PublishKeyPackageHandler interface {
 	PublishKeyPackage(ctx context.Context, caller lexrt.Caller, in *PublishKeyPackageInput) (*PublishKeyPackageOutput, error)
 }
 
+// PublishKeyPackagesHandler handles blue.catbird.mls.publishKeyPackages.
+type PublishKeyPackagesHandler interface {
+	// PublishKeyPackages handles blue.catbird.mls.publishKeyPackages.
+	//
+	// Publish up to 100 key packages at once. Each is judged by itself, as publishKeyPackage would;
+	// the same request again succeeds for what was published before, though others may have used it
+	// since.
+	//
+	// Errors: BatchTooLarge.
+	PublishKeyPackages(ctx context.Context, caller lexrt.Caller, in *PublishKeyPackagesInput) (*PublishKeyPackagesOutput, error)
+}
+
 // RegisterDeviceHandler handles blue.catbird.mls.registerDevice.
 type RegisterDeviceHandler interface {
 	// RegisterDevice handles blue.catbird.mls.registerDevice.
 	//
 	// Register a device with its signature key and first key packages. The device is put on the
-	// list of additions owed to each of the user's conversations.
+	// list of additions owed to each of the user's conversations. The same key again is the same
+	// device. An app that was reinstalled names the device that it was in replaceDeviceId.
 	//
-	// Errors: DuplicatePublicKey, InvalidKeyPackage, TooManyDevices, TooManyKeyPackages.
+	// Errors: DeviceIdTaken, DeviceNotFound, DeviceProofRequired, DuplicatePublicKey,
+	// InvalidKeyPackage, TooManyDevices, TooManyKeyPackages.
 	RegisterDevice(ctx context.Context, caller lexrt.Caller, in *RegisterDeviceInput) (*RegisterDeviceOutput, error)
 }
 
@@ -388,6 +428,18 @@ type StreamConvoEventsHandler interface {
 	// Follow the caller's conversations as a stream of server-sent events. Resume with the cursor
 	// parameter or the Last-Event-ID header.
 	StreamConvoEvents(ctx context.Context, caller lexrt.Caller, params *StreamConvoEventsParams, out lexrt.EventStream) error
+}
+
+// SyncKeyPackagesHandler handles blue.catbird.mls.syncKeyPackages.
+type SyncKeyPackagesHandler interface {
+	// SyncKeyPackages handles blue.catbird.mls.syncKeyPackages.
+	//
+	// Withdraw those of a device's unused key packages that it has no keys for any more. A list
+	// that is not empty and matches none of them withdraws nothing: it looks like a mistake. An
+	// empty list withdraws all.
+	//
+	// Errors: DeviceNotFound.
+	SyncKeyPackages(ctx context.Context, caller lexrt.Caller, in *SyncKeyPackagesInput) (*SyncKeyPackagesOutput, error)
 }
 
 // UpdateCursorHandler handles blue.catbird.mls.updateCursor.

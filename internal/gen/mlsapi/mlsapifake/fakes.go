@@ -597,6 +597,39 @@ var Schemas = lexfake.Set{
 		}},
 		TypeName: "blue.catbird.mls.defs#messageView",
 	},
+	"DeleteDeviceInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "deviceId",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 36},
+			},
+		}, {
+			Name: "proof",
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MaxLen: 512},
+				Kind:  lexfake.Bytes,
+			},
+		}},
+	},
+	"DeleteDeviceOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "deleted",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
+		}, {
+			Name:     "keyPackagesDeleted",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}},
+	},
 	"DemoteAdminInput": &lexfake.Schema{
 		Input: true,
 		Kind:  lexfake.Object,
@@ -1141,6 +1174,45 @@ var Schemas = lexfake.Set{
 				},
 				Kind: lexfake.Array,
 			},
+		}, {
+			Name: "total",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name: "consumed",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name: "consumedLast24h",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name: "consumedLast7d",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name: "averageDailyConsumption",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name: "predictedDepletionDays",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:   "lastResortUsed",
+			Schema: &lexfake.Schema{Kind: lexfake.Bool},
 		}},
 	},
 	"GetKeyPackagesOutput": &lexfake.Schema{
@@ -1391,6 +1463,73 @@ var Schemas = lexfake.Set{
 			},
 		}},
 	},
+	"ListDevicesDeviceInfo": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "deviceId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "deviceName",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
+			},
+		}, {
+			Name:     "credentialDid",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatURI},
+			},
+		}, {
+			Name: "deviceUUID",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 64},
+			},
+		}, {
+			Name:     "registeredAt",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
+			},
+		}, {
+			Name:     "lastSeenAt",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
+			},
+		}, {
+			Name:     "keyPackageCount",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:   "lastResort",
+			Schema: &lexfake.Schema{Kind: lexfake.Bool},
+		}},
+		TypeName: "blue.catbird.mls.listDevices#deviceInfo",
+	},
+	"ListDevicesOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "devices",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{
+					Kind: lexfake.Ref,
+					Name: "ListDevicesDeviceInfo",
+				},
+				Kind: lexfake.Array,
+			},
+		}},
+	},
 	"ProcessExternalCommitInput": &lexfake.Schema{
 		Input: true,
 		Kind:  lexfake.Object,
@@ -1508,6 +1647,99 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"PublishKeyPackageOutput": &lexfake.Schema{Kind: lexfake.Object},
+	"PublishKeyPackagesBatchError": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "index",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "error",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}},
+		TypeName: "blue.catbird.mls.publishKeyPackages#batchError",
+	},
+	"PublishKeyPackagesInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "keyPackages",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Array: &lexrt.ArrayRule{MinLen: 1, MaxLen: 100},
+				Items: &lexfake.Schema{
+					Kind: lexfake.Ref,
+					Name: "PublishKeyPackagesKeyPackageItem",
+				},
+				Kind: lexfake.Array,
+			},
+		}},
+	},
+	"PublishKeyPackagesKeyPackageItem": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "keyPackage",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 65536},
+			},
+		}, {
+			Name:     "cipherSuite",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "MLS_256_XWING_CHACHA20POLY1305_SHA256_Ed25519"}},
+			},
+		}, {
+			Name: "expires",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
+			},
+		}, {
+			Name:   "idempotencyKey",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:   "deviceId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:   "credentialDid",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}},
+		TypeName: "blue.catbird.mls.publishKeyPackages#keyPackageItem",
+	},
+	"PublishKeyPackagesOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "succeeded",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "failed",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name: "errors",
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{
+					Kind: lexfake.Ref,
+					Name: "PublishKeyPackagesBatchError",
+				},
+				Kind: lexfake.Array,
+			},
+		}},
+	},
 	"RegisterDeviceInput": &lexfake.Schema{
 		Input: true,
 		Kind:  lexfake.Object,
@@ -1522,7 +1754,7 @@ var Schemas = lexfake.Set{
 			Name:     "signaturePublicKey",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 133},
 				Kind:  lexfake.Bytes,
 			},
 		}, {
@@ -1535,6 +1767,30 @@ var Schemas = lexfake.Set{
 					Name: "RegisterDeviceKeyPackageItem",
 				},
 				Kind: lexfake.Array,
+			},
+		}, {
+			Name: "deviceId",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 36},
+			},
+		}, {
+			Name: "deviceUUID",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 64},
+			},
+		}, {
+			Name: "replaceDeviceId",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 36},
+			},
+		}, {
+			Name: "proof",
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MaxLen: 512},
+				Kind:  lexfake.Bytes,
 			},
 		}},
 	},
@@ -2032,7 +2288,7 @@ var Schemas = lexfake.Set{
 			Name: "kind",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "device-joined-external", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
+				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "device-joined-external", "device-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
 			},
 		}, {
 			Name:   "convoId",
@@ -2135,6 +2391,70 @@ var Schemas = lexfake.Set{
 			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
 		}},
 		TypeName: "blue.catbird.mls.streamConvoEvents#typingEvent",
+	},
+	"SyncKeyPackagesInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "localHashes",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Array: &lexrt.ArrayRule{MaxLen: 200},
+				Items: &lexfake.Schema{
+					Kind:   lexfake.String,
+					String: &lexrt.StringRule{MaxLen: 128},
+				},
+				Kind: lexfake.Array,
+			},
+		}, {
+			Name:     "deviceId",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 36},
+			},
+		}},
+	},
+	"SyncKeyPackagesOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "serverHashes",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{Kind: lexfake.String},
+				Kind:  lexfake.Array,
+			},
+		}, {
+			Name:     "orphanedCount",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "deletedCount",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name: "orphanedHashes",
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{Kind: lexfake.String},
+				Kind:  lexfake.Array,
+			},
+		}, {
+			Name: "remainingAvailable",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "deviceId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}},
 	},
 	"UpdateCursorInput": &lexfake.Schema{
 		Input: true,
@@ -2246,6 +2566,12 @@ var Types = map[string]func() lexfake.Codec{
 	"DefsMessageView": func() lexfake.Codec {
 		return new(mlsapi.DefsMessageView)
 	},
+	"DeleteDeviceInput": func() lexfake.Codec {
+		return new(mlsapi.DeleteDeviceInput)
+	},
+	"DeleteDeviceOutput": func() lexfake.Codec {
+		return new(mlsapi.DeleteDeviceOutput)
+	},
 	"DemoteAdminInput": func() lexfake.Codec {
 		return new(mlsapi.DemoteAdminInput)
 	},
@@ -2324,6 +2650,12 @@ var Types = map[string]func() lexfake.Codec{
 	"LeaveConvoOutput": func() lexfake.Codec {
 		return new(mlsapi.LeaveConvoOutput)
 	},
+	"ListDevicesDeviceInfo": func() lexfake.Codec {
+		return new(mlsapi.ListDevicesDeviceInfo)
+	},
+	"ListDevicesOutput": func() lexfake.Codec {
+		return new(mlsapi.ListDevicesOutput)
+	},
 	"ProcessExternalCommitInput": func() lexfake.Codec {
 		return new(mlsapi.ProcessExternalCommitInput)
 	},
@@ -2341,6 +2673,18 @@ var Types = map[string]func() lexfake.Codec{
 	},
 	"PublishKeyPackageOutput": func() lexfake.Codec {
 		return new(mlsapi.PublishKeyPackageOutput)
+	},
+	"PublishKeyPackagesBatchError": func() lexfake.Codec {
+		return new(mlsapi.PublishKeyPackagesBatchError)
+	},
+	"PublishKeyPackagesInput": func() lexfake.Codec {
+		return new(mlsapi.PublishKeyPackagesInput)
+	},
+	"PublishKeyPackagesKeyPackageItem": func() lexfake.Codec {
+		return new(mlsapi.PublishKeyPackagesKeyPackageItem)
+	},
+	"PublishKeyPackagesOutput": func() lexfake.Codec {
+		return new(mlsapi.PublishKeyPackagesOutput)
 	},
 	"RegisterDeviceInput": func() lexfake.Codec {
 		return new(mlsapi.RegisterDeviceInput)
@@ -2407,6 +2751,12 @@ var Types = map[string]func() lexfake.Codec{
 	},
 	"StreamConvoEventsTypingEvent": func() lexfake.Codec {
 		return new(mlsapi.StreamConvoEventsTypingEvent)
+	},
+	"SyncKeyPackagesInput": func() lexfake.Codec {
+		return new(mlsapi.SyncKeyPackagesInput)
+	},
+	"SyncKeyPackagesOutput": func() lexfake.Codec {
+		return new(mlsapi.SyncKeyPackagesOutput)
 	},
 	"UpdateCursorInput": func() lexfake.Codec {
 		return new(mlsapi.UpdateCursorInput)

@@ -1,0 +1,186 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+const (
+	// freshRegistration is how long after a registration the devices that were there before it are
+	// protected: whoever has stolen a token must not register itself and throw the others out.
+	freshRegistration = 24 * time.Hour
+	// deletionOpen is how long after its deletion a device is looked for in conversations at least:
+	// requests that found it registered may put it on a roster a moment later.
+	deletionOpen = 2 * time.Minute
+	// retireAtOnce is in how many conversations a deletion is carried out before it is answered.
+	// The others follow within a minute.
+	retireAtOnce = 20
+	// deletionsAtOnce is how many deletions one run carries on with.
+	deletionsAtOnce = 100
+)
+
+// deviceChange is a change of a user's devices that another one of them may have to sign.
+type deviceChange struct {
+	mls.DeviceProof
+
+	devices   []store.UserDevice
+	signature []byte
+	at        time.Time
+}
+
+// check allows the device to go. Errors: mls.ErrDeviceNotFound, mls.ErrDeviceProofRequired.
+func (c *deviceChange) check() error {
+	i := slices.IndexFunc(c.devices, func(d store.UserDevice) bool { return d.ID == c.Removed })
+	if i < 0 {
+		return mls.ErrDeviceNotFound
+	}
+	since := c.protectedSince(&c.devices[i])
+	if since.IsZero() || c.signedBy(func(d *store.UserDevice) bool { return d.RegisteredAt.Before(since) }) {
+		return nil
+	}
+	return mls.Detailed(mls.ErrDeviceProofRequired, "another device was registered after it, in the last 24 hours; the one that was registered last needs no signature")
+}
+
+// protectedSince is the first registration of the last 24 hours that came after a device's own,
+// zero for none.
+func (c *deviceChange) protectedSince(d *store.UserDevice) time.Time {
+	var since time.Time
+	for _, e := range c.devices {
+		if e.RegisteredAt.After(d.RegisteredAt) && c.at.Sub(e.RegisteredAt) < freshRegistration && (since.IsZero() || e.RegisteredAt.Before(since)) {
+			since = e.RegisteredAt
+		}
+	}
+	return since
+}
+
+// signedBy reports whether one of the devices that may has signed the change.
+func (c *deviceChange) signedBy(may func(*store.UserDevice) bool) bool {
+	for i := range c.devices {
+		if d := &c.devices[i]; may(d) && c.Verify(d.SignatureKey, c.signature) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkReturn refuses the signature key of a deleted device, unless another one has signed that it
+// comes back. The error is mls.ErrDeviceProofRequired.
+func (c *deviceChange) checkReturn(ctx context.Context, tx *store.Tx) error {
+	deleted, err := tx.IsDeletedKey(ctx, c.Added)
+	switch {
+	case err != nil || !deleted:
+		return err
+	case !c.signedBy(func(*store.UserDevice) bool { return true }):
+		return mls.Detailed(mls.ErrDeviceProofRequired, "the signature key is that of a device that was deleted")
+	}
+	return tx.ForgetDeletedKey(ctx, c.Added)
+}
+
+// tooMany is mls.ErrTooManyDevices with the device that was unused for longest among those that
+// need no signature to go. The one that was registered last never does, so there always is one.
+func (c *deviceChange) tooMany() error {
+	free := slices.DeleteFunc(slices.Clone(c.devices), func(d store.UserDevice) bool { return !c.protectedSince(&d).IsZero() })
+	stalest := slices.MinFunc(free, func(a, b store.UserDevice) int {
+		return cmp.Or(a.SeenOn.Compare(b.SeenOn), b.RegisteredAt.Compare(a.RegisteredAt))
+	})
+	return mls.Detailed(mls.ErrTooManyDevices, fmt.Sprintf("there are %d; the one that was unused for longest is %s, which replaceDeviceId can replace", len(c.devices), stalest.ID))
+}
+
+// Deletion is a user's wish to delete a device.
+type Deletion struct {
+	Device store.Device
+	// Proof is a signature by a device of old, nil for none.
+	Proof []byte
+	At    time.Time
+}
+
+// DeleteDevice deletes a device of a user with its key packages, and returns how many there were.
+// Its leaves become debts of its conversations, in most cases before the answer. A repeat succeeds.
+// Errors: mls.ErrDeviceNotFound, mls.ErrDeviceProofRequired.
+func (s *Service) DeleteDevice(ctx context.Context, d Deletion) (packages int, err error) {
+	err = s.store.InTx(ctx, func(tx *store.Tx) error {
+		devices, err := tx.LockDevices(ctx, d.Device.User)
+		if err != nil {
+			return err
+		}
+		if gone, err := tx.IsDeleted(ctx, d.Device); err != nil || gone {
+			return err // it is repeated
+		}
+		change := deviceChange{DeviceProof: mls.DeviceProof{User: d.Device.User, Removed: d.Device.ID}, devices: devices, signature: d.Proof, at: d.At}
+		if err := change.check(); err != nil {
+			return err
+		}
+		packages, err = tx.DeleteDevice(ctx, d.Device, d.At)
+		return err
+	})
+	if err == nil {
+		s.retireSoon(ctx, d.Device, d.At) // a repeat carries on where the first one was cut off
+	}
+	return packages, err
+}
+
+// retireSoon tells conversations of a device that was deleted. What fails is left to RetireDevices.
+func (s *Service) retireSoon(ctx context.Context, d store.Device, at time.Time) {
+	convos, err := s.store.ListConvosOfDevice(ctx, d)
+	if err != nil {
+		return
+	}
+	for _, convo := range convos[:min(len(convos), retireAtOnce)] {
+		if s.retire(ctx, convo, d, at) != nil {
+			return
+		}
+	}
+}
+
+// RetireDevices carries on with deletions, one conversation at a time: after a crash, of devices in
+// many conversations, and of those that a request has put on a roster while they were deleted. It
+// returns in how many conversations something was left to do.
+func (s *Service) RetireDevices(ctx context.Context, now time.Time) (int64, error) {
+	deletions, err := s.store.ListDeletions(ctx, deletionsAtOnce)
+	if err != nil {
+		return 0, err
+	}
+	var retired int64
+	for _, d := range deletions {
+		convos, err := s.store.ListConvosOfDevice(ctx, d.Device)
+		if err != nil {
+			return retired, err
+		}
+		for _, convo := range convos {
+			if err := s.retire(ctx, convo, d.Device, now); err != nil {
+				return retired, err
+			}
+			retired++
+		}
+		if now.Sub(d.DeletedAt) < deletionOpen {
+			continue
+		}
+		if err := s.store.CloseDeletion(ctx, d.Device); err != nil {
+			return retired, err
+		}
+	}
+	return retired, nil
+}
+
+// retire takes a deleted device off a conversation's roster, and asks the members to remove its
+// leaf.
+func (s *Service) retire(ctx context.Context, convo mls.ConvoID, d store.Device, at time.Time) error {
+	return s.store.InTx(ctx, func(tx *store.Tx) error {
+		locked, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: convo})
+		if err != nil {
+			return err
+		}
+		left, err := tx.RetireDevice(ctx, convo, d, at)
+		if err != nil || left == nil {
+			return err
+		}
+		end := ending{Removal: Removal{Actor: d.User, Target: d.User, At: at}}
+		return end.owe(ctx, tx, &locked, []store.LeftDevice{*left})
+	})
+}

@@ -1,0 +1,235 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"mls-server/internal/gen/db"
+	"mls-server/internal/mls"
+)
+
+// OwnedKeyPackage is a verified key package with the device that it belongs to.
+type OwnedKeyPackage struct {
+	Owner mls.DeviceID
+	NewKeyPackage
+}
+
+// PublishEach keeps those of a user's packages that can be kept, and says of each of the others why
+// it cannot: mls.ErrTooManyKeyPackages, or mls.ErrInvalidKeyPackage with CodeInitKeyReused. Bytes
+// that its device has published before are passed over, whatever has become of them.
+func (tx *Tx) PublishEach(ctx context.Context, user mls.DID, packages []OwnedKeyPackage, limit int, now time.Time) ([]*mls.Error, error) {
+	if err := tx.q.LockUser(ctx, string(user)); err != nil {
+		return nil, fail("lock user", err)
+	}
+	b := publishing{tx: tx, user: user, packages: packages, faults: make([]*mls.Error, len(packages)), now: now}
+	for _, step := range []func(context.Context) error{
+		b.leaveOutPublished, func(ctx context.Context) error { return b.leaveOutBeyond(ctx, limit) }, b.leaveOutReused, b.insert,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+		if len(b.fresh) == 0 {
+			break
+		}
+	}
+	return b.faults, nil
+}
+
+// publishing is a batch of packages on their way into the database.
+type publishing struct {
+	tx       *Tx
+	user     mls.DID
+	packages []OwnedKeyPackage
+	faults   []*mls.Error
+	// fresh are the places of those that are still to be kept.
+	fresh []int
+	now   time.Time
+}
+
+// leaveOutPublished leaves out what was published before, which is a fault of what somebody else
+// has published.
+func (b *publishing) leaveOutPublished(ctx context.Context) error {
+	type hash = [sha256.Size]byte
+	hashes := make([][]byte, len(b.packages))
+	for i, p := range b.packages {
+		h := sha256.Sum256(p.Bytes)
+		hashes[i] = h[:]
+	}
+	rows, err := b.tx.q.FindKeyPackagesByHash(ctx, b.now, hashes)
+	if err != nil {
+		return fail("find key packages", err)
+	}
+	owners := make(map[hash]Device, len(rows))
+	for _, row := range rows {
+		owners[hash(row.Sha256)] = Device{row.OwnerDID, row.DeviceID}
+	}
+	for i, p := range b.packages {
+		owner, known := owners[hash(hashes[i])]
+		own := Device{b.user, p.Owner}
+		switch {
+		case !known:
+			owners[hash(hashes[i])] = own // once in this list is enough
+			b.fresh = append(b.fresh, i)
+		case owner != own:
+			b.faults[i] = reused()
+		}
+	}
+	return nil
+}
+
+func reused() *mls.Error { return mls.AsError(mls.InvalidKeyPackage(mls.CodeInitKeyReused)) }
+
+// keep keeps those of the fresh packages for which ok returns true; it notes the fault of the
+// others.
+func (b *publishing) keep(ok func(i int) bool) {
+	b.fresh = slices.DeleteFunc(b.fresh, func(i int) bool { return !ok(i) })
+}
+
+// leaveOutBeyond leaves out the packages that a device may not have besides those that it has.
+func (b *publishing) leaveOutBeyond(ctx context.Context, limit int) error {
+	rows, err := b.tx.q.CountLiveByDevice(ctx, b.user, b.now)
+	if err != nil {
+		return fail("count key packages", err)
+	}
+	live := make(map[mls.DeviceID]int64, len(rows))
+	for _, row := range rows {
+		live[row.DeviceID] = row.Live
+	}
+	b.keep(func(i int) bool {
+		p := &b.packages[i]
+		switch {
+		case p.LastResort:
+			return true
+		case live[p.Owner] >= int64(limit):
+			b.faults[i] = mls.AsError(mls.ErrTooManyKeyPackages)
+			return false
+		}
+		live[p.Owner]++
+		return true
+	})
+	return nil
+}
+
+// leaveOutReused keeps the packages' init keys for ever, and leaves out the packages whose init key
+// was seen before.
+func (b *publishing) leaveOutReused(ctx context.Context) error {
+	keys := make(map[int]string, len(b.fresh))
+	var list [][]byte
+	for _, i := range b.fresh {
+		h := sha256.Sum256(b.packages[i].InitKey)
+		keys[i] = string(h[:])
+		list = append(list, h[:])
+	}
+	rows, err := b.tx.q.InsertInitKeys(ctx, list)
+	if err != nil {
+		return fail("keep init keys", err)
+	}
+	unseen := make(map[string]bool, len(rows))
+	for _, key := range rows {
+		unseen[string(key)] = true
+	}
+	b.keep(func(i int) bool {
+		if !unseen[keys[i]] {
+			b.faults[i] = reused()
+			return false
+		}
+		delete(unseen, keys[i])
+		return true
+	})
+	return nil
+}
+
+func (b *publishing) insert(ctx context.Context) error {
+	byDevice := map[mls.DeviceID][]NewKeyPackage{}
+	for _, i := range b.fresh {
+		byDevice[b.packages[i].Owner] = append(byDevice[b.packages[i].Owner], b.packages[i].NewKeyPackage)
+	}
+	for device, list := range byDevice {
+		if _, err := b.tx.q.InsertKeyPackages(ctx, keyPackageRows(Device{b.user, device}, list, b.now)); err != nil {
+			return fail("insert key packages", err)
+		}
+	}
+	return nil
+}
+
+// DeviceInventory is what can be claimed of a device.
+type DeviceInventory struct {
+	// Available is packages that go out once.
+	Available int64
+	// LastResort: it has one that stays.
+	LastResort bool
+}
+
+// CountDevicePackages counts what can be claimed of each of a user's devices. Those that are not in
+// the result have nothing.
+func (r *reader) CountDevicePackages(ctx context.Context, user mls.DID, now time.Time) (map[mls.DeviceID]DeviceInventory, error) {
+	rows, err := r.q.CountDevicePackages(ctx, user, now)
+	if err != nil {
+		return nil, fail("count key packages", err)
+	}
+	counts := make(map[mls.DeviceID]DeviceInventory, len(rows))
+	for _, row := range rows {
+		counts[row.DeviceID] = DeviceInventory{Available: row.Available, LastResort: row.LastResort}
+	}
+	return counts, nil
+}
+
+// PickCipherSuite is the suite of which most devices of some users have a package that stays valid
+// until a time, 0 when none has any. An empty list of devices is all of them.
+func (r *reader) PickCipherSuite(ctx context.Context, owners []mls.DID, devices []mls.DeviceID, until time.Time) (mls.CipherSuite, error) {
+	var known []int32
+	for _, s := range mls.CipherSuites() {
+		known = append(known, int32(s))
+	}
+	picked, err := r.q.PickCipherSuite(ctx, db.PickCipherSuiteParams{OwnerDids: texts(owners), DeviceIds: texts(devices), CipherSuites: known, UsableUntil: until})
+	if err != nil || len(picked) == 0 {
+		return 0, fail("pick suite", err)
+	}
+	return mls.CipherSuite(picked[0]), nil //nolint:gosec // one of those that were asked for
+}
+
+// UnusedKeyPackage is a package that can be claimed.
+type UnusedKeyPackage struct {
+	RowID int64
+	Ref   mls.KeyPackageRef
+	Bytes []byte
+}
+
+// ListUnusedKeyPackages is what can be claimed of a device; its ID is "" for what a user has
+// published without one.
+func (r *reader) ListUnusedKeyPackages(ctx context.Context, d Device, now time.Time) ([]UnusedKeyPackage, error) {
+	rows, err := r.q.ListUnusedKeyPackages(ctx, db.ListUnusedKeyPackagesParams{OwnerDID: d.User, DeviceID: d.ID, Now: now})
+	if err != nil {
+		return nil, fail("list key packages", err)
+	}
+	packages := make([]UnusedKeyPackage, len(rows))
+	for i, row := range rows {
+		packages[i] = UnusedKeyPackage{row.ID, mls.KeyPackageRef(row.Ref), row.KeyPackage}
+	}
+	return packages, nil
+}
+
+// WithdrawKeyPackages deletes those of a device's packages that nobody has claimed meanwhile.
+func (tx *Tx) WithdrawKeyPackages(ctx context.Context, d Device, packages []UnusedKeyPackage) (int, error) {
+	n, err := tx.q.WithdrawKeyPackages(ctx, db.WithdrawKeyPackagesParams{Ids: rowIDs(packages), OwnerDID: d.User, DeviceID: d.ID})
+	return int(n), fail("withdraw key packages", err)
+}
+
+// AdoptKeyPackages gives packages that a user has published without a device to the one that signed
+// them.
+func (tx *Tx) AdoptKeyPackages(ctx context.Context, d Device, packages []UnusedKeyPackage) error {
+	if len(packages) == 0 {
+		return nil
+	}
+	return fail("adopt key packages", tx.q.AdoptKeyPackages(ctx, db.AdoptKeyPackagesParams{DeviceID: d.ID, Ids: rowIDs(packages), OwnerDID: d.User}))
+}
+
+func rowIDs(packages []UnusedKeyPackage) []int64 {
+	ids := make([]int64, len(packages))
+	for i, p := range packages {
+		ids[i] = p.RowID
+	}
+	return ids
+}
