@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -66,6 +67,30 @@ func TestGroupInfoOfVerifiedConversation(t *testing.T) {
 	// What was deposited does not change what commits are held against.
 	f.carol.SendCommit(t, f.chat, mlstest.Draft{})
 	f.roster(map[*e2e.Device]int64{f.alice: 0, f.bob: 1, f.carol: 2})
+}
+
+// A user without devices has a leaf, too: nobody else deposits what it has signed.
+func TestGroupInfoOfUserWithoutDevices(t *testing.T) {
+	t.Parallel()
+	f := follow(t)
+	erin := f.alice.Server.Users(1)[0]
+	own := newClient(erin)
+	k := own.KeyPackage(time.Now())
+	erin.Post(t, mlsapi.MethodPublishKeyPackage, publication(k), nil).OK(t)
+	commit, info, next := f.chat.Commit(t, f.bob, mlstest.Draft{Add: []mlstest.Addition{{Client: own, Package: k}}})
+	f.bob.Post(t, mlsapi.MethodAddMembers, &mlsapi.AddMembersInput{
+		ConvoID: f.chat.ID, IdempotencyKey: e2e.Key(), DIDList: []mls.DID{erin.DID}, Commit: e2e.Text(commit), GroupInfo: e2e.Text(info),
+		WelcomeMessage: e2e.Text(next.Welcome(k.Ref)),
+	}, nil).OK(t)
+	f.chat.Move(next)
+	signed := f.chat.Tree.GroupInfo(f.chat.Tree.LeafOf(own))
+	a := f.bob.Post(t, mlsapi.MethodUpdateGroupInfo, f.chat.Deposit(signed), nil).Want(t, bad, infoFault)
+	assert.Contains(t, a.Message, mls.CodeNotTheCaller.String())
+	device := &e2e.Device{User: erin, Client: own}
+	assert.True(t, deposit(t, device, f.chat, signed))
+	// It comes back like any device.
+	device.Join(t, f.chat, mlstest.Draft{})
+	device.SendCommit(t, f.chat, mlstest.Draft{})
 }
 
 // An opaque conversation has a GroupInfo when somebody deposits one, for its epoch only.

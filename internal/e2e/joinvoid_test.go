@@ -87,6 +87,22 @@ func TestFalseGroupInfo(t *testing.T) {
 	}
 }
 
+// The GroupInfo that came with a commit is not replaced by its committer once a join by it was
+// taken back.
+func TestFalseGroupInfoOfCommitter(t *testing.T) {
+	t.Parallel()
+	u, chat := company(t, e2e.Start(t), 5, true)
+	alice, mallory, carol, dave, erin := u[0], u[1], u[2], u[3], u[4]
+	mallory.SendCommit(t, chat, mlstest.Draft{})
+	in, _ := carol.Joining(t, chat, mlstest.Draft{})
+	join(t, carol, in).OK(t)
+	report(t, chat, alice, dave, erin)
+	assert.False(t, deposit(t, mallory, chat, chat.Tree.GroupInfo(1)))
+	handed(t, carol, chat, nil)
+	assert.True(t, deposit(t, dave, chat, chat.Tree.GroupInfo(3)))
+	carol.Join(t, chat, mlstest.Draft{})
+}
+
 // A joiner that lies harms whoever deposited the GroupInfo once a day at most: its next commit that
 // is taken back counts against itself. And an admin removes it without waiting.
 func TestFalseJoins(t *testing.T) {
