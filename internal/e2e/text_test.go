@@ -144,7 +144,7 @@ func TestEpochsHaveRoom(t *testing.T) {
 	// The same of an epoch that a GroupInfo says.
 	verified := func(epoch uint64) (*mlsapi.CreateConvoInput, *mlstest.VerifiedGroup) {
 		group := mlstest.NewVerifiedGroup(alice.Client)
-		group.Epoch = mls.Epoch(epoch) //nolint:gosec // as it stands in eight bytes
+		group.Epoch = mls.Epoch(epoch) // as it stands in eight bytes
 		return &mlsapi.CreateConvoInput{
 			GroupID: string(group.GroupID()), IdempotencyKey: e2e.Key(), GroupInfo: e2e.Text(group.GroupInfo(0)),
 			CipherSuite: mlsapi.CreateConvoInputCipherSuite(mls.SuiteX25519AES128.String()),
