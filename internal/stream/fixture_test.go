@@ -220,11 +220,31 @@ func (w *world) event(t *testing.T, convo mls.ConvoID, e store.NewEvent) {
 // send stores a message.
 func (w *world) send(t *testing.T, convo mls.ConvoID, sender string) {
 	t.Helper()
-	_, err := w.store.SendMessage(t.Context(), store.SendParams{
-		Key: mls.ConvoKey{ConvoID: convo}, Sender: did(sender), ID: mls.NewMessageID(time.Now()), Ciphertext: make([]byte, 512), At: now(),
-	})
-	if err != nil {
+	if _, err := w.store.SendMessage(t.Context(), message(convo, sender)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// sendMany sends n messages, many in a statement.
+func (w *world) sendMany(t *testing.T, convo mls.ConvoID, sender string, n int) {
+	t.Helper()
+	for n > 0 {
+		batch := make([]store.SendParams, min(n, 250))
+		for i := range batch {
+			batch[i] = message(convo, sender)
+		}
+		for _, o := range w.store.SendMessages(t.Context(), batch) {
+			if o.Err != nil {
+				t.Fatal(o.Err)
+			}
+		}
+		n -= len(batch)
+	}
+}
+
+func message(convo mls.ConvoID, sender string) store.SendParams {
+	return store.SendParams{
+		Key: mls.ConvoKey{ConvoID: convo}, Sender: did(sender), ID: mls.NewMessageID(time.Now()), Ciphertext: make([]byte, 512), At: now(),
 	}
 }
 
