@@ -259,7 +259,7 @@ WHERE sha256 = @sha256 AND owner_did = @owner_did AND device_id = @device_id AND
 -- conversation.
 SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.expires_at, p.last_resort, w.convo_id
 FROM pending_welcomes w
-JOIN key_packages p ON p.id = w.key_package_id
+JOIN key_packages p ON p.id = w.key_package_id AND p.consumed_at IS NULL
 WHERE w.id = @request_id AND w.status = 'open'
   AND EXISTS (SELECT FROM members m WHERE m.convo_id = w.convo_id AND m.user_did = @caller_did::text AND m.left_at IS NULL);
 

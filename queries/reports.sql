@@ -4,6 +4,13 @@ INSERT INTO commit_reports AS r (convo_id, generation, user_did, device_id, from
 VALUES (@convo_id, @generation, @user_did, @device_id, @from_seq, @created_at)
 ON CONFLICT ON CONSTRAINT commit_reports_pkey DO UPDATE SET from_seq = least(r.from_seq, excluded.from_seq), created_at = excluded.created_at;
 
+-- name: DropHealedReports :execrows
+-- DropHealedReports removes what devices had reported that were added anew, or joined by themselves: they
+-- can follow again.
+DELETE FROM commit_reports r
+USING (SELECT unnest(@user_dids::text[]) AS user_did, unnest(@device_ids::text[]) AS device_id) h
+WHERE r.convo_id = @convo_id AND r.user_did = h.user_did AND r.device_id IN ('', h.device_id);
+
 -- name: DropCommitReports :execrows
 -- DropCommitReports removes the reports about a commit that was taken back: their devices can follow again.
 DELETE FROM commit_reports WHERE convo_id = @convo_id AND generation = @generation AND from_seq >= @seq;
@@ -13,14 +20,19 @@ DELETE FROM commit_reports WHERE convo_id = @convo_id AND generation = @generati
 DELETE FROM commit_reports WHERE convo_id = @convo_id AND user_did = @user_did AND device_id = @device_id;
 
 -- name: FindCommit :one
--- FindCommit is the newest commit of a generation that stands, or the one of any generation that an id
--- names.
+-- FindCommit is the commit that an id names.
+SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void, (k.joiner_device IS NOT NULL)::boolean AS joins
+FROM messages m
+JOIN commits k ON k.convo_id = m.convo_id AND k.seq = m.seq
+WHERE m.convo_id = @convo_id AND m.msg_id = @msg_id::text;
+
+-- name: FindStandingCommit :one
+-- FindStandingCommit is the newest commit of a generation that stands.
 SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void, (k.joiner_device IS NOT NULL)::boolean AS joins
 FROM commits k
 JOIN messages m ON m.convo_id = k.convo_id AND m.seq = k.seq
-WHERE k.convo_id = @convo_id
-  AND CASE WHEN @msg_id::text = '' THEN k.generation = @generation AND k.void_seq IS NULL ELSE m.msg_id = @msg_id::text END
-ORDER BY k.seq DESC
+WHERE k.convo_id = @convo_id AND k.generation = @generation AND k.void_seq IS NULL
+ORDER BY k.epoch DESC
 LIMIT 1;
 
 -- name: CountVoices :one
@@ -37,9 +49,11 @@ FROM (
            (EXISTS (SELECT FROM user_days d WHERE d.user_did = e.user_did AND d.seen_on >= @since::timestamptz)
             OR NOT EXISTS (SELECT FROM user_days d WHERE d.user_did = '' AND d.seen_on < @since::timestamptz)) AS seen,
            EXISTS (SELECT FROM commit_reports r
+                   JOIN members d ON d.convo_id = r.convo_id AND d.user_did = r.user_did AND d.left_at IS NULL
+                                 AND r.device_id IN ('', d.device_id)
                    WHERE r.convo_id = @convo_id AND r.generation = @generation AND r.user_did = e.user_did AND r.from_seq <= @seq::bigint
                      AND NOT EXISTS (SELECT FROM pending_welcomes p
-                                     WHERE p.convo_id = r.convo_id AND p.user_did = r.user_did AND p.device_id = r.device_id
+                                     WHERE p.convo_id = d.convo_id AND p.user_did = d.user_did AND p.device_id = d.device_id
                                        AND p.kind = 'rejoin' AND p.status = 'open')) AS reports
     FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
@@ -54,6 +68,7 @@ FROM (
 -- CountVoided counts the commits that were taken back in a conversation, in whichever of its groups, and
 -- count against a user, and says when the last of them was, and when the last one that the user had sent.
 SELECT count(*) FILTER (WHERE coalesce(k.blamed_did, k.sender_did) = @user_did::text) AS commits,
+       count(*) FILTER (WHERE k.blamed_did = @user_did::text) AS blamed,
        coalesce(max(n.received_bucket_ts) FILTER (WHERE coalesce(k.blamed_did, k.sender_did) = @user_did::text), to_timestamp(0))::timestamptz AS last_at,
        coalesce(max(n.received_bucket_ts) FILTER (WHERE k.sender_did = @user_did::text), to_timestamp(0))::timestamptz AS last_sent_at
 FROM commits k
@@ -181,11 +196,17 @@ WHERE d.convo_id = @convo_id AND d.settled_seq = @seq::bigint
   AND NOT EXISTS (SELECT FROM removal_debts o
                   WHERE o.convo_id = d.convo_id AND o.user_did = d.user_did AND o.device_id = d.device_id AND o.settled_at IS NULL);
 
+-- name: ForgetProposedDebts :execrows
+-- ForgetProposedDebts takes back that debts were proposed in epochs that are void: another commit leads
+-- to epochs of those numbers now, and has nothing to do with the proposals.
+UPDATE removal_debts SET proposed_epoch = NULL
+WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch > @epoch::bigint;
+
 -- name: ListRemovedBy :many
 -- ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody.
 SELECT m.user_did, m.device_id, m.leaf_index
 FROM members m
-WHERE m.convo_id = @convo_id AND m.left_seq = @seq::bigint AND m.left_reason = 'removed'
+WHERE m.convo_id = @convo_id AND m.left_seq = @seq::bigint
   AND NOT EXISTS (SELECT FROM removal_debts d
                   WHERE d.convo_id = m.convo_id AND d.user_did = m.user_did AND d.device_id = m.device_id AND d.settled_at IS NULL)
 ORDER BY m.user_did, m.device_id;

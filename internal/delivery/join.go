@@ -250,8 +250,8 @@ func (j *joining) enter(ctx context.Context, tx *store.Tx, convo *store.Convo, h
 			return err
 		}
 	}
-	if j.known {
-		return nil
+	if j.known && h.change != nil {
+		return nil // in an opaque conversation it is known by a GroupInfo that proves nothing
 	}
 	return tx.AppendEvents(ctx, convo.ID, h.at, store.NewEvent{
 		Kind: store.EventJoinedExternal, Audience: store.ToMembers, User: j.device.User, Device: j.device.ID, Epoch: &convo.Epoch,

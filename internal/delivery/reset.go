@@ -180,6 +180,9 @@ func (r *Reset) mayReset(ctx context.Context, tx *store.Tx, s *store.Standing, u
 		return nil
 	}
 	if s.Successor == nil && users > 1 {
+		if r.Next.CipherSuite != s.CipherSuite {
+			return mls.ErrNotAdmin // of another one the others may have no key packages
+		}
 		broken, err := beyondRepair(ctx, tx, &s.Convo, r.Next.At)
 		switch {
 		case err != nil:

@@ -203,11 +203,15 @@ func (r *rights) mayRemove(proposer mls.DID, leaf uint32) bool {
 	if !ok {
 		return false
 	}
-	return owner.User == proposer || slices.Contains(r.admins, proposer) || !r.registered(owner) || owes(r.debts, leaf) || rejoins(r.requests, owner)
+	return owner.User == proposer || slices.Contains(r.admins, proposer) || !r.registered(owner) || owes(r.debts, owner, leaf) || rejoins(r.requests, owner)
 }
 
-func owes(debts []store.Debt, leaf uint32) bool {
-	return slices.ContainsFunc(debts, func(d store.Debt) bool { return d.LeafIndex != nil && *d.LeafIndex == int64(leaf) })
+// owes reports whether a leaf is that of a device whose removal is due. Leaves change hands, so its
+// number alone says nothing.
+func owes(debts []store.Debt, owner store.Device, leaf uint32) bool {
+	return slices.ContainsFunc(debts, func(d store.Debt) bool {
+		return d.Device == owner && d.LeafIndex != nil && *d.LeafIndex == int64(leaf)
+	})
 }
 
 func rejoins(requests []store.Request, d store.Device) bool {

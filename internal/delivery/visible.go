@@ -14,13 +14,20 @@ import (
 // nothing down that the message contradicts. What is encrypted, or refers to an encrypted proposal,
 // is the members' word.
 
-// checkSender refuses a handshake whose own leaf names somebody else, and one that removes others
-// without a ground. A proposal that a commit refers to was judged by its own sender's rights.
+// checkSender refuses a handshake whose own leaf names somebody else, one that removes others
+// without a ground, and one of a member who is no admin that ends the group. A proposal that a
+// commit refers to was judged by its own sender's rights.
 func checkSender(ctx context.Context, tx *store.Tx, s *store.Standing, h handshake) error {
 	if !h.SentBy(h.sender) {
 		return mls.InvalidCommit(mls.CodeNotTheCaller)
 	}
-	if s.Admin || h.Foreign == 0 || h.External() {
+	if s.Admin {
+		return nil
+	}
+	if h.reinitializes() {
+		return mls.ErrNotAdmin
+	}
+	if h.Foreign == 0 || h.External() {
 		return nil // whose leaf a joiner removes is for admit to judge
 	}
 	grounds, known, err := groundsToRemove(ctx, tx, s.ID, h.sender)
@@ -31,6 +38,12 @@ func checkSender(ctx context.Context, tx *store.Tx, s *store.Standing, h handsha
 		return mls.ErrNotAdmin
 	}
 	return nil
+}
+
+// reinitializes reports whether a commit is seen to end its group, or a proposal to ask for that.
+func (h *handshake) reinitializes() bool {
+	p := h.Message.Public
+	return h.ReInit != nil || h.Content == mls.ContentProposal && p != nil && p.Proposal != nil && p.Proposal.Type == mls.ProposalReInit
 }
 
 // groundsToRemove counts the leaves that a user who is not an admin may have a reason to remove:

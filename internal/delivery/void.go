@@ -18,9 +18,11 @@ const (
 	// committer back.
 	loneVoidings = 24 * time.Hour
 	// firstBackoff is how long a user whose commit was taken back waits before the next one; each
-	// further one doubles it, maxDoublings times at most.
+	// further one of its own doubles it, maxDoublings times at most.
 	firstBackoff = 10 * time.Minute
 	maxDoublings = 8
+	// maxTaken is how many commits one report takes back at most: a transaction has its time.
+	maxTaken = 200
 )
 
 // CommitReport is a device's word that it cannot follow a commit, nor any after it.
@@ -95,7 +97,7 @@ func reported(ctx context.Context, tx *store.Tx, convo *store.Convo, id mls.Mess
 // place of the newest message and the beginning of time; where none stands, it is the beginning of
 // the group.
 func newest(ctx context.Context, tx *store.Tx, convo *store.Convo) (*store.StoredCommit, error) {
-	k, err := tx.FindCommit(ctx, convo, "")
+	k, err := tx.FindStandingCommit(ctx, convo)
 	if err != nil || k != nil {
 		return k, err
 	}
@@ -105,11 +107,13 @@ func newest(ctx context.Context, tx *store.Tx, convo *store.Convo) (*store.Store
 	return tx.FindBeginning(ctx, convo)
 }
 
-// takeBack takes the newest standing commits back for as long as each has its quorum.
+// takeBack takes the newest standing commits back for as long as each has its quorum, maxTaken of
+// them at most: where there are more, what is reached is a sound state, and the next report goes on
+// from there.
 func takeBack(ctx context.Context, tx *store.Tx, convo *store.Convo, at time.Time) (bool, error) {
 	v := voiding{convo: convo, at: at, notice: convo.LastSeq + 1, epoch: convo.Epoch, owing: map[mls.DID][]store.LeftDevice{}}
-	for {
-		k, err := tx.FindCommit(ctx, convo, "")
+	for len(v.committers) < maxTaken {
+		k, err := tx.FindStandingCommit(ctx, convo)
 		if err != nil {
 			return false, err
 		}
@@ -223,8 +227,18 @@ func (v *voiding) finish(ctx context.Context, tx *store.Tx) error {
 	if err := tx.AppendEvents(ctx, v.convo.ID, v.at, revoked...); err != nil {
 		return err
 	}
-	if err := tx.LogDepartures(ctx, v.convo, mls.UniqueDIDs(v.gone), v.at); err != nil {
+	gone := mls.UniqueDIDs(v.gone)
+	if err := tx.LogDepartures(ctx, v.convo, gone, v.at); err != nil {
 		return err
+	}
+	for _, user := range gone {
+		if err := tx.DropWishes(ctx, v.convo.ID, user, v.at); err != nil {
+			return err
+		}
+		// It may have been made an admin, and the only one, since it was added.
+		if err := succeed(ctx, tx, v.convo.ID, user, v.at); err != nil {
+			return err
+		}
 	}
 	if err := tx.ReopenEpoch(ctx, v.convo, v.epoch, v.at); err != nil {
 		return err
@@ -259,7 +273,7 @@ func mayCommit(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshak
 	if err != nil || voided.Commits == 0 {
 		return err
 	}
-	if wait := firstBackoff<<min(voided.Commits-1, maxDoublings) - h.at.Sub(voided.LastAt); wait > 0 {
+	if wait := firstBackoff<<min(max(voided.Commits-voided.Blamed-1, 0), maxDoublings) - h.at.Sub(voided.LastAt); wait > 0 {
 		return mls.RateLimited(wait)
 	}
 	return nil

@@ -51,6 +51,10 @@ func TestMembersReset(t *testing.T) {
 	reports(t, bob, chat, 1, "")
 	refused(bob, admin, carol, dave) // one of three
 	assert.False(t, reports(t, carol, chat, 1, ""), "a day old, it is not taken back")
+	suite := bob.Client.Suite
+	bob.Client.Suite = 3
+	refused(bob) // of another cipher suite nobody has key packages
+	bob.Client.Suite = suite
 	a, _ := resets(t, bob, chat, admin, carol)
 	a.Want(t, bad, "WelcomeMismatch") // dave could be there
 	laptop := carol.Register(t, 20)

@@ -18,8 +18,8 @@ import (
 var errIdempotencyKeyMissing = mls.InvalidInput("/idempotencyKey", "is required")
 
 // deterministic are the errors that are kept for a repeated request: they
-// depend on the request and on what never comes back.
-var deterministic = []error{mls.ErrEpochMismatch, mls.ErrInvalidCommit, mls.ErrGroupAlreadyExists}
+// depend on the request and on what never comes back, as an epoch may.
+var deterministic = []error{mls.ErrInvalidCommit, mls.ErrGroupAlreadyExists}
 
 // statusOK marks stored answers that are outputs; the others are errors.
 const statusOK = 200
@@ -71,11 +71,6 @@ func once[T any, P output[T]](ctx context.Context, h *Handlers, r request, run f
 // that, a repeated one too.
 func race[T any, P output[T]](ctx context.Context, h *Handlers, key mls.ConvoKey, r request, run func(tx *store.Tx) (P, error)) (P, error) {
 	out, err := once(ctx, h, r, run)
-	if kept, ok := errors.AsType[*lexrt.Error](err); ok && kept.Name == mlsapi.ErrEpochMismatch.Name {
-		if mismatch, ok := mls.ParseEpochMismatch(kept.Message); ok {
-			err = mismatch
-		}
-	}
 	if err = h.Delivery.AfterRace(ctx, key, r.caller, err); err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func Detailed(kind Kind, detail string) error {
 func EpochMismatch(have, want Epoch) error {
 	e := newError(ErrEpochMismatch)
 	e.Have, e.Want = have, want
-	e.Detail = fmt.Sprintf(epochMismatchForm, have, want)
+	e.Detail = fmt.Sprintf("made for epoch %d, the conversation is at epoch %d", have, want)
 	return e
 }
 
@@ -50,16 +50,6 @@ func OtherCommitStands(epoch Epoch) error {
 	e.Have, e.Want = epoch, epoch
 	e.Detail = fmt.Sprintf("made for epoch %d, to which another commit has led", epoch)
 	return e
-}
-
-const epochMismatchForm = "made for epoch %d, the conversation is at epoch %d"
-
-// ParseEpochMismatch reads the text of an EpochMismatch, as it was kept for a repeat of its
-// request.
-func ParseEpochMismatch(text string) (error, bool) {
-	var have, want Epoch
-	_, err := fmt.Sscanf(text, ErrEpochMismatch.Error()+": "+epochMismatchForm, &have, &want)
-	return EpochMismatch(have, want), err == nil
 }
 
 // InvalidKeyPackage is ErrInvalidKeyPackage for the only key package of a request.

@@ -386,7 +386,7 @@ func TestRetentionOfStates(t *testing.T) {
 	if got := left(noon.Add(23 * time.Hour)); got != "1 2 3" {
 		t.Errorf("within a day: %s", got)
 	}
-	if got := left(noon.Add(25 * time.Hour)); got != "2 3" {
+	if got := left(noon.Add(25*time.Hour + 30*time.Minute)); got != "2 3" {
 		t.Errorf("alice alone has gone on: %s", got)
 	}
 	advance(3, bob, noon.Add(25*time.Hour))

@@ -80,7 +80,11 @@ func (tx *Tx) UpsertMembers(ctx context.Context, convo mls.ConvoID, members []Ne
 		arg.LeafIndexes = append(arg.LeafIndexes, orAbsent(m.LeafIndex))
 	}
 	rows, err := tx.q.UpsertMembers(ctx, arg)
-	return fail("upsert members", complete(int64(len(rows)), len(members), err))
+	if err := complete(int64(len(rows)), len(members), err); err != nil {
+		return fail("upsert members", err)
+	}
+	_, err = tx.q.DropHealedReports(ctx, db.DropHealedReportsParams{ConvoID: convo, UserDids: arg.UserDids, DeviceIds: arg.DeviceIds})
+	return fail("drop healed reports", err)
 }
 
 // LeaveReason says how a user left.
@@ -114,26 +118,31 @@ func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, re
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	if _, err := tx.q.DropWaitingWelcomes(ctx, db.DropWaitingWelcomesParams{ConvoID: convo, UserDID: did, Now: bucket(at)}); err != nil {
-		return nil, fail("drop Welcomes", err)
-	}
-	if _, err := tx.q.DropBlockConflicts(ctx, convo, string(did)); err != nil {
-		return nil, fail("drop block conflicts", err)
-	}
-	dropped, err := tx.q.DropRequests(ctx, db.DropRequestsParams{ConvoID: convo, UserDID: did, Now: bucket(at)})
-	if err != nil {
-		return nil, fail("drop requests", err)
-	}
-	if len(dropped) > 0 {
-		if _, err := tx.q.ReleaseKeyPackages(ctx, dropped); err != nil {
-			return nil, fail("release key packages", err)
-		}
+	if err := tx.DropWishes(ctx, convo, did, at); err != nil {
+		return nil, err
 	}
 	left := make([]LeftDevice, len(rows))
 	for i, row := range rows {
 		left[i] = LeftDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex, Vacant: row.Vacant}
 	}
 	return left, nil
+}
+
+// DropWishes ends what waits for a user who is off the roster: Welcomes, requests with their key
+// packages, block conflicts. The caller holds the conversation's lock.
+func (tx *Tx) DropWishes(ctx context.Context, convo mls.ConvoID, did mls.DID, at time.Time) error {
+	if _, err := tx.q.DropWaitingWelcomes(ctx, db.DropWaitingWelcomesParams{ConvoID: convo, UserDID: did, Now: bucket(at)}); err != nil {
+		return fail("drop Welcomes", err)
+	}
+	if _, err := tx.q.DropBlockConflicts(ctx, convo, string(did)); err != nil {
+		return fail("drop block conflicts", err)
+	}
+	dropped, err := tx.q.DropRequests(ctx, db.DropRequestsParams{ConvoID: convo, UserDID: did, Now: bucket(at)})
+	if err != nil || len(dropped) == 0 {
+		return fail("drop requests", err)
+	}
+	_, err = tx.q.ReleaseKeyPackages(ctx, dropped)
+	return fail("release key packages", err)
 }
 
 // RemoveDevices takes some of a user's devices off the roster, of which others stay. The caller

@@ -129,7 +129,7 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 	add("block_checks", p.Blocks, (*db.Queries).DeleteBlockChecks)
 	add("ended_conflicts", EndedConflicts, (*db.Queries).DeleteEndedConflicts)
 	add("did_documents", p.Documents, (*db.Queries).DeleteDIDDocuments)
-	add("group_states", VoidingTime, (*db.Queries).DeleteGroupStates)
+	add("group_states", VoidingTime+time.Hour, (*db.Queries).DeleteGroupStates)
 	add("commit_additions", VoidingTime+time.Hour, (*db.Queries).DeleteAdditions)
 	return steps
 }

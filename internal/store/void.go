@@ -23,10 +23,21 @@ type StoredCommit struct {
 	CreatedAt time.Time
 }
 
-// FindCommit is the commit of the conversation that an id names, of whichever generation, or with
-// "" the newest one of its generation that stands; nil when there is none.
+// FindCommit is the commit of the conversation that an id names, of whichever generation; nil when
+// there is none.
 func (r *reader) FindCommit(ctx context.Context, c *Convo, id mls.MessageID) (*StoredCommit, error) {
-	row, err := r.q.FindCommit(ctx, db.FindCommitParams{ConvoID: c.ID, Generation: c.Generation, MsgID: string(id)})
+	row, err := r.q.FindCommit(ctx, c.ID, string(id))
+	return storedCommit(db.FindStandingCommitRow(row), err)
+}
+
+// FindStandingCommit is the newest commit of the conversation's generation that stands, nil when
+// there is none.
+func (r *reader) FindStandingCommit(ctx context.Context, c *Convo) (*StoredCommit, error) {
+	row, err := r.q.FindStandingCommit(ctx, c.ID, c.Generation)
+	return storedCommit(row, err)
+}
+
+func storedCommit(row db.FindStandingCommitRow, err error) (*StoredCommit, error) {
 	if isNotFound(err) {
 		return nil, nil //nolint:nilnil // absence is an ordinary answer here
 	}
@@ -74,9 +85,10 @@ func (r *reader) CountVoices(ctx context.Context, c *Convo, k *StoredCommit, sin
 
 // Voided is what was taken back because of a user.
 type Voided struct {
-	// Commits counts against the user, the last one at LastAt. LastSentAt is when the last one was
-	// taken back that the user had sent, whoever it counts against.
-	Commits            int
+	// Commits counts against the user, the last one at LastAt; Blamed are those among them that
+	// others had sent. LastSentAt is when the last one was taken back that the user had sent,
+	// whoever it counts against.
+	Commits, Blamed    int
 	LastAt, LastSentAt time.Time
 }
 
@@ -84,7 +96,7 @@ type Voided struct {
 // groups.
 func (r *reader) CountVoided(ctx context.Context, c *Convo, user mls.DID) (Voided, error) {
 	row, err := r.q.CountVoided(ctx, string(user), c.ID)
-	return Voided{int(row.Commits), row.LastAt, row.LastSentAt}, fail("count void commits", err)
+	return Voided{int(row.Commits), int(row.Blamed), row.LastAt, row.LastSentAt}, fail("count void commits", err)
 }
 
 // Undone is what taking a commit back has left to do.
@@ -186,6 +198,9 @@ func (tx *Tx) ReopenEpoch(ctx context.Context, c *Convo, epoch mls.Epoch, at tim
 		return fail("reopen epoch", err)
 	}
 	c.Epoch, c.LastSeq = epoch, c.LastSeq+1
+	if _, err := tx.q.ForgetProposedDebts(ctx, c.ID, int64(epoch)); err != nil {
+		return fail("forget proposed debts", err)
+	}
 	if err := tx.q.RestoreState(ctx, db.RestoreStateParams{ConvoID: c.ID, Generation: c.Generation, Epoch: epoch}); err != nil {
 		return fail("restore group state", err)
 	}

@@ -22,9 +22,11 @@ FROM (
            (EXISTS (SELECT FROM user_days d WHERE d.user_did = e.user_did AND d.seen_on >= $1::timestamptz)
             OR NOT EXISTS (SELECT FROM user_days d WHERE d.user_did = '' AND d.seen_on < $1::timestamptz)) AS seen,
            EXISTS (SELECT FROM commit_reports r
+                   JOIN members d ON d.convo_id = r.convo_id AND d.user_did = r.user_did AND d.left_at IS NULL
+                                 AND r.device_id IN ('', d.device_id)
                    WHERE r.convo_id = $2 AND r.generation = $3 AND r.user_did = e.user_did AND r.from_seq <= $4::bigint
                      AND NOT EXISTS (SELECT FROM pending_welcomes p
-                                     WHERE p.convo_id = r.convo_id AND p.user_did = r.user_did AND p.device_id = r.device_id
+                                     WHERE p.convo_id = d.convo_id AND p.user_did = d.user_did AND p.device_id = d.device_id
                                        AND p.kind = 'rejoin' AND p.status = 'open')) AS reports
     FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
@@ -75,6 +77,7 @@ func (q *Queries) CountVoices(ctx context.Context, arg CountVoicesParams) (Count
 
 const countVoided = `-- name: CountVoided :one
 SELECT count(*) FILTER (WHERE coalesce(k.blamed_did, k.sender_did) = $1::text) AS commits,
+       count(*) FILTER (WHERE k.blamed_did = $1::text) AS blamed,
        coalesce(max(n.received_bucket_ts) FILTER (WHERE coalesce(k.blamed_did, k.sender_did) = $1::text), to_timestamp(0))::timestamptz AS last_at,
        coalesce(max(n.received_bucket_ts) FILTER (WHERE k.sender_did = $1::text), to_timestamp(0))::timestamptz AS last_sent_at
 FROM commits k
@@ -85,6 +88,7 @@ WHERE k.convo_id = $2 AND k.void_seq IS NOT NULL
 
 type CountVoidedRow struct {
 	Commits    int64
+	Blamed     int64
 	LastAt     time.Time
 	LastSentAt time.Time
 }
@@ -94,7 +98,12 @@ type CountVoidedRow struct {
 func (q *Queries) CountVoided(ctx context.Context, userDID string, convoID mls.ConvoID) (CountVoidedRow, error) {
 	row := q.db.QueryRow(ctx, countVoided, userDID, convoID)
 	var i CountVoidedRow
-	err := row.Scan(&i.Commits, &i.LastAt, &i.LastSentAt)
+	err := row.Scan(
+		&i.Commits,
+		&i.Blamed,
+		&i.LastAt,
+		&i.LastSentAt,
+	)
 	return i, err
 }
 
@@ -150,6 +159,28 @@ func (q *Queries) DropDeviceReports(ctx context.Context, arg DropDeviceReportsPa
 	return result.RowsAffected(), nil
 }
 
+const dropHealedReports = `-- name: DropHealedReports :execrows
+DELETE FROM commit_reports r
+USING (SELECT unnest($1::text[]) AS user_did, unnest($2::text[]) AS device_id) h
+WHERE r.convo_id = $3 AND r.user_did = h.user_did AND r.device_id IN ('', h.device_id)
+`
+
+type DropHealedReportsParams struct {
+	UserDids  []string
+	DeviceIds []string
+	ConvoID   mls.ConvoID
+}
+
+// DropHealedReports removes what devices had reported that were added anew, or joined by themselves: they
+// can follow again.
+func (q *Queries) DropHealedReports(ctx context.Context, arg DropHealedReportsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, dropHealedReports, arg.UserDids, arg.DeviceIds, arg.ConvoID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const dropLaterStates = `-- name: DropLaterStates :execrows
 DELETE FROM group_states WHERE convo_id = $1 AND generation = $2 AND epoch > $3
 `
@@ -188,19 +219,10 @@ func (q *Queries) DropUndoneDebts(ctx context.Context, convoID mls.ConvoID, seq 
 
 const findCommit = `-- name: FindCommit :one
 SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void, (k.joiner_device IS NOT NULL)::boolean AS joins
-FROM commits k
-JOIN messages m ON m.convo_id = k.convo_id AND m.seq = k.seq
-WHERE k.convo_id = $1
-  AND CASE WHEN $2::text = '' THEN k.generation = $3 AND k.void_seq IS NULL ELSE m.msg_id = $2::text END
-ORDER BY k.seq DESC
-LIMIT 1
+FROM messages m
+JOIN commits k ON k.convo_id = m.convo_id AND k.seq = m.seq
+WHERE m.convo_id = $1 AND m.msg_id = $2::text
 `
-
-type FindCommitParams struct {
-	ConvoID    mls.ConvoID
-	MsgID      string
-	Generation mls.Generation
-}
 
 type FindCommitRow struct {
 	Seq        mls.Seq
@@ -213,10 +235,9 @@ type FindCommitRow struct {
 	Joins      bool
 }
 
-// FindCommit is the newest commit of a generation that stands, or the one of any generation that an id
-// names.
-func (q *Queries) FindCommit(ctx context.Context, arg FindCommitParams) (FindCommitRow, error) {
-	row := q.db.QueryRow(ctx, findCommit, arg.ConvoID, arg.MsgID, arg.Generation)
+// FindCommit is the commit that an id names.
+func (q *Queries) FindCommit(ctx context.Context, convoID mls.ConvoID, msgID string) (FindCommitRow, error) {
+	row := q.db.QueryRow(ctx, findCommit, convoID, msgID)
 	var i FindCommitRow
 	err := row.Scan(
 		&i.Seq,
@@ -231,10 +252,62 @@ func (q *Queries) FindCommit(ctx context.Context, arg FindCommitParams) (FindCom
 	return i, err
 }
 
+const findStandingCommit = `-- name: FindStandingCommit :one
+SELECT k.seq, k.generation, k.epoch, k.sender_did, k.created_at, m.msg_id, (k.void_seq IS NOT NULL)::boolean AS void, (k.joiner_device IS NOT NULL)::boolean AS joins
+FROM commits k
+JOIN messages m ON m.convo_id = k.convo_id AND m.seq = k.seq
+WHERE k.convo_id = $1 AND k.generation = $2 AND k.void_seq IS NULL
+ORDER BY k.epoch DESC
+LIMIT 1
+`
+
+type FindStandingCommitRow struct {
+	Seq        mls.Seq
+	Generation mls.Generation
+	Epoch      mls.Epoch
+	SenderDID  mls.DID
+	CreatedAt  time.Time
+	MsgID      mls.MessageID
+	Void       bool
+	Joins      bool
+}
+
+// FindStandingCommit is the newest commit of a generation that stands.
+func (q *Queries) FindStandingCommit(ctx context.Context, convoID mls.ConvoID, generation mls.Generation) (FindStandingCommitRow, error) {
+	row := q.db.QueryRow(ctx, findStandingCommit, convoID, generation)
+	var i FindStandingCommitRow
+	err := row.Scan(
+		&i.Seq,
+		&i.Generation,
+		&i.Epoch,
+		&i.SenderDID,
+		&i.CreatedAt,
+		&i.MsgID,
+		&i.Void,
+		&i.Joins,
+	)
+	return i, err
+}
+
+const forgetProposedDebts = `-- name: ForgetProposedDebts :execrows
+UPDATE removal_debts SET proposed_epoch = NULL
+WHERE convo_id = $1 AND settled_at IS NULL AND proposed_epoch > $2::bigint
+`
+
+// ForgetProposedDebts takes back that debts were proposed in epochs that are void: another commit leads
+// to epochs of those numbers now, and has nothing to do with the proposals.
+func (q *Queries) ForgetProposedDebts(ctx context.Context, convoID mls.ConvoID, epoch int64) (int64, error) {
+	result, err := q.db.Exec(ctx, forgetProposedDebts, convoID, epoch)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const listRemovedBy = `-- name: ListRemovedBy :many
 SELECT m.user_did, m.device_id, m.leaf_index
 FROM members m
-WHERE m.convo_id = $1 AND m.left_seq = $2::bigint AND m.left_reason = 'removed'
+WHERE m.convo_id = $1 AND m.left_seq = $2::bigint
   AND NOT EXISTS (SELECT FROM removal_debts d
                   WHERE d.convo_id = m.convo_id AND d.user_did = m.user_did AND d.device_id = m.device_id AND d.settled_at IS NULL)
 ORDER BY m.user_did, m.device_id
