@@ -161,7 +161,10 @@ func (s *Service) admit(ctx context.Context, tx *store.Tx, standing *store.Stand
 // recognise finds out whether the group knows the device, and refuses a join that removes the leaf
 // of another one: not even an admin may do that.
 func (j *joining) recognise(ctx context.Context, tx *store.Tx, standing *store.Standing, h *handshake) error {
-	own := j.ownLeaves(h)
+	own, err := j.ownLeaves(ctx, tx, h)
+	if err != nil {
+		return err
+	}
 	leaf, replaces := h.Replaced()
 	if replaces {
 		j.replaces = &leaf
@@ -216,9 +219,9 @@ type ownLeaf struct {
 
 // ownLeaves are those leaves of the user that belong to a registered device, or to a user without
 // one; none of a group of which nothing is known.
-func (j *joining) ownLeaves(h *handshake) []ownLeaf {
+func (j *joining) ownLeaves(ctx context.Context, tx *store.Tx, h *handshake) ([]ownLeaf, error) {
 	if h.group == nil {
-		return nil
+		return nil, nil
 	}
 	r := rights{devices: j.registered}
 	var own []ownLeaf
@@ -229,11 +232,21 @@ func (j *joining) ownLeaves(h *handshake) []ownLeaf {
 			device, err = deviceAt(h.sender, node, j.registered)
 			ok = err == nil
 		}
-		if ok && device.User == h.sender && r.registered(device) {
-			own = append(own, ownLeaf{index, node, device})
+		if !ok || device.User != h.sender || !r.registered(device) {
+			continue
 		}
+		if device.ID == "" { // to a user without devices, every leaf of its name seems to belong
+			deleted, err := tx.IsDeletedKey(ctx, node.SignatureKey)
+			switch {
+			case err != nil:
+				return nil, err
+			case deleted:
+				continue
+			}
+		}
+		own = append(own, ownLeaf{index, node, device})
 	}
-	return own
+	return own, nil
 }
 
 // enter puts the device onto the roster.

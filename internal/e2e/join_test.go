@@ -289,3 +289,30 @@ func TestJoinsAreLimited(t *testing.T) {
 	change(t, f.alice.Server, "UPDATE commits SET created_at = created_at - interval '1 hour'")
 	f.carol.Join(t, f.chat, mlstest.Draft{})
 }
+
+// A device that its user has deleted does not come back into its leaf, and its word lets no other
+// one in.
+func TestDeletedDevicesDoNotJoin(t *testing.T) {
+	t.Parallel()
+	kinds(t, func(t *testing.T, f *followed) {
+		t.Helper()
+		laptop := f.carol.Register(t, 1)
+		laptop.Join(t, f.chat, f.chat.Vouched(f.carol, laptop))
+		if !f.verified() {
+			require.True(t, deposit(t, f.carol, f.chat, f.chat.Tree.GroupInfo(2)))
+		}
+		f.carol.Delete(t, laptop, nil).OK(t)
+		f.joins(f.carol.User, laptop, mlstest.Draft{}).Want(t, bad, commitFault)
+		tablet := f.carol.Register(t, 1)
+		f.joins(f.carol.User, tablet, f.chat.Vouched(laptop, tablet)).Want(t, forbidden, "ExternalJoinNotAllowed")
+		tablet.Join(t, f.chat, f.chat.Vouched(f.carol, tablet))
+		// Nor does the last one.
+		f.bob.Delete(t, f.bob, nil).OK(t)
+		if !f.verified() {
+			require.True(t, deposit(t, f.alice, f.chat, f.chat.Tree.GroupInfo(0)))
+		}
+		if a := f.joins(f.bob.User, f.bob, mlstest.Draft{}); a.Status == http.StatusOK {
+			t.Error("the last device of a user was deleted, and came back")
+		}
+	})
+}
