@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isError } from './api.mjs';
 import { Group } from './mls.mjs';
-import { contentTypeOf, readWelcome, writeKeyPackage, writeWelcome } from './objects.mjs';
+import { contentTypeOf, groupIdOf, readWelcome, writeKeyPackage, writeWelcome } from './objects.mjs';
 import { Entrance, vouchContent } from './outside.mjs';
 import { Submissions } from './submissions.mjs';
 import { fromBase64, fromHex, toHex, ulid } from './text.mjs';
@@ -98,6 +98,8 @@ export class Conversation {
   sync(view, { settle = false } = {}) {
     return this.#exclusive(async () => {
       if (view !== undefined) this.#view = view;
+      // The members have begun another group: the keys of the one before open nothing more.
+      if (this.group !== undefined && this.group.id !== this.#view.groupId) this.group = undefined;
       if (this.group === undefined && !(await this.#join())) return;
       await this.#read();
       if (!settle) return;
@@ -323,22 +325,21 @@ export class Conversation {
   }
 
   /**
-   * Begins a new group for the conversation, with all devices that have key packages. History and roster stay.
+   * Begins a new group for the conversation, with every device that can be welcomed: with the key package that it has asked to
+   * come back with, or with one of those that it has published. History and roster stay.
    *
    * @returns {Promise<any>} the convoView
    */
   reset() {
     return this.#exclusive(async () => {
-      const { api, did, id: deviceId, keys, mlsDid } = this.#device;
-      const { epoch, generation } = this.#view;
+      const { api, keys, mlsDid } = this.#device;
+      const { currentEpoch, generation } = await api.query('getEpoch', { convoId: this.id });
       const groupId = new Uint8Array(randomBytes(16));
       const group = await Group.create(keys, await keys.keyPackage(mlsDid), groupId);
-      const users = [...new Set(this.#view.members.map((/** @type {{ userDid: string }} */ m) => m.userDid))];
-      const { keyPackages } = await api.query('getKeyPackages', { cipherSuite: keys.suite.name, dids: users });
-      const packages = keyPackages.filter((/** @type {any} */ p) => p.did !== did || p.deviceId !== deviceId);
+      const packages = await this.#claimAll();
       let welcomes = {};
       if (packages.length > 0) {
-        const staged = await group.stageAddition(packages.map((/** @type {any} */ p) => fromBase64(p.keyPackage)), { asPublicMessage: true });
+        const staged = await group.stageAddition(packages.map((p) => fromBase64(p.keyPackage)), { asPublicMessage: true });
         if (staged.welcome === undefined) throw new Error('the commit adds nobody');
         welcomes = { welcomeMessages: [this.#out.text(writeWelcome(staged.welcome, this.#device.form))] };
         staged.adopt();
@@ -346,12 +347,12 @@ export class Conversation {
       const view = await api.procedure('resetConvo', {
         convoId: this.id,
         expectedGeneration: generation,
-        expectedEpoch: epoch,
+        expectedEpoch: currentEpoch,
         groupId: toHex(groupId),
         cipherSuite: keys.suite.name,
         currentEpoch: group.epoch,
         groupInfo: this.#out.text(await group.groupInfo()),
-        keyPackageHashes: packages.map((/** @type {any} */ p) => ({ did: p.did, hash: p.keyPackageHash })),
+        keyPackageHashes: packages.map((p) => ({ did: p.did, hash: p.keyPackageHash })),
         idempotencyKey: ulid(),
         ...welcomes,
       });
@@ -359,6 +360,25 @@ export class Conversation {
       this.group = group;
       return view;
     });
+  }
+
+  /**
+   * A key package of every other device of the members.
+   *
+   * @returns {Promise<{ did: string, deviceId?: string, keyPackage: string, keyPackageHash: string }[]>}
+   */
+  async #claimAll() {
+    const { api, did, id: deviceId, keys } = this.#device;
+    const users = [...new Set(this.#view.members.map((/** @type {{ userDid: string }} */ m) => m.userDid))];
+    const { keyPackages } = await api.query('getKeyPackages', { cipherSuite: keys.suite.name, dids: users });
+    const byDevice = new Map(keyPackages.map((/** @type {any} */ p) => [`${p.did} ${p.deviceId}`, p]));
+    for (const { kind, requestId, userDid } of this.requests) {
+      if (kind !== 'rejoin') continue;
+      const reserved = await api.query('getKeyPackages', { cipherSuite: keys.suite.name, dids: [userDid], requestId });
+      for (const p of reserved.keyPackages) byDevice.set(`${p.did} ${p.deviceId}`, p);
+    }
+    byDevice.delete(`${did} ${deviceId}`);
+    return [...byDevice.values()];
   }
 
   /** Tells the service how far this device has read. */
@@ -430,7 +450,7 @@ export class Conversation {
     this.#lastSeq = seq;
     this.#since = id;
     if (this.#out.isEcho(id) || takenBack || messageType === 'notice') return;
-    if (epoch < this.#group.joinEpoch) {
+    if (groupIdOf(ciphertext) !== this.#group.id || epoch < this.#group.joinEpoch) {
       if (contentTypeOf(ciphertext) === 'application') this.unreadable.push({ id, epoch });
       return;
     }

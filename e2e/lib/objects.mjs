@@ -5,6 +5,7 @@ import { decodeMlsMessage, encodeMlsMessage } from 'ts-mls';
 import { decodeKeyPackage, encodeKeyPackage } from 'ts-mls/keyPackage.js';
 import { decodeWelcome, encodeWelcome } from 'ts-mls/welcome.js';
 import { unpad } from './padding.mjs';
+import { toHex } from './text.mjs';
 
 /** @typedef {'wrapped' | 'bare'} ObjectForm whether key packages and Welcomes stand in an MLSMessage */
 
@@ -80,5 +81,17 @@ export function contentTypeOf(bytes) {
   const message = unpad(bytes);
   if (message.wireformat === 'mls_private_message') return message.privateMessage.contentType;
   if (message.wireformat === 'mls_public_message') return message.publicMessage.content.contentType;
+  throw new Error(`a ${message.wireformat} is not a message of a group`);
+}
+
+/**
+ * The group that a message is framed for.
+ *
+ * @param {Uint8Array} bytes a padded MLSMessage
+ */
+export function groupIdOf(bytes) {
+  const message = unpad(bytes);
+  if (message.wireformat === 'mls_private_message') return toHex(message.privateMessage.groupId);
+  if (message.wireformat === 'mls_public_message') return toHex(message.publicMessage.content.groupId);
   throw new Error(`a ${message.wireformat} is not a message of a group`);
 }
