@@ -419,8 +419,8 @@ func (c *Client) RemoveMember(ctx context.Context, in *RemoveMemberInput) (*Remo
 }
 
 // ReportCommit calls blue.catbird.mls.reportCommit. Say that a device of the caller's cannot
-// follow a commit. When enough members say so, the commit is taken back and its epoch is open
-// again.
+// follow a commit, or whether a removal was made. When enough members cannot follow a commit,
+// it is taken back and its epoch is open again.
 //
 // Errors: CommitNotFound, ConvoNotFound, GroupReset, NotMember.
 func (c *Client) ReportCommit(ctx context.Context, in *ReportCommitInput) (*ReportCommitOutput, error) {

@@ -224,7 +224,10 @@ type (
 	// ReportCommitInputReason is a set of values: What is wrong: the commit, and with it all later
 	// ones, cannot be processed (cannot_process), or the device's Welcome cannot be used
 	// (welcome_invalid), which asks the members to add the device anew and counts against no
-	// commit.
+	// commit. Or what became of the removal that requestId names: its leaf is gone (removed), which
+	// settles it at the word of an admin or of two users other than the committer; or it is still
+	// there (not_removed), which opens it again at the word of any member, once for each commit
+	// that is said to make it.
 	ReportCommitInputReason = mlsapi.ReportCommitInputReason
 	// ReportCommitOutput is blue.catbird.mls.reportCommit output.
 	ReportCommitOutput = mlsapi.ReportCommitOutput
@@ -527,6 +530,10 @@ const (
 	RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.RegisterDeviceKeyPackageItemCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
 	// ReportCommitInputReasonCannotProcess is a value of ReportCommitInputReason.
 	ReportCommitInputReasonCannotProcess = mlsapi.ReportCommitInputReasonCannotProcess
+	// ReportCommitInputReasonNotRemoved is a value of ReportCommitInputReason.
+	ReportCommitInputReasonNotRemoved = mlsapi.ReportCommitInputReasonNotRemoved
+	// ReportCommitInputReasonRemoved is a value of ReportCommitInputReason.
+	ReportCommitInputReasonRemoved = mlsapi.ReportCommitInputReasonRemoved
 	// ReportCommitInputReasonWelcomeInvalid is a value of ReportCommitInputReason.
 	ReportCommitInputReasonWelcomeInvalid = mlsapi.ReportCommitInputReasonWelcomeInvalid
 	// ReportMemberInputCategoryHarassment is a value of ReportMemberInputCategory.

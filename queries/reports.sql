@@ -189,12 +189,13 @@ WHERE p.convo_id = @convo_id AND p.commit_seq = @seq::bigint AND p.status IN ('f
                   WHERE o.convo_id = p.convo_id AND o.user_did = p.user_did AND o.device_id = p.device_id AND o.status = 'open');
 
 -- name: ReopenDebts :execrows
--- ReopenDebts opens the debts again that a commit had settled.
+-- ReopenDebts opens the debts again that a commit had settled, or was said to.
 UPDATE removal_debts d
-SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL
-WHERE d.convo_id = @convo_id AND d.settled_seq = @seq::bigint
+SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL, confirmed_by = '{}'
+WHERE d.convo_id = @convo_id AND (d.settled_seq = @seq::bigint OR d.settled_at IS NULL AND d.claimed_seq = @seq::bigint)
   AND NOT EXISTS (SELECT FROM removal_debts o
-                  WHERE o.convo_id = d.convo_id AND o.user_did = d.user_did AND o.device_id = d.device_id AND o.settled_at IS NULL);
+                  WHERE o.convo_id = d.convo_id AND o.user_did = d.user_did AND o.device_id = d.device_id AND o.settled_at IS NULL
+                    AND o.id <> d.id);
 
 -- name: ForgetProposedDebts :execrows
 -- ForgetProposedDebts takes back that debts were proposed in epochs that are void: another commit leads

@@ -114,11 +114,11 @@ ORDER BY convo_id;
 -- name: ListOpenRequests :many
 -- ListOpenRequests is what members of conversations owe: devices and rejoins
 -- to add, removals to commit. Oldest first.
-SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at
+SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed
 FROM pending_welcomes p
 WHERE p.convo_id = ANY (@convo_ids::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at
+SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed
 FROM removal_debts d
 WHERE d.convo_id = ANY (@convo_ids::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id;
@@ -165,7 +165,7 @@ JOIN unnest(@leaf_indexes::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USIN
 ON CONFLICT (convo_id, user_did, device_id) WHERE settled_at IS NULL DO NOTHING;
 
 -- name: ListRemovalDebts :many
-SELECT id, user_did, device_id, leaf_index, created_at FROM removal_debts
+SELECT id, user_did, device_id, leaf_index, created_at, (claimed_seq IS NOT NULL)::boolean AS claimed FROM removal_debts
 WHERE convo_id = @convo_id AND settled_at IS NULL
 ORDER BY created_at, id;
 
@@ -186,10 +186,40 @@ WHERE d.convo_id = @convo_id AND d.settled_at IS NULL AND d.user_did = u.user_di
 UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_seq = @seq::bigint, settled_at = @now::timestamptz
 WHERE convo_id = @convo_id AND settled_at IS NULL AND leaf_index = ANY (@leaf_indexes::bigint[]);
 
--- name: SettleProposedDebts :execrows
--- SettleProposedDebts settles the debts that their leavers proposed in the epoch that a commit has ended.
-UPDATE removal_debts SET settled_epoch = proposed_epoch + 1, settled_seq = @seq::bigint, settled_at = @now::timestamptz
+-- name: ClaimDebts :execrows
+-- ClaimDebts notes which commit is said to remove the leaves of users.
+UPDATE removal_debts SET claimed_seq = @seq::bigint, claimed_by = @claimed_by::text, confirmed_by = '{}', disputed_by = '{}'
+WHERE convo_id = @convo_id AND settled_at IS NULL AND user_did = ANY (@user_dids::text[]);
+
+-- name: ClaimProposedDebts :execrows
+-- ClaimProposedDebts is ClaimDebts for the leaves whose removal was proposed in the epoch that a commit
+-- has ended.
+UPDATE removal_debts SET claimed_seq = @seq::bigint, claimed_by = @claimed_by::text, confirmed_by = '{}', disputed_by = '{}'
 WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch = @epoch::bigint;
+
+-- name: FindDebt :one
+-- FindDebt is a removal that the members of a conversation owe, or owed.
+SELECT user_did, device_id, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by,
+       (settled_at IS NOT NULL)::boolean AS settled, (cardinality(confirmed_by) > 0)::boolean AS confirmed
+FROM removal_debts
+WHERE id = @id AND convo_id = @convo_id;
+
+-- name: ConfirmDebt :exec
+-- ConfirmDebt notes that a user sees the leaf gone.
+UPDATE removal_debts SET confirmed_by = array_append(confirmed_by, @user_did::text)
+WHERE id = @id AND convo_id = @convo_id;
+
+-- name: CloseDebt :exec
+-- CloseDebt settles a debt by the members' word, at the place of the commit that they speak of.
+UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_seq = claimed_seq, settled_at = @now::timestamptz
+WHERE id = @id AND convo_id = @convo_id;
+
+-- name: DisputeDebt :exec
+-- DisputeDebt opens a debt that was claimed, or closed by the members' word.
+UPDATE removal_debts
+SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL, confirmed_by = '{}',
+    disputed_by = array_append(disputed_by, @user_did::text)
+WHERE id = @id AND convo_id = @convo_id;
 
 -- name: SettleDebts :execrows
 -- SettleDebts settles debts whose leaves are gone from a group that the server follows.

@@ -30,7 +30,7 @@ const TURN = 300;
  * @typedef {{ id: string, convoId: string, seq: number, epoch: number, ciphertext: Uint8Array, messageType?: string, void?: boolean }} LogMessage
  */
 
-/** @typedef {{ requestId: string, kind: string, userDid: string, deviceId?: string }} PendingRequest */
+/** @typedef {{ requestId: string, kind: string, userDid: string, deviceId?: string, claimed?: boolean }} PendingRequest */
 
 export class Conversation {
   /** @type {Group | undefined} undefined until a Welcome came, and after the state was lost */
@@ -84,8 +84,26 @@ export class Conversation {
     return this.received.map((m) => m.text);
   }
 
-  /** @returns {PendingRequest[]} */
+  /**
+   * What a member has to commit.
+   *
+   * @returns {PendingRequest[]}
+   */
   get requests() {
+    return this.#owed.filter((request) => !request.claimed);
+  }
+
+  /**
+   * Removals that a commit is said to have made, which the members confirm.
+   *
+   * @returns {PendingRequest[]}
+   */
+  get claims() {
+    return this.#owed.filter((request) => request.claimed);
+  }
+
+  /** @returns {PendingRequest[]} */
+  get #owed() {
     return this.#view.pendingRequests ?? [];
   }
 
@@ -103,6 +121,7 @@ export class Conversation {
       if (this.group === undefined && !(await this.#join())) return;
       await this.#read();
       if (!settle) return;
+      for (const claim of this.claims) await this.#confirm(claim);
       for (const request of this.requests) {
         if (this.#isMyTurn(request)) await this.#settle(request);
       }
@@ -532,6 +551,16 @@ export class Conversation {
     } catch (error) {
       if (!isError(error, 'EpochMismatch', 'AlreadyMember', 'KeyPackageNotFound')) throw error;
     }
+  }
+
+  /**
+   * Says whether a removal that nobody but the members can see was made.
+   *
+   * @param {PendingRequest} claim
+   */
+  async #confirm({ requestId, userDid }) {
+    const reason = this.#group.leavesOf(userDid).length === 0 ? 'removed' : 'not_removed';
+    await this.#device.api.procedure('reportCommit', { convoId: this.id, epoch: this.#group.epoch, reason, requestId });
   }
 
   /**

@@ -155,6 +155,10 @@ describe('membership', () => {
     await bobPhone.sync();
     assert.deepEqual(on(bobPhone).texts, ['carol has left']);
     assert.deepEqual(on(bobPhone).requests, [], 'the commit had to contain the proposal: nothing is owed');
+    assert.deepEqual(on(bobPhone).claims.map(({ userDid }) => userDid), [carol.did], 'whether it does is for the others to say');
+    await bobPhone.sync({ settle: true });
+    await alicePhone.sync();
+    assert.deepEqual(on(alicePhone).claims, []);
   });
 
   it('takes a user back who left, with a new Welcome', async () => {

@@ -127,21 +127,24 @@ func (h *handshake) remaining(user mls.DID) bool {
 // can be said of what it does, not even that it contains what the epoch's proposals oblige it to.
 func (h *handshake) unknown() bool { return !h.Visible && h.Message.Public != nil }
 
+// seen reports whether all that a commit does can be seen.
+func (h *handshake) seen() bool { return h.change != nil || h.Resolved() }
+
 // placeOf is the place of the commit that a conversation has just accepted.
 func placeOf(convo *store.Convo, at time.Time) store.Place {
 	return store.Place{Generation: convo.Generation, Epoch: convo.Epoch, Seq: convo.LastSeq, At: at}
 }
 
 // settleSeen settles the removal debts that a commit is seen to settle: those whose leaf it removes
-// from a group that the server follows, or by Remove proposals whose leaf the server knows, or
-// because the leaver's own proposal of the same epoch obliges an opaque commit to contain it (ADR
-// 5).
+// from a group that the server follows, or by Remove proposals whose leaf the server knows. An
+// opaque commit is taken to make the removals that their leavers proposed in its epoch, since it is
+// obliged to contain them, until a member says otherwise (ADR 5).
 func settleSeen(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake) error {
 	switch {
 	case h.unknown():
 		return nil
 	case h.change == nil && !h.Resolved():
-		return tx.SettleProposedDebts(ctx, convo.ID, placeOf(convo, h.at))
+		return tx.ClaimProposedDebts(ctx, convo.ID, h.sender, placeOf(convo, h.at))
 	case h.change == nil:
 		return tx.SettleLeafDebts(ctx, convo.ID, h.Removed, placeOf(convo, h.at))
 	}

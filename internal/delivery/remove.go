@@ -150,6 +150,8 @@ func settle(ctx context.Context, tx *store.Tx, convo *store.Convo, target mls.DI
 		return out, err
 	case h.change != nil:
 		return out, conclude(ctx, tx, convo, h, out)
+	case !h.seen():
+		return out, tx.ClaimDebts(ctx, convo.ID, []mls.DID{target}, h.sender, placeOf(convo, h.at))
 	}
 	_, err = tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, placeOf(convo, h.at))
 	return out, err
@@ -208,10 +210,17 @@ func endMembership(ctx context.Context, tx *store.Tx, convo *store.Convo, e endi
 			return err
 		}
 	}
-	if e.committed {
+	switch {
+	case !e.committed:
+		return e.owe(ctx, tx, convo, left)
+	case e.commit == nil || e.commit.seen():
 		return nil
 	}
-	return e.owe(ctx, tx, convo, left)
+	// What cannot be read is the committer's word, for the members to confirm.
+	if _, err := tx.OweRemovals(ctx, convo.ID, e.Target, left, store.Owing{Generation: convo.Generation, Epoch: convo.Epoch, At: e.At}); err != nil {
+		return err
+	}
+	return tx.ClaimDebts(ctx, convo.ID, []mls.DID{e.Target}, e.commit.sender, placeOf(convo, e.At))
 }
 
 // commitRemoval accepts the commit that removes the target's leaves.

@@ -63,7 +63,12 @@ func groundsToRemove(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user 
 		return 0, nil, err
 	}
 	known = make(map[uint32]bool)
-	grounds = len(debts) - 1 // nobody removes the device that it speaks with
+	grounds = -1 // nobody removes the device that it speaks with
+	for _, d := range debts {
+		if !d.Claimed { // of the others nobody has said that they are still there
+			grounds++
+		}
+	}
 	for _, m := range roster {
 		rejoins := slices.ContainsFunc(requests, func(r store.Request) bool {
 			return r.Device == (store.Device{User: m.User, ID: m.Device}) && r.Kind == store.RequestRejoin

@@ -21,11 +21,12 @@ func trio(t *testing.T, s *e2e.Server) (alice, bob, carol *e2e.Device, chat *e2e
 	return alice, bob, carol, alice.Create(t, bob.User, carol.User)
 }
 
-// owes says whether a removal is owed in the conversation for the user.
+// owes says whether a removal is owed in the conversation for the user, and no commit is said to
+// have made it.
 func owes(t *testing.T, as *e2e.User, chat *e2e.Chat, u *e2e.User) bool {
 	t.Helper()
 	for _, r := range as.Pending(t, chat) {
-		if r.Kind == "removal" && r.UserDID == u.DID {
+		if r.Kind == "removal" && r.UserDID == u.DID && r.Claimed == nil {
 			return true
 		}
 	}
@@ -82,7 +83,9 @@ func TestDebtSettledByNamedCommit(t *testing.T) {
 	bob.Post(t, mlsapi.MethodLeaveConvo, out(), &done).OK(t)
 	assert.Equal(t, int64(chat.Group.Epoch)+1, done.NewEpoch)
 	assert.False(t, owes(t, alice.User, chat, carol.User))
-	// nothing is owed now
+	// Alice is an admin and sees that it is so: nothing is owed now.
+	chat.Next()
+	judge(t, alice.User, chat, claims(t, alice.User, chat, carol.User), true)
 	bob.Post(t, mlsapi.MethodLeaveConvo, out(), nil).Want(t, http.StatusForbidden, "NotAdmin")
 }
 
@@ -99,7 +102,8 @@ func TestRemoval(t *testing.T) {
 	alice.Remove(t, chat, carol.User, chat.Group.PrivateCommit()).OK(t)
 	chat.Next()
 	assert.Equal(t, int64(chat.Group.Epoch), bob.Epoch(t, chat))
-	assert.Empty(t, bob.Pending(t, chat), "the commit came with the removal")
+	assert.False(t, owes(t, bob.User, chat, carol.User), "the commit came with the removal")
+	assert.NotEmpty(t, claims(t, bob.User, chat, carol.User), "nobody else has seen that it removes carol")
 	alice.Remove(t, chat, carol.User, nil).Want(t, http.StatusForbidden, "NotMember")
 	bob.Send(t, chat)
 	own.Await(t, "membership-changed")

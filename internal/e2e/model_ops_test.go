@@ -138,6 +138,46 @@ func (w *world) takeOut(c *modelConvo, u *modelUser) {
 	}
 }
 
+// judgeRemoval says of a removal whether it was made; each word may be a lie.
+func (w *world) judgeRemoval(c *modelConvo, u *modelUser) {
+	w.learnDebts(c)
+	var known []*modelDevice
+	for _, of := range w.users {
+		for _, d := range of.devices {
+			if debt := c.debts[d]; debt != nil && debt.id != "" || c.closed[d] != nil {
+				known = append(known, d)
+			}
+		}
+	}
+	if len(known) == 0 {
+		return
+	}
+	d := pick(w, known)
+	debt := c.debts[d]
+	if debt == nil {
+		debt = c.closed[d]
+	}
+	in := &mlsapi.ReportCommitInput{ConvoID: c.ID, Reason: "removed", RequestID: &debt.id}
+	if w.chance(3) {
+		in.Reason = "not_removed"
+	}
+	open, err := c.judge(u, d, debt, in.Reason == "removed")
+	var out mlsapi.ReportCommitOutput
+	if w.expect(u.Post(w.t, mlsapi.MethodReportCommit, in, &out), err) {
+		w.same("open", out.Reopened, open)
+	}
+}
+
+// learnDebts learns the ids of what is owed.
+func (w *world) learnDebts(c *modelConvo) {
+	members := slices.DeleteFunc(slices.Clone(w.users), func(u *modelUser) bool { return c.here(u) != "" })
+	for _, p := range members[0].Pending(w.t, c.Chat) {
+		if d := w.devices[*p.DeviceID]; p.Kind == "removal" && c.debts[d] != nil {
+			c.debts[d].id = p.RequestID
+		}
+	}
+}
+
 func (w *world) promote(c *modelConvo, u *modelUser) {
 	target := w.someone(c)
 	w.expect(u.Promote(w.t, c.Chat, target.User), c.promote(u, target))
@@ -342,7 +382,11 @@ func (w *world) compare(u *modelUser) {
 			s.Members = append(s.Members, fmt.Sprint(*v.Members[i].DeviceID, v.Members[i].UserDID, v.Members[i].IsAdmin))
 		}
 		for _, r := range v.PendingRequests {
-			s.Pending = append(s.Pending, fmt.Sprint(r.Kind, r.UserDID, *r.DeviceID))
+			what := fmt.Sprint(r.Kind, r.UserDID, *r.DeviceID)
+			if r.Kind == "removal" {
+				what += fmt.Sprint("", r.Claimed != nil)
+			}
+			s.Pending = append(s.Pending, what)
 		}
 		got = append(got, s)
 	}
@@ -357,8 +401,8 @@ func (w *world) compare(u *modelUser) {
 		for d, r := range c.requests {
 			s.Pending = append(s.Pending, fmt.Sprint(r.kind, d.DID, d.ID))
 		}
-		for d := range c.debts {
-			s.Pending = append(s.Pending, fmt.Sprint("removal", d.DID, d.ID))
+		for d, debt := range c.debts {
+			s.Pending = append(s.Pending, fmt.Sprint("removal", d.DID, d.ID, debt.claimed != nil))
 		}
 		want = append(want, s)
 		w.history(c, u)

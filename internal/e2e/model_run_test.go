@@ -190,6 +190,7 @@ func (w *world) operations() []operation {
 		{"leave", 3, w.leave, false},
 		{"remove", 4, w.removeMember, true},
 		{"take out", 4, w.takeOut, false},
+		{"judge a removal", 6, w.judgeRemoval, false},
 		{"promote", 3, w.promote, true},
 		{"demote", 3, w.demote, true},
 		{"rejoin", 4, w.requestRejoin, false},

@@ -40,6 +40,20 @@ type modelRequest struct {
 	ref      string // of the package that a rejoin has brought, "" for none
 }
 
+// modelDebt is a leaf that is to be removed.
+type modelDebt struct {
+	id       string
+	proposed int64 // the epoch of the leaver's own proposal, -1 for none
+	// claimed is the committer who is said to have made the removal, nil for nobody.
+	claimed *modelUser
+	said    map[*modelUser]bool // that the leaf is gone
+	denied  map[*modelUser]bool // that it is; each once for a claim
+}
+
+func (d *modelDebt) claim(by *modelUser) {
+	d.claimed, d.said, d.denied = by, map[*modelUser]bool{}, map[*modelUser]bool{}
+}
+
 type modelConvo struct {
 	*e2e.Chat
 	epoch     int64
@@ -52,7 +66,8 @@ type modelConvo struct {
 	confirmed map[*modelDevice]time.Time
 	failed    map[*modelDevice]bool
 	requests  map[*modelDevice]*modelRequest
-	debts     map[*modelDevice]int64 // the epoch of the leaver's own proposal, -1 for none
+	debts     map[*modelDevice]*modelDebt
+	closed    map[*modelDevice]*modelDebt // by the members' word
 	rejoins   map[*modelUser]int
 	joins     map[*modelDevice]int // by itself
 	cursors   map[*modelUser]int64
@@ -62,7 +77,7 @@ func newModelConvo(chat *e2e.Chat, epoch int64) *modelConvo {
 	return &modelConvo{
 		Chat: chat, epoch: epoch, seats: map[*modelDevice]modelSeat{}, gone: map[*modelUser]string{}, admins: map[*modelUser]bool{},
 		demotedBy: map[*modelUser]*modelUser{}, welcomes: map[*modelDevice]string{}, confirmed: map[*modelDevice]time.Time{},
-		failed: map[*modelDevice]bool{}, requests: map[*modelDevice]*modelRequest{}, debts: map[*modelDevice]int64{},
+		failed: map[*modelDevice]bool{}, requests: map[*modelDevice]*modelRequest{}, debts: map[*modelDevice]*modelDebt{}, closed: map[*modelDevice]*modelDebt{},
 		rejoins: map[*modelUser]int{}, joins: map[*modelDevice]int{}, cursors: map[*modelUser]int64{},
 	}
 }
@@ -139,14 +154,14 @@ func (c *modelConvo) send(u *modelUser, m modelMessage) (seq int64, err string) 
 	return c.lastSeq(), ""
 }
 
-// commit ends the epoch. An opaque one settles the debts of those who proposed
-// their own removal in it.
+// commit ends the epoch. An opaque one is said to remove those who proposed their
+// own removal in it.
 func (c *modelConvo) commit(m modelMessage) {
 	m.kind = "commit"
 	c.log = append(c.log, m)
-	for d, proposed := range c.debts {
-		if proposed == m.epoch {
-			delete(c.debts, d)
+	for _, debt := range c.debts {
+		if debt.proposed == m.epoch {
+			debt.claim(m.sender)
 		}
 	}
 	c.epoch++
@@ -230,6 +245,7 @@ func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
 			c.seats[d] = modelSeat{seq: c.lastSeq(), epoch: c.epoch}
 		}
 		delete(c.debts, d)
+		delete(c.closed, d)
 		delete(c.requests, d)
 		delete(c.failed, d)
 		delete(c.gone, d.owner)
@@ -245,12 +261,20 @@ func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
 	return ""
 }
 
-// part takes a user off the roster.
-func (c *modelConvo) part(u *modelUser, how string, owes bool, proposed int64) {
+// part takes a user off the roster; by is the committer who is said to have removed its leaves.
+func (c *modelConvo) part(u *modelUser, how string, by *modelUser, proposed int64) {
 	for _, d := range c.seated(u) {
 		delete(c.seats, d)
-		if _, owed := c.debts[d]; owes && !owed {
-			c.debts[d] = proposed
+		if c.debts[d] == nil {
+			c.debts[d] = &modelDebt{proposed: proposed}
+			delete(c.closed, d)
+		}
+	}
+	if by != nil {
+		for _, d := range u.devices {
+			if c.debts[d] != nil {
+				c.debts[d].claim(by)
+			}
 		}
 	}
 	for _, d := range u.devices {
@@ -281,7 +305,7 @@ func (c *modelConvo) leave(u *modelUser, proposal *modelMessage) string {
 		c.log = append(c.log, *proposal)
 		proposed = c.epoch
 	}
-	c.part(u, "left", true, proposed)
+	c.part(u, "left", nil, proposed)
 	if len(c.admins) == 0 {
 		heirs := c.members()
 		slices.SortFunc(heirs, func(a, b *modelUser) int {
@@ -310,11 +334,13 @@ func (c *modelConvo) remove(u, target *modelUser, commit *modelMessage) string {
 	case c.here(target) != "":
 		return "NotMember"
 	}
-	if commit != nil {
-		commit.sender = u
-		c.commit(*commit)
+	if commit == nil {
+		c.part(target, "removed", nil, -1)
+		return ""
 	}
-	c.part(target, "removed", commit == nil, -1)
+	commit.sender = u
+	c.commit(*commit)
+	c.part(target, "removed", u, -1)
 	return ""
 }
 
@@ -341,14 +367,56 @@ func (c *modelConvo) takeOut(u, target *modelUser, commit *modelMessage) string 
 	}
 	commit.sender = u
 	c.commit(*commit)
-	if owed {
-		for _, d := range target.devices {
-			delete(c.debts, d)
+	if !owed {
+		c.part(target, "removed", u, -1)
+		return ""
+	}
+	for _, d := range target.devices {
+		if c.debts[d] != nil {
+			c.debts[d].claim(u)
 		}
-	} else {
-		c.part(target, "removed", false, -1)
 	}
 	return ""
+}
+
+// judge is reportCommit about a removal; open says whether it is open again.
+func (c *modelConvo) judge(u *modelUser, d *modelDevice, debt *modelDebt, gone bool) (open bool, err string) {
+	if err := c.here(u); err != "" {
+		return false, err
+	}
+	settled := c.debts[d] != debt
+	if !gone {
+		switch {
+		case !settled && debt.claimed == nil:
+			return true, ""
+		case debt.denied[u] || settled && (c.closed[d] != debt || c.debts[d] != nil):
+			return false, ""
+		}
+		delete(c.closed, d)
+		c.debts[d] = debt
+		debt.claimed, debt.said = nil, map[*modelUser]bool{}
+		debt.denied[u] = true
+		return true, ""
+	}
+	heard := slices.DeleteFunc(c.members(), func(m *modelUser) bool { return m == debt.claimed || m == d.owner })
+	if settled || len(heard) > 0 && !slices.Contains(heard, u) {
+		return false, ""
+	}
+	if debt.said == nil {
+		debt.said = map[*modelUser]bool{}
+	}
+	debt.said[u] = true
+	n := 0
+	for m := range debt.said {
+		if m == u || slices.Contains(heard, m) {
+			n++
+		}
+	}
+	if c.admins[u] || n >= min(2, len(heard)) {
+		delete(c.debts, d)
+		c.closed[d] = debt
+	}
+	return false, ""
 }
 
 func (c *modelConvo) promote(u, target *modelUser) string {

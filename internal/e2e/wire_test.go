@@ -35,7 +35,7 @@ func TestWireOfSuccesses(t *testing.T) {
 	playDevices(t, alice, carol, chat)
 	playAdministration(t, alice, bob, carol, chat)
 	playBlocks(t, alice, bob, users[3], chat)
-	playEnd(t, alice, bob, chat)
+	playEnd(t, alice, bob, carol, chat)
 	last := alice.Send(t, chat).MessageID
 	first := live.Read(t, last)
 	alice.Listen(t, "cursor="+first).Read(t, last)
@@ -181,7 +181,7 @@ func playBlocks(t *testing.T, alice, bob *e2e.Device, dave *e2e.User, chat *e2e.
 }
 
 // playEnd lets a member leave and removes another.
-func playEnd(t *testing.T, alice, bob *e2e.Device, chat *e2e.Chat) {
+func playEnd(t *testing.T, alice, bob, carol *e2e.Device, chat *e2e.Chat) {
 	t.Helper()
 	bob.Leave(t, chat, chat.Group.PrivateProposal()).OK(t)
 	bob.Leave(t, chat, nil).OK(t)
@@ -190,6 +190,10 @@ func playEnd(t *testing.T, alice, bob *e2e.Device, chat *e2e.Chat) {
 		ConvoID: chat.ID, TargetDID: &bob.DID, Commit: new(mls.EncodeText(chat.Group.PrivateCommit())),
 	}, nil).OK(t)
 	chat.Next()
+	claim := claims(t, carol.User, chat, bob.User)
+	judge(t, carol.User, chat, claim, false)
+	alice.Pending(t, chat)
+	judge(t, carol.User, chat, claim, true)
 	dave := alice.Server.Users(1)[0].Register(t, 1)
 	alice.Add(t, chat, dave.User)
 	alice.Remove(t, chat, dave.User, chat.Group.PrivateCommit()).OK(t)

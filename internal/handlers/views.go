@@ -84,6 +84,13 @@ func convoView(c *store.ConvoEntry, user mls.DID, at time.Time) mlsapi.DefsConvo
 	}
 	for i := range c.Requests {
 		r := &c.Requests[i]
+		if r.Claimed {
+			view.PendingRequests = append(view.PendingRequests, mlsapi.GetConvosPendingRequest{
+				RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,
+				DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt), Claimed: new(true),
+			})
+			continue // nobody has to commit it
+		}
 		assigned := delivery.Assign(r, c.Members, at)
 		view.PendingRequests = append(view.PendingRequests, mlsapi.GetConvosPendingRequest{
 			RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,

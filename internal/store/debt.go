@@ -14,6 +14,8 @@ type Debt struct {
 	Device    Device
 	LeafIndex *int64
 	CreatedAt time.Time
+	// Claimed: a commit that cannot be read is said to remove it.
+	Claimed bool
 }
 
 // Owing says how a debt came about.
@@ -52,7 +54,7 @@ func (r *reader) ListDebts(ctx context.Context, convo mls.ConvoID) ([]Debt, erro
 	}
 	debts := make([]Debt, len(rows))
 	for i, row := range rows {
-		debts[i] = Debt{ID: RequestID(row.ID), Device: Device{row.UserDID, row.DeviceID}, LeafIndex: row.LeafIndex, CreatedAt: row.CreatedAt}
+		debts[i] = Debt{ID: RequestID(row.ID), Device: Device{row.UserDID, row.DeviceID}, LeafIndex: row.LeafIndex, CreatedAt: row.CreatedAt, Claimed: row.Claimed}
 	}
 	return debts, nil
 }
@@ -105,11 +107,61 @@ func (tx *Tx) SettleLeafDebts(ctx context.Context, convo mls.ConvoID, leaves []u
 	return fail("settle removal debts", err)
 }
 
-// SettleProposedDebts settles the removals that their leavers proposed in the
-// epoch that an opaque commit has ended: RFC 9420 12.4 obliges the committer to include them.
-func (tx *Tx) SettleProposedDebts(ctx context.Context, convo mls.ConvoID, by Place) error {
-	_, err := tx.q.SettleProposedDebts(ctx, db.SettleProposedDebtsParams{
-		ConvoID: convo, Epoch: int64(by.Epoch) - 1, Seq: int64(by.Seq), Now: bucket(by.At),
-	})
-	return fail("settle removal debts", err)
+// ClaimDebts notes that a commit is said to remove the leaves of users, by its committer's word.
+func (tx *Tx) ClaimDebts(ctx context.Context, convo mls.ConvoID, users []mls.DID, committer mls.DID, by Place) error {
+	_, err := tx.q.ClaimDebts(ctx, db.ClaimDebtsParams{ConvoID: convo, UserDids: texts(users), ClaimedBy: string(committer), Seq: int64(by.Seq)})
+	return fail("claim removal debts", err)
+}
+
+// ClaimProposedDebts is ClaimDebts for the removals that their leavers proposed in the epoch that
+// an opaque commit has ended: RFC 9420 12.4 obliges the committer to include them.
+func (tx *Tx) ClaimProposedDebts(ctx context.Context, convo mls.ConvoID, committer mls.DID, by Place) error {
+	_, err := tx.q.ClaimProposedDebts(ctx, db.ClaimProposedDebtsParams{ConvoID: convo, Epoch: int64(by.Epoch) - 1, ClaimedBy: string(committer), Seq: int64(by.Seq)})
+	return fail("claim removal debts", err)
+}
+
+// Claim is what the members say of a removal.
+type Claim struct {
+	Device     Device
+	Generation mls.Generation
+	// Committer is who is said to have made it, "" for nobody.
+	Committer mls.DID
+	// Confirmed are the users who say that the leaf is gone, Disputed those who have said that it
+	// is not.
+	Confirmed, Disputed []mls.DID
+	Settled             bool
+}
+
+// FindClaim is a removal that is owed, or was, nil for none.
+func (r *reader) FindClaim(ctx context.Context, convo mls.ConvoID, id RequestID) (*Claim, error) {
+	row, err := r.q.FindDebt(ctx, string(id), convo)
+	if isNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an ordinary answer here
+	}
+	if err != nil {
+		return nil, fail("find removal debt", err)
+	}
+	c := &Claim{Device: Device{row.UserDID, row.DeviceID}, Generation: row.Generation, Committer: mls.DID(row.ClaimedBy), Settled: row.Settled}
+	for _, did := range row.ConfirmedBy {
+		c.Confirmed = append(c.Confirmed, mls.DID(did))
+	}
+	for _, did := range row.DisputedBy {
+		c.Disputed = append(c.Disputed, mls.DID(did))
+	}
+	return c, nil
+}
+
+// ConfirmDebt notes that a user sees the leaf gone.
+func (tx *Tx) ConfirmDebt(ctx context.Context, convo mls.ConvoID, id RequestID, user mls.DID) error {
+	return fail("confirm removal", tx.q.ConfirmDebt(ctx, db.ConfirmDebtParams{ID: string(id), ConvoID: convo, UserDID: string(user)}))
+}
+
+// CloseDebt settles a debt by the members' word.
+func (tx *Tx) CloseDebt(ctx context.Context, c *Convo, id RequestID, at time.Time) error {
+	return fail("close removal debt", tx.q.CloseDebt(ctx, db.CloseDebtParams{ID: string(id), ConvoID: c.ID, Epoch: int64(c.Epoch), Now: bucket(at)}))
+}
+
+// DisputeDebt opens a debt again by a user's word.
+func (tx *Tx) DisputeDebt(ctx context.Context, convo mls.ConvoID, id RequestID, user mls.DID) error {
+	return fail("dispute removal", tx.q.DisputeDebt(ctx, db.DisputeDebtParams{ID: string(id), ConvoID: convo, UserDID: string(user)}), debtOpenAlready)
 }

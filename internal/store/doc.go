@@ -55,7 +55,9 @@
 //	RegisterDevice PublishKeyPackages ReserveKeyPackage ResolveKeyPackages ConsumeKeyPackages
 //	RouteWelcome ConfirmWelcome FailWelcome
 //	OpenRequest FulfilRequests OweRemovals
-//	SettleDebts SettleDebtsOf SettleDeviceDebts SettleLeafDebts SettleProposedDebts
+//	SettleDebts SettleDeviceDebts SettleLeafDebts
+//	ClaimDebts ClaimProposedDebts ConfirmDebt CloseDebt DisputeDebt
+//	ResetConvo
 //	AppendEvents SetCursor
 //	FileReport ResolveReport RecordBlocks DeleteBlockByKey TellBlockConflict EndBlockConflict
 //	BeginRequest FinishRequest Savepoint AfterCommit

@@ -161,6 +161,8 @@ type Request struct {
 	CreatedAt time.Time
 	// ApprovedAt is when a commit fulfilled it, nil while it is open.
 	ApprovedAt *time.Time
+	// Claimed: a commit that cannot be read is said to have made the removal.
+	Claimed bool
 }
 
 // NewRequest is what a device asks the members for.
@@ -245,7 +247,7 @@ func (r *reader) ListRequests(ctx context.Context, convos ...mls.ConvoID) ([]Req
 	for i, row := range rows {
 		requests[i] = Request{
 			ID: RequestID(row.ID), ConvoID: row.ConvoID, Device: Device{row.UserDID, row.DeviceID},
-			Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt,
+			Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt, Claimed: row.Claimed,
 		}
 	}
 	return requests, nil

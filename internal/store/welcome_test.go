@@ -195,12 +195,35 @@ func TestDebts(t *testing.T) {
 		return tx.SettleLeafDebts(t.Context(), convo, []uint32{3, 7}, Place{Epoch: 5, Seq: 9, At: noon})
 	})
 	owing(2)
+	claimed := func(want int) {
+		t.Helper()
+		debts, err := s.ListDebts(t.Context(), convo)
+		must(t, err)
+		n := 0
+		for _, d := range debts {
+			if d.Claimed {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d debts are claimed, want %d", n, want)
+		}
+	}
 	inTx(t, s, func(tx *Tx) error {
-		return tx.SettleProposedDebts(t.Context(), convo, Place{Epoch: 4, Seq: 8, At: noon})
+		return tx.ClaimProposedDebts(t.Context(), convo, alice, Place{Epoch: 4, Seq: 8, At: noon})
 	})
+	claimed(0)
+	inTx(t, s, func(tx *Tx) error {
+		return tx.ClaimProposedDebts(t.Context(), convo, alice, Place{Epoch: 5, Seq: 9, At: noon})
+	})
+	claimed(1)
 	owing(2)
 	inTx(t, s, func(tx *Tx) error {
-		return tx.SettleProposedDebts(t.Context(), convo, Place{Epoch: 5, Seq: 9, At: noon})
+		n, err := tx.SettleDebts(t.Context(), convo, []mls.DID{carol}, Place{Epoch: 5, Seq: 9, At: noon})
+		if n != 1 {
+			t.Errorf("%d settled", n)
+		}
+		return err
 	})
 	owing(1)
 	inTx(t, s, func(tx *Tx) error {

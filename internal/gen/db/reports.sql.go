@@ -397,13 +397,14 @@ func (q *Queries) PutCommitReport(ctx context.Context, arg PutCommitReportParams
 
 const reopenDebts = `-- name: ReopenDebts :execrows
 UPDATE removal_debts d
-SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL
-WHERE d.convo_id = $1 AND d.settled_seq = $2::bigint
+SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL, confirmed_by = '{}'
+WHERE d.convo_id = $1 AND (d.settled_seq = $2::bigint OR d.settled_at IS NULL AND d.claimed_seq = $2::bigint)
   AND NOT EXISTS (SELECT FROM removal_debts o
-                  WHERE o.convo_id = d.convo_id AND o.user_did = d.user_did AND o.device_id = d.device_id AND o.settled_at IS NULL)
+                  WHERE o.convo_id = d.convo_id AND o.user_did = d.user_did AND o.device_id = d.device_id AND o.settled_at IS NULL
+                    AND o.id <> d.id)
 `
 
-// ReopenDebts opens the debts again that a commit had settled.
+// ReopenDebts opens the debts again that a commit had settled, or was said to.
 func (q *Queries) ReopenDebts(ctx context.Context, convoID mls.ConvoID, seq int64) (int64, error) {
 	result, err := q.db.Exec(ctx, reopenDebts, convoID, seq)
 	if err != nil {

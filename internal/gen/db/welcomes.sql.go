@@ -21,6 +21,82 @@ func (q *Queries) AttachKeyPackage(ctx context.Context, keyPackageID *int64, iD 
 	return err
 }
 
+const claimDebts = `-- name: ClaimDebts :execrows
+UPDATE removal_debts SET claimed_seq = $1::bigint, claimed_by = $2::text, confirmed_by = '{}', disputed_by = '{}'
+WHERE convo_id = $3 AND settled_at IS NULL AND user_did = ANY ($4::text[])
+`
+
+type ClaimDebtsParams struct {
+	Seq       int64
+	ClaimedBy string
+	ConvoID   mls.ConvoID
+	UserDids  []string
+}
+
+// ClaimDebts notes which commit is said to remove the leaves of users.
+func (q *Queries) ClaimDebts(ctx context.Context, arg ClaimDebtsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, claimDebts,
+		arg.Seq,
+		arg.ClaimedBy,
+		arg.ConvoID,
+		arg.UserDids,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const claimProposedDebts = `-- name: ClaimProposedDebts :execrows
+UPDATE removal_debts SET claimed_seq = $1::bigint, claimed_by = $2::text, confirmed_by = '{}', disputed_by = '{}'
+WHERE convo_id = $3 AND settled_at IS NULL AND proposed_epoch = $4::bigint
+`
+
+type ClaimProposedDebtsParams struct {
+	Seq       int64
+	ClaimedBy string
+	ConvoID   mls.ConvoID
+	Epoch     int64
+}
+
+// ClaimProposedDebts is ClaimDebts for the leaves whose removal was proposed in the epoch that a commit
+// has ended.
+func (q *Queries) ClaimProposedDebts(ctx context.Context, arg ClaimProposedDebtsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, claimProposedDebts,
+		arg.Seq,
+		arg.ClaimedBy,
+		arg.ConvoID,
+		arg.Epoch,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const closeDebt = `-- name: CloseDebt :exec
+UPDATE removal_debts SET settled_epoch = $1::bigint, settled_seq = claimed_seq, settled_at = $2::timestamptz
+WHERE id = $3 AND convo_id = $4
+`
+
+type CloseDebtParams struct {
+	Epoch   int64
+	Now     time.Time
+	ID      string
+	ConvoID mls.ConvoID
+}
+
+// CloseDebt settles a debt by the members' word, at the place of the commit that they speak of.
+func (q *Queries) CloseDebt(ctx context.Context, arg CloseDebtParams) error {
+	_, err := q.db.Exec(ctx, closeDebt,
+		arg.Epoch,
+		arg.Now,
+		arg.ID,
+		arg.ConvoID,
+	)
+	return err
+}
+
 const closeRequests = `-- name: CloseRequests :execrows
 UPDATE pending_welcomes SET status = $1, closed_at = $2::timestamptz
 WHERE convo_id = $3 AND user_did = $4 AND device_id = $5 AND status IN ('open', 'fulfilled')
@@ -47,6 +123,23 @@ func (q *Queries) CloseRequests(ctx context.Context, arg CloseRequestsParams) (i
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const confirmDebt = `-- name: ConfirmDebt :exec
+UPDATE removal_debts SET confirmed_by = array_append(confirmed_by, $1::text)
+WHERE id = $2 AND convo_id = $3
+`
+
+type ConfirmDebtParams struct {
+	UserDID string
+	ID      string
+	ConvoID mls.ConvoID
+}
+
+// ConfirmDebt notes that a user sees the leaf gone.
+func (q *Queries) ConfirmDebt(ctx context.Context, arg ConfirmDebtParams) error {
+	_, err := q.db.Exec(ctx, confirmDebt, arg.UserDID, arg.ID, arg.ConvoID)
+	return err
 }
 
 const confirmWelcome = `-- name: ConfirmWelcome :execrows
@@ -98,6 +191,25 @@ func (q *Queries) CountRecentRejoins(ctx context.Context, arg CountRecentRejoins
 	var i CountRecentRejoinsRow
 	err := row.Scan(&i.Requests, &i.OldestAt)
 	return i, err
+}
+
+const disputeDebt = `-- name: DisputeDebt :exec
+UPDATE removal_debts
+SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL, confirmed_by = '{}',
+    disputed_by = array_append(disputed_by, $1::text)
+WHERE id = $2 AND convo_id = $3
+`
+
+type DisputeDebtParams struct {
+	UserDID string
+	ID      string
+	ConvoID mls.ConvoID
+}
+
+// DisputeDebt opens a debt that was claimed, or closed by the members' word.
+func (q *Queries) DisputeDebt(ctx context.Context, arg DisputeDebtParams) error {
+	_, err := q.db.Exec(ctx, disputeDebt, arg.UserDID, arg.ID, arg.ConvoID)
+	return err
 }
 
 const dropDeviceRequests = `-- name: DropDeviceRequests :many
@@ -245,6 +357,41 @@ func (q *Queries) FailWelcome(ctx context.Context, arg FailWelcomeParams) (int64
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const findDebt = `-- name: FindDebt :one
+SELECT user_did, device_id, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by,
+       (settled_at IS NOT NULL)::boolean AS settled, (cardinality(confirmed_by) > 0)::boolean AS confirmed
+FROM removal_debts
+WHERE id = $1 AND convo_id = $2
+`
+
+type FindDebtRow struct {
+	UserDID     mls.DID
+	DeviceID    mls.DeviceID
+	Generation  mls.Generation
+	ClaimedBy   string
+	ConfirmedBy []string
+	DisputedBy  []string
+	Settled     bool
+	Confirmed   bool
+}
+
+// FindDebt is a removal that the members of a conversation owe, or owed.
+func (q *Queries) FindDebt(ctx context.Context, iD string, convoID mls.ConvoID) (FindDebtRow, error) {
+	row := q.db.QueryRow(ctx, findDebt, iD, convoID)
+	var i FindDebtRow
+	err := row.Scan(
+		&i.UserDID,
+		&i.DeviceID,
+		&i.Generation,
+		&i.ClaimedBy,
+		&i.ConfirmedBy,
+		&i.DisputedBy,
+		&i.Settled,
+		&i.Confirmed,
+	)
+	return i, err
 }
 
 const findLastConfirmation = `-- name: FindLastConfirmation :one
@@ -541,11 +688,11 @@ func (q *Queries) ListDeviceRequests(ctx context.Context, userDID mls.DID, devic
 }
 
 const listOpenRequests = `-- name: ListOpenRequests :many
-SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at
+SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed
 FROM pending_welcomes p
 WHERE p.convo_id = ANY ($1::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at
+SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed
 FROM removal_debts d
 WHERE d.convo_id = ANY ($1::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id
@@ -558,6 +705,7 @@ type ListOpenRequestsRow struct {
 	DeviceID  mls.DeviceID
 	Kind      string
 	CreatedAt time.Time
+	Claimed   bool
 }
 
 // ListOpenRequests is what members of conversations owe: devices and rejoins
@@ -578,6 +726,7 @@ func (q *Queries) ListOpenRequests(ctx context.Context, convoIds []string) ([]Li
 			&i.DeviceID,
 			&i.Kind,
 			&i.CreatedAt,
+			&i.Claimed,
 		); err != nil {
 			return nil, err
 		}
@@ -590,7 +739,7 @@ func (q *Queries) ListOpenRequests(ctx context.Context, convoIds []string) ([]Li
 }
 
 const listRemovalDebts = `-- name: ListRemovalDebts :many
-SELECT id, user_did, device_id, leaf_index, created_at FROM removal_debts
+SELECT id, user_did, device_id, leaf_index, created_at, (claimed_seq IS NOT NULL)::boolean AS claimed FROM removal_debts
 WHERE convo_id = $1 AND settled_at IS NULL
 ORDER BY created_at, id
 `
@@ -601,6 +750,7 @@ type ListRemovalDebtsRow struct {
 	DeviceID  mls.DeviceID
 	LeafIndex *int64
 	CreatedAt time.Time
+	Claimed   bool
 }
 
 func (q *Queries) ListRemovalDebts(ctx context.Context, convoID mls.ConvoID) ([]ListRemovalDebtsRow, error) {
@@ -618,6 +768,7 @@ func (q *Queries) ListRemovalDebts(ctx context.Context, convoID mls.ConvoID) ([]
 			&i.DeviceID,
 			&i.LeafIndex,
 			&i.CreatedAt,
+			&i.Claimed,
 		); err != nil {
 			return nil, err
 		}
@@ -882,32 +1033,6 @@ func (q *Queries) SettleLeafDebts(ctx context.Context, arg SettleLeafDebtsParams
 		arg.Now,
 		arg.ConvoID,
 		arg.LeafIndexes,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
-const settleProposedDebts = `-- name: SettleProposedDebts :execrows
-UPDATE removal_debts SET settled_epoch = proposed_epoch + 1, settled_seq = $1::bigint, settled_at = $2::timestamptz
-WHERE convo_id = $3 AND settled_at IS NULL AND proposed_epoch = $4::bigint
-`
-
-type SettleProposedDebtsParams struct {
-	Seq     int64
-	Now     time.Time
-	ConvoID mls.ConvoID
-	Epoch   int64
-}
-
-// SettleProposedDebts settles the debts that their leavers proposed in the epoch that a commit has ended.
-func (q *Queries) SettleProposedDebts(ctx context.Context, arg SettleProposedDebtsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, settleProposedDebts,
-		arg.Seq,
-		arg.Now,
-		arg.ConvoID,
-		arg.Epoch,
 	)
 	if err != nil {
 		return 0, err

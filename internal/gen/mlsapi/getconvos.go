@@ -86,6 +86,10 @@ type GetConvosPendingRequest struct {
 	// Until when the device that is named has time; then another one is.
 	// Optional.
 	AssignedUntil *lexrt.Datetime
+	// Of a removal: a commit that the service cannot read is said to have made it. Nobody has to
+	// commit it; say with reportCommit whether the leaf is gone.
+	// Optional.
+	Claimed *bool
 }
 
 // Lex names the members of v.
@@ -97,6 +101,7 @@ func (v *GetConvosPendingRequest) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleGetConvos_Datetime)
 	lexrt.StringPtr(f, "assignedTo", &v.AssignedTo, lexrt.Optional, &ruleGetConvos_URI)
 	lexrt.StringPtr(f, "assignedUntil", &v.AssignedUntil, lexrt.Optional, &ruleGetConvos_Datetime)
+	lexrt.BoolPtr(f, "claimed", &v.Claimed, lexrt.Optional, nil)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.

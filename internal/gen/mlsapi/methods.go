@@ -384,8 +384,8 @@ var MethodRemoveMember = &lexrt.Method{
 
 // MethodReportCommit describes blue.catbird.mls.reportCommit.
 //
-// Say that a device of the caller's cannot follow a commit. When enough members say so, the
-// commit is taken back and its epoch is open again.
+// Say that a device of the caller's cannot follow a commit, or whether a removal was made. When
+// enough members cannot follow a commit, it is taken back and its epoch is open again.
 var MethodReportCommit = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrCommitNotFound, ErrConvoNotFound, ErrGroupReset, ErrNotMember},
 	Input:     "application/json",

@@ -17,9 +17,15 @@ type ReportCommitInput struct {
 	MessageID *string
 	// What is wrong: the commit, and with it all later ones, cannot be processed (cannot_process),
 	// or the device's Welcome cannot be used (welcome_invalid), which asks the members to add the
-	// device anew and counts against no commit.
+	// device anew and counts against no commit. Or what became of the removal that requestId names:
+	// its leaf is gone (removed), which settles it at the word of an admin or of two users other
+	// than the committer; or it is still there (not_removed), which opens it again at the word of
+	// any member, once for each commit that is said to make it.
 	// At most 64 bytes.
 	Reason ReportCommitInputReason
+	// The removal that removed and not_removed are about, from pendingRequests.
+	// At most 128 bytes, optional.
+	RequestID *string
 	// Device of the caller's that says so.
 	// At most 128 bytes, optional.
 	DeviceID *string
@@ -31,6 +37,7 @@ func (v *ReportCommitInput) Lex(f *lexrt.Fields) {
 	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleReportCommit_From0)
 	lexrt.StringPtr(f, "messageId", &v.MessageID, lexrt.Optional, &ruleReportCommit_Max128)
 	lexrt.String(f, "reason", &v.Reason, lexrt.Required, &enumReportCommitInputReason)
+	lexrt.StringPtr(f, "requestId", &v.RequestID, lexrt.Optional, &ruleReportCommit_Max128)
 	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, &ruleReportCommit_Max128)
 }
 
@@ -48,7 +55,7 @@ func (v *ReportCommitInput) Validate() error { return lexrt.Validate(v) }
 
 // ReportCommitOutput is the output of blue.catbird.mls.reportCommit.
 type ReportCommitOutput struct {
-	// Whether the commit is taken back, by this report or before.
+	// Whether the commit is taken back, or the removal open again, by this report or before.
 	Reopened bool
 }
 
@@ -73,16 +80,21 @@ func (v *ReportCommitOutput) Validate() error { return lexrt.Validate(v) }
 //
 // What is wrong: the commit, and with it all later ones, cannot be processed (cannot_process),
 // or the device's Welcome cannot be used (welcome_invalid), which asks the members to add the
-// device anew and counts against no commit.
+// device anew and counts against no commit. Or what became of the removal that requestId names:
+// its leaf is gone (removed), which settles it at the word of an admin or of two users other
+// than the committer; or it is still there (not_removed), which opens it again at the word of
+// any member, once for each commit that is said to make it.
 type ReportCommitInputReason string
 
 // The values of ReportCommitInputReason.
 const (
 	ReportCommitInputReasonCannotProcess  ReportCommitInputReason = "cannot_process"
 	ReportCommitInputReasonWelcomeInvalid ReportCommitInputReason = "welcome_invalid"
+	ReportCommitInputReasonRemoved        ReportCommitInputReason = "removed"
+	ReportCommitInputReasonNotRemoved     ReportCommitInputReason = "not_removed"
 )
 
-var enumReportCommitInputReason = lexrt.StringRule{MaxLen: 64, Known: []string{"cannot_process", "welcome_invalid"}}
+var enumReportCommitInputReason = lexrt.StringRule{MaxLen: 64, Known: []string{"cannot_process", "welcome_invalid", "removed", "not_removed"}}
 
 // Known reports whether v is one of the constants.
 func (v ReportCommitInputReason) Known() bool { return enumReportCommitInputReason.Lists(string(v)) }

@@ -352,8 +352,8 @@ type RemoveMemberHandler interface {
 type ReportCommitHandler interface {
 	// ReportCommit handles blue.catbird.mls.reportCommit.
 	//
-	// Say that a device of the caller's cannot follow a commit. When enough members say so, the
-	// commit is taken back and its epoch is open again.
+	// Say that a device of the caller's cannot follow a commit, or whether a removal was made. When
+	// enough members cannot follow a commit, it is taken back and its epoch is open again.
 	//
 	// Errors: CommitNotFound, ConvoNotFound, GroupReset, NotMember.
 	ReportCommit(ctx context.Context, caller lexrt.Caller, in *ReportCommitInput) (*ReportCommitOutput, error)

@@ -1078,6 +1078,9 @@ var Schemas = lexfake.Set{
 				Kind:   lexfake.String,
 				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
 			},
+		}, {
+			Name:   "claimed",
+			Schema: &lexfake.Schema{Kind: lexfake.Bool},
 		}},
 		TypeName: "blue.catbird.mls.getConvos#pendingRequest",
 	},
@@ -1959,7 +1962,13 @@ var Schemas = lexfake.Set{
 			Required: true,
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{MaxLen: 64, Known: []string{"cannot_process", "welcome_invalid"}},
+				String: &lexrt.StringRule{MaxLen: 64, Known: []string{"cannot_process", "welcome_invalid", "removed", "not_removed"}},
+			},
+		}, {
+			Name: "requestId",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
 			},
 		}, {
 			Name: "deviceId",
