@@ -267,6 +267,7 @@ func (c *modelConvo) part(u *modelUser, how string, by *modelUser, proposed int6
 		delete(c.seats, d)
 		if c.debts[d] == nil {
 			c.debts[d] = &modelDebt{proposed: proposed}
+			c.debts[d].claim(nil)
 			delete(c.closed, d)
 		}
 	}
@@ -401,9 +402,6 @@ func (c *modelConvo) judge(u *modelUser, d *modelDevice, debt *modelDebt, gone b
 	heard := slices.DeleteFunc(c.members(), func(m *modelUser) bool { return m == debt.claimed || m == d.owner })
 	if settled || len(heard) > 0 && !slices.Contains(heard, u) {
 		return false, ""
-	}
-	if debt.said == nil {
-		debt.said = map[*modelUser]bool{}
 	}
 	debt.said[u] = true
 	n := 0

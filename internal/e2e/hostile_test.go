@@ -1,0 +1,505 @@
+package e2e_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"mls-server/internal/e2e"
+	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
+	"mls-server/internal/mlstest"
+)
+
+// The model of verified conversations with hostile members. What the server cannot see, the secrets
+// of a commit or a Welcome, the model keeps: so it knows who holds which epoch, and who should say
+// that it cannot follow.
+
+type groupUser struct {
+	*e2e.Device
+	hostile bool
+}
+
+// groupState is an epoch of a group, with the commit that led there; the first of a group has none.
+type groupState struct {
+	tree *mlstest.VerifiedGroup
+	// good says that its secrets reached everybody who was in the group before.
+	good   bool
+	by     *groupUser
+	id     string
+	seq    int64
+	added  []*groupUser
+	before map[*groupUser]*groupSeat // of those whom it has added, nil for those who were not there
+}
+
+// groupSeat is a user's place on the roster. origin is the state with which it holds the group, nil
+// for none.
+type groupSeat struct {
+	seq    int64
+	origin *groupState
+}
+
+type groupConvo struct {
+	w          *groupWorld
+	chat       *e2e.Chat
+	admin      *groupUser // honest
+	generation int64
+	chain      []*groupState // those that stand, the newest last
+	seats      map[*groupUser]*groupSeat
+	reports    map[*groupUser]int64 // from which seq on
+	voided     map[*groupUser]bool  // who has had a commit taken back
+}
+
+type groupWorld struct {
+	t      *testing.T
+	rng    *rand.Rand
+	users  []*groupUser
+	convos []*groupConvo
+	counts map[string]int
+}
+
+func (c *groupConvo) top() *groupState { return c.chain[len(c.chain)-1] }
+
+// view is the conversation as requests name it.
+func (c *groupConvo) view() *e2e.VerifiedChat {
+	v := &e2e.VerifiedChat{Chat: &e2e.Chat{ID: c.chat.ID}}
+	v.Move(c.top().tree)
+	return v
+}
+
+// members are those on the roster, in the order of the world's users.
+func (c *groupConvo) members() []*groupUser {
+	return slices.DeleteFunc(slices.Clone(c.w.users), func(u *groupUser) bool { return c.seats[u] == nil })
+}
+
+// stuck is the first standing commit that a user cannot follow, nil for none. lost says that it has
+// no state to follow from.
+func (c *groupConvo) stuck(u *groupUser) (k *groupState, lost bool) {
+	at := slices.Index(c.chain, c.seats[u].origin)
+	if at < 0 {
+		return nil, true
+	}
+	for _, k := range c.chain[at+1:] {
+		if !k.good && k.by != u {
+			return k, false
+		}
+	}
+	return nil, false
+}
+
+func (c *groupConvo) holds(u *groupUser) bool {
+	k, lost := c.stuck(u)
+	return k == nil && !lost
+}
+
+// leaf is a user's leaf in a tree.
+func leafOf(tree *mlstest.VerifiedGroup, u *groupUser) (uint32, bool) {
+	for leaf, client := range tree.Members {
+		if client == u.Client {
+			return leaf, true
+		}
+	}
+	return 0, false
+}
+
+// expect checks an answer and counts it.
+func (w *groupWorld) expect(what string, a e2e.Answer, want string) bool {
+	w.t.Helper()
+	if a.Error != want {
+		w.t.Fatalf("%s: the server says %d %q (%s), the model %q", what, a.Status, a.Error, a.Message, want)
+	}
+	w.counts[what+" "+want]++
+	return want == ""
+}
+
+// waits is what a commit of a user is answered that has had one taken back.
+func (c *groupConvo) waits(u *groupUser) string {
+	if c.voided[u] {
+		return "RateLimitExceeded"
+	}
+	return ""
+}
+
+// accept notes a commit.
+func (c *groupConvo) accept(k *groupState) {
+	c.chain = append(c.chain, k)
+	for _, u := range k.added {
+		if k.before == nil {
+			k.before = map[*groupUser]*groupSeat{}
+		}
+		seat := &groupSeat{seq: k.seq}
+		if old := c.seats[u]; old != nil {
+			k.before[u] = &groupSeat{seq: old.seq, origin: old.origin}
+			seat.seq = old.seq
+		}
+		if k.good {
+			seat.origin = k
+		}
+		c.seats[u] = seat
+	}
+}
+
+// update is a commit of a member's that renews its own keys. A hostile one may give the others
+// secrets that lead nowhere.
+func (c *groupConvo) update(u *groupUser) {
+	good := !u.hostile || c.w.rng.IntN(3) == 0
+	if !u.hostile && !c.holds(u) {
+		return
+	}
+	v := c.view()
+	commit, info, next := v.Commit(c.w.t, u.Device, mlstest.Draft{})
+	var out mlsapi.SendMessageOutput
+	if c.w.expect("update", u.Post(c.w.t, mlsapi.MethodSendMessage, v.Handshake(commit, info), &out), c.waits(u)) {
+		c.accept(&groupState{tree: next, good: good, by: u, id: out.MessageID, seq: out.Seq})
+	}
+}
+
+// add brings a user in. A leaf that it still has, since its removal was taken back, is removed.
+func (c *groupConvo) add(u *groupUser, who *groupUser) {
+	good := !u.hostile || c.w.rng.IntN(3) == 0
+	if !u.hostile && !c.holds(u) || c.seats[who] != nil {
+		return
+	}
+	var d mlstest.Draft
+	if leaf, in := leafOf(c.top().tree, who); in {
+		d.Remove = []uint32{leaf}
+	}
+	v := c.view()
+	in, next := u.VerifiedAddition(c.w.t, v, d, who.Device)
+	var out mlsapi.AddMembersOutput
+	if c.w.expect("add", u.Post(c.w.t, mlsapi.MethodAddMembers, in, &out), c.waits(u)) {
+		c.accept(&groupState{tree: next, good: good, by: u, id: *out.MessageID, seq: *out.Seq, added: []*groupUser{who}})
+	}
+}
+
+// remove is the admin's.
+func (c *groupConvo) remove(who *groupUser) {
+	u := c.admin
+	leaf, in := leafOf(c.top().tree, who)
+	if !in || !c.holds(u) || u == who {
+		return
+	}
+	commit, info, next := c.view().Commit(c.w.t, u.Device, mlstest.Draft{Remove: []uint32{leaf}})
+	var out mlsapi.RemoveMemberOutput
+	if c.w.expect("remove", u.Post(c.w.t, mlsapi.MethodRemoveMember, &mlsapi.RemoveMemberInput{
+		ConvoID: c.chat.ID, TargetDID: who.DID, IdempotencyKey: *e2e.Key(), Commit: e2e.Text(commit), GroupInfo: e2e.Text(info),
+	}, &out), "") {
+		delete(c.seats, who)
+		c.accept(&groupState{tree: next, good: true, by: u, id: *out.MessageID, seq: *out.Seq})
+	}
+}
+
+// lie is a commit whose fault can be seen: it is refused, whoever makes it and however.
+func (c *groupConvo) lie(u *groupUser) {
+	w, v := c.w, c.view()
+	leaf, _ := leafOf(v.Tree, u)
+	others := allBut(c.members(), u)
+	d, want := mlstest.Draft{}, commitFault
+	info := func(next *mlstest.VerifiedGroup) []byte { return next.GroupInfo(leaf) }
+	switch w.rng.IntN(7) {
+	case 0:
+		d.BadSignature = true
+	case 1:
+		d.BadParentHash = true
+	case 2:
+		d.BadSecrets = true
+	case 3: // in a group of one nobody else can sign
+		if len(others) == 0 {
+			return
+		}
+		other, in := leafOf(v.Tree, others[0])
+		if !in {
+			return
+		}
+		info, want = func(next *mlstest.VerifiedGroup) []byte { return next.GroupInfo(other) }, infoFault
+	case 4:
+		info, want = func(*mlstest.VerifiedGroup) []byte { return v.Tree.GroupInfo(leaf) }, infoFault
+	case 5:
+		d.Refs = []mlstest.Sent{v.Tree.ProposeUpdate(leaf)}
+	case 6:
+		at, in := leafOf(v.Tree, c.admin)
+		if !in || u == c.admin {
+			return
+		}
+		d.Remove, want = []uint32{at}, "NotAdmin"
+	}
+	commit, next := v.Tree.Commit(leaf, nil, d)
+	w.expect("lie", u.Post(w.t, mlsapi.MethodSendMessage, v.Handshake(commit, info(next)), nil), want)
+}
+
+func allBut(all []*groupUser, u *groupUser) []*groupUser {
+	return slices.DeleteFunc(slices.Clone(all), func(o *groupUser) bool { return o == u })
+}
+
+// report says that a user cannot follow a commit: true of the honest, at will of the hostile.
+func (c *groupConvo) report(u *groupUser, k *groupState) {
+	seat := c.seats[u]
+	want := ""
+	if k.seq <= seat.seq {
+		want = "CommitNotFound"
+	}
+	var out mlsapi.ReportCommitOutput
+	in := &mlsapi.ReportCommitInput{ConvoID: c.chat.ID, Epoch: int64(k.tree.Epoch) - 1, MessageID: &k.id, Reason: "cannot_process", DeviceID: &u.ID}
+	if !c.w.expect("report", u.Post(c.w.t, mlsapi.MethodReportCommit, in, &out), want) {
+		return
+	}
+	if from, ok := c.reports[u]; !ok || k.seq < from {
+		c.reports[u] = k.seq
+	}
+	if reopened := c.takeBack(); reopened != out.Reopened {
+		c.w.t.Fatalf("reopened %v, the model says %v", out.Reopened, reopened)
+	}
+	if out.Reopened {
+		c.w.counts["taken back"]++
+	}
+}
+
+// takeBack takes the newest commits back for as long as each has its quorum.
+func (c *groupConvo) takeBack() bool {
+	took := map[*groupUser]bool{}
+	for c.top().id != "" && c.quorum(c.top(), took) {
+		k := c.top()
+		c.chain = c.chain[:len(c.chain)-1]
+		took[k.by] = true
+		for _, u := range k.added {
+			switch before := k.before[u]; {
+			case c.seats[u] == nil: // who has left since stays away
+			case before == nil:
+				delete(c.seats, u)
+			default:
+				c.seats[u] = before
+			}
+		}
+		for u, from := range c.reports {
+			if from >= k.seq {
+				delete(c.reports, u)
+			}
+		}
+	}
+	for u := range took {
+		c.voided[u] = true
+	}
+	return len(took) > 0
+}
+
+// quorum counts as ADR 28 says; everybody was here today.
+func (c *groupConvo) quorum(k *groupState, took map[*groupUser]bool) bool {
+	electors, said, admin := 0, 0, false
+	for u, seat := range c.seats {
+		if u == k.by || seat.seq >= k.seq || slices.Contains(k.added, u) {
+			continue
+		}
+		electors++
+		if from, ok := c.reports[u]; ok && from <= k.seq {
+			said++
+			admin = admin || u == c.admin
+		}
+	}
+	if electors == 1 {
+		return said == 1 && !took[k.by] && !c.voided[k.by]
+	}
+	return 2*said > electors && (4*said >= electors || admin)
+}
+
+// reset begins a new group, for the admin.
+func (c *groupConvo) reset() {
+	w, u := c.w, c.admin
+	var others []*e2e.Device
+	for _, o := range allBut(c.members(), u) {
+		others = append(others, o.Device)
+	}
+	in, group := u.ResetInput(w.t, c.chat, others...)
+	w.expect("reset", u.Post(w.t, mlsapi.MethodResetConvo, in, nil), "")
+	c.generation++
+	state := &groupState{tree: group, good: true, by: u}
+	c.chain, c.reports = []*groupState{state}, map[*groupUser]int64{}
+	for _, seat := range c.seats {
+		seat.origin = state
+	}
+}
+
+// same compares the conversation with what its admin sees.
+func (c *groupConvo) same() {
+	w := c.w
+	v := c.admin.Convo(w.t, c.chat)
+	var got, want []string
+	for i := range v.Members {
+		got = append(got, string(v.Members[i].UserDID))
+	}
+	for u := range c.seats {
+		want = append(want, string(u.DID))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	commit := ""
+	if v.CommitID != nil {
+		commit = *v.CommitID
+	}
+	if !slices.Equal(got, want) || v.Epoch != int64(c.top().tree.Epoch) || *v.Generation != c.generation || commit != c.top().id {
+		w.t.Fatalf("the server has generation %d, epoch %d, commit %q, roster %v; the model %d, %d, %q, %v",
+			*v.Generation, v.Epoch, commit, got, c.generation, c.top().tree.Epoch, c.top().id, want)
+	}
+}
+
+// walk takes the honest members who do not hold the newest epoch back to it: they report; who has
+// no state is added anew by one who has; when nobody can, the admin begins a new group.
+func (c *groupConvo) walk() {
+	for range 2 {
+		for _, u := range c.members() {
+			if u.hostile || c.seats[u] == nil {
+				continue
+			}
+			if k, _ := c.stuck(u); k != nil {
+				c.report(u, k)
+			}
+		}
+	}
+	if !c.holds(c.admin) || c.voided[c.admin] {
+		c.reset()
+	}
+	for _, u := range c.members() {
+		if !u.hostile && !c.holds(u) {
+			c.rejoin(u)
+		}
+	}
+	for _, u := range c.members() {
+		if !u.hostile && !c.holds(u) {
+			c.w.t.Fatalf("an honest member has no way back")
+		}
+	}
+	// It is so: the admin's commit is accepted, and every honest member can write.
+	c.update(c.admin)
+	for _, u := range c.members() {
+		if !u.hostile {
+			u.Send(c.w.t, c.view().Chat)
+		}
+	}
+}
+
+// rejoin asks for a new leaf, which the admin gives.
+func (c *groupConvo) rejoin(u *groupUser) {
+	w := c.w
+	lost := u.Client.KeyPackage(time.Now())
+	w.expect("rejoin", u.Post(w.t, mlsapi.MethodRequestRejoin, &mlsapi.RequestRejoinInput{ConvoID: c.chat.ID, KeyPackage: lost.Text(), DeviceID: &u.ID}, nil), "")
+	d := mlstest.Draft{Add: []mlstest.Addition{{Client: u.Client, Package: lost}}}
+	if leaf, in := leafOf(c.top().tree, u); in {
+		d.Remove = []uint32{leaf}
+	}
+	commit, info, next := c.view().Commit(w.t, c.admin.Device, d)
+	var out mlsapi.AddMembersOutput
+	w.expect("add anew", c.admin.Post(w.t, mlsapi.MethodAddMembers, &mlsapi.AddMembersInput{
+		ConvoID: c.chat.ID, IdempotencyKey: e2e.Key(), DIDList: []mls.DID{u.DID}, Commit: e2e.Text(commit), GroupInfo: e2e.Text(info),
+		WelcomeMessage: e2e.Text(next.Welcome(lost.Ref)),
+	}, &out), "")
+	c.accept(&groupState{tree: next, good: true, by: c.admin, id: *out.MessageID, seq: *out.Seq, added: []*groupUser{u}})
+}
+
+func (w *groupWorld) step() {
+	c := w.convos[w.rng.IntN(len(w.convos))]
+	members := c.members()
+	u := members[w.rng.IntN(len(members))]
+	switch n := w.rng.IntN(20); {
+	case n < 4:
+		c.update(u)
+	case n < 7:
+		c.add(u, w.users[w.rng.IntN(len(w.users))])
+	case n < 8:
+		c.remove(members[w.rng.IntN(len(members))])
+	case n < 11 && u.hostile:
+		c.lie(u)
+	case n < 13 && u.hostile && len(c.chain) > 1: // cries wolf
+		c.report(u, c.chain[1+w.rng.IntN(len(c.chain)-1)])
+	case n < 18 && !u.hostile:
+		if k, _ := c.stuck(u); k != nil {
+			c.report(u, k)
+		}
+	case n < 19 && !u.hostile && (u != c.admin || c == w.convos[0]):
+		c.seats[u].origin = nil // its storage is lost
+	}
+	c.same()
+}
+
+// TestHostileMembers: of ten users four are hostile: they make commits whose faults can be seen,
+// which are refused, and commits whose secrets lead nowhere, which are not, add users whom nobody
+// can reach, and report what they could follow. The server does what the model says; at the end
+// every honest member of every conversation holds the newest epoch, or there is a way that leads it
+// there (I13, I14).
+func TestHostileMembers(t *testing.T) {
+	t.Parallel()
+	seed, steps := *modelSeed, *modelSteps
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	if steps == 0 {
+		steps = 1000
+		if testing.Short() || raceEnabled {
+			steps = 200
+		}
+	}
+	t.Logf("seed: -model.seed=%d", seed)
+	s := e2e.Start(t)
+	var mu sync.Mutex
+	counts := map[string]int{}
+	t.Cleanup(func() {
+		t.Logf("%v", counts)
+		for _, what := range []string{"update ", "add ", "report ", "taken back", "lie InvalidCommit", "lie InvalidGroupInfo", "reset ", "add anew "} {
+			if steps >= 1000 && !t.Failed() && counts[what] == 0 {
+				t.Errorf("%q never happened, so the test shows little", what)
+			}
+		}
+	})
+	for i := range uint64(modelWorlds) {
+		t.Run(strconv.FormatUint(i, 10), func(t *testing.T) {
+			t.Parallel()
+			w := newGroupWorld(t, s, rand.New(rand.NewPCG(seed, i)))
+			for step := range steps / modelWorlds {
+				w.step()
+				if t.Failed() {
+					t.Fatalf("diverged in world %d at step %d; -model.seed=%d", i, step, seed)
+				}
+			}
+			for _, c := range w.convos {
+				c.walk()
+				c.same()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for what, n := range w.counts {
+				counts[what] += n
+			}
+		})
+	}
+}
+
+func newGroupWorld(t *testing.T, s *e2e.Server, rng *rand.Rand) *groupWorld {
+	t.Helper()
+	w := &groupWorld{t: t, rng: rng, counts: map[string]int{}}
+	for i, u := range s.Users(10) {
+		w.users = append(w.users, &groupUser{Device: u.RegisterLastResort(t), hostile: i >= 6})
+	}
+	for i := range 3 {
+		w.found(w.users[i], w.users[(i+1)%6], w.users[(i+2)%6], w.users[6+i])
+	}
+	return w
+}
+
+// found begins a conversation.
+func (w *groupWorld) found(admin *groupUser, others ...*groupUser) {
+	devices := make([]*e2e.Device, len(others))
+	for i, o := range others {
+		devices[i] = o.Device
+	}
+	v := admin.CreateVerified(w.t, devices...)
+	state := &groupState{tree: v.Tree, good: true, by: admin}
+	c := &groupConvo{
+		w: w, chat: v.Chat, admin: admin, chain: []*groupState{state}, seats: map[*groupUser]*groupSeat{},
+		reports: map[*groupUser]int64{}, voided: map[*groupUser]bool{},
+	}
+	for _, u := range append(others, admin) {
+		c.seats[u] = &groupSeat{origin: state}
+	}
+	w.convos = append(w.convos, c)
+}
