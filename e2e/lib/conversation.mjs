@@ -4,14 +4,14 @@
  * What this device knows follows the log, by seq. A commit of its own is staged, sent, and adopted only when the service has
  * accepted it; when another member was faster it is dropped, the device catches up and makes a new one.
  */
-import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isError } from './api.mjs';
+import { found } from './founding.mjs';
 import { Group } from './mls.mjs';
-import { contentTypeOf, groupIdOf, readWelcome, writeKeyPackage, writeWelcome } from './objects.mjs';
+import { contentTypeOf, groupIdOf, readWelcome, writeKeyPackage } from './objects.mjs';
 import { Entrance, vouchContent } from './outside.mjs';
 import { Submissions } from './submissions.mjs';
-import { fromBase64, fromHex, toHex, ulid } from './text.mjs';
+import { fromBase64, fromHex, ulid } from './text.mjs';
 
 /** How often a commit is made anew because others were faster. */
 const COMMIT_ATTEMPTS = 20;
@@ -344,60 +344,20 @@ export class Conversation {
   }
 
   /**
-   * Begins a new group for the conversation, with every device that can be welcomed: with the key package that it has asked to
-   * come back with, or with one of those that it has published. History and roster stay.
+   * Begins a new group for the conversation, with every device that can be welcomed. History and roster stay.
    *
    * @returns {Promise<any>} the convoView
    */
   reset() {
     return this.#exclusive(async () => {
-      const { api, keys, mlsDid } = this.#device;
-      const { currentEpoch, generation } = await api.query('getEpoch', { convoId: this.id });
-      const groupId = new Uint8Array(randomBytes(16));
-      const group = await Group.create(keys, await keys.keyPackage(mlsDid), groupId);
-      const packages = await this.#claimAll();
-      let welcomes = {};
-      if (packages.length > 0) {
-        const staged = await group.stageAddition(packages.map((p) => fromBase64(p.keyPackage)), { asPublicMessage: true });
-        if (staged.welcome === undefined) throw new Error('the commit adds nobody');
-        welcomes = { welcomeMessages: [this.#out.text(writeWelcome(staged.welcome, this.#device.form))] };
-        staged.adopt();
-      }
-      const view = await api.procedure('resetConvo', {
-        convoId: this.id,
-        expectedGeneration: generation,
-        expectedEpoch: currentEpoch,
-        groupId: toHex(groupId),
-        cipherSuite: keys.suite.name,
-        currentEpoch: group.epoch,
-        groupInfo: this.#out.text(await group.groupInfo()),
-        keyPackageHashes: packages.map((p) => ({ did: p.did, hash: p.keyPackageHash })),
-        idempotencyKey: ulid(),
-        ...welcomes,
+      const { currentEpoch, generation } = await this.#device.api.query('getEpoch', { convoId: this.id });
+      const { group, request } = await found(this.#device, this.#view, (bytes) => this.#out.text(bytes));
+      this.#view = await this.#device.api.procedure('resetConvo', {
+        convoId: this.id, expectedGeneration: generation, expectedEpoch: currentEpoch, idempotencyKey: ulid(), ...request,
       });
-      this.#view = view;
       this.group = group;
-      return view;
+      return this.#view;
     });
-  }
-
-  /**
-   * A key package of every other device of the members.
-   *
-   * @returns {Promise<{ did: string, deviceId?: string, keyPackage: string, keyPackageHash: string }[]>}
-   */
-  async #claimAll() {
-    const { api, did, id: deviceId, keys } = this.#device;
-    const users = [...new Set(this.#view.members.map((/** @type {{ userDid: string }} */ m) => m.userDid))];
-    const { keyPackages } = await api.query('getKeyPackages', { cipherSuite: keys.suite.name, dids: users });
-    const byDevice = new Map(keyPackages.map((/** @type {any} */ p) => [`${p.did} ${p.deviceId}`, p]));
-    for (const { kind, requestId, userDid } of this.requests) {
-      if (kind !== 'rejoin') continue;
-      const reserved = await api.query('getKeyPackages', { cipherSuite: keys.suite.name, dids: [userDid], requestId });
-      for (const p of reserved.keyPackages) byDevice.set(`${p.did} ${p.deviceId}`, p);
-    }
-    byDevice.delete(`${did} ${deviceId}`);
-    return [...byDevice.values()];
   }
 
   /** Tells the service how far this device has read. */

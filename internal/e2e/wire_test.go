@@ -194,6 +194,7 @@ func playEnd(t *testing.T, alice, bob, carol *e2e.Device, chat *e2e.Chat) {
 	judge(t, carol.User, chat, claim, false)
 	alice.Pending(t, chat)
 	judge(t, carol.User, chat, claim, true)
+	judge(t, alice.User, chat, claim, true)
 	dave := alice.Server.Users(1)[0].Register(t, 1)
 	alice.Add(t, chat, dave.User)
 	alice.Remove(t, chat, dave.User, chat.Group.PrivateCommit()).OK(t)
