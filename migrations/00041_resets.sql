@@ -1,7 +1,7 @@
--- Who began which group of a conversation anew.
+-- Who began which group of a conversation anew. Databases that followed main for an hour have the table.
 
 -- +goose Up
-CREATE TABLE convo_resets (
+CREATE TABLE IF NOT EXISTS convo_resets (
     convo_id   text COLLATE "C" NOT NULL,
     generation bigint NOT NULL,
     seq        bigint NOT NULL,
@@ -18,4 +18,4 @@ COMMENT ON COLUMN convo_resets.generation IS 'The one that the reset began.';
 COMMENT ON COLUMN convo_resets.seq IS 'Seq of the notice that tells of it.';
 
 -- +goose Down
-DROP TABLE convo_resets;
+DROP TABLE IF EXISTS convo_resets;
