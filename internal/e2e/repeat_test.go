@@ -283,6 +283,7 @@ var acts = []act{
 	}, false},
 	{"another member has a new device, publishes, loses its state and reads on", by(
 		mlsapi.MethodRegisterDevice, mlsapi.MethodPublishKeyPackage, mlsapi.MethodConfirmWelcome, mlsapi.MethodUpdateCursor, mlsapi.MethodRequestRejoin,
+		mlsapi.MethodPublishKeyPackages, mlsapi.MethodSyncKeyPackages, mlsapi.MethodDeleteDevice,
 	), func(c *repeatScene) e2e.Answer {
 		message := c.chat.Message()
 		id := message.MsgID
@@ -294,7 +295,11 @@ var acts = []act{
 		}
 		c.member.Post(c.t, mlsapi.MethodPublishKeyPackage, publication(keyPackage(c.member)), nil).OK(c.t)
 		c.member.Confirm(c.t, c.chat, true)
+		c.member.Post(c.t, mlsapi.MethodPublishKeyPackages, batchOf(keyPackage(c.member)), nil).OK(c.t)
+		c.member.Post(c.t, mlsapi.MethodSyncKeyPackages, &mlsapi.SyncKeyPackagesInput{DeviceID: c.member.ID, LocalHashes: []string{}}, nil).OK(c.t)
 		c.member.User.Register(c.t, 1)
+		gone := c.member.User.Register(c.t, 0).ID
+		c.member.Post(c.t, mlsapi.MethodDeleteDevice, &mlsapi.DeleteDeviceInput{DeviceID: gone}, nil).OK(c.t)
 		return c.member.Post(c.t, mlsapi.MethodRequestRejoin, c.member.RejoinInput(c.chat), nil)
 	}, false},
 	{"another conversation with the same people", by(mlsapi.MethodCreateConvo), func(c *repeatScene) e2e.Answer {
