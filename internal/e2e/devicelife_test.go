@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -35,7 +34,7 @@ type deviceLife struct {
 	s *e2e.Server
 	// table is the one at which each request loses its connection first, "" for none.
 	table              string
-	db                 *pgxpool.Pool
+	exec               func(sql string, args ...any) error
 	laptop, phone, bob *e2e.Device
 	verified           *e2e.VerifiedChat
 	opaque             *e2e.Chat
@@ -48,10 +47,14 @@ func TestDeviceLife(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
 	db := pgtest.Open(t, s.DatabaseURL)
+	exec := func(sql string, args ...any) error {
+		_, err := db.Exec(t.Context(), sql, args...)
+		return err
+	}
 	change(t, s, "CREATE FUNCTION hang_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$")
 	for _, table := range append([]string{""}, lifeTables...) {
 		users := s.Users(2)
-		l := &deviceLife{t: t, s: s, db: db, table: table, laptop: users[0].Register(t, 12), bob: users[1].Register(t, 12)}
+		l := &deviceLife{t: t, s: s, exec: exec, table: table, laptop: users[0].Register(t, 12), bob: users[1].Register(t, 12)}
 		// The laptop was there long before the phone comes.
 		l.change("UPDATE user_devices SET registered_at = registered_at - interval '40 days' WHERE user_did = $1", l.laptop.DID)
 		l.verified = l.laptop.CreateVerified(t, l.bob)
@@ -80,7 +83,7 @@ func (l *deviceLife) do(u *e2e.User, m *lexrt.Method, in lexrt.Response, out e2e
 
 func (l *deviceLife) change(sql string, args ...any) {
 	l.t.Helper()
-	if _, err := l.db.Exec(l.t.Context(), sql, args...); err != nil {
+	if err := l.exec(sql, args...); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -197,14 +200,14 @@ func (l *deviceLife) delete() {
 	assert.Equal(l.t, 2, l.pending("removal"), "after a fault at %q", l.table)
 	assert.Empty(l.t, l.bob.ClaimDevice(l.t, l.phone))
 	fresh := l.phone.Client.KeyPackage(time.Now())
-	wantCode(l.t, l.alice().Post(l.t, mlsapi.MethodPublishKeyPackage, publication(fresh), nil), bad, "InvalidKeyPackage", mls.CodeDeletedDevice)
+	wantCode(l.t, l.alice().Post(l.t, mlsapi.MethodPublishKeyPackage, publication(fresh), nil), "InvalidKeyPackage", mls.CodeDeletedDevice)
 	wantCode(l.t, l.alice().Post(l.t, mlsapi.MethodRequestRejoin, &mlsapi.RequestRejoinInput{
 		ConvoID: l.verified.ID, KeyPackage: fresh.Text(), DeviceID: &l.phone.ID,
-	}, nil), bad, "InvalidKeyPackage", mls.CodeDeletedDevice)
+	}, nil), "InvalidKeyPackage", mls.CodeDeletedDevice)
 	_, a := l.alice().Welcome(l.t, l.verified.Chat, l.phone.ID)
 	a.Want(l.t, missing, "WelcomeNotFound")
 	commit, info, _ := l.verified.Commit(l.t, l.phone, mlstest.Draft{})
-	wantCode(l.t, l.alice().Post(l.t, mlsapi.MethodSendMessage, l.verified.Handshake(commit, info), nil), bad, commitFault, mls.CodeNotTheCaller)
+	wantCode(l.t, l.alice().Post(l.t, mlsapi.MethodSendMessage, l.verified.Handshake(commit, info), nil), commitFault, mls.CodeNotTheCaller)
 	// Anybody may remove its leaf.
 	commit, info, next := l.verified.Commit(l.t, l.bob, mlstest.Draft{Remove: []uint32{l.verified.Leaf(l.t, l.phone)}})
 	l.do(l.bob.User, mlsapi.MethodSendMessage, l.verified.Handshake(commit, info), nil)
@@ -295,9 +298,10 @@ func TestWireOfDevices(t *testing.T) {
 	alice.Delete(t, &e2e.Device{User: alice, ID: uuid.NewString()}, nil).Want(t, missing, "DeviceNotFound")
 }
 
-func wantCode(t *testing.T, a e2e.Answer, status int, name string, code mls.Code) {
+// wantCode checks that a request was refused with a name and a code of package mls.
+func wantCode(t *testing.T, a e2e.Answer, name string, code mls.Code) {
 	t.Helper()
-	a.Want(t, status, name)
+	a.Want(t, bad, name)
 	if !strings.Contains(a.Message, code.String()) {
 		t.Errorf("%q does not name %s", a.Message, code)
 	}
@@ -404,10 +408,10 @@ func TestPackagesAreBoundToTheirDevice(t *testing.T) {
 		return alice.Post(t, mlsapi.MethodPublishKeyPackage, publication(c.KeyPackage(time.Now())), nil)
 	}
 	publish(loose, loose.ID).OK(t)
-	wantCode(t, publish(loose, laptop.ID), bad, "InvalidKeyPackage", mls.CodeIdentityMismatch)
-	wantCode(t, publish(alice.NewDevice(), laptop.ID), bad, "InvalidKeyPackage", mls.CodeSignatureKeyMismatch)
-	wantCode(t, publish(alice.NewDevice(), ""), bad, "InvalidKeyPackage", mls.CodeSignatureKeyMismatch)
-	wantCode(t, publish(alice.NewDevice(), uuid.NewString()), bad, "InvalidKeyPackage", mls.CodeIdentityMismatch)
+	wantCode(t, publish(loose, laptop.ID), "InvalidKeyPackage", mls.CodeIdentityMismatch)
+	wantCode(t, publish(alice.NewDevice(), laptop.ID), "InvalidKeyPackage", mls.CodeSignatureKeyMismatch)
+	wantCode(t, publish(alice.NewDevice(), ""), "InvalidKeyPackage", mls.CodeSignatureKeyMismatch)
+	wantCode(t, publish(alice.NewDevice(), uuid.NewString()), "InvalidKeyPackage", mls.CodeIdentityMismatch)
 	claimed := bob.Claim(t, alice.DID)
 	require.Len(t, claimed, 2, "one for each device")
 	// The id is the client's choice, once.

@@ -302,6 +302,14 @@ var acts = []act{
 		c.member.Post(c.t, mlsapi.MethodDeleteDevice, &mlsapi.DeleteDeviceInput{DeviceID: gone}, nil).OK(c.t)
 		return c.member.Post(c.t, mlsapi.MethodRequestRejoin, c.member.RejoinInput(c.chat), nil)
 	}, false},
+	{"another member's device comes, compares and goes", by(
+		mlsapi.MethodRegisterDevice, mlsapi.MethodPublishKeyPackages, mlsapi.MethodSyncKeyPackages, mlsapi.MethodDeleteDevice,
+	), func(c *repeatScene) e2e.Answer {
+		tablet := c.member.User.Register(c.t, 1)
+		tablet.Post(c.t, mlsapi.MethodPublishKeyPackages, batchOf(keyPackage(tablet)), nil).OK(c.t)
+		tablet.Post(c.t, mlsapi.MethodSyncKeyPackages, &mlsapi.SyncKeyPackagesInput{DeviceID: tablet.ID, LocalHashes: []string{}}, nil).OK(c.t)
+		return c.member.User.Delete(c.t, tablet, nil)
+	}, false},
 	{"another conversation with the same people", by(mlsapi.MethodCreateConvo), func(c *repeatScene) e2e.Answer {
 		c.boss.Create(c.t, c.second.User, c.newcomer)
 		return e2e.Answer{Status: http.StatusOK}

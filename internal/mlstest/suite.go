@@ -7,9 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/mlkem"
 	"crypto/rand"
-
-	// The hashes that crypto.Hash makes.
-	_ "crypto/sha256"
+	_ "crypto/sha256" // what crypto.Hash makes
 	_ "crypto/sha512"
 
 	"github.com/cloudflare/circl/sign/ed448"
