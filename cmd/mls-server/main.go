@@ -37,10 +37,17 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
 		signals = append(signals, syscall.SIGHUP)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
-	context.AfterFunc(ctx, stop) // the second signal does what it does by default
+	ctx, stop := context.WithCancel(context.Background())
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, signals...)
+	go func() {
+		<-caught
+		// From here on a signal does what it does by default, and only then is it said that the
+		// server stops: whoever reads that may send another one.
+		signal.Reset(signals...)
+		stop()
+	}()
 	code := run(ctx, os.Args[1:])
-	stop()
 	os.Exit(code)
 }
 
