@@ -46,7 +46,9 @@ type blockNews struct {
 }
 
 func (n blockNews) tell(ctx context.Context, b store.Block) error {
-	_, err := n.workflows.ChangeBlock(ctx, delivery.BlockChange{BlockPair: b.BlockPair, Exists: true, SeenAt: b.SeenAt, At: clock.Bucket(clock.System.Now())})
+	_, err := n.workflows.ChangeBlock(ctx, delivery.BlockChange{
+		BlockPair: b.BlockPair, Key: b.URI.RecordKey().String(), Exists: true, SeenAt: b.SeenAt, At: clock.Bucket(clock.System.Now()),
+	})
 	return err
 }
 

@@ -12,6 +12,9 @@ import (
 // BlockChange is a block that was made or is gone, as its record shows.
 type BlockChange struct {
 	store.BlockPair
+	// Key is that of the record of a block, "" when the source does not say. What the cache has is no
+	// substitute where the source knows: another server may have dropped the block meanwhile.
+	Key string
 	// Exists is true when the record is there, false when it is gone.
 	Exists bool
 	// SeenAt is the time of which the source says so.
@@ -73,7 +76,7 @@ func (c *BlockChange) apply(ctx context.Context, tx *store.Tx, convo mls.ConvoID
 			ConvoID: convo, Actor: c.Blocker, Kind: store.ActionResolveBlockConflict, Target: c.Blocked, At: c.At,
 		})
 	}
-	told, fresh, err := tx.TellBlockConflict(ctx, convo, store.BlockTelling{BlockPair: c.BlockPair, SeenAt: c.SeenAt, At: c.At})
+	told, fresh, err := tx.TellBlockConflict(ctx, convo, store.BlockTelling{BlockPair: c.BlockPair, Key: c.Key, SeenAt: c.SeenAt, At: c.At})
 	switch {
 	case err != nil || told.IsZero():
 		return nil, err

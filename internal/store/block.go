@@ -149,6 +149,8 @@ func (tx *Tx) DeleteBlockByKey(ctx context.Context, blocker mls.DID, key string)
 // BlockTelling is news of a block for the admins of a conversation.
 type BlockTelling struct {
 	BlockPair
+	// Key is the record's, "" when the source does not say: then it is the one that the cache has.
+	Key string
 	// SeenAt is the time of which the source says that the block stood.
 	SeenAt time.Time
 	// At is when the admins are told.
@@ -166,9 +168,11 @@ func (tx *Tx) TellBlockConflict(ctx context.Context, convo mls.ConvoID, b BlockT
 	if err != nil && !fresh {
 		return time.Time{}, false, fail("find block conflict", err)
 	}
-	key, err := tx.q.FindBlockKey(ctx, b.Blocker, b.Blocked)
-	if err != nil && !isNotFound(err) {
-		return time.Time{}, false, fail("find block", err)
+	key := b.Key
+	if key == "" {
+		if key, err = tx.q.FindBlockKey(ctx, b.Blocker, b.Blocked); err != nil && !isNotFound(err) {
+			return time.Time{}, false, fail("find block", err)
+		}
 	}
 	if fresh {
 		over, err := tx.q.IsConflictOver(ctx, db.IsConflictOverParams{ConvoID: convo, BlockerDID: b.Blocker, Rkey: key, SeenAt: bucket(b.SeenAt)})

@@ -215,3 +215,35 @@ func TestRetention(t *testing.T) {
 		t.Errorf("after a year: %v, left %s", removed, kinds())
 	}
 }
+
+// The end of a conflict is known by its record, also to who hears of the block late, when another
+// server has dropped it from the cache.
+func TestEndedConflictsAreNotTold(t *testing.T) {
+	t.Parallel()
+	s := open(t, 4)
+	convo := newConvo(t, s, alice, bob, carol)
+	pair := BlockPair{Blocker: bob, Blocked: carol}
+	tell := func(key string, seen time.Time) (fresh bool) {
+		inTx(t, s, func(tx *Tx) (err error) {
+			_, fresh, err = tx.TellBlockConflict(t.Context(), convo, BlockTelling{BlockPair: pair, Key: key, SeenAt: seen, At: seen})
+			return err
+		})
+		return fresh
+	}
+	if !tell("3kaaaaaaaaaa2", noon) || tell("3kaaaaaaaaaa2", noon) {
+		t.Error("a block is told once")
+	}
+	inTx(t, s, func(tx *Tx) error {
+		ended, err := tx.EndBlockConflict(t.Context(), convo, pair, noon.Add(time.Minute))
+		if !ended {
+			t.Error("the conflict has not ended")
+		}
+		return err
+	})
+	if tell("3kaaaaaaaaaa2", noon) {
+		t.Error("a block is told that is over")
+	}
+	if !tell("3kaaaaaaaaaa3", noon.Add(2*time.Minute)) {
+		t.Error("a block that is made anew is not told")
+	}
+}
