@@ -12,8 +12,8 @@ import (
 // BlockChange is a block that was made or is gone, as its record shows.
 type BlockChange struct {
 	store.BlockPair
-	// Key is that of the record of a block, "" when the source does not say. What the cache has is no
-	// substitute where the source knows: another server may have dropped the block meanwhile.
+	// Key is that of the record of a block, "" when the source does not say. What the cache has is
+	// no substitute where the source knows: another server may have dropped the block meanwhile.
 	Key string
 	// Exists is true when the record is there, false when it is gone.
 	Exists bool

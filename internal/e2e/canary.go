@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"regexp"
@@ -281,8 +282,8 @@ func (b *overheardBody) Read(p []byte) (int, error) {
 			b.flush()
 		}
 	}
-	if err != nil {
-		b.flush()
+	if errors.Is(err, io.EOF) {
+		b.flush() // what was cut off in the midst of a line is no value of its own
 	}
 	return n, err
 }

@@ -228,7 +228,8 @@ func statementsOf(t *testing.T, s *e2e.Server, do func()) map[string]int {
 		do()
 		took := map[string]int{}
 		for query, n := range count() {
-			if n -= before[query]; n > 0 {
+			// The log's reader asks all the time.
+			if n -= before[query]; n > 0 && !strings.HasPrefix(query, `"ReadLog"`) && !strings.HasPrefix(query, `"GetStreamLog"`) {
 				took[query] = n
 			}
 		}
