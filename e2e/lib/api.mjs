@@ -121,6 +121,8 @@ export class Api {
     if (!declared && !COMMON.has(error.error)) {
       throw new Error(`${nsid} answered ${error.status} ${error.error}, which it does not declare: ${error.message}`, { cause: error });
     }
+    // A token that was made in the moment at which the service started: the next one is good.
+    if (error.error === 'JwtExpired' && attempt === 1) return 1;
     const wait = Number(error.headers?.['retry-after'] ?? NaN);
     return wait <= PATIENCE ? wait : undefined;
   }
