@@ -33,7 +33,9 @@ const (
 	classData                = "22"    // a value that its type refuses
 	classConnection          = "08"
 	classResources           = "53"
-	classIntervention        = "57" // an operator, a shutdown, statement_timeout
+	classIntervention        = "57"    // an operator, a shutdown, statement_timeout
+	classSystem              = "58"    // files that cannot be written or read
+	codeInternal             = "XX000" // what PostgreSQL has no code for; seen on a full disk
 )
 
 // violation is what it means to the caller when a statement violates a constraint. A verb names
@@ -89,11 +91,11 @@ func domainError(err error, expected []violation) error {
 func passes(code string) bool {
 	switch code {
 	case codeSerializationFailure, codeDeadlock, codeUnsupported, codeReadOnly, codeUnknownStatement,
-		codeDuplicateStatement, codeNotInState, codeLockNotAvailable:
+		codeDuplicateStatement, codeNotInState, codeLockNotAvailable, codeInternal:
 		return true
 	}
 	return strings.HasPrefix(code, classConnection) || strings.HasPrefix(code, classResources) ||
-		strings.HasPrefix(code, classIntervention)
+		strings.HasPrefix(code, classIntervention) || strings.HasPrefix(code, classSystem)
 }
 
 // stateError is a fault of the database by its code and constraint. Its text

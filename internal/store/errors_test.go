@@ -40,9 +40,9 @@ func TestFaultsByClass(t *testing.T) {
 	for code, want := range map[string]error{
 		"08000": mls.ErrBusy, "08P01": mls.ErrBusy, "53300": mls.ErrBusy, "53100": mls.ErrBusy, "57014": mls.ErrBusy, "57P01": mls.ErrBusy,
 		"57P04": mls.ErrBusy, "0A000": mls.ErrBusy, "25006": mls.ErrBusy, "40001": mls.ErrBusy, "40P01": mls.ErrBusy, "42P05": mls.ErrBusy,
-		"26000": mls.ErrBusy, "55000": mls.ErrBusy, "55P03": mls.ErrBusy,
+		"26000": mls.ErrBusy, "55000": mls.ErrBusy, "55P03": mls.ErrBusy, "58030": mls.ErrBusy, "XX000": mls.ErrBusy,
 		"22021": mls.ErrInvalidInput, "22003": mls.ErrInvalidInput, "22P05": mls.ErrInvalidInput,
-		"23505": nil, "23503": nil, "42P01": nil, "42601": nil, "XX000": nil, "25P02": nil, "25001": nil, "40002": nil, "0A001": nil, "": nil,
+		"23505": nil, "23503": nil, "42P01": nil, "42601": nil, "XX001": nil, "25P02": nil, "25001": nil, "40002": nil, "0A001": nil, "": nil,
 	} {
 		err := fail("step", &pgconn.PgError{Code: code, Message: "quotes did:plc:secret"})
 		switch domain := mls.AsError(err); {
