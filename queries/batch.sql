@@ -7,8 +7,8 @@
 -- The rows of the conversations that will be written are locked in the order of
 -- their ids, so that two batches, and a batch and a transaction that locks
 -- several conversations, cannot wait for each other in a circle. What was judged
--- before the lock (roster, epoch) is compared with the locked row, which is the
--- newest. Under the lock a conversation's messages get consecutive seqs in the
+-- before the lock (roster, epoch, whether the group has ended) is compared with the
+-- locked row, which is the newest. Under the lock a conversation's messages get consecutive seqs in the
 -- order of ord, and their events positions in the same order (I3).
 --
 -- Of several messages with one id the first is written. For the others, as for
@@ -40,7 +40,7 @@ WITH incoming AS (
     WHERE j.is_member AND j.in_group AND NOT j.ended AND j.twin_seq IS NULL AND j.epoch BETWEEN j.convo_epoch - j.grace AND j.convo_epoch
       AND (j.commit_id = '' OR j.convo_commit IN ('', j.commit_id))
 ), locked AS (
-    SELECT c.id, c.epoch, c.generation, c.roster_version, c.last_seq, c.log_xid, c.commit_id
+    SELECT c.id, c.epoch, c.generation, c.roster_version, c.last_seq, c.log_xid, c.commit_id, c.reinit_group_id
     FROM conversations c
     WHERE c.id IN (SELECT p.id FROM passed p)
     ORDER BY c.id
@@ -51,7 +51,7 @@ WITH incoming AS (
            greatest(l.log_xid, pg_current_xact_id()::text::bigint) AS log_xid
     FROM passed p
     JOIN locked l ON l.id = p.id AND l.roster_version = p.roster_version AND l.generation = p.generation
-    WHERE p.copy = 1 AND p.epoch BETWEEN l.epoch - p.grace AND l.epoch
+    WHERE p.copy = 1 AND p.epoch BETWEEN l.epoch - p.grace AND l.epoch AND l.reinit_group_id IS NULL
       AND (p.commit_id = '' OR coalesce(l.commit_id, p.commit_id) = p.commit_id)
 ), advanced AS (
     UPDATE conversations c

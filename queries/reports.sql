@@ -203,6 +203,14 @@ WHERE d.convo_id = @convo_id AND (d.settled_seq = @seq::bigint OR d.settled_at I
 UPDATE removal_debts SET proposed_epoch = NULL
 WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch > @epoch::bigint;
 
+-- name: MoveDebts :execrows
+-- MoveDebts writes down which leaves the devices have whose removal is due, in a group that is back.
+UPDATE removal_debts d
+SET leaf_index = t.leaf_index
+FROM (SELECT unnest(@user_dids::text[]) AS user_did, unnest(@device_ids::text[]) AS device_id, unnest(@leaf_indexes::bigint[]) AS leaf_index) t
+WHERE d.convo_id = @convo_id AND d.settled_at IS NULL AND d.user_did = t.user_did AND d.device_id = t.device_id
+  AND d.leaf_index IS DISTINCT FROM t.leaf_index;
+
 -- name: ListRemovedBy :many
 -- ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody.
 SELECT m.user_did, m.device_id, m.leaf_index

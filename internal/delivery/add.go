@@ -21,8 +21,15 @@ type AddRequest struct {
 	Addition
 }
 
-// Vetted is a roster whose users stand in no block with the newcomers.
-type Vetted struct{ epoch mls.Epoch }
+// Vetted is a roster whose users stand in no block with the newcomers: that of an epoch, of the
+// group and of the commit that led there, since an epoch comes back when a commit is taken back.
+type Vetted struct {
+	generation mls.Generation
+	epoch      mls.Epoch
+	commit     mls.MessageID
+}
+
+func vettedAt(c *store.Convo) Vetted { return Vetted{c.Generation, c.Epoch, c.CommitID} }
 
 // Vet looks at an addition before the conversation is locked: it verifies the commit's signatures,
 // and checks for blocks between newcomers and members, which block sources answer over the network.
@@ -33,7 +40,7 @@ func (s *Service) Vet(ctx context.Context, r AddRequest) (Vetted, error) {
 	if err != nil {
 		return Vetted{}, err
 	}
-	vetted := Vetted{epoch: standing.Epoch}
+	vetted := vettedAt(&standing.Convo)
 	s.examineAt(ctx, &standing.Convo, r.Commit)
 	if !r.Commit.Handshake.MadeFor(standing.Epoch) {
 		return vetted, nil
@@ -77,7 +84,7 @@ func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted)
 	if err := h.adds(r.at); err != nil {
 		return Stored{}, err
 	}
-	if v.epoch != convo.Epoch {
+	if v != vettedAt(convo) {
 		return Stored{}, ErrStale
 	}
 	if err := r.fits(&h, convo.CipherSuite); err != nil {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -147,25 +148,37 @@ func (s *Service) RetireDevices(ctx context.Context, now time.Time) (int64, erro
 		return 0, err
 	}
 	var retired int64
+	var faults []error // one deletion that cannot be carried on holds up no others
 	for _, d := range deletions {
-		convos, err := s.store.ListConvosOfDevice(ctx, d.Device)
-		if err != nil {
-			return retired, err
+		n, err := s.carryOn(ctx, d, now)
+		retired += n
+		if ctx.Err() != nil || errors.Is(err, mls.ErrBusy) {
+			return retired, err // nor would the next one go
 		}
-		for _, convo := range convos {
-			if err := s.retire(ctx, convo, d.Device, now); err != nil {
-				return retired, err
-			}
-			retired++
-		}
-		if now.Sub(d.DeletedAt) < deletionOpen {
+		faults = append(faults, err)
+	}
+	return retired, errors.Join(faults...)
+}
+
+// carryOn takes a deleted device off the rosters that it is still on, and closes the deletion when
+// no request can put it on another one any more.
+func (s *Service) carryOn(ctx context.Context, d store.Deletion, now time.Time) (retired int64, err error) {
+	convos, err := s.store.ListConvosOfDevice(ctx, d.Device)
+	if err != nil {
+		return 0, err
+	}
+	var faults []error
+	for _, convo := range convos {
+		if err := s.retire(ctx, convo, d.Device, now); err != nil {
+			faults = append(faults, err)
 			continue
 		}
-		if err := s.store.CloseDeletion(ctx, d.Device); err != nil {
-			return retired, err
-		}
+		retired++
 	}
-	return retired, nil
+	if len(faults) > 0 || now.Sub(d.DeletedAt) < deletionOpen {
+		return retired, errors.Join(faults...)
+	}
+	return retired, s.store.CloseDeletion(ctx, d.Device)
 }
 
 // retire takes a deleted device off a conversation's roster, and asks the members to remove its

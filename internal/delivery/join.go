@@ -196,6 +196,14 @@ func ownerBefore(ctx context.Context, tx *store.Tx, convo mls.ConvoID, h *handsh
 		}
 		return &owner, nil
 	}
+	if h.group != nil {
+		// The commit was made by this GroupInfo, true or not: its maker knows whose leaf that is.
+		if node := h.group.Leaf(leaf); node != nil {
+			if did, _, ok := mls.SplitIdentity(node.Credential.Identity); ok && did != h.sender {
+				return &store.Device{User: did}, nil
+			}
+		}
+	}
 	roster, err := tx.ListMembers(ctx, convo)
 	for _, m := range roster {
 		if m.LeafIndex != nil && *m.LeafIndex == int64(leaf) && m.Device != "" {

@@ -236,6 +236,36 @@ func TestJoinerRemovesItsOwnLeafOnly(t *testing.T) {
 	f.carol.Get(t, mlsapi.MethodGetEpoch, nil, "convoId", f.chat.ID).Want(t, forbidden, "NotMember")
 }
 
+// A joiner says itself whose leaf it removes, by the GroupInfo that its commit was made by, in an
+// opaque conversation too; and there the others hear of each join, since nothing proves that GroupInfo.
+func TestOpaqueJoins(t *testing.T) {
+	t.Parallel()
+	kinds(t, func(t *testing.T, f *followed) {
+		t.Helper()
+		for _, c := range []struct {
+			phone  *e2e.Device
+			status int
+			name   string
+		}{{f.bob, forbidden, "NotAdmin"}, {f.alice, bad, commitFault}} {
+			laptop := c.phone.Register(t, 1)
+			d := f.chat.Vouched(c.phone, laptop)
+			d.Remove = []uint32{2}
+			before := f.picture()
+			f.joins(c.phone.User, laptop, d).Want(t, c.status, c.name)
+			assert.Equal(t, before, f.picture())
+		}
+		stream := f.bob.Follow(t, "")
+		f.carol.Join(t, f.chat, mlstest.Draft{})
+		if f.verified() {
+			f.alice.Send(t, f.chat.Chat)
+			stream.Await(t, "message")
+			assert.NotContains(t, stream.Kinds(), "device-joined-external")
+			return
+		}
+		stream.Await(t, "device-joined-external")
+	})
+}
+
 // With EXTERNAL_JOIN=open every device of a member joins, and the others are told when nobody
 // vouches for it; with none nobody does, not even in its own place.
 func TestPoliciesOfJoins(t *testing.T) {

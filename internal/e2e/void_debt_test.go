@@ -163,3 +163,29 @@ func TestLongChainsAreTakenBackInParts(t *testing.T) {
 		assert.Equal(t, epoch, u[0].Epoch(t, &first))
 	}
 }
+
+// TestDebtsFollowTheirLeaves: a leaf that was another one in a void epoch is owed where it is now.
+func TestDebtsFollowTheirLeaves(t *testing.T) {
+	t.Parallel()
+	f := follow(t)
+	f.alice.AddVerified(t, f.chat, mlstest.Draft{}, f.dave)
+	f.alice.SendCommit(t, f.chat, mlstest.Draft{Remove: []uint32{1}})
+	f.dave.SendCommit(t, f.chat, mlstest.Draft{}) // so that a join by its GroupInfo blames dave
+	before := f.chat.Tree
+	f.carol.Join(t, f.chat, mlstest.Draft{}) // from leaf 2 to leaf 1, which is blank
+	f.carol.Leave(t, f.chat.Chat, nil).OK(t)
+	for i, d := range []*e2e.Device{f.alice, f.dave} {
+		require.Equal(t, i == 1, reports(t, d, f.chat.Chat, before.Epoch, ""))
+	}
+	f.chat.Move(before)
+	require.Len(t, f.view(f.alice).PendingRequests, 1)
+	erin := f.alice.Server.Users(1)[0].Register(t, 4)
+	f.alice.AddVerified(t, f.chat, mlstest.Draft{}, erin)
+	f.roster(map[*e2e.Device]int64{f.alice: 0, erin: 1, f.dave: 3})
+	require.Len(t, f.view(f.alice).PendingRequests, 1, "erin's leaf is not the one that is owed")
+	commit, info, _ := f.chat.Commit(t, erin, mlstest.Draft{Remove: []uint32{3}})
+	erin.Post(t, mlsapi.MethodSendMessage, f.chat.Handshake(commit, info), nil).Want(t, http.StatusForbidden, "NotAdmin")
+	erin.SendCommit(t, f.chat, mlstest.Draft{Remove: []uint32{2}}) // which anybody may settle
+	assert.Empty(t, f.view(f.alice).PendingRequests)
+	f.roster(map[*e2e.Device]int64{f.alice: 0, erin: 1, f.dave: 3})
+}

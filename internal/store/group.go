@@ -100,14 +100,28 @@ func (tx *Tx) advanceState(ctx context.Context, h Handshake) error {
 // SetLeaves writes onto the roster which leaf of the group each device has. The caller holds the
 // conversation's lock.
 func (tx *Tx) SetLeaves(ctx context.Context, convo mls.ConvoID, leaves []Leaf) error {
+	_, err := tx.q.SetLeaves(ctx, leavesOf(convo, leaves))
+	return fail("set leaves", err)
+}
+
+// restoreLeaves is SetLeaves when a group of before is the newest one again: debts that came about
+// meanwhile name leaves that may be others' now.
+func (tx *Tx) restoreLeaves(ctx context.Context, convo mls.ConvoID, leaves []Leaf) error {
+	if err := tx.SetLeaves(ctx, convo, leaves); err != nil {
+		return err
+	}
+	_, err := tx.q.MoveDebts(ctx, db.MoveDebtsParams(leavesOf(convo, leaves)))
+	return fail("move debts", err)
+}
+
+func leavesOf(convo mls.ConvoID, leaves []Leaf) db.SetLeavesParams {
 	arg := db.SetLeavesParams{ConvoID: convo, UserDids: []string{}, DeviceIds: []string{}, LeafIndexes: []int64{}}
 	for _, l := range leaves {
 		arg.UserDids = append(arg.UserDids, string(l.Device.User))
 		arg.DeviceIds = append(arg.DeviceIds, string(l.Device.ID))
 		arg.LeafIndexes = append(arg.LeafIndexes, int64(l.Index))
 	}
-	_, err := tx.q.SetLeaves(ctx, arg)
-	return fail("set leaves", err)
+	return arg
 }
 
 // GroupUse is where a group id was used.

@@ -211,7 +211,7 @@ func (tx *Tx) ReopenEpoch(ctx context.Context, c *Convo, epoch mls.Epoch, at tim
 	if err != nil || state == nil || !state.Proven {
 		return err
 	}
-	return tx.SetLeaves(ctx, c.ID, state.Leaves)
+	return tx.restoreLeaves(ctx, c.ID, state.Leaves)
 }
 
 // LogDepartures writes the last events of users whom a void commit had brought onto the roster

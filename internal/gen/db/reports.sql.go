@@ -367,6 +367,35 @@ func (q *Queries) LogDepartures(ctx context.Context, arg LogDeparturesParams) er
 	return err
 }
 
+const moveDebts = `-- name: MoveDebts :execrows
+UPDATE removal_debts d
+SET leaf_index = t.leaf_index
+FROM (SELECT unnest($2::text[]) AS user_did, unnest($3::text[]) AS device_id, unnest($4::bigint[]) AS leaf_index) t
+WHERE d.convo_id = $1 AND d.settled_at IS NULL AND d.user_did = t.user_did AND d.device_id = t.device_id
+  AND d.leaf_index IS DISTINCT FROM t.leaf_index
+`
+
+type MoveDebtsParams struct {
+	ConvoID     mls.ConvoID
+	UserDids    []string
+	DeviceIds   []string
+	LeafIndexes []int64
+}
+
+// MoveDebts writes down which leaves the devices have whose removal is due, in a group that is back.
+func (q *Queries) MoveDebts(ctx context.Context, arg MoveDebtsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, moveDebts,
+		arg.ConvoID,
+		arg.UserDids,
+		arg.DeviceIds,
+		arg.LeafIndexes,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const putCommitReport = `-- name: PutCommitReport :exec
 INSERT INTO commit_reports AS r (convo_id, generation, user_did, device_id, from_seq, created_at)
 VALUES ($1, $2, $3, $4, $5, $6)
