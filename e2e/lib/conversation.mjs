@@ -9,9 +9,10 @@ import { isError } from './api.mjs';
 import { found } from './founding.mjs';
 import { Group } from './mls.mjs';
 import { contentTypeOf, groupIdOf, readWelcome, writeKeyPackage } from './objects.mjs';
-import { Entrance, vouchContent } from './outside.mjs';
+import { Entrance } from './outside.mjs';
 import { Submissions } from './submissions.mjs';
 import { fromBase64, fromHex, ulid } from './text.mjs';
+import { vouchContent } from './vouch.mjs';
 
 /** How often a commit is made anew because others were faster. */
 const COMMIT_ATTEMPTS = 20;

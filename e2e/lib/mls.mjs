@@ -26,7 +26,8 @@ import { makeKeyPackageRef } from 'ts-mls/keyPackage.js';
 import { decryptSenderData } from 'ts-mls/privateMessage.js';
 import { readKeyPackage } from './objects.mjs';
 import { unpad } from './padding.mjs';
-import { toHex } from './text.mjs';
+import { fromHex, toHex } from './text.mjs';
+import { checkJoiner } from './vouch.mjs';
 
 /**
  * Cipher suites that this client can use: those whose keys ts-mls does not compress.
@@ -460,7 +461,7 @@ export class Group {
     const current = this.#state.groupContext.epoch;
     if (epoch < current) return { kind: 'stale' };
     if (epoch > current) throw new Error(`the message is of epoch ${epoch}, the group at ${current}`);
-    const joiner = message.wireformat === 'mls_public_message' ? this.#joiner(message.publicMessage.content) : undefined;
+    const joiner = message.wireformat === 'mls_public_message' ? await this.#joiner(message.publicMessage.content) : undefined;
     /** @type {number | undefined} */
     let leaf;
     const result = await processMessage(
@@ -481,22 +482,16 @@ export class Group {
   }
 
   /**
-   * Who joins by a commit from outside: a user who is in the group, and who takes the place of nobody else.
+   * Who joins by a commit from outside. The group must know the device (see checkJoiner).
    *
    * @param {import('ts-mls').FramedContent} content
-   * @returns {Member | undefined} undefined for the commit of a member
+   * @returns {Promise<Member | undefined>} undefined for the commit of a member
    */
-  #joiner(content) {
+  async #joiner(content) {
     if (content.sender.senderType !== 'new_member_commit' || content.contentType !== 'commit') return undefined;
-    const { path, proposals } = content.commit;
-    if (path === undefined) throw new Error('a commit from outside has no path');
-    const joiner = memberOf(path.leafNode.credential);
-    const own = this.leavesOf(joiner.did);
-    for (const entry of proposals) {
-      if (entry.proposalOrRefType !== 'proposal' || entry.proposal.proposalType !== 'remove') continue;
-      if (!own.includes(entry.proposal.remove.removed)) throw new Error('a commit from outside removes somebody else');
-    }
-    if (own.length === 0) throw new Error('a stranger joins');
+    const leaf = content.commit.path?.leafNode;
+    const joiner = leaf && memberOf(leaf.credential);
+    await checkJoiner(content, this.members().filter(({ did }) => did === joiner?.did), fromHex(this.id), this.#suite);
     return joiner;
   }
 

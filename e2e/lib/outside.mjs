@@ -7,23 +7,6 @@ import { ratchetTreeFromExtension } from 'ts-mls/groupInfo.js';
 import { clientConfig, describe, Group } from './mls.mjs';
 import { toHex } from './text.mjs';
 
-/**
- * What a device signs to vouch for another one of its user: "mls-server device", then the group's id and the other's
- * signature key, each behind its length in 32 bits, big-endian.
- *
- * @param {Uint8Array} groupId
- * @param {Uint8Array} publicKey
- * @returns {Uint8Array}
- */
-export function vouchContent(groupId, publicKey) {
-  const part = (/** @type {Uint8Array} */ bytes) => {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(bytes.length);
-    return [length, bytes];
-  };
-  return new Uint8Array(Buffer.concat([Buffer.from('mls-server device'), ...part(groupId), ...part(publicKey)]));
-}
-
 /** A GroupInfo, as one sees it who wants to join by it. */
 export class Entrance {
   #groupInfo;
@@ -55,7 +38,7 @@ export class Entrance {
    *
    * @param {import('./mls.mjs').Keys} keys
    * @param {string} identity for a device whose key is not in the group
-   * @param {Uint8Array} [vouch] another device's signature of vouchContent
+   * @param {Uint8Array} [vouch] another device's signature of vouchContent (vouch.mjs)
    * @returns {Promise<{ group: Group, commit: Uint8Array, groupInfo: Uint8Array }>} groupInfo is that of the epoch behind it
    */
   async join(keys, identity, vouch = new Uint8Array()) {

@@ -6,9 +6,11 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { encodeMlsMessage } from 'ts-mls';
 import { Group, Keys } from '../lib/mls.mjs';
+import { Entrance } from '../lib/outside.mjs';
+import { vouchContent } from '../lib/vouch.mjs';
 import { readWelcome, writeKeyPackage, writeWelcome } from '../lib/objects.mjs';
 import { bucket, MAX_SIZE, pad, unpad } from '../lib/padding.mjs';
-import { fromBase64, toBase64, ulid } from '../lib/text.mjs';
+import { fromBase64, fromHex, toBase64, ulid } from '../lib/text.mjs';
 
 const DIDS = {
   alice: 'did:plc:aliceaaaaaaaaaaaaaaaaaaa',
@@ -145,6 +147,31 @@ describe('group', () => {
     assert.ok(message.publicMessage.content.commit.path);
     await theirs.open(staged.bytes);
     assert.ok(theirs.removed);
+  });
+
+  it('lets in from outside whom the group knows, and nobody whom a service makes up', async () => {
+    const { bob, ours, theirs } = await pair();
+    const made = await device(DIDS.bob);
+    const joins = async (/** @type {Uint8Array | undefined} */ vouch) => {
+      const entrance = new Entrance(await ours.groupInfo());
+      return (await entrance.join(made.keys, `${DIDS.bob}#${randomUUID()}`, vouch)).commit;
+    };
+    const before = ours.epoch;
+    const content = vouchContent(fromHex(ours.id), made.keys.publicKey);
+    for (const vouch of [undefined, randomBytes(64), await made.keys.sign(content), await bob.keys.sign(vouchContent(randomBytes(16), made.keys.publicKey))]) {
+      await assert.rejects(ours.open(pad(await joins(vouch), 'direct')), /nobody in the group knows/);
+    }
+    const stranger = await device(DIDS.carol);
+    const strange = await new Entrance(await ours.groupInfo()).join(stranger.keys, `${DIDS.carol}#${randomUUID()}`);
+    await assert.rejects(ours.open(pad(strange.commit, 'direct')), /a stranger joins/);
+    assert.equal(ours.epoch, before);
+    const vouched = pad(await joins(await bob.keys.sign(content)), 'direct');
+    assert.equal((await ours.open(vouched)).kind, 'commit');
+    await theirs.open(vouched);
+    assert.deepEqual([ours.epoch, theirs.epoch], [before + 1, before + 1]);
+    const back = (await new Entrance(await ours.groupInfo()).join(bob.keys, DIDS.bob)).commit;
+    assert.equal((await ours.open(pad(back, 'direct'))).kind, 'commit');
+    assert.equal(ours.members().length, 3);
   });
 
   it('refuses members whose credential names no DID', async () => {

@@ -237,7 +237,8 @@ func TestJoinerRemovesItsOwnLeafOnly(t *testing.T) {
 }
 
 // A joiner says itself whose leaf it removes, by the GroupInfo that its commit was made by, in an
-// opaque conversation too; and there the others hear of each join, since nothing proves that GroupInfo.
+// opaque conversation too; and there the others hear of each join, since nothing proves that
+// GroupInfo.
 func TestOpaqueJoins(t *testing.T) {
 	t.Parallel()
 	kinds(t, func(t *testing.T, f *followed) {
