@@ -23,8 +23,8 @@ type NextGroup struct {
 // ResetConvo gives a conversation its next group, which the server follows, with a notice in the
 // log: the generation goes on by compare-and-set on what c says, and c is what holds then. What
 // waited for the former group ends: its Welcomes, its debts, reports about its commits, requests
-// with a key package of another suite. Errors: mls.ErrGroupAlreadyExists, and mls.ErrEpochMismatch
-// when the conversation is in another epoch or generation. The caller holds its lock;
+// with a key package of another suite. Errors: mls.ErrGroupAlreadyExists, and mls.ErrGroupReset
+// when the conversation is no longer in c's generation and epoch. The caller holds its lock;
 // PutGroupState and the roster come next.
 func (tx *Tx) ResetConvo(ctx context.Context, c *Convo, n NextGroup) error {
 	if n.GroupID == c.GroupID {
@@ -36,7 +36,7 @@ func (tx *Tx) ResetConvo(ctx context.Context, c *Convo, n NextGroup) error {
 		MsgID: string(mls.NewMessageID(n.At)), ReceivedAt: bucket(n.At),
 	})
 	if isNotFound(err) {
-		return mls.EpochMismatch(c.Epoch, c.Epoch)
+		return mls.ErrGroupReset
 	}
 	if err != nil {
 		return fail("reset conversation", err, groupIDTaken, groupIDUsed)

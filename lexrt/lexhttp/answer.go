@@ -91,6 +91,10 @@ func (s *eventStream) Frames(frames ...[]byte) error {
 		h.Set("Content-Type", "text/event-stream")
 		h.Set("Cache-Control", "no-store, no-transform")
 	}
+	if s.r.Method == http.MethodHead {
+		s.began = true
+		return errors.Join(s.flush.Flush(), http.ErrBodyNotAllowed) // it is the headers that were asked for
+	}
 	for _, frame := range frames {
 		if _, err := s.Write(frame); err != nil {
 			return err

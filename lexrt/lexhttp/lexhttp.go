@@ -68,10 +68,14 @@ func (s *Mux) Handle(m *lexrt.Method, e lexrt.Endpoint) {
 func (s *Mux) HandleStream(m *lexrt.Method, e lexrt.StreamEndpoint) {
 	s.methods[m.NSID] = route{m, func(w *answer, req *lexrt.Request) error {
 		stream := &eventStream{answer: w, flush: http.NewResponseController(w.w)}
-		if err := e(w.r.Context(), req, stream); err != nil {
-			return err
+		err := e(w.r.Context(), req, stream)
+		if err == nil {
+			err = stream.Frames() // what sent nothing is an empty stream
 		}
-		return stream.Frames() // what sent nothing is an empty stream
+		if errors.Is(err, http.ErrBodyNotAllowed) {
+			return nil // HEAD has its headers
+		}
+		return err
 	}}
 }
 

@@ -64,6 +64,12 @@ func server(t *testing.T, authenticate func(*http.Request, *lexrt.Method) (lexrt
 			return lexrt.ErrRateLimitExceeded.WithMessage("later")
 		case "nothing":
 			return nil
+		case "forever":
+			for {
+				if err := out.Comment("still here"); err != nil {
+					return err
+				}
+			}
 		case "break":
 			return out.Event("1\n2", "note", nil)
 		}
@@ -154,6 +160,7 @@ func TestAnswers(t *testing.T) {
 		{"elsewhere", "GET", "/", "", "", "", 404, "NotFound"},
 		{"bytes", "POST", "/xrpc/com.example.copy", "text/markdown", "# a", "", 200, "# a"},
 		{"stream", "GET", "/xrpc/com.example.watch", "", "", "", 200, ": two lines\n\nid: 7\nevent: note\ndata: {\"text\":\"a\"}\n\n"},
+		{"head of a stream", "HEAD", "/xrpc/com.example.watch?do=forever", "", "", "", 200, ""},
 		{"stream that is refused", "GET", "/xrpc/com.example.watch?do=refuse", "", "", "", 429, "RateLimitExceeded"},
 		{"stream without events", "GET", "/xrpc/com.example.watch?do=nothing", "", "", "", 200, ""},
 		{"line break in an id", "GET", "/xrpc/com.example.watch?do=break", "", "", "", 500, "InternalServerError"},

@@ -14,71 +14,90 @@ import (
 	"mls-server/tools/lexgen/lexicon"
 )
 
-// Run is the command "lexgen lint". It returns 0 when there is no error (and
-// with --strict no warning), 1 when there is one, and 2 when it could not check.
-func Run(args []string, stdout, stderr io.Writer) int {
+// command is the command line of "lexgen lint".
+type command struct {
+	in, policy, compat                string
+	exclude                           []string
+	strict, notes, all, quiet, listed bool
+}
+
+func (c *command) flags(stderr io.Writer) *flag.FlagSet {
 	fs := flag.NewFlagSet("lexgen lint", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	in := fs.String("in", "lexicons", "folder with the lexicons")
-	policy := fs.String("policy", "", "policy file, for the sizes of request bodies (default: policy.json in the folder, if there is one)")
-	strict := fs.Bool("strict", false, "treat warnings as errors")
-	notes := fs.Bool("notes", false, "list notes too")
-	all := fs.Bool("all", false, "list every finding of a rule, not the first few")
-	var exclude []string
+	fs.StringVar(&c.in, "in", "lexicons", "folder with the lexicons")
+	fs.StringVar(&c.policy, "policy", "", "policy file, for the sizes of request bodies (default: policy.json in the folder, if there is one)")
+	fs.BoolVar(&c.strict, "strict", false, "treat warnings as errors")
+	fs.BoolVar(&c.notes, "notes", false, "list notes too")
+	fs.BoolVar(&c.all, "all", false, "list every finding of a rule, not the first few")
 	fs.Func("exclude", "do not read the files and folders whose path in the folder matches the `GLOB` (may be repeated)", func(pattern string) error {
-		exclude = append(exclude, pattern)
+		c.exclude = append(c.exclude, pattern)
 		_, err := path.Match(pattern, "")
 		return err
 	})
-	quiet := fs.Bool("quiet", false, "list errors only")
-	rules := fs.Bool("rules", false, "list the rules and exit")
-	named := fs.String("compat", "", `"named-unions" accepts definitions of type union`)
+	fs.BoolVar(&c.quiet, "quiet", false, "list errors only")
+	fs.BoolVar(&c.listed, "rules", false, "list the rules and exit")
+	fs.StringVar(&c.compat, "compat", "", `"named-unions" accepts definitions of type union`)
 	fs.Usage = func() {
 		fmt.Fprint(stderr, "usage: lexgen lint [--in DIR] [--policy FILE] [--strict] [--quiet|--notes] [--all] [--exclude GLOB] [--rules]\n\nChecks lexicons against the rules of style.\n\n")
 		fs.PrintDefaults()
 	}
+	return fs
+}
+
+// Run is the command "lexgen lint". It returns 0 when there is no error (and
+// with --strict no warning), 1 when there is one, and 2 when it could not check.
+func Run(args []string, stdout, stderr io.Writer) int {
+	c := &command{}
+	fs := c.flags(stderr)
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
 		return 2
-	case fs.NArg() > 0 || *named != "" && *named != "named-unions":
+	case fs.NArg() > 0 || c.compat != "" && c.compat != "named-unions":
 		fs.Usage()
 		return 2
 	}
-	if *rules {
+	if c.listed {
 		for _, r := range Rules() {
 			fmt.Fprintf(stdout, "%-24s %-8s %s\n", r.ID, r.Severity, r.Doc)
 		}
 		return 0
 	}
-	caps, ownPolicy, err := bodyCaps(*in, *policy)
+	code, err := c.run(stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, "lexgen lint:", err)
 		return 2
 	}
-	set, diags, err := lexicon.Load(os.DirFS(*in), lexicon.Options{Exclude: append(exclude, ownPolicy), NamedUnions: *named != ""})
+	return code
+}
+
+func (c *command) run(stdout io.Writer) (code int, err error) {
+	caps, ownPolicy, err := bodyCaps(c.in, c.policy)
 	if err != nil {
-		fmt.Fprintln(stderr, "lexgen lint:", err)
-		return 2
+		return 2, err
+	}
+	set, diags, err := lexicon.Load(os.DirFS(c.in), lexicon.Options{Exclude: append(c.exclude, ownPolicy), NamedUnions: c.compat != ""})
+	if err != nil {
+		return 2, err
 	}
 	// What is invalid gets no advice, but all the rest does.
 	sound, left := set.Sound(diags)
 	opt := Options{Part: diags.HasErrors(), BodyCap: func(id string) int64 { return caps[id].MaxBody }}
 	diags = append(diags, Check(sound, opt)...)
 	diags.Sort()
-	r := reporter{least: lexicon.Warning, strict: *strict, all: *all}
+	r := reporter{least: lexicon.Warning, strict: c.strict, all: c.all}
 	switch {
-	case *quiet:
+	case c.quiet:
 		r.least = lexicon.Error
-	case *notes:
+	case c.notes:
 		r.least = lexicon.Note
 	}
-	code := r.report(stdout, diags, len(set.Files))
-	if len(left) > 0 && !*quiet {
+	code = r.report(stdout, diags, len(set.Files))
+	if len(left) > 0 && !c.quiet {
 		fmt.Fprintln(stdout, number(len(left), "lexicon")+" with errors, or that refer to one, got no advice on style")
 	}
-	return code
+	return code, nil
 }
 
 func number(n int, what string) string {

@@ -1,4 +1,4 @@
-package handlers_test
+package repo_test
 
 import (
 	"os"
