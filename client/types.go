@@ -246,7 +246,8 @@ type (
 	// ResetConvoInput is blue.catbird.mls.resetConvo input.
 	ResetConvoInput = mlsapi.ResetConvoInput
 	// ResetConvoInputCipherSuite is a set of values: MLS cipher suite of the new group by its RFC
-	// 9420 name. After a ReInit commit it is the announced one.
+	// 9420 name. After a ReInit commit it is the announced one; otherwise a member who is no admin,
+	// and not the only one, keeps the conversation's.
 	ResetConvoInputCipherSuite = mlsapi.ResetConvoInputCipherSuite
 	// ResetConvoOutput is another name of a type.
 	ResetConvoOutput = mlsapi.ResetConvoOutput

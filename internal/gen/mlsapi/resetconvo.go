@@ -19,7 +19,8 @@ type ResetConvoInput struct {
 	// At most 128 bytes.
 	GroupID string
 	// MLS cipher suite of the new group by its RFC 9420 name. After a ReInit commit it is the
-	// announced one.
+	// announced one; otherwise a member who is no admin, and not the only one, keeps the
+	// conversation's.
 	CipherSuite ResetConvoInputCipherSuite
 	// GroupInfo of the new group in its current epoch, with ratchet_tree and external_pub, signed
 	// by the caller; base64, wrapped in an MLSMessage or bare. The conversation is a verified one
@@ -71,7 +72,8 @@ func (v *ResetConvoInput) Validate() error { return lexrt.Validate(v) }
 // ResetConvoInputCipherSuite is an open set: values other than its constants are accepted.
 //
 // MLS cipher suite of the new group by its RFC 9420 name. After a ReInit commit it is the
-// announced one.
+// announced one; otherwise a member who is no admin, and not the only one, keeps the
+// conversation's.
 type ResetConvoInputCipherSuite string
 
 // The values of ResetConvoInputCipherSuite.
