@@ -105,8 +105,6 @@ func (s *Service) register(ctx context.Context, tx *store.Tx, r *Registration, r
 		if replaced, err = s.makeRoom(ctx, tx, r, row.Device.ID, devices); err != nil {
 			return registered, nil, err
 		}
-	}
-	if !known {
 		// What the user has published with this key before it was a device's, is the device's now.
 		if row.Adopted, err = loosePackages(ctx, tx, r); err != nil {
 			return registered, nil, err

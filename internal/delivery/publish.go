@@ -17,14 +17,17 @@ const (
 	expirySkew = time.Hour
 )
 
-// Publication is a key package that a user publishes.
-type Publication struct {
+// PublishRequest is a key package that a user wants to publish.
+type PublishRequest struct {
 	User mls.DID
 	PackageText
-	// Device is whose the client says that it is, "" for nothing; so is Identity, a DID with or
-	// without a device.
-	Device, Identity string
-	At               time.Time
+	// Device is the id of the device that the client says the package belongs to, "" when it does
+	// not say.
+	Device string
+	// Identity is what the client says the credential's identity is, the user's DID alone or with a
+	// device, "" when it does not say.
+	Identity string
+	At       time.Time
 }
 
 // Publishable is a verified key package with the time of its end.
@@ -34,9 +37,9 @@ type Publishable struct {
 	row store.NewKeyPackage
 }
 
-// ReadPublication verifies the key package of a publication. Errors: mls.ErrInvalidCipherSuite,
+// ReadPublication verifies the key package of a request. Errors: mls.ErrInvalidCipherSuite,
 // mls.ErrInvalidKeyPackage, mls.ErrExpirationTooFar.
-func (s *Service) ReadPublication(p Publication) (Publishable, error) {
+func (s *Service) ReadPublication(p PublishRequest) (Publishable, error) {
 	suite, err := mls.ParseCipherSuite(p.Suite)
 	if err != nil {
 		return Publishable{}, mls.ErrInvalidCipherSuite
@@ -79,7 +82,7 @@ func (s *Service) PublishKeyPackage(ctx context.Context, tx *store.Tx, user mls.
 
 // PublishEach publishes key packages that are judged each by itself, and returns for each that was
 // not published why. The error is mls.ErrRateLimitExceeded: each is counted.
-func (s *Service) PublishEach(ctx context.Context, user mls.DID, list []Publication, at time.Time) ([]*mls.Error, error) {
+func (s *Service) PublishEach(ctx context.Context, user mls.DID, list []PublishRequest, at time.Time) ([]*mls.Error, error) {
 	if err := s.take(ctx, "publishedPackages", string(user), max(len(list), 1)); err != nil {
 		return nil, err
 	}
@@ -126,8 +129,8 @@ func (s *Service) PublishEach(ctx context.Context, user mls.DID, list []Publicat
 	return faults, err
 }
 
-// owned tells whose package a publication is, or what is wrong with that.
-func owned(ctx context.Context, tx *store.Tx, devices []store.UserDevice, p *Publication, read Publishable) (owner store.Device, fault *mls.Error, err error) {
+// owned tells whose package it is that a user wants to publish, or what is wrong with that.
+func owned(ctx context.Context, tx *store.Tx, devices []store.UserDevice, p *PublishRequest, read Publishable) (owner store.Device, fault *mls.Error, err error) {
 	owner, err = ownerFor(ctx, tx, p.User, devices, read.PublishedKeyPackage)
 	if errors.Is(err, mls.ErrInvalidKeyPackage) {
 		return owner, mls.AsError(err), nil

@@ -32,7 +32,7 @@ func TestPackagesEnd(t *testing.T) {
 			p := w.register(t, alice)
 			now := w.clock.Now()
 			k := p.KeyPackage(now, mlstest.Lifetime(now.Add(-time.Hour), now.Add(c.lifetime)))
-			publication := delivery.Publication{User: alice, PackageText: delivery.PackageText{KeyPackage: k.Text(), Suite: suite.String()}, At: now}
+			publication := delivery.PublishRequest{User: alice, PackageText: delivery.PackageText{KeyPackage: k.Text(), Suite: suite.String()}, At: now}
 			if c.expires != 0 {
 				publication.Expires = new(now.Add(c.expires.Truncate(time.Microsecond)))
 			}

@@ -63,8 +63,9 @@ func TestLeave(t *testing.T) {
 	}
 }
 
-// Any member settles the debt of who left by a commit that names the user; nobody else may.
-func TestDebtSettledByNamedCommit(t *testing.T) {
+// Any member may say of a commit that it removes a user who has left; nobody else may. Where it
+// cannot be read, the debt is claimed, and settled when an admin confirms it.
+func TestDebtClaimedByNamedCommit(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
 	alice, bob, carol, chat := trio(t, s)
@@ -153,9 +154,9 @@ func TestRemovalRepeated(t *testing.T) {
 	alice.Post(t, mlsapi.MethodRemoveMember, in, nil).Want(t, http.StatusUnprocessableEntity, "IdempotencyKeyReused")
 }
 
-// An opaque commit settles the debt of a leaver who proposed its removal in the
-// same epoch, and no other epoch's does (RFC 9420 12.4).
-func TestDebtSettledByCommitAfterProposal(t *testing.T) {
+// When a leaver has proposed its removal, an opaque commit of the same epoch is taken to contain it
+// (RFC 9420 12.4): the debt is claimed, and no commit is asked for.
+func TestDebtClaimedByCommitAfterProposal(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)
 	alice, bob, carol, chat := trio(t, s)

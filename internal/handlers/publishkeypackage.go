@@ -11,7 +11,7 @@ import (
 
 // PublishKeyPackage verifies and stores one key package.
 func (h *Handlers) PublishKeyPackage(ctx context.Context, caller lexrt.Caller, in *mlsapi.PublishKeyPackageInput) (*mlsapi.PublishKeyPackageOutput, error) {
-	p := delivery.Publication{User: caller.DID, PackageText: packageText(in.KeyPackage, string(in.CipherSuite), in.Expires), At: h.now()}
+	p := delivery.PublishRequest{User: caller.DID, PackageText: packageText(in.KeyPackage, string(in.CipherSuite), in.Expires), At: h.now()}
 	var verified delivery.Publishable
 	r := request{
 		method: mlsapi.MethodPublishKeyPackage, caller: caller.DID, key: in.IdempotencyKey, input: in,

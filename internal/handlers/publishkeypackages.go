@@ -11,9 +11,9 @@ import (
 // PublishKeyPackages verifies and stores key packages, each by itself.
 func (h *Handlers) PublishKeyPackages(ctx context.Context, caller lexrt.Caller, in *mlsapi.PublishKeyPackagesInput) (*mlsapi.PublishKeyPackagesOutput, error) {
 	now := h.now()
-	list := make([]delivery.Publication, len(in.KeyPackages))
+	list := make([]delivery.PublishRequest, len(in.KeyPackages))
 	for i, p := range in.KeyPackages {
-		list[i] = delivery.Publication{
+		list[i] = delivery.PublishRequest{
 			User: caller.DID, PackageText: packageText(p.KeyPackage, string(p.CipherSuite), p.Expires),
 			Device: orEmpty(p.DeviceID), Identity: orEmpty(p.CredentialDID), At: now,
 		}

@@ -12,8 +12,9 @@ type DeviceProof struct {
 // deviceProofLabel is that of SignWithLabel (RFC 9420 5.1.2).
 const deviceProofLabel = "mls-server device change"
 
-// Content is what is signed: SignWithLabel with the label "mls-server device change" over three
-// vectors, the DID, the id of the device that goes and the signature key that comes.
+// Content is the Content that SignWithLabel signs under the label "mls-server device change": three
+// vectors, the DID, the id of the device that goes and the signature key that comes. What there is
+// none of is empty.
 func (p *DeviceProof) Content() []byte {
 	var b []byte
 	for _, part := range [][]byte{[]byte(p.User), []byte(p.Removed), p.Added} {

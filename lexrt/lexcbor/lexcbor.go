@@ -48,7 +48,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Marshal encodes a value, most often a record.
+// Marshal encodes a value, most often a record. Errors: those of FromJSON.
 func Marshal(v lexrt.Response) ([]byte, error) { return FromJSON(v.AppendJSON(nil)) }
 
 // Unmarshal decodes a block into v, which validates it.
@@ -60,13 +60,21 @@ func Unmarshal(block []byte, v interface{ UnmarshalJSON(src []byte) error }) err
 	return v.UnmarshalJSON(src)
 }
 
-// FromJSON encodes the JSON form of a value: {"$bytes": …} and {"$link": …} become bytes and links.
+// FromJSON encodes the JSON form of a value: {"$bytes": …} and {"$link": …} become bytes and links,
+// and 5.0 becomes 5. Errors: src is not one JSON text, or repeats a member, or is no valid UTF-8;
+// it has a number that is no integer of 64 bits, or is written with a fraction or an exponent and
+// not below 2^53; a $bytes or $link that does not stand alone, or whose text is no base64 or no
+// CID; or it is nested more than 128 levels deep. They begin with "lexcbor: ".
 func FromJSON(src []byte) ([]byte, error) {
 	v, err := readJSON(src)
 	if err != nil {
 		return nil, fmt.Errorf("lexcbor: %w", err)
 	}
-	return encoder.Marshal(v)
+	block, err := encoder.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("lexcbor: %w", err)
+	}
+	return block, nil
 }
 
 // ToJSON returns the JSON form of a block. Members are in the block's order.
@@ -118,7 +126,8 @@ func cidOf(link cbor.Tag) (lexrt.CID, error) {
 	return lexrt.ParseCID(string(textOf(raw[1:])))
 }
 
-// integer is a number of JSON as an integer: 5 and 5.0, but not 5.5.
+// integer is a number of JSON as an integer: 5.0 and 5e3, but not 5.5. It takes numbers without a
+// fraction below 2^53 only: from there on a float64 does not tell an integer from its neighbours.
 func integer(f float64) (int64, bool) {
 	if f != math.Trunc(f) || math.Abs(f) >= 1<<53 {
 		return 0, false
