@@ -39,9 +39,10 @@ type CommitReport struct {
 }
 
 // ReportCommit keeps a report. When enough members report the newest commits, these are taken back,
-// and the conversation is in the epoch in which the oldest of them was made; reopened says so, also
-// of a commit that was taken back before. Errors: those of LockAsMember, mls.ErrCommitNotFound,
-// mls.ErrGroupReset, mls.ErrInvalidInput for a device that is not the user's.
+// and the conversation is in the epoch in which the oldest of them was made. reopened says that the
+// reported one is among them, or was taken back before. Errors: those of LockAsMember,
+// mls.ErrCommitNotFound, mls.ErrGroupReset, mls.ErrInvalidInput for a device that is not the
+// user's.
 func (s *Service) ReportCommit(ctx context.Context, r CommitReport) (reopened bool, err error) {
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
 		reopened = false
@@ -73,7 +74,9 @@ func (s *Service) ReportCommit(ctx context.Context, r CommitReport) (reopened bo
 		if err := tx.PutCommitReport(ctx, convo, store.CommitReport{Device: device, From: k.Seq, At: r.At}); err != nil {
 			return err
 		}
-		reopened, err = takeBack(ctx, tx, convo, r.At)
+		before := convo.Epoch
+		err = takeBack(ctx, tx, convo, r.At)
+		reopened = convo.Epoch < before && convo.Epoch <= k.Epoch
 		return err
 	})
 	return reopened, s.TellGroup(ctx, r.Key, r.User, err)
@@ -110,30 +113,30 @@ func newest(ctx context.Context, tx *store.Tx, convo *store.Convo) (*store.Store
 // takeBack takes the newest standing commits back for as long as each has its quorum, maxTaken of
 // them at most: where there are more, what is reached is a sound state, and the next report goes on
 // from there.
-func takeBack(ctx context.Context, tx *store.Tx, convo *store.Convo, at time.Time) (bool, error) {
+func takeBack(ctx context.Context, tx *store.Tx, convo *store.Convo, at time.Time) error {
 	v := voiding{convo: convo, at: at, notice: convo.LastSeq + 1, epoch: convo.Epoch, owing: map[mls.DID][]store.LeftDevice{}}
 	for len(v.committers) < maxTaken {
 		k, err := tx.FindStandingCommit(ctx, convo)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if k == nil || at.Sub(k.CreatedAt) >= store.VoidingTime {
 			break
 		}
 		if ok, err := v.hasQuorum(ctx, tx, k); err != nil || !ok {
 			if err != nil {
-				return false, err
+				return err
 			}
 			break
 		}
 		if err := v.take(ctx, tx, k); err != nil {
-			return false, err
+			return err
 		}
 	}
 	if len(v.committers) == 0 {
-		return false, nil
+		return nil
 	}
-	return true, v.finish(ctx, tx)
+	return v.finish(ctx, tx)
 }
 
 // voiding is commits that are taken back together.

@@ -92,8 +92,8 @@ func (s *eventStream) Frames(frames ...[]byte) error {
 		h.Set("Cache-Control", "no-store, no-transform")
 	}
 	if s.r.Method == http.MethodHead {
-		s.began = true
-		return errors.Join(s.flush.Flush(), http.ErrBodyNotAllowed) // it is the headers that were asked for
+		s.began = true // the headers are all that was asked for
+		return errors.Join(s.flush.Flush(), http.ErrBodyNotAllowed)
 	}
 	for _, frame := range frames {
 		if _, err := s.Write(frame); err != nil {
