@@ -188,6 +188,7 @@ func (c *modelConvo) join(d *modelDevice, m modelMessage, replaces bool) string 
 	if replaces {
 		delete(c.debts, d)
 	}
+	delete(c.closed, d) // the device is back
 	delete(c.requests, d)
 	delete(c.failed, d)
 	delete(c.welcomes, d)
