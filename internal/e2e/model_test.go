@@ -188,7 +188,6 @@ func (c *modelConvo) join(d *modelDevice, m modelMessage, replaces bool) string 
 	if replaces {
 		delete(c.debts, d)
 	}
-	delete(c.closed, d) // the device is back
 	delete(c.requests, d)
 	delete(c.failed, d)
 	delete(c.welcomes, d)
@@ -388,10 +387,11 @@ func (c *modelConvo) judge(u *modelUser, d *modelDevice, debt *modelDebt, gone b
 	}
 	settled := c.debts[d] != debt
 	if !gone {
+		_, back := c.seats[d]
 		switch {
 		case !settled && debt.claimed == nil:
 			return true, ""
-		case debt.denied[u] || settled && (c.closed[d] != debt || c.debts[d] != nil):
+		case debt.denied[u] || settled && (back || c.closed[d] != debt || c.debts[d] != nil):
 			return false, ""
 		}
 		delete(c.closed, d)
