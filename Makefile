@@ -85,6 +85,10 @@ licences: ## Write docs/licences.md from the modules in the server's build
 chaos: deps ## Break everything below two servers while clients are at work; make test plays a short form
 	@$(GO) test ./internal/e2e/chaos -run '^TestChaos$$' -count=1 -v -timeout 60m -chaos.long $(CHAOSARGS)
 
+.PHONY: model
+model: deps ## Random requests on the server and on its models, ROUNDS=10 rounds with new seeds; make test plays one fixed seed
+	@$(GO) test ./internal/e2e -run '^(TestModel|TestHostileMembers)$$' -count=$(or $(ROUNDS),10) -timeout 60m -model.seed=0
+
 .PHONY: flood
 flood: ## 10,000 connections to one server (needs ulimit -n 12000); make test opens 2,000
 	@MLS_FLOOD_CONNECTIONS=$${MLS_FLOOD_CONNECTIONS:-10000} $(GO) test ./internal/e2e -run TestConnectionFlood -count=1 -v

@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	modelSeed  = flag.Uint64("model.seed", 0, "seed of the model test, 0 for a new one")
+	modelSeed  = flag.Uint64("model.seed", 1, "seed of the model tests, 0 for a new one")
 	modelSteps = flag.Int("model.steps", 0, "steps of the model test, 0 for 10,000, or 2,000 with -short or the race detector")
 )
 
