@@ -250,14 +250,19 @@ func TestIdempotentErrors(t *testing.T) {
 	if got := alice.Epoch(t, chat); got != int64(chat.Group.Epoch) {
 		t.Errorf("epoch %d, want %d", got, chat.Group.Epoch)
 	}
-	in := creation(e2e.Key())
-	in.GroupID = string(chat.Group.GroupID())
-	taken := alice.Post(t, mlsapi.MethodCreateConvo, in, nil).Want(t, conflict, "GroupAlreadyExists")
-	same(t, "GroupAlreadyExists", taken, alice.Post(t, mlsapi.MethodCreateConvo, in, nil))
 	passing := alice.Addition(t, chat, carol)
 	alice.Post(t, m, passing, nil).Want(t, conflict, "AlreadyMember")
 	alice.Remove(t, chat, carol, nil).OK(t)
 	alice.Post(t, m, passing, nil).OK(t)
+	in := creation(e2e.Key())
+	in.GroupID = string(chat.Group.GroupID())
+	taken := alice.Post(t, mlsapi.MethodCreateConvo, in, nil).Want(t, conflict, "GroupAlreadyExists")
+	// The answer is kept: it stays the same when the reason for it is gone.
+	change(t, alice.Server, "DELETE FROM conversations WHERE id = $1", chat.ID)
+	change(t, alice.Server, "DELETE FROM convo_groups WHERE convo_id = $1", chat.ID)
+	same(t, "GroupAlreadyExists", taken, alice.Post(t, mlsapi.MethodCreateConvo, in, nil))
+	in.IdempotencyKey = e2e.Key()
+	alice.Post(t, mlsapi.MethodCreateConvo, in, nil).OK(t)
 }
 
 // sendMessage has no row that could tell who sent what (I7): a repeat is known
