@@ -56,7 +56,9 @@ func refuseResets(t *testing.T) {
 	for _, fault := range resetFaults {
 		in, _ := f.alice.ResetInput(t, f.chat.Chat, f.bob)
 		fault.make(f, in)
-		f.alice.Post(t, mlsapi.MethodResetConvo, in, nil)
+		if a := f.alice.Post(t, mlsapi.MethodResetConvo, in, nil); a.Error != fault.error {
+			t.Errorf("%s: %d %s %s", fault.name, a.Status, a.Error, a.Message)
+		}
 	}
 	in, _ := f.bob.ResetInput(t, f.chat.Chat)
 	f.bob.Post(t, mlsapi.MethodResetConvo, in, nil).Want(t, forbidden, "NotAdmin")

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+
 	"mls-server/internal/clock"
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
@@ -105,26 +107,33 @@ func race(t *testing.T, users []*e2e.User, at func(u *e2e.User, i int) *e2e.User
 
 // Sixteen who commit at once need each other's commits and a turn, and get both from the answer to
 // a commit that came too late: one try each, one that is late, one at their turn, and some more
-// where a busy machine lets turns pass. Without turns it takes 136.
+// where a busy machine lets turns pass, which is why the best of three races counts. Without turns it
+// takes 136.
 func TestRacersTakeTurns(t *testing.T) {
 	t.Parallel()
-	const racers, most = 16, 64
+	const racers, good, most = 16, int64(50), int64(64)
+	races := func(t *testing.T, run func() int64) {
+		t.Helper()
+		best := most
+		for range 3 {
+			tries := run()
+			t.Logf("%d submissions", tries)
+			assert.LessOrEqual(t, tries, most)
+			if best = min(best, tries); best <= good {
+				return
+			}
+		}
+		t.Errorf("%d submissions at best, want %d", best, good)
+	}
 	t.Run("one server", func(t *testing.T) {
 		t.Parallel()
-		tries := race(t, e2e.Start(t).Users(racers), func(u *e2e.User, _ int) *e2e.User { return u })
-		if tries > most {
-			t.Errorf("%d submissions", tries)
-		}
-		t.Logf("%d submissions", tries)
+		s := e2e.Start(t)
+		races(t, func() int64 { return race(t, s.Users(racers), func(u *e2e.User, _ int) *e2e.User { return u }) })
 	})
 	t.Run("two servers with Redis", func(t *testing.T) {
 		t.Parallel()
 		c := newCluster(t, 2, nil)
-		tries := race(t, c.servers[0].Users(racers), c.at)
-		if tries > most {
-			t.Errorf("%d submissions", tries)
-		}
-		t.Logf("%d submissions", tries)
+		races(t, func() int64 { return race(t, c.servers[0].Users(racers), c.at) })
 	})
 }
 
