@@ -107,8 +107,8 @@ func race(t *testing.T, users []*e2e.User, at func(u *e2e.User, i int) *e2e.User
 
 // Sixteen who commit at once need each other's commits and a turn, and get both from the answer to
 // a commit that came too late: one try each, one that is late, one at their turn, and some more
-// where a busy machine lets turns pass, which is why the best of three races counts. Without turns it
-// takes 136.
+// where a busy machine lets turns pass, which is why the best of three races counts. Without turns
+// it takes 136.
 func TestRacersTakeTurns(t *testing.T) {
 	t.Parallel()
 	const racers, good, most = 16, int64(50), int64(64)
