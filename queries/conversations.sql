@@ -49,10 +49,10 @@ SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.n
 FROM conversations c
 WHERE c.id = @id;
 
--- name: LockConversations :many
--- LockConversations locks several conversations in the order of their ids.
+-- name: LockConversationsOf :many
+-- LockConversationsOf locks the conversations that a user is in, in the order of their ids.
 SELECT c.id FROM conversations c
-WHERE c.id = ANY (@ids::text[])
+WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL)
 ORDER BY c.id
 FOR NO KEY UPDATE;
 

@@ -24,30 +24,45 @@ WHERE user_did = @user_did AND device_id = @device_id
 -- IsDeviceIDTaken says whether an id is, or was lately, a device's.
 SELECT (EXISTS (SELECT FROM user_devices u WHERE u.device_id = @device_id) OR EXISTS (SELECT FROM deleted_devices d WHERE d.device_id = @device_id))::boolean;
 
--- name: IsDeletedKey :one
--- IsDeletedKey says whether a signature key was that of a device that was deleted lately.
-SELECT EXISTS (SELECT FROM deleted_devices WHERE signature_key = @signature_key);
+-- name: FindDeletedKey :one
+-- FindDeletedKey is the device of a user that was deleted lately and had a signature key.
+SELECT device_id, deleted_at FROM deleted_devices
+WHERE user_did = @user_did AND signature_key = @signature_key
+ORDER BY deleted_at DESC, device_id
+LIMIT 1;
 
 -- name: IsDeletedDevice :one
 SELECT EXISTS (SELECT FROM deleted_devices WHERE device_id = @device_id AND user_did = @user_did);
 
 -- name: ForgetDeletedKey :exec
--- ForgetDeletedKey lets a deleted key come back.
-UPDATE deleted_devices SET signature_key = ''::bytea WHERE signature_key = @signature_key;
+-- ForgetDeletedKey lets a key that a user has deleted come back.
+UPDATE deleted_devices SET signature_key = ''::bytea WHERE user_did = @user_did AND signature_key = @signature_key;
+
+-- name: ListEndedRegistrations :many
+-- ListEndedRegistrations is when devices of a user were registered that were deleted since.
+SELECT registered_at::timestamptz AS registered_at FROM deleted_devices
+WHERE user_did = @user_did AND registered_at > @since::timestamptz
+ORDER BY registered_at;
 
 -- name: DeleteDevice :one
 -- DeleteDevice deletes a device and notes that its conversations are to be told.
 WITH gone AS (
-    DELETE FROM user_devices u WHERE u.user_did = @user_did AND u.device_id = @device_id RETURNING u.user_did, u.device_id, u.signature_key
+    DELETE FROM user_devices u WHERE u.user_did = @user_did AND u.device_id = @device_id RETURNING u.user_did, u.device_id, u.signature_key, u.registered_at
 )
-INSERT INTO deleted_devices (user_did, device_id, signature_key, deleted_at)
-SELECT g.user_did, g.device_id, g.signature_key, @deleted_at::timestamptz FROM gone g
+INSERT INTO deleted_devices (user_did, device_id, signature_key, registered_at, deleted_at)
+SELECT g.user_did, g.device_id, g.signature_key, g.registered_at, @deleted_at::timestamptz FROM gone g
 RETURNING device_id;
 
 -- name: DeleteDevicePackages :execrows
 -- DeleteDevicePackages withdraws all key packages of a device that somebody might still use. It waits for
--- commits that are using one.
-DELETE FROM key_packages WHERE owner_did = @owner_did AND device_id = @device_id AND (consumed_at IS NULL OR last_resort);
+-- commits that are using one, and locks several in their order.
+WITH usable AS MATERIALIZED (
+    SELECT p.id FROM key_packages p
+    WHERE p.owner_did = @owner_did AND p.device_id = @device_id AND (p.consumed_at IS NULL OR p.last_resort)
+    ORDER BY p.id
+    FOR UPDATE
+)
+DELETE FROM key_packages p USING usable u WHERE p.id = u.id;
 
 -- name: AppendPersonalEvent :execrows
 -- AppendPersonalEvent tells a user of one of its devices.
@@ -80,17 +95,47 @@ WHERE owner_did = @owner_did AND reserved_request_id IS NULL AND expires_at > @n
 GROUP BY device_id;
 
 -- name: ListUnusedKeyPackages :many
--- ListUnusedKeyPackages is what can be claimed of a device.
+-- ListUnusedKeyPackages is what can be claimed of a device, the oldest max_rows of it.
 SELECT id, ref, key_package FROM key_packages
 WHERE owner_did = @owner_did AND device_id = @device_id
   AND claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL AND expires_at > @now::timestamptz
-ORDER BY id;
+ORDER BY id
+LIMIT @max_rows;
 
 -- name: WithdrawKeyPackages :execrows
 -- WithdrawKeyPackages deletes packages of a device that nobody has claimed meanwhile.
-DELETE FROM key_packages
-WHERE id = ANY (@ids::bigint[]) AND owner_did = @owner_did AND device_id = @device_id
-  AND claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL;
+WITH unused AS MATERIALIZED (
+    SELECT p.id FROM key_packages p
+    WHERE p.id = ANY (@ids::bigint[]) AND p.owner_did = @owner_did AND p.device_id = @device_id
+      AND p.claimed_at IS NULL AND (p.consumed_at IS NULL OR p.last_resort) AND p.reserved_request_id IS NULL
+    ORDER BY p.id
+    FOR UPDATE
+)
+DELETE FROM key_packages p USING unused u WHERE p.id = u.id;
+
+-- name: DropOldLastResorts :execrows
+-- DropOldLastResorts keeps the newest last-resort packages of a device, of each suite.
+WITH old AS MATERIALIZED (
+    SELECT p.id FROM key_packages p
+    WHERE p.id IN (
+        SELECT o.id
+        FROM (SELECT k.id, row_number() OVER (PARTITION BY k.cipher_suite ORDER BY k.id DESC) AS place
+              FROM key_packages k
+              WHERE k.owner_did = @owner_did AND k.device_id = @device_id AND k.last_resort AND k.reserved_request_id IS NULL) o
+        WHERE o.place > @kept::bigint
+    )
+    ORDER BY p.id
+    FOR UPDATE
+)
+DELETE FROM key_packages p USING old o WHERE p.id = o.id;
+
+-- name: ListLoosePackages :many
+-- ListLoosePackages is what a user has published without a device and has the bytes of a signature key in
+-- it, whatever has become of it: first what somebody might still use.
+SELECT id, key_package FROM key_packages
+WHERE owner_did = @owner_did AND device_id = '' AND position(@signature_key::bytea IN key_package) > 0
+ORDER BY consumed_at IS NOT NULL, id DESC
+LIMIT @max_rows;
 
 -- name: AdoptKeyPackages :exec
 -- AdoptKeyPackages gives packages that a user has published without a device to the one that signed them.

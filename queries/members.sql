@@ -7,12 +7,6 @@ LEFT JOIN LATERAL (SELECT d.seen_on FROM user_days d WHERE d.user_did = m.user_d
 WHERE m.convo_id = ANY (@convo_ids::text[]) AND m.left_at IS NULL
 ORDER BY m.convo_id, m.joined_at, m.user_did, m.device_id;
 
--- name: ListActiveConversations :many
--- ListActiveConversations is every conversation that a user is in.
-SELECT DISTINCT convo_id FROM members
-WHERE user_did = @user_did AND left_at IS NULL
-ORDER BY convo_id;
-
 -- name: FindActiveUsers :many
 -- FindActiveUsers is which of the users are in the conversation, a row per device.
 SELECT user_did, device_id, joined_at, is_admin, needs_rejoin, leaf_index

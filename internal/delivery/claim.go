@@ -77,17 +77,14 @@ func (s *Service) costOf(ctx context.Context, c *Claim) (map[mls.DID]int, error)
 // takeClaims charges the caller for what it asks, by packages: of each owner, and altogether. A
 // claim of more than a bucket holds takes all of it.
 func (s *Service) takeClaims(ctx context.Context, c *Claim, cost map[mls.DID]int) error {
-	take := func(class, subject string, n int) error {
-		return s.take(ctx, class, subject, min(n, s.Limits.Peek(class, subject).Limit))
-	}
 	total := 0
 	for did, n := range cost {
-		if err := take("claim", string(c.Caller)+" "+string(did), n); err != nil {
+		if err := s.takeAtMost(ctx, "claim", string(c.Caller)+" "+string(did), n); err != nil {
 			return err
 		}
 		total += n
 	}
-	return take("claimedPackages", string(c.Caller), total)
+	return s.takeAtMost(ctx, "claimedPackages", string(c.Caller), total)
 }
 
 // strangerPrice is what a package costs of the bucket that all strangers have together for one

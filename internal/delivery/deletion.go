@@ -30,9 +30,17 @@ const (
 type deviceChange struct {
 	mls.DeviceProof
 
-	devices   []store.UserDevice
+	devices []store.UserDevice
+	// ended are the registrations of the last 24 hours whose devices were deleted since.
+	ended     []time.Time
 	signature []byte
 	at        time.Time
+}
+
+// newDeviceChange is a change to a user's devices, which are locked.
+func newDeviceChange(ctx context.Context, tx *store.Tx, proof mls.DeviceProof, devices []store.UserDevice, at time.Time) (*deviceChange, error) {
+	ended, err := tx.ListEndedRegistrations(ctx, proof.User, at.Add(-freshRegistration))
+	return &deviceChange{DeviceProof: proof, devices: devices, ended: ended, at: at}, err
 }
 
 // check allows the device to go. Errors: mls.ErrDeviceNotFound, mls.ErrDeviceProofRequired.
@@ -45,16 +53,21 @@ func (c *deviceChange) check() error {
 	if since.IsZero() || c.signedBy(func(d *store.UserDevice) bool { return d.RegisteredAt.Before(since) }) {
 		return nil
 	}
-	return mls.Detailed(mls.ErrDeviceProofRequired, "another device was registered after it, in the last 24 hours; the one that was registered last needs no signature")
+	return mls.Detailed(mls.ErrDeviceProofRequired, "another device was registered after it, in the last 24 hours")
 }
 
 // protectedSince is the first registration of the last 24 hours that came after a device's own,
-// zero for none.
+// zero for none. That its device is gone again changes nothing: whoever has registered one could
+// delete it first, and go on.
 func (c *deviceChange) protectedSince(d *store.UserDevice) time.Time {
-	var since time.Time
+	registrations := slices.Clone(c.ended)
 	for _, e := range c.devices {
-		if e.RegisteredAt.After(d.RegisteredAt) && c.at.Sub(e.RegisteredAt) < freshRegistration && (since.IsZero() || e.RegisteredAt.Before(since)) {
-			since = e.RegisteredAt
+		registrations = append(registrations, e.RegisteredAt)
+	}
+	var since time.Time
+	for _, at := range registrations {
+		if at.After(d.RegisteredAt) && c.at.Sub(at) < freshRegistration && (since.IsZero() || at.Before(since)) {
+			since = at
 		}
 	}
 	return since
@@ -70,23 +83,31 @@ func (c *deviceChange) signedBy(may func(*store.UserDevice) bool) bool {
 	return false
 }
 
-// checkReturn refuses the signature key of a deleted device, unless another one has signed that it
-// comes back. The error is mls.ErrDeviceProofRequired.
+// checkReturn refuses the signature key of a deleted device, unless another one that was there
+// before the deletion has signed that this very device comes back. Whoever has registered one since
+// may have a stolen token, and what was signed for another deletion does not hold for this one. The
+// error is mls.ErrDeviceProofRequired.
 func (c *deviceChange) checkReturn(ctx context.Context, tx *store.Tx) error {
-	deleted, err := tx.IsDeletedKey(ctx, c.Added)
-	switch {
-	case err != nil || !deleted:
+	deleted, err := tx.FindDeletedKey(ctx, c.User, c.Added)
+	if err != nil || deleted == nil {
 		return err
-	case !c.signedBy(func(*store.UserDevice) bool { return true }):
-		return mls.Detailed(mls.ErrDeviceProofRequired, "the signature key is that of a device that was deleted")
 	}
-	return tx.ForgetDeletedKey(ctx, c.Added)
+	back := *c
+	back.Removed = deleted.ID
+	if !back.signedBy(func(d *store.UserDevice) bool { return d.RegisteredAt.Before(deleted.DeletedAt) }) {
+		return mls.Detailed(mls.ErrDeviceProofRequired, "the signature key is that of a device that was deleted; a device that was there before that has to sign, with the deleted one's id")
+	}
+	return tx.ForgetDeletedKey(ctx, c.User, c.Added)
 }
 
 // tooMany is mls.ErrTooManyDevices with the device that was unused for longest among those that
-// need no signature to go. The one that was registered last never does, so there always is one.
+// need no signature to go. There is one unless the limit was lowered: whoever has deleted the one
+// that was registered last has made room for another one.
 func (c *deviceChange) tooMany() error {
 	free := slices.DeleteFunc(slices.Clone(c.devices), func(d store.UserDevice) bool { return !c.protectedSince(&d).IsZero() })
+	if len(free) == 0 {
+		return mls.Detailed(mls.ErrTooManyDevices, fmt.Sprintf("there are %d, none of which can be replaced without a signature today", len(c.devices)))
+	}
 	stalest := slices.MinFunc(free, func(a, b store.UserDevice) int {
 		return cmp.Or(a.SeenOn.Compare(b.SeenOn), b.RegisteredAt.Compare(a.RegisteredAt))
 	})
@@ -113,7 +134,11 @@ func (s *Service) DeleteDevice(ctx context.Context, d Deletion) (packages int, e
 		if gone, err := tx.IsDeleted(ctx, d.Device); err != nil || gone {
 			return err // it is repeated
 		}
-		change := deviceChange{DeviceProof: mls.DeviceProof{User: d.Device.User, Removed: d.Device.ID}, devices: devices, signature: d.Proof, at: d.At}
+		change, err := newDeviceChange(ctx, tx, mls.DeviceProof{User: d.Device.User, Removed: d.Device.ID}, devices, d.At)
+		if err != nil {
+			return err
+		}
+		change.signature = d.Proof
 		if err := change.check(); err != nil {
 			return err
 		}

@@ -89,6 +89,11 @@ func (s *Service) take(ctx context.Context, class, subject string, cost int) err
 	return nil
 }
 
+// takeAtMost charges a request that may cost more than a bucket holds: it takes all of it then.
+func (s *Service) takeAtMost(ctx context.Context, class, subject string, cost int) error {
+	return s.take(ctx, class, subject, min(cost, s.Limits.Peek(class, subject).Limit))
+}
+
 // TakeBlockPairs counts a question about all blocks among some users, by its pairs. A question of
 // more pairs than the bucket holds takes all of it.
 func (s *Service) TakeBlockPairs(ctx context.Context, caller mls.DID, users int) error {
@@ -96,7 +101,7 @@ func (s *Service) TakeBlockPairs(ctx context.Context, caller mls.DID, users int)
 	if pairs == 0 {
 		return nil
 	}
-	return s.take(ctx, "blockPairs", string(caller), min(pairs, s.Limits.Peek("blockPairs", string(caller)).Limit))
+	return s.takeAtMost(ctx, "blockPairs", string(caller), pairs)
 }
 
 // Users returns the users of a roster, each once, in the roster's order.

@@ -37,8 +37,9 @@ type PackageText struct {
 // RegisterDevice stores a device with its first key packages, and asks the members of the user's
 // conversations to add it. One that is registered already stays what it is. Errors:
 // mls.ErrInvalidInput, mls.ErrInvalidKeyPackage, mls.ErrDuplicatePublicKey, mls.ErrTooManyDevices,
-// mls.ErrDeviceIDTaken, mls.ErrDeviceNotFound, mls.ErrDeviceProofRequired, and
-// mls.ErrTooManyKeyPackages, which undoes the packages and not the registration.
+// mls.ErrDeviceIDTaken, mls.ErrDeviceNotFound, mls.ErrDeviceProofRequired,
+// mls.ErrRateLimitExceeded: each package is counted, and mls.ErrTooManyKeyPackages, which undoes
+// the packages and not the registration.
 func (s *Service) RegisterDevice(ctx context.Context, r Registration) (store.Registered, error) {
 	if r.SignatureKey == nil || s.KeyPackagePolicy.CheckSignatureKey(r.SignatureKey) != nil {
 		return store.Registered{}, mls.InvalidInput("/signaturePublicKey", "must be the public key of a signature scheme of MLS, not of small order")
@@ -53,7 +54,10 @@ func (s *Service) RegisterDevice(ctx context.Context, r Registration) (store.Reg
 		},
 		MaxDevices: s.MaxDevices, MaxPackages: s.MaxKeyPackages, At: r.At,
 	}
-	// All packages are verified before anything is stored.
+	// All packages are verified before anything is stored, and paid for before that.
+	if err := s.takeAtMost(ctx, "publishedPackages", string(r.User), len(r.Packages)); err != nil {
+		return store.Registered{}, err
+	}
 	packages, err := s.readPackages(r)
 	if err != nil {
 		return store.Registered{}, err
@@ -100,6 +104,10 @@ func (s *Service) register(ctx context.Context, tx *store.Tx, r *Registration, r
 	if err != nil {
 		return registered, nil, err
 	}
+	// Commits lock their conversation before the key packages that they use.
+	if row.Convos, err = tx.LockConvosOf(ctx, r.User); err != nil {
+		return registered, nil, err
+	}
 	known := slices.ContainsFunc(devices, func(d store.UserDevice) bool { return string(d.SignatureKey) == string(r.SignatureKey) })
 	if !known {
 		if replaced, err = s.makeRoom(ctx, tx, r, row.Device.ID, devices); err != nil {
@@ -124,9 +132,11 @@ func (s *Service) register(ctx context.Context, tx *store.Tx, r *Registration, r
 
 // makeRoom makes room for a device that is new, and deletes the one that it replaces.
 func (s *Service) makeRoom(ctx context.Context, tx *store.Tx, r *Registration, id mls.DeviceID, devices []store.UserDevice) (*store.Device, error) {
-	change := deviceChange{
-		DeviceProof: mls.DeviceProof{User: r.User, Removed: r.Replaces, Added: r.SignatureKey}, devices: devices, signature: r.Proof, at: r.At,
+	change, err := newDeviceChange(ctx, tx, mls.DeviceProof{User: r.User, Removed: r.Replaces, Added: r.SignatureKey}, devices, r.At)
+	if err != nil {
+		return nil, err
 	}
+	change.signature = r.Proof
 	if err := change.checkReturn(ctx, tx); err != nil {
 		return nil, err
 	}
@@ -145,7 +155,7 @@ func (s *Service) makeRoom(ctx context.Context, tx *store.Tx, r *Registration, i
 		return nil, err
 	}
 	gone := store.Device{User: r.User, ID: r.Replaces}
-	_, err := tx.DeleteDevice(ctx, gone, r.At)
+	_, err = tx.DeleteDevice(ctx, gone, r.At)
 	return &gone, err
 }
 
@@ -158,10 +168,10 @@ func orKind(err error, kind mls.Kind) error {
 }
 
 // loosePackages are those that a user has published without a device, signed by the key that
-// registers.
-func loosePackages(ctx context.Context, tx *store.Tx, r *Registration) ([]store.UnusedKeyPackage, error) {
-	loose, err := tx.ListUnusedKeyPackages(ctx, store.Device{User: r.User}, r.At)
-	return slices.DeleteFunc(loose, func(p store.UnusedKeyPackage) bool {
+// registers: also those that somebody has claimed and not used yet.
+func loosePackages(ctx context.Context, tx *store.Tx, r *Registration) ([]store.LoosePackage, error) {
+	loose, err := tx.ListLoosePackages(ctx, r.User, r.SignatureKey)
+	return slices.DeleteFunc(loose, func(p store.LoosePackage) bool {
 		k, err := mls.ParseKeyPackage(p.Bytes)
 		return err != nil || string(k.Leaf.SignatureKey) != string(r.SignatureKey)
 	}), err

@@ -143,11 +143,11 @@ func (s *Service) admit(ctx context.Context, tx *store.Tx, standing *store.Stand
 		return joining{}, mls.ErrExternalJoinNotAllowed
 	}
 	if !j.known {
-		deleted, err := tx.IsDeletedKey(ctx, leaf.SignatureKey)
+		deleted, err := tx.FindDeletedKey(ctx, h.sender, leaf.SignatureKey)
 		switch {
 		case err != nil:
 			return joining{}, err
-		case deleted:
+		case deleted != nil:
 			return joining{}, mls.InvalidCommit(mls.CodeDeletedDevice)
 		}
 	}
@@ -244,11 +244,11 @@ func (j *joining) ownLeaves(ctx context.Context, tx *store.Tx, h *handshake) ([]
 			continue
 		}
 		if device.ID == "" { // to a user without devices, every leaf of its name seems to belong
-			deleted, err := tx.IsDeletedKey(ctx, node.SignatureKey)
+			deleted, err := tx.FindDeletedKey(ctx, h.sender, node.SignatureKey)
 			switch {
 			case err != nil:
 				return nil, err
-			case deleted:
+			case deleted != nil:
 				continue
 			}
 		}

@@ -83,7 +83,7 @@ func (s *Service) PublishKeyPackage(ctx context.Context, tx *store.Tx, user mls.
 // PublishEach publishes key packages that are judged each by itself, and returns for each that was
 // not published why. The error is mls.ErrRateLimitExceeded: each is counted.
 func (s *Service) PublishEach(ctx context.Context, user mls.DID, list []PublishRequest, at time.Time) ([]*mls.Error, error) {
-	if err := s.take(ctx, "publishedPackages", string(user), max(len(list), 1)); err != nil {
+	if err := s.takeAtMost(ctx, "publishedPackages", string(user), max(len(list), 1)); err != nil {
 		return nil, err
 	}
 	read := make([]Publishable, len(list))
@@ -155,12 +155,12 @@ func ownerFor(ctx context.Context, tx *store.Tx, did mls.DID, devices []store.Us
 		}
 		return devices[i].Device, nil
 	}
-	deleted, err := tx.IsDeletedKey(ctx, kp.KeyPackage.Leaf.SignatureKey)
+	deleted, err := tx.FindDeletedKey(ctx, did, kp.KeyPackage.Leaf.SignatureKey)
 	named := slices.ContainsFunc(devices, func(d store.UserDevice) bool { return string(d.ID) == kp.Device })
 	switch {
 	case err != nil:
 		return store.Device{}, err
-	case deleted:
+	case deleted != nil:
 		return store.Device{}, mls.InvalidKeyPackage(mls.CodeDeletedDevice)
 	case kp.Device != "" && !named:
 		return store.Device{}, mls.InvalidKeyPackage(mls.CodeIdentityMismatch)

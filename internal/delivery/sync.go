@@ -58,7 +58,7 @@ func (s *Service) SyncKeyPackages(ctx context.Context, y Sync) (out Synced, err 
 		if !slices.ContainsFunc(devices, func(d store.UserDevice) bool { return d.ID == y.Device.ID }) {
 			return mls.ErrDeviceNotFound
 		}
-		unused, err := tx.ListUnusedKeyPackages(ctx, y.Device, y.At)
+		unused, err := tx.ListUnusedKeyPackages(ctx, y.Device, s.MaxKeyPackages, y.At)
 		if err != nil {
 			return err
 		}

@@ -222,9 +222,9 @@ func (l *deviceLife) comeBack() {
 	again.Client.Device = ""
 	in := again.RegistrationInput(4)
 	l.alice().Post(l.t, mlsapi.MethodRegisterDevice, in, nil).Want(l.t, forbidden, "DeviceProofRequired")
-	in.Proof = l.bob.Prove(nil, again)
+	in.Proof = l.bob.Prove(l.phone, again)
 	l.alice().Post(l.t, mlsapi.MethodRegisterDevice, in, nil).Want(l.t, forbidden, "DeviceProofRequired")
-	in.Proof = l.laptop.Prove(nil, again)
+	in.Proof = l.laptop.Prove(l.phone, again)
 	var out mlsapi.RegisterDeviceOutput
 	l.do(l.alice(), mlsapi.MethodRegisterDevice, in, &out)
 	assert.NotEqual(l.t, l.phone.ID, out.DeviceID)
@@ -241,7 +241,7 @@ func (l *deviceLife) loseAll() {
 	in.ReplaceDeviceID = &l.laptop.ID
 	l.alice().Post(l.t, mlsapi.MethodRegisterDevice, in, nil).Want(l.t, forbidden, "DeviceProofRequired")
 	l.do(l.alice(), mlsapi.MethodDeleteDevice, &mlsapi.DeleteDeviceInput{DeviceID: l.phone.ID}, nil)
-	l.do(l.alice(), mlsapi.MethodDeleteDevice, &mlsapi.DeleteDeviceInput{DeviceID: l.laptop.ID}, nil)
+	l.do(l.alice(), mlsapi.MethodDeleteDevice, &mlsapi.DeleteDeviceInput{DeviceID: l.laptop.ID, Proof: l.laptop.Prove(l.laptop, nil)}, nil)
 	assert.Empty(l.t, l.alice().Devices(l.t))
 	l.on()
 	l.bob.Send(l.t, l.opaque)
@@ -383,7 +383,9 @@ func TestStolenTokenThrowsNobodyOut(t *testing.T) {
 	in.Proof = laptop.Prove(phone, fresh)
 	alice.Post(t, mlsapi.MethodRegisterDevice, in, nil).OK(t)
 	alice.Delete(t, thief, laptop.Prove(thief, nil)).OK(t)
-	change(t, s, "UPDATE user_devices SET registered_at = registered_at - interval '24 hours' WHERE user_did = $1", alice.DID)
+	for _, table := range []string{"user_devices", "deleted_devices"} {
+		change(t, s, "UPDATE "+table+" SET registered_at = registered_at - interval '24 hours' WHERE user_did = $1", alice.DID)
+	}
 	alice.Delete(t, laptop, nil).OK(t)
 	alice.Delete(t, laptop, nil).OK(t) // again
 	bob.Delete(t, &e2e.Device{User: bob.User, ID: laptop.ID}, nil).Want(t, missing, "DeviceNotFound")

@@ -24,10 +24,24 @@ func (r *reader) IsDeviceIDTaken(ctx context.Context, id mls.DeviceID) (bool, er
 	return taken, fail("find device", err)
 }
 
-// IsDeletedKey reports whether a signature key was that of a device that was deleted lately.
-func (r *reader) IsDeletedKey(ctx context.Context, key []byte) (bool, error) {
-	deleted, err := r.q.IsDeletedKey(ctx, key)
-	return deleted, fail("find deleted device", err)
+// FindDeletedKey is the device of a user that was deleted lately and had a signature key, nil for
+// none.
+func (r *reader) FindDeletedKey(ctx context.Context, user mls.DID, key []byte) (*Deletion, error) {
+	row, err := r.q.FindDeletedKey(ctx, user, key)
+	if isNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an ordinary answer here
+	}
+	if err != nil {
+		return nil, fail("find deleted device", err)
+	}
+	return &Deletion{Device{user, row.DeviceID}, row.DeletedAt}, nil
+}
+
+// ListEndedRegistrations is when devices of a user were registered after since that were deleted
+// again, floored to 2 seconds, in ascending order.
+func (r *reader) ListEndedRegistrations(ctx context.Context, user mls.DID, since time.Time) ([]time.Time, error) {
+	times, err := r.q.ListEndedRegistrations(ctx, user, since)
+	return times, fail("list ended registrations", err)
 }
 
 // IsDeleted reports whether a device was deleted lately.
@@ -36,9 +50,9 @@ func (r *reader) IsDeleted(ctx context.Context, d Device) (bool, error) {
 	return deleted, fail("find deleted device", err)
 }
 
-// ForgetDeletedKey lets the signature key of a deleted device come back.
-func (tx *Tx) ForgetDeletedKey(ctx context.Context, key []byte) error {
-	return fail("forget deleted key", tx.q.ForgetDeletedKey(ctx, key))
+// ForgetDeletedKey lets a signature key that a user has deleted come back.
+func (tx *Tx) ForgetDeletedKey(ctx context.Context, user mls.DID, key []byte) error {
+	return fail("forget deleted key", tx.q.ForgetDeletedKey(ctx, user, key))
 }
 
 // DeleteDevice deletes a device with its key packages, tells its user's streams, and returns how

@@ -32,7 +32,9 @@ type Registration struct {
 	Device   UserDevice
 	Packages []NewKeyPackage
 	// Adopted are packages of the user's that become a new device's.
-	Adopted []UnusedKeyPackage
+	Adopted []LoosePackage
+	// Convos are the user's conversations, which the transaction has locked (LockConvosOf).
+	Convos []mls.ConvoID
 	// MaxDevices and MaxPackages are the caps of a user and of a device.
 	MaxDevices, MaxPackages int
 	At                      time.Time
@@ -71,7 +73,7 @@ func (tx *Tx) RegisterDevice(ctx context.Context, p Registration) (Registered, e
 	if result.TooManyPackages = errors.Is(err, mls.ErrTooManyKeyPackages); err != nil && !result.TooManyPackages {
 		return Registered{}, err
 	}
-	if err := tx.askToAdd(ctx, device, p.At); err != nil {
+	if err := tx.askToAdd(ctx, device, p); err != nil {
 		return Registered{}, err
 	}
 	waiting, err := tx.q.ListDeviceRequests(ctx, device.User, device.ID)
@@ -128,18 +130,15 @@ func (tx *Tx) findOrInsertDevice(ctx context.Context, p Registration) (Registere
 
 // askToAdd opens a request in each conversation of the user that the device is
 // not in, and tells the members.
-func (tx *Tx) askToAdd(ctx context.Context, device Device, at time.Time) error {
-	convos, err := tx.q.ListActiveConversations(ctx, device.User)
-	if err != nil || len(convos) == 0 {
-		return fail("list conversations", err)
+func (tx *Tx) askToAdd(ctx context.Context, device Device, p Registration) error {
+	if len(p.Convos) == 0 {
+		return nil
 	}
+	at := p.At
 	arg := db.OpenDeviceRequestsParams{UserDID: device.User, DeviceID: device.ID, CreatedAt: bucket(at)}
-	for _, convo := range convos {
+	for _, convo := range p.Convos {
 		arg.ConvoIds = append(arg.ConvoIds, string(convo))
 		arg.Ids = append(arg.Ids, string(NewRequestID()))
-	}
-	if err := tx.lockConvos(ctx, arg.ConvoIds); err != nil {
-		return err
 	}
 	opened, err := tx.q.OpenDeviceRequests(ctx, arg)
 	if err != nil {
@@ -157,11 +156,12 @@ func (tx *Tx) askToAdd(ctx context.Context, device Device, at time.Time) error {
 	return fail("append events", complete(n, len(opened), err))
 }
 
-// lockConvos locks conversations in the order of their ids, so that two that
-// lock several never wait for each other in a circle.
-func (tx *Tx) lockConvos(ctx context.Context, ids []string) error {
-	_, err := tx.q.LockConversations(ctx, ids)
-	return fail("lock conversations", err)
+// LockConvosOf locks the conversations that a user is in, in the order of their ids, so that two
+// that lock several never wait for each other in a circle. It comes after the user's lock, and
+// before anything that commits of these conversations lock.
+func (tx *Tx) LockConvosOf(ctx context.Context, user mls.DID) ([]mls.ConvoID, error) {
+	ids, err := tx.q.LockConversationsOf(ctx, user)
+	return ids, fail("lock conversations", err)
 }
 
 // ListDevices is the registered devices of users, in the order of their registration within each.

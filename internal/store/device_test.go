@@ -26,7 +26,12 @@ func TestRegisterDevice(t *testing.T) {
 	first, second := newConvo(t, s, alice, bob), newConvo(t, s, bob)
 	_ = newConvo(t, s, carol)
 	do := func(p Registration) (r Registered, err error) {
-		err = s.InTx(t.Context(), func(tx *Tx) (err error) { r, err = tx.RegisterDevice(t.Context(), p); return err })
+		err = s.InTx(t.Context(), func(tx *Tx) (err error) {
+			if p.Convos, err = tx.LockConvosOf(t.Context(), p.Device.User); err == nil {
+				r, err = tx.RegisterDevice(t.Context(), p)
+			}
+			return err
+		})
 		return r, err
 	}
 	p := registration(bob, "phone")

@@ -147,8 +147,12 @@ func (b *publishing) insert(ctx context.Context) error {
 		byDevice[b.packages[i].Owner] = append(byDevice[b.packages[i].Owner], b.packages[i].NewKeyPackage)
 	}
 	for device, list := range byDevice {
-		if _, err := b.tx.q.InsertKeyPackages(ctx, keyPackageRows(Device{b.user, device}, list, b.now)); err != nil {
+		owner := Device{b.user, device}
+		if _, err := b.tx.q.InsertKeyPackages(ctx, keyPackageRows(owner, list, b.now)); err != nil {
 			return fail("insert key packages", err)
+		}
+		if err := b.tx.dropOldLastResorts(ctx, owner, list); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -197,10 +201,13 @@ type UnusedKeyPackage struct {
 	Bytes []byte
 }
 
-// ListUnusedKeyPackages is what can be claimed of a device; its ID is "" for what a user has
-// published without one.
-func (r *reader) ListUnusedKeyPackages(ctx context.Context, d Device, now time.Time) ([]UnusedKeyPackage, error) {
-	rows, err := r.q.ListUnusedKeyPackages(ctx, db.ListUnusedKeyPackagesParams{OwnerDID: d.User, DeviceID: d.ID, Now: now})
+// ListUnusedKeyPackages is what can be claimed of a device, oldest first. limit is how many
+// packages may be live of it that are no last resorts; more than that, with the last resorts that
+// are kept, are not listed.
+func (r *reader) ListUnusedKeyPackages(ctx context.Context, d Device, limit int, now time.Time) ([]UnusedKeyPackage, error) {
+	rows, err := r.q.ListUnusedKeyPackages(ctx, db.ListUnusedKeyPackagesParams{
+		OwnerDID: d.User, DeviceID: d.ID, Now: now, MaxRows: rowLimit(limit + LastResortsKept*len(mls.CipherSuites())),
+	})
 	if err != nil {
 		return nil, fail("list key packages", err)
 	}
@@ -217,13 +224,37 @@ func (tx *Tx) WithdrawKeyPackages(ctx context.Context, d Device, packages []Unus
 	return int(n), fail("withdraw key packages", err)
 }
 
+// maxLoose is how many packages that were published without a device a registration looks at.
+const maxLoose = 2000
+
+// LoosePackage is a package that its user has published without a device, used or not.
+type LoosePackage struct {
+	RowID int64
+	Bytes []byte
+}
+
+// ListLoosePackages is what a user has published without a device and contains a signature key,
+// maxLoose of them at most. What could still be used comes first.
+func (r *reader) ListLoosePackages(ctx context.Context, user mls.DID, key []byte) ([]LoosePackage, error) {
+	rows, err := r.q.ListLoosePackages(ctx, db.ListLoosePackagesParams{OwnerDID: user, SignatureKey: key, MaxRows: maxLoose})
+	packages := make([]LoosePackage, len(rows))
+	for i, row := range rows {
+		packages[i] = LoosePackage{row.ID, row.KeyPackage}
+	}
+	return packages, fail("list key packages", err)
+}
+
 // AdoptKeyPackages gives packages that a user has published without a device to the one that signed
 // them.
-func (tx *Tx) AdoptKeyPackages(ctx context.Context, d Device, packages []UnusedKeyPackage) error {
+func (tx *Tx) AdoptKeyPackages(ctx context.Context, d Device, packages []LoosePackage) error {
 	if len(packages) == 0 {
 		return nil
 	}
-	return fail("adopt key packages", tx.q.AdoptKeyPackages(ctx, db.AdoptKeyPackagesParams{DeviceID: d.ID, Ids: rowIDs(packages), OwnerDID: d.User}))
+	arg := db.AdoptKeyPackagesParams{DeviceID: d.ID, OwnerDID: d.User}
+	for _, p := range packages {
+		arg.Ids = append(arg.Ids, p.RowID)
+	}
+	return fail("adopt key packages", tx.q.AdoptKeyPackages(ctx, arg))
 }
 
 func rowIDs(packages []UnusedKeyPackage) []int64 {

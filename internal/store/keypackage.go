@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"slices"
 	"time"
 
 	"mls-server/internal/gen/db"
@@ -40,6 +41,10 @@ type KeyPackage struct {
 	SHA256 []byte
 }
 
+// LastResortsKept is how many last-resort packages of a suite a device has at most. The newest are
+// kept: whoever was given an older one a moment ago can still add the device by it.
+const LastResortsKept = 3
+
 // PublishKeyPackages keeps a device's packages, at most limit live ones that
 // are not last resorts. Bytes that are live already are left as they are. The
 // errors are mls.ErrTooManyKeyPackages and mls.ErrInvalidKeyPackage with
@@ -64,6 +69,13 @@ func (tx *Tx) addKeyPackages(ctx context.Context, owner Device, fresh []indexed,
 	if _, err := tx.insertKeyPackages(ctx, owner, fresh, nil, now); err != nil {
 		return err
 	}
+	list := make([]NewKeyPackage, len(fresh))
+	for i, p := range fresh {
+		list[i] = p.NewKeyPackage
+	}
+	if err := tx.dropOldLastResorts(ctx, owner, list); err != nil {
+		return err
+	}
 	live, err := tx.q.CountLiveKeyPackages(ctx, db.CountLiveKeyPackagesParams{OwnerDID: owner.User, DeviceID: owner.ID, Now: now})
 	if err != nil {
 		return fail("count key packages", err)
@@ -72,6 +84,16 @@ func (tx *Tx) addKeyPackages(ctx context.Context, owner Device, fresh []indexed,
 		return mls.ErrTooManyKeyPackages
 	}
 	return nil
+}
+
+// dropOldLastResorts withdraws last-resort packages of a device that newer ones among fresh
+// replace.
+func (tx *Tx) dropOldLastResorts(ctx context.Context, owner Device, fresh []NewKeyPackage) error {
+	if !slices.ContainsFunc(fresh, func(p NewKeyPackage) bool { return p.LastResort }) {
+		return nil
+	}
+	_, err := tx.q.DropOldLastResorts(ctx, db.DropOldLastResortsParams{OwnerDID: owner.User, DeviceID: owner.ID, Kept: LastResortsKept})
+	return fail("drop last-resort packages", err)
 }
 
 // ReserveKeyPackage keeps a package for the request that brought it: claims do

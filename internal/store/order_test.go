@@ -61,7 +61,12 @@ func TestLogOrderIsLockOrder(t *testing.T) {
 			return err
 		},
 		"register a device": func(tx *Tx, _ *Store, _ mls.ConvoID) error {
-			_, err := tx.RegisterDevice(t.Context(), Registration{
+			convos, err := tx.LockConvosOf(t.Context(), bob)
+			if err != nil {
+				return err
+			}
+			_, err = tx.RegisterDevice(t.Context(), Registration{
+				Convos:     convos,
 				Device:     UserDevice{Device: Device{User: bob, ID: "00000000-0000-4000-8000-000000000001"}, Name: "phone", SignatureKey: []byte("key"), MLSDID: string(bob)},
 				MaxDevices: 10, MaxPackages: 10, At: noon,
 			})

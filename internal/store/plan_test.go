@@ -103,7 +103,7 @@ func TestPlans(t *testing.T) {
 		{"listConversations", []string{"members_active_user_idx", "conversations_pkey"}, nil, ""},
 		{"listMembers", []string{"members_pkey"}, nil, ""},
 		{"listOpenRequests", []string{"pending_welcomes_one_open_key", "removal_debts_one_open_key"}, nil, ""},
-		{"listActiveConversations", []string{"members_active_user_idx"}, nil, ""},
+		{"lockConversationsOf", []string{"members_active_user_idx", "conversations_pkey"}, nil, ""},
 		{"claimKeyPackages", []string{"key_packages_claim_idx", "key_packages_last_resort_idx", "key_packages_pkey", "user_devices_pkey"}, []string{"event_log"}, ""},
 		{"resolveKeyPackages", []string{"key_packages_ref_idx", "key_packages_sha256_key"}, nil, ""},
 		{"countLiveKeyPackages", []string{"key_packages_claim_idx"}, nil, ""},

@@ -322,16 +322,16 @@ func (q *Queries) LockConversation(ctx context.Context, convoID string, groupID 
 	return i, err
 }
 
-const lockConversations = `-- name: LockConversations :many
+const lockConversationsOf = `-- name: LockConversationsOf :many
 SELECT c.id FROM conversations c
-WHERE c.id = ANY ($1::text[])
+WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = $1 AND m.left_at IS NULL)
 ORDER BY c.id
 FOR NO KEY UPDATE
 `
 
-// LockConversations locks several conversations in the order of their ids.
-func (q *Queries) LockConversations(ctx context.Context, ids []string) ([]mls.ConvoID, error) {
-	rows, err := q.db.Query(ctx, lockConversations, ids)
+// LockConversationsOf locks the conversations that a user is in, in the order of their ids.
+func (q *Queries) LockConversationsOf(ctx context.Context, userDid mls.DID) ([]mls.ConvoID, error) {
+	rows, err := q.db.Query(ctx, lockConversationsOf, userDid)
 	if err != nil {
 		return nil, err
 	}

@@ -380,10 +380,10 @@ func (q *Queries) CountLiveKeyPackages(ctx context.Context, arg CountLiveKeyPack
 
 const deleteDevice = `-- name: DeleteDevice :one
 WITH gone AS (
-    DELETE FROM user_devices u WHERE u.user_did = $2 AND u.device_id = $3 RETURNING u.user_did, u.device_id, u.signature_key
+    DELETE FROM user_devices u WHERE u.user_did = $2 AND u.device_id = $3 RETURNING u.user_did, u.device_id, u.signature_key, u.registered_at
 )
-INSERT INTO deleted_devices (user_did, device_id, signature_key, deleted_at)
-SELECT g.user_did, g.device_id, g.signature_key, $1::timestamptz FROM gone g
+INSERT INTO deleted_devices (user_did, device_id, signature_key, registered_at, deleted_at)
+SELECT g.user_did, g.device_id, g.signature_key, g.registered_at, $1::timestamptz FROM gone g
 RETURNING device_id
 `
 
@@ -402,17 +402,74 @@ func (q *Queries) DeleteDevice(ctx context.Context, arg DeleteDeviceParams) (mls
 }
 
 const deleteDevicePackages = `-- name: DeleteDevicePackages :execrows
-DELETE FROM key_packages WHERE owner_did = $1 AND device_id = $2 AND (consumed_at IS NULL OR last_resort)
+WITH usable AS MATERIALIZED (
+    SELECT p.id FROM key_packages p
+    WHERE p.owner_did = $1 AND p.device_id = $2 AND (p.consumed_at IS NULL OR p.last_resort)
+    ORDER BY p.id
+    FOR UPDATE
+)
+DELETE FROM key_packages p USING usable u WHERE p.id = u.id
 `
 
 // DeleteDevicePackages withdraws all key packages of a device that somebody might still use. It waits for
-// commits that are using one.
+// commits that are using one, and locks several in their order.
 func (q *Queries) DeleteDevicePackages(ctx context.Context, ownerDID mls.DID, deviceID mls.DeviceID) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteDevicePackages, ownerDID, deviceID)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const dropOldLastResorts = `-- name: DropOldLastResorts :execrows
+WITH old AS MATERIALIZED (
+    SELECT p.id FROM key_packages p
+    WHERE p.id IN (
+        SELECT o.id
+        FROM (SELECT k.id, row_number() OVER (PARTITION BY k.cipher_suite ORDER BY k.id DESC) AS place
+              FROM key_packages k
+              WHERE k.owner_did = $1 AND k.device_id = $2 AND k.last_resort AND k.reserved_request_id IS NULL) o
+        WHERE o.place > $3::bigint
+    )
+    ORDER BY p.id
+    FOR UPDATE
+)
+DELETE FROM key_packages p USING old o WHERE p.id = o.id
+`
+
+type DropOldLastResortsParams struct {
+	OwnerDID mls.DID
+	DeviceID mls.DeviceID
+	Kept     int64
+}
+
+// DropOldLastResorts keeps the newest last-resort packages of a device, of each suite.
+func (q *Queries) DropOldLastResorts(ctx context.Context, arg DropOldLastResortsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, dropOldLastResorts, arg.OwnerDID, arg.DeviceID, arg.Kept)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const findDeletedKey = `-- name: FindDeletedKey :one
+SELECT device_id, deleted_at FROM deleted_devices
+WHERE user_did = $1 AND signature_key = $2
+ORDER BY deleted_at DESC, device_id
+LIMIT 1
+`
+
+type FindDeletedKeyRow struct {
+	DeviceID  mls.DeviceID
+	DeletedAt time.Time
+}
+
+// FindDeletedKey is the device of a user that was deleted lately and had a signature key.
+func (q *Queries) FindDeletedKey(ctx context.Context, userDID mls.DID, signatureKey []byte) (FindDeletedKeyRow, error) {
+	row := q.db.QueryRow(ctx, findDeletedKey, userDID, signatureKey)
+	var i FindDeletedKeyRow
+	err := row.Scan(&i.DeviceID, &i.DeletedAt)
+	return i, err
 }
 
 const findDeviceByKey = `-- name: FindDeviceByKey :one
@@ -546,12 +603,12 @@ func (q *Queries) FindReservedKeyPackage(ctx context.Context, requestID string, 
 }
 
 const forgetDeletedKey = `-- name: ForgetDeletedKey :exec
-UPDATE deleted_devices SET signature_key = ''::bytea WHERE signature_key = $1
+UPDATE deleted_devices SET signature_key = ''::bytea WHERE user_did = $1 AND signature_key = $2
 `
 
-// ForgetDeletedKey lets a deleted key come back.
-func (q *Queries) ForgetDeletedKey(ctx context.Context, signatureKey []byte) error {
-	_, err := q.db.Exec(ctx, forgetDeletedKey, signatureKey)
+// ForgetDeletedKey lets a key that a user has deleted come back.
+func (q *Queries) ForgetDeletedKey(ctx context.Context, userDID mls.DID, signatureKey []byte) error {
+	_, err := q.db.Exec(ctx, forgetDeletedKey, userDID, signatureKey)
 	return err
 }
 
@@ -681,18 +738,6 @@ func (q *Queries) IsDeletedDevice(ctx context.Context, deviceID mls.DeviceID, us
 	return exists, err
 }
 
-const isDeletedKey = `-- name: IsDeletedKey :one
-SELECT EXISTS (SELECT FROM deleted_devices WHERE signature_key = $1)
-`
-
-// IsDeletedKey says whether a signature key was that of a device that was deleted lately.
-func (q *Queries) IsDeletedKey(ctx context.Context, signatureKey []byte) (bool, error) {
-	row := q.db.QueryRow(ctx, isDeletedKey, signatureKey)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}
-
 const isDeviceIDTaken = `-- name: IsDeviceIDTaken :one
 SELECT (EXISTS (SELECT FROM user_devices u WHERE u.device_id = $1) OR EXISTS (SELECT FROM deleted_devices d WHERE d.device_id = $1))::boolean
 `
@@ -771,6 +816,73 @@ func (q *Queries) ListDevices(ctx context.Context, userDids []string) ([]UserDev
 	return items, nil
 }
 
+const listEndedRegistrations = `-- name: ListEndedRegistrations :many
+SELECT registered_at::timestamptz AS registered_at FROM deleted_devices
+WHERE user_did = $1 AND registered_at > $2::timestamptz
+ORDER BY registered_at
+`
+
+// ListEndedRegistrations is when devices of a user were registered that were deleted since.
+func (q *Queries) ListEndedRegistrations(ctx context.Context, userDID mls.DID, since time.Time) ([]time.Time, error) {
+	rows, err := q.db.Query(ctx, listEndedRegistrations, userDID, since)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []time.Time{}
+	for rows.Next() {
+		var registered_at time.Time
+		if err := rows.Scan(&registered_at); err != nil {
+			return nil, err
+		}
+		items = append(items, registered_at)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listLoosePackages = `-- name: ListLoosePackages :many
+SELECT id, key_package FROM key_packages
+WHERE owner_did = $1 AND device_id = '' AND position($2::bytea IN key_package) > 0
+ORDER BY consumed_at IS NOT NULL, id DESC
+LIMIT $3
+`
+
+type ListLoosePackagesParams struct {
+	OwnerDID     mls.DID
+	SignatureKey []byte
+	MaxRows      int32
+}
+
+type ListLoosePackagesRow struct {
+	ID         int64
+	KeyPackage []byte
+}
+
+// ListLoosePackages is what a user has published without a device and has the bytes of a signature key in
+// it, whatever has become of it: first what somebody might still use.
+func (q *Queries) ListLoosePackages(ctx context.Context, arg ListLoosePackagesParams) ([]ListLoosePackagesRow, error) {
+	rows, err := q.db.Query(ctx, listLoosePackages, arg.OwnerDID, arg.SignatureKey, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListLoosePackagesRow{}
+	for rows.Next() {
+		var i ListLoosePackagesRow
+		if err := rows.Scan(&i.ID, &i.KeyPackage); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listOpenDeletions = `-- name: ListOpenDeletions :many
 SELECT user_did, device_id, deleted_at FROM deleted_devices WHERE open ORDER BY deleted_at, device_id LIMIT $1
 `
@@ -807,12 +919,14 @@ SELECT id, ref, key_package FROM key_packages
 WHERE owner_did = $1 AND device_id = $2
   AND claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL AND expires_at > $3::timestamptz
 ORDER BY id
+LIMIT $4
 `
 
 type ListUnusedKeyPackagesParams struct {
 	OwnerDID mls.DID
 	DeviceID mls.DeviceID
 	Now      time.Time
+	MaxRows  int32
 }
 
 type ListUnusedKeyPackagesRow struct {
@@ -821,9 +935,14 @@ type ListUnusedKeyPackagesRow struct {
 	KeyPackage []byte
 }
 
-// ListUnusedKeyPackages is what can be claimed of a device.
+// ListUnusedKeyPackages is what can be claimed of a device, the oldest max_rows of it.
 func (q *Queries) ListUnusedKeyPackages(ctx context.Context, arg ListUnusedKeyPackagesParams) ([]ListUnusedKeyPackagesRow, error) {
-	rows, err := q.db.Query(ctx, listUnusedKeyPackages, arg.OwnerDID, arg.DeviceID, arg.Now)
+	rows, err := q.db.Query(ctx, listUnusedKeyPackages,
+		arg.OwnerDID,
+		arg.DeviceID,
+		arg.Now,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -1033,9 +1152,14 @@ func (q *Queries) SeeDevices(ctx context.Context, arg SeeDevicesParams) error {
 }
 
 const withdrawKeyPackages = `-- name: WithdrawKeyPackages :execrows
-DELETE FROM key_packages
-WHERE id = ANY ($1::bigint[]) AND owner_did = $2 AND device_id = $3
-  AND claimed_at IS NULL AND (consumed_at IS NULL OR last_resort) AND reserved_request_id IS NULL
+WITH unused AS MATERIALIZED (
+    SELECT p.id FROM key_packages p
+    WHERE p.id = ANY ($1::bigint[]) AND p.owner_did = $2 AND p.device_id = $3
+      AND p.claimed_at IS NULL AND (p.consumed_at IS NULL OR p.last_resort) AND p.reserved_request_id IS NULL
+    ORDER BY p.id
+    FOR UPDATE
+)
+DELETE FROM key_packages p USING unused u WHERE p.id = u.id
 `
 
 type WithdrawKeyPackagesParams struct {

@@ -131,33 +131,6 @@ func (q *Queries) KeepPlace(ctx context.Context, arg KeepPlaceParams) error {
 	return err
 }
 
-const listActiveConversations = `-- name: ListActiveConversations :many
-SELECT DISTINCT convo_id FROM members
-WHERE user_did = $1 AND left_at IS NULL
-ORDER BY convo_id
-`
-
-// ListActiveConversations is every conversation that a user is in.
-func (q *Queries) ListActiveConversations(ctx context.Context, userDid mls.DID) ([]mls.ConvoID, error) {
-	rows, err := q.db.Query(ctx, listActiveConversations, userDid)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []mls.ConvoID{}
-	for rows.Next() {
-		var convo_id mls.ConvoID
-		if err := rows.Scan(&convo_id); err != nil {
-			return nil, err
-		}
-		items = append(items, convo_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listAdmins = `-- name: ListAdmins :many
 SELECT DISTINCT user_did FROM members
 WHERE convo_id = $1 AND left_at IS NULL AND is_admin

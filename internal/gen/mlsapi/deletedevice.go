@@ -10,9 +10,8 @@ type DeleteDeviceInput struct {
 	// At most 36 bytes.
 	DeviceID string
 	// Signature that shows a device of old: SignWithLabel (RFC 9420 5.1.2) with the label
-	// "mls-server device change" over three vectors, the DID, the id of the device that goes (empty
-	// for none) and the signature key that comes (empty for none). Needed where DeviceProofRequired
-	// says so.
+	// "mls-server device change" over three vectors, the DID, the id of the device that goes and
+	// the signature key that comes, which is empty here. Needed where DeviceProofRequired says so.
 	// At most 512 bytes, optional.
 	Proof []byte
 }

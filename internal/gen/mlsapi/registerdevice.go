@@ -29,8 +29,8 @@ type RegisterDeviceInput struct {
 	ReplaceDeviceID *string
 	// Signature that shows a device of old: SignWithLabel (RFC 9420 5.1.2) with the label
 	// "mls-server device change" over three vectors, the DID, the id of the device that goes (empty
-	// for none) and the signature key that comes (empty for none). Needed where DeviceProofRequired
-	// says so.
+	// for none) and the signature key that comes. For a key that was deleted, the id is that of the
+	// deleted device. Needed where DeviceProofRequired says so.
 	// At most 512 bytes, optional.
 	Proof []byte
 }
