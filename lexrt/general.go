@@ -17,6 +17,8 @@ var (
 	ErrJWTExpired            = &Error{Name: "JwtExpired", Status: 401}
 	ErrReplayedToken         = &Error{Name: "ReplayedToken", Status: 401}
 	ErrUnresolvedDID         = &Error{Name: "UnresolvedDid", Status: 401}
+	ErrAccountDeactivated    = &Error{Name: "AccountDeactivated", Status: 401}
+	ErrAccountTakedown       = &Error{Name: "AccountTakedown", Status: 401}
 	ErrRequestTimeout        = &Error{Name: "RequestTimeout", Status: 408}
 	ErrIdempotencyInProgress = &Error{Name: "IdempotencyInProgress", Status: 409}
 	ErrPayloadTooLarge       = &Error{Name: "PayloadTooLargeError", Status: 413}
@@ -30,7 +32,8 @@ var (
 
 var generalErrors = []*Error{
 	ErrInvalidRequest, ErrAuthMissing, ErrBadJWT, ErrBadJWTAudience, ErrBadJWTIssuer, ErrBadJWTLexiconMethod,
-	ErrBadJWTSignature, ErrBadJWTType, ErrJWTExpired, ErrReplayedToken, ErrUnresolvedDID, ErrRequestTimeout,
+	ErrBadJWTSignature, ErrBadJWTType, ErrJWTExpired, ErrReplayedToken, ErrUnresolvedDID, ErrAccountDeactivated,
+	ErrAccountTakedown, ErrRequestTimeout,
 	ErrIdempotencyInProgress, ErrPayloadTooLarge, ErrUnsupportedMediaType, ErrIdempotencyKeyReused,
 	ErrRateLimitExceeded, ErrInternalServer, ErrMethodNotImplemented, ErrNotEnoughResources,
 }

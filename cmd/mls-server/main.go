@@ -18,6 +18,7 @@ import (
 	"mls-server/internal/clock"
 	"mls-server/internal/config"
 	"mls-server/internal/inspect"
+	"mls-server/internal/operator"
 )
 
 const usage = `usage: mls-server <command>
@@ -25,6 +26,7 @@ const usage = `usage: mls-server <command>
   serve [--migrate] [--hints]   serve until SIGTERM, SIGINT or SIGHUP; migrate first, print what to try
   migrate                       apply the migrations to DATABASE_URL
   config                        print the effective configuration, secrets hidden
+  admin COMMAND ...             suspend, export or erase accounts, close conversations; see admin help
   inspect [--help] [FILE]       show what a delivery service sees in an MLS object
   healthcheck                   exit 0 when the server on SERVER_PORT is ready
   version                       print the version
@@ -60,6 +62,9 @@ func run(ctx context.Context, args []string) int {
 	if command == "inspect" {
 		return inspect.Run(args, os.Stdin, os.Stdout, os.Stderr, isTerminal(os.Stdout), clock.System)
 	}
+	if command == "admin" {
+		return administer(ctx, args)
+	}
 	var options serveOptions
 	flags := flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the usage says it
@@ -91,6 +96,25 @@ func run(ctx context.Context, args []string) int {
 		return misuse(command + " takes no arguments")
 	}
 	if err := do(); err != nil {
+		fmt.Fprintln(os.Stderr, "mls-server:", err)
+		return 1
+	}
+	return 0
+}
+
+// administer runs a command of the operator's on the database.
+func administer(ctx context.Context, args []string) int {
+	do, err := operator.Parse(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "mls-server: admin: %v\n\n%s", err, operator.Usage)
+		return 2
+	}
+	if do.OnlyHelps() {
+		_, err = io.WriteString(os.Stdout, operator.Usage)
+	} else {
+		err = withConfig(func(c *config.Config) error { return app.Administer(ctx, c, do, os.Stdout) })()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "mls-server:", err)
 		return 1
 	}

@@ -47,6 +47,14 @@ func TestArguments(t *testing.T) {
 		{"migrate --force", 2, "not defined: -force"},
 		{"serve --port=1", 2, "not defined: -port"},
 		{"nosuch", 2, "no such command"},
+		{"admin", 2, "which command?"},
+		{"admin help", 0, "usage: mls-server admin"},
+		{"admin suspend-user --help", 0, "usage: mls-server admin"},
+		{"admin nosuch", 2, "no such command"},
+		{"admin suspend-user", 2, "suspend-user takes one DID"},
+		{"admin suspend-user alice.example", 2, "suspend-user takes a DID"},
+		{"admin suspend-user did:plc:ewvi7nxzyoun6zhxrhs64oiz --reason x", 2, "takes one DID, behind its flags"},
+		{"admin list-suspended all", 2, "takes no arguments"},
 		{"version", 0, "mls-server v9.9.9, revision abcdef, go"},
 	} {
 		cmd := exec.CommandContext(t.Context(), path, strings.Fields(c.args)...)

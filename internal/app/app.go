@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"mls-server/internal/accounts"
 	"mls-server/internal/auth"
 	"mls-server/internal/batch"
 	"mls-server/internal/blocks"
@@ -57,6 +58,8 @@ type App struct {
 	hub      *stream.Hub
 	jobs     *jobs.Runner
 	api      *xrpc.Server
+	// accounts knows which accounts are refused.
+	accounts *accounts.Watch
 	// resolver finds DID documents; tokensFull says that no used token can be remembered.
 	resolver   *auth.Resolver
 	tokensFull func() bool
@@ -129,14 +132,15 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 		return err
 	}
 	checker := a.newBlocks(client, a.resolver)
+	a.accounts = accounts.New(a.store, func(users []mls.DID) { a.hub.EndStreams(users) })
 	a.hub = stream.NewHub(stream.Options{
 		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
-		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser, Places: a.places(hasher),
+		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser, Places: a.places(hasher), Refused: a.accounts.Refused,
 	})
 	policy := mls.DefaultKeyPackagePolicy()
 	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys
 	workflows := delivery.New(delivery.Config{
-		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter, Turns: a.turns(hasher),
+		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter, Turns: a.turns(hasher), Refused: a.accounts.Refused,
 		MaxMembers: cfg.MaxMembers, MaxDevices: cfg.MaxDevices, MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow,
 		EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy, PublicHandshakes: cfg.Handshakes == config.PublicHandshakes,
 		ExternalJoin: delivery.ExternalJoin(cfg.ExternalJoin),
@@ -153,7 +157,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	}
 	a.api = xrpc.New(xrpc.Options{
 		Authenticator: a.devTokens(authenticator), Limiter: limiter, MapError: handlers.PublicError, Observer: a.metrics,
-		Logger: a.log, Clock: clock.System, Seen: a.note, ClientIP: ratelimit.RequestSubject(cfg.TrustedProxies), BodyBudget: cfg.BodyBudget,
+		Logger: a.log, Clock: clock.System, Admit: a.admit, Seen: a.note, ClientIP: ratelimit.RequestSubject(cfg.TrustedProxies), BodyBudget: cfg.BodyBudget,
 	})
 	mlsapi.Mount(a.api, h)
 	a.methods = a.devProxy(a.api, client)
@@ -161,7 +165,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	keep.Messages, keep.Events, keep.Commits = cfg.MessageTTL, cfg.EventStreamTTL, max(cfg.MessageTTL, keep.Commits)
 	keep.Documents = max(cfg.DIDStale, time.Hour)
 	a.jobs = jobs.New(a.store, keep, a.metrics, a.log, clock.System)
-	a.health = &health{store: a.store, lag: a.hub.Lag, clock: clock.System, full: a.tokensFull}
+	a.health = &health{store: a.store, lag: a.hub.Lag, clock: clock.System, full: a.tokensFull, known: a.accounts.Known}
 	a.pages()
 	return nil
 }
@@ -171,6 +175,21 @@ func (a *App) note(m *lexrt.Method, caller lexrt.Caller) {
 	if m != mlsapi.MethodSendMessage {
 		a.days.Note(string(caller.DID))
 	}
+}
+
+// admit refuses accounts that are suspended, taken down or deactivated.
+func (a *App) admit(ctx context.Context, c xrpc.Credential) error {
+	return a.accounts.Admit(ctx, c.Caller.DID, c.Issued)
+}
+
+// firstLook is how long the start waits to know which accounts are refused. Requests are refused as
+// long as nobody knows.
+const firstLook = 2 * time.Second
+
+func (a *App) lookAtAccounts(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	_ = a.accounts.Look(ctx) // Run looks again
 }
 
 func (a *App) runDeletions(ctx context.Context) { a.jobs.Carry(ctx, "device_deletions", a.deletions) }
@@ -221,6 +240,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 	if err := clock.Pause(ctx, a.opens.Sub(clock.System.Now())); err != nil {
 		return nil // told to stop before it began
 	}
+	a.lookAtAccounts(ctx)
 	public, err := listen(ctx, a.cfg.ServerHost, a.cfg.ServerPort)
 	if err != nil {
 		return err
@@ -246,7 +266,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
 	g.Go(func() error { return a.watch(gctx, a.database()) }) //nolint:contextcheck // the word to systemd does not wait
-	for _, run := range []func(context.Context){a.jobs.Run, a.runBus, a.runFeed, a.resolver.Run, a.days.Run, a.deviceDays.Run, a.runDeletions} {
+	for _, run := range []func(context.Context){a.jobs.Run, a.accounts.Run, a.runBus, a.runFeed, a.resolver.Run, a.days.Run, a.deviceDays.Run, a.runDeletions} {
 		g.Go(func() error { run(gctx); return nil })
 	}
 	g.Go(func() error {

@@ -11,7 +11,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"mls-server/internal/clock"
 	"mls-server/internal/config"
+	"mls-server/internal/operator"
 	"mls-server/internal/store"
 )
 
@@ -26,6 +28,28 @@ func Migrate(ctx context.Context, cfg *config.Config, w io.Writer) error {
 		return errors.New(s.Explain(err))
 	}
 	return s.Migrate(ctx, func(text string) { _, _ = fmt.Fprintln(w, "mls-server migrate: "+text) })
+}
+
+// adminTimeout ends a statement of the operator's: some look through whole tables.
+const adminTimeout = 10 * time.Minute
+
+// Administer runs a command of the operator's on the database, and says on w what came of it.
+func Administer(ctx context.Context, cfg *config.Config, do *operator.Command, w io.Writer) error {
+	s, err := store.New(ctx, store.Config{URL: string(cfg.DatabaseURL), MaxConns: 2, StatementTimeout: adminTimeout})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.CheckSuitable(ctx); err != nil {
+		return errors.New(s.Explain(err))
+	}
+	switch status, err := s.MigrationStatus(ctx); {
+	case err != nil:
+		return errors.New(s.Explain(err))
+	case !status.Ready():
+		return errSchemaBehind
+	}
+	return do.Run(ctx, operator.Console{Store: s, Out: w, Clock: clock.System})
 }
 
 // PrintConfig writes the effective configuration, a variable a line, secrets hidden.

@@ -46,7 +46,8 @@ type health struct {
 	// lag is how long events have waited that streams were not given yet.
 	lag      func() time.Duration
 	clock    clock.Clock
-	full     func() bool // no used token can be remembered
+	full     func() bool                // no used token can be remembered
+	known    func(context.Context) bool // it is known which accounts are refused
 	draining atomic.Bool
 
 	mu       sync.Mutex
@@ -108,6 +109,9 @@ func (h *health) ask(ctx context.Context) string {
 	}
 	if err := h.store.Ping(ctx); err != nil {
 		return away(err)
+	}
+	if !h.known(ctx) {
+		return "accounts"
 	}
 	if h.lag() >= lagLimit {
 		return "event-log"

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -22,7 +23,7 @@ func TestReadyTellsTheLag(t *testing.T) {
 	t.Cleanup(s.Close)
 	var lag time.Duration
 	manual := clocktest.New()
-	h := &health{store: s, lag: func() time.Duration { return lag }, clock: manual, full: func() bool { return false }}
+	h := &health{store: s, lag: func() time.Duration { return lag }, clock: manual, full: func() bool { return false }, known: func(context.Context) bool { return true }}
 	for _, c := range []struct {
 		lag  time.Duration
 		want string

@@ -133,6 +133,9 @@ func (a *ServiceAuth) Authenticate(ctx context.Context, m *lexrt.Method, authori
 		return xrpc.Credential{}, err
 	}
 	c := xrpc.Credential{Caller: lexrt.Caller{DID: did}}
+	if t.claims.IssuedAt.set {
+		c.Issued = t.claims.IssuedAt.time()
+	}
 	if once {
 		c.Token, c.Until = a.hash(did, t.claims.ID), later(expires.Add(Leeway), now.Add(a.jtiTTL))
 	}

@@ -39,7 +39,7 @@ func (s *Service) ClaimKeyPackages(ctx context.Context, c Claim) ([]store.KeyPac
 	if err != nil {
 		return nil, err
 	}
-	owners := without(c.Owners, blocking)
+	owners := s.served(without(c.Owners, blocking))
 	scarce, err := s.scarce(ctx, c.Caller, owners, cost)
 	if err != nil {
 		return nil, err
@@ -54,6 +54,14 @@ func (s *Service) ClaimKeyPackages(ctx context.Context, c Claim) ([]store.KeyPac
 	return s.Claimer.ClaimKeyPackages(ctx, store.ClaimParams{
 		Owners: owners, Scarce: scarce, Devices: c.Devices, CipherSuite: suite, Now: c.Now, Margin: claimMargin, Low: s.KeyPackageLow,
 	})
+}
+
+// served is the users without those whose accounts are refused.
+func (s *Service) served(users []mls.DID) []mls.DID {
+	if s.Refused == nil {
+		return users
+	}
+	return slices.DeleteFunc(users, s.Refused)
 }
 
 // costOf is how many packages a claim may take of each owner, at least one.
@@ -116,6 +124,8 @@ func (s *Service) FindReserved(ctx context.Context, request store.RequestID, cal
 		return nil, nil
 	case err != nil:
 		return nil, err
+	case s.Refused != nil && s.Refused(k.Owner.User):
+		return nil, nil
 	}
 	return []store.KeyPackage{k}, nil
 }

@@ -44,7 +44,7 @@ type Claimer interface {
 	ClaimKeyPackages(ctx context.Context, p store.ClaimParams) ([]store.KeyPackage, error)
 }
 
-// Config is what a Service is made of. All fields are required.
+// Config is what a Service is made of. All fields but Refused are required.
 type Config struct {
 	Store   *store.Store
 	Sender  Sender
@@ -54,6 +54,9 @@ type Config struct {
 	Turns Turns
 	// Limits counts what is limited by more than the caller alone.
 	Limits ratelimit.Limiter
+	// Refused reports whether an account is not to be served: nothing of it is handed out. nil
+	// where everybody is.
+	Refused func(user mls.DID) bool
 	// MaxMembers counts users, not devices.
 	MaxMembers int
 	// MaxDevices is how many devices a user may have, MaxKeyPackages how many live packages a

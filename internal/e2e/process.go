@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -42,6 +43,23 @@ func StartProcess(tb testing.TB, binary, databaseURL string, dir *authtest.Direc
 		p.searchForLeaks(tb, metrics)
 	})
 	return p
+}
+
+// Operate runs mls-server admin on the server's database, which needs no server, and returns what
+// it says to its operator.
+func (s *Server) Operate(tb testing.TB, args ...string) string {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), Binary(tb), append([]string{"admin"}, args...)...)
+	cmd.Env = []string{"MLS_ENV=development", "DATABASE_URL=" + s.DatabaseURL}
+	var out, faults bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &faults
+	if err := cmd.Run(); err != nil {
+		tb.Fatalf("admin %v: %v\n%s%s", args, err, &out, &faults)
+	}
+	if faults.Len() > 0 {
+		tb.Errorf("admin %v complains: %s", args, &faults)
+	}
+	return out.String()
 }
 
 // FreePort is a port that was free a moment ago.

@@ -35,6 +35,7 @@
 //	FindGroupState FindGroupStateAt FindGroup IsVoidCommit ListAdditions
 //	ReadLog Replay LogEnd
 //	StreamLog StreamConvos StreamMessages StreamAdmins FindConvoID
+//	AccountChanges ListAccountStates FindAccountState
 //	ListReports FindReport CountReports CountModeration ListBlocks
 //
 // On Store (one statement each, no transaction around it):
@@ -43,7 +44,7 @@
 //
 // On Store (life):
 //
-//	New Close Ping Migrate MigrationStatus InTx Retain SaveDocuments
+//	New Close Ping Migrate MigrationStatus InTx Retain SaveDocuments SetHostStatus
 //
 // On Tx (writes):
 //
@@ -60,5 +61,6 @@
 //	ResetConvo
 //	AppendEvents SetCursor
 //	FileReport ResolveReport RecordBlocks DeleteBlockByKey TellBlockConflict EndBlockConflict
+//	SuspendAccount RestoreAccount AuditOperator
 //	BeginRequest FinishRequest Savepoint AfterCommit
 package store

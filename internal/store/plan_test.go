@@ -62,6 +62,7 @@ INSERT INTO ended_conflicts SELECT id, creator_did, 'k' || id, 'epoch' FROM conv
 INSERT INTO lost_events SELECT id, '', 1, 1, 1 FROM conversations;
 INSERT INTO lost_events SELECT id, creator_did, 1, 1, 1 FROM conversations;
 INSERT INTO block_checks SELECT 'a' || i, 'b' || i, now() FROM generate_series(1, 20000) i;
+INSERT INTO account_states SELECT 'a' || i, i % 3 = 0, false, CASE i % 3 WHEN 1 THEN 'deleted' END, timestamptz '2000-01-01 00:00:00+00' + i * interval '2 s', i FROM generate_series(1, 20000) i;
 INSERT INTO did_documents SELECT 'a' || i, 'k', 'p', date_trunc('hour', now(), 'UTC') FROM generate_series(1, 20000) i;
 ANALYZE`
 
@@ -144,6 +145,8 @@ func TestPlans(t *testing.T) {
 		{"deleteGroupStates", []string{"group_states_superseded_idx"}, nil, "'1970-01-01 00:00:02Z', 1000"},
 		{"deleteAdditions", []string{"commit_additions_created_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteRequests", []string{"pending_welcomes_created_idx"}, nil, "'1969-01-01', 1000"},
+		{"deleteAccountStates", []string{"account_states_served_idx"}, nil, "'1999-01-01', 1000"},
+		{"listAccountStates", []string{"account_states_changed_idx"}, nil, ""},
 		{"deleteEndedConflicts", []string{"ended_conflicts_ended_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteBlockChecks", []string{"block_checks_checked_idx"}, nil, "'1969-01-01', 1000"},
 		// What has to do with every row: once after a restore, and in the background.
@@ -155,7 +158,7 @@ func TestPlans(t *testing.T) {
 	// No other statement reads a table whole.
 	for name := range queries {
 		if !slices.ContainsFunc(cases, func(c planCase) bool { return c.query == name }) {
-			cases = append(cases, planCase{name, nil, []string{"event_log"}, ""})
+			cases = append(cases, planCase{name, nil, []string{"event_log", "account_changes"}, ""})
 		}
 	}
 	for _, c := range cases {

@@ -39,6 +39,9 @@ const VoidingTime = 24 * time.Hour
 // tell again of more.
 const EndedConflicts = 7 * 24 * time.Hour
 
+// HostNews is how long it is known when an account that is active was last told of by its host.
+const HostNews = EndedConflicts
+
 // DeletedKeys is how long the signature key of a deleted device is refused.
 const DeletedKeys = 90 * 24 * time.Hour
 
@@ -128,6 +131,7 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 	add("used_jtis", time.Nanosecond, (*db.Queries).DeleteJTIs)
 	add("block_checks", p.Blocks, (*db.Queries).DeleteBlockChecks)
 	add("ended_conflicts", EndedConflicts, (*db.Queries).DeleteEndedConflicts)
+	add("account_states", HostNews, (*db.Queries).DeleteAccountStates)
 	add("did_documents", p.Documents, (*db.Queries).DeleteDIDDocuments)
 	add("group_states", VoidingTime+time.Hour, (*db.Queries).DeleteGroupStates)
 	add("commit_additions", VoidingTime+time.Hour, (*db.Queries).DeleteAdditions)

@@ -54,6 +54,9 @@ type Options struct {
 	PerUser int
 	// Places counts the streams of users on other servers too; nil where there are none.
 	Places Places
+	// Refused reports whether a user is not to be served; nil where everybody is. EndStreams ends
+	// the streams that such a user has.
+	Refused func(user mls.DID) bool
 	// Poll is how often the log is read without a hint; default 250 ms.
 	Poll time.Duration
 	// Heartbeat is the longest silence on a stream, at least 3 ns; it is cut short
@@ -100,6 +103,9 @@ type stream struct {
 	limit  int
 	// wake receives when the queue has something or has overflowed.
 	wake chan struct{}
+	// gone is closed when the user is not to be served any longer.
+	gone     chan struct{}
+	goneOnce sync.Once
 
 	// Guarded by Hub.mu. A stream that is not live yet gets no events, but its
 	// user's joins (true) and leaves (false) are noted.
@@ -157,6 +163,20 @@ func (h *Hub) Streams() int {
 	return n
 }
 
+// EndStreams ends the streams of users in order, with infoEvent reauthenticate. It does not wait
+// for them.
+func (h *Hub) EndStreams(users []mls.DID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, user := range users {
+		for _, s := range h.users[user] {
+			s.end()
+		}
+	}
+}
+
+func (s *stream) end() { s.goneOnce.Do(func() { close(s.gone) }) }
+
 // position returns the position of the last event that was dispatched.
 func (h *Hub) position() store.LogCursor {
 	h.mu.Lock()
@@ -183,7 +203,7 @@ func (h *Hub) register(user mls.DID, filter mls.ConvoID) (*stream, bool) {
 	if len(h.users[user]) >= h.opt.PerUser {
 		return nil, false
 	}
-	s := &stream{user: user, filter: filter, limit: h.opt.Buffer, wake: make(chan struct{}, 1)}
+	s := &stream{user: user, filter: filter, limit: h.opt.Buffer, wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	h.users[user] = append(h.users[user], s)
 	return s, true
 }

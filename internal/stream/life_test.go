@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mls-server/internal/mls"
 	"mls-server/internal/store"
 	"mls-server/internal/stream"
 )
@@ -378,5 +379,36 @@ func TestHintsAndPolls(t *testing.T) {
 		if took := time.Since(start); took > 250*time.Millisecond {
 			t.Errorf("without a hint after %v", took)
 		}
+	})
+}
+
+// The streams of users who are not to be served any longer end, all of them and nobody else's.
+func TestStreamsEnd(t *testing.T) {
+	t.Parallel()
+	refused := func(user mls.DID) bool { return user == did("dave") }
+	inBubble(t, stream.Options{Refused: refused}, func(b bubble) {
+		t, l, h := b.T, b.log, b.hub
+		carol := connect(t, h, "carol").live()
+		before := carol.position()
+		var bobs []*client
+		for range 3 {
+			bobs = append(bobs, connect(t, h, "bob").live())
+		}
+		h.EndStreams([]mls.DID{did("bob"), did("nobody")})
+		h.EndStreams([]mls.DID{did("bob")})
+		for _, c := range bobs {
+			if last := c.ended(); last.Kind != stream.InfoReauthenticate {
+				t.Errorf("ended with %v", last)
+			}
+		}
+		l.send(512)
+		time.Sleep(251 * time.Millisecond)
+		carol.want("1")
+		// Whoever comes in spite of it, since it was let in a moment before, is given nothing.
+		dave := connect(t, h, "dave", at(before))
+		if last := dave.ended(); last.Kind != stream.InfoReauthenticate || len(dave.got()) != 1 {
+			t.Errorf("given %v", dave.got())
+		}
+		connect(t, h, "bob", at(before)).want("1") // Refused is asked, and says nothing of bob
 	})
 }

@@ -53,6 +53,8 @@ func (r *replay) run(ctx context.Context) error {
 		select {
 		case <-r.h.draining:
 			return r.w.end(InfoServerRestart)
+		case <-r.s.gone:
+			return r.w.end(InfoReauthenticate)
 		default:
 		}
 		page, err := r.h.opt.Log.Replay(ctx, store.ReplayParams{

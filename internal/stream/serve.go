@@ -49,6 +49,9 @@ func (h *Hub) Serve(ctx context.Context, req Request, out lexrt.EventStream) err
 		return mls.TooManyStreams(h.opt.PerUser, streamsRetry)
 	}
 	defer h.leave(ctx, s)
+	if h.opt.Refused != nil && h.opt.Refused(req.User) {
+		s.end() // EndStreams came before there was anything to end
+	}
 	h.opt.Observer.StreamOpened()
 	defer h.opt.Observer.StreamClosed()
 	w := &writer{h: h, out: out, proxied: !out.Direct()}
@@ -251,6 +254,8 @@ func (h *Hub) follow(ctx context.Context, s *stream, w *writer, lifetime <-chan 
 			return ctx.Err()
 		case <-h.draining:
 			return w.end(InfoServerRestart)
+		case <-s.gone:
+			return w.end(InfoReauthenticate)
 		case <-lifetime:
 			return w.end(InfoReauthenticate)
 		case <-heartbeat.C:

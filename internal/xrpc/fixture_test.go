@@ -63,8 +63,10 @@ type fixture struct {
 	deadlines  int // checks of tokens that had one
 	spent      int // tokens used up
 	spendErr   error
-	refused    int  // requests counted as refused without work
-	account    bool // the account's limit is used up
+	refused    int          // requests counted as refused without work
+	account    bool         // the account's limit is used up
+	admit      func() error // nil admits everybody
+	admitted   int          // accounts that were looked at
 	endpoint   lexrt.Endpoint
 	stream     lexrt.StreamEndpoint
 	logs       bytes.Buffer
@@ -120,6 +122,16 @@ func (f *fixture) Spend(context.Context, xrpc.Credential) error {
 	return f.spendErr
 }
 
+func (f *fixture) look(context.Context, xrpc.Credential) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.admitted++
+	if f.admit == nil {
+		return nil
+	}
+	return f.admit()
+}
+
 func (f *fixture) Take(_ context.Context, class, _ string, _ int) ratelimit.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -156,7 +168,7 @@ func (f *fixture) handler(tb testing.TB, c clock.Clock, budget int64) http.Handl
 	tb.Helper()
 	schema := redact.BaseSchema().With("method", methodGet.NSID, methodTake.NSID, methodPut.NSID, methodStream.NSID).With("error_name", generalNames()...)
 	s := xrpc.New(xrpc.Options{
-		Authenticator: f, Limiter: f, Observer: f, Clock: c, BodyBudget: budget,
+		Authenticator: f, Limiter: f, Observer: f, Clock: c, BodyBudget: budget, Admit: f.look,
 		MapError: func(err error) *lexrt.Error {
 			if errors.Is(err, io.ErrUnexpectedEOF) {
 				return &lexrt.Error{Name: "Declared", Status: http.StatusConflict, Message: "mapped"}

@@ -90,17 +90,22 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 	if err := x.checkVerb(); err != nil {
 		return x.unauthenticated(ctx, err)
 	}
-	caller, err := x.admit(ctx)
+	cred, err := x.admit(ctx)
 	if err != nil {
 		return err
 	}
-	x.account = string(caller.DID)
-	req := lexrt.Request{Caller: caller}
+	x.account = string(cred.Caller.DID)
+	req := lexrt.Request{Caller: cred.Caller}
 	release, err := x.read(&req) //nolint:contextcheck // it has the request, and with it the context
 	if err != nil {
 		return err
 	}
 	defer release()
+	if x.m.Input != "" { // which may have taken its time
+		if err := x.check(ctx, cred); err != nil {
+			return err
+		}
+	}
 	return run(x, &req)
 }
 
@@ -139,26 +144,37 @@ func (x *exchange) read(req *lexrt.Request) (release func(), err error) {
 // the account's limit and uses the token up. An open method has no caller and is
 // counted by address; a token that came along, as a PDS that passes requests on
 // adds one, is not looked at.
-func (x *exchange) admit(ctx context.Context) (lexrt.Caller, error) {
+func (x *exchange) admit(ctx context.Context) (Credential, error) {
 	if x.m.Open {
-		return lexrt.Caller{}, x.count(ctx, x.s.opt.ClientIP(x.r))
+		return Credential{}, x.count(ctx, x.s.opt.ClientIP(x.r))
 	}
 	work, cancel := context.WithTimeout(ctx, workWait)
 	defer cancel()
 	cred, err := x.s.opt.Authenticator.Authenticate(work, x.m, x.r.Header.Get("Authorization"), x.s.opt.ClientIP(x.r))
 	if err != nil {
-		return lexrt.Caller{}, x.unauthenticated(ctx, err)
+		return Credential{}, x.unauthenticated(ctx, err)
 	}
 	if err := x.count(ctx, cred.Caller.DID.String()); err != nil {
-		return lexrt.Caller{}, err
+		return Credential{}, err
+	}
+	if err := x.check(work, cred); err != nil {
+		return Credential{}, err
 	}
 	if err := x.s.opt.Authenticator.Spend(work, cred); err != nil {
-		return lexrt.Caller{}, err
+		return Credential{}, err
 	}
 	if x.s.opt.Seen != nil {
 		x.s.opt.Seen(x.m, cred.Caller)
 	}
-	return cred.Caller, nil
+	return cred, nil
+}
+
+// check refuses accounts that are not to be served. An open method has none.
+func (x *exchange) check(ctx context.Context, c Credential) error {
+	if x.s.opt.Admit == nil || x.m.Open {
+		return nil
+	}
+	return x.s.opt.Admit(ctx, c)
 }
 
 // count counts the call against the subject's limit of the method's class.

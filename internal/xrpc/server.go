@@ -50,6 +50,9 @@ type Options struct {
 	Observer Observer
 	Logger   *slog.Logger
 	Clock    clock.Clock
+	// Admit, when not nil, refuses accounts whose tokens are genuine. It is asked again once a body
+	// was read, and costs next to nothing.
+	Admit func(ctx context.Context, c Credential) error
 	// Seen, when not nil, is told of each call whose token is genuine.
 	Seen func(m *lexrt.Method, caller lexrt.Caller)
 	// ClientIP derives the address that unauthenticated requests are counted under.

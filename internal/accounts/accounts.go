@@ -1,0 +1,191 @@
+// Package accounts knows which accounts are refused, and tells of it within a second.
+//
+// An account is refused because the operator has suspended it, because its host says that it is
+// taken down or not there, or because it is being erased. The database is where that is written
+// down, and every server keeps all of it in memory: a request costs a look into a map. A poll reads
+// what was changed since the last one, so that no connection has to be kept, and none can be lost
+// unnoticed. While the database is away, what was known last holds.
+//
+// It must not decide who is suspended, and must not log or count anything that names a user (I9).
+package accounts
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"mls-server/internal/clock"
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+	"mls-server/lexrt"
+)
+
+const (
+	// poll is how often changes are looked for.
+	poll = 250 * time.Millisecond
+	// pageStates is how many states are read at once.
+	pageStates = 5000
+	// readTimeout ends a look at a database that hangs.
+	readTimeout = 10 * time.Second
+	// leeway is how far the clocks of an account's host and of a Jetstream may be apart.
+	leeway = 30 * time.Second
+)
+
+// Store is the part of the database that a Watch needs. *store.Store implements it.
+type Store interface {
+	AccountChanges(ctx context.Context) (store.AccountChanges, error)
+	ListAccountStates(ctx context.Context, after int64, limit int) ([]store.AccountState, error)
+	SetHostStatus(ctx context.Context, user mls.DID, status store.HostStatus, at time.Time) error
+}
+
+// Watch knows which accounts are refused. It is safe for concurrent use.
+type Watch struct {
+	store Store
+	// refuse is told of accounts that are refused from now on.
+	refuse func(users []mls.DID)
+	// looking is held by the one that reads.
+	looking chan struct{}
+
+	mu     sync.RWMutex
+	states map[mls.DID]store.AccountState // of those that are refused
+	at     store.AccountChanges
+	known  bool
+}
+
+// New returns a Watch that refuses everybody for a moment, until Run has read the database. refuse
+// is told of accounts that are refused from now on, and must not block.
+func New(s Store, refuse func(users []mls.DID)) *Watch {
+	return &Watch{store: s, refuse: refuse, looking: make(chan struct{}, 1), states: map[mls.DID]store.AccountState{}}
+}
+
+// Run follows the changes until ctx ends.
+func (w *Watch) Run(ctx context.Context) {
+	for {
+		_ = w.Look(ctx) // what could not be read now is read next time
+		if clock.Pause(ctx, poll) != nil {
+			return
+		}
+	}
+}
+
+// Known reports whether the states were read, and reads them if not.
+func (w *Watch) Known(ctx context.Context) bool {
+	w.mu.RLock()
+	known := w.known
+	w.mu.RUnlock()
+	return known || w.Look(ctx) == nil
+}
+
+// Look reads what has changed.
+func (w *Watch) Look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	select {
+	case w.looking <- struct{}{}:
+		defer func() { <-w.looking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	now, err := w.store.AccountChanges(ctx)
+	if err != nil {
+		return err
+	}
+	w.mu.RLock()
+	at, states, known := w.at, w.states, w.known
+	w.mu.RUnlock()
+	if known && now == at {
+		return nil
+	}
+	// After a restore the numbers are another history's; of rows that have gone no number tells.
+	anew := !known || now.Generation != at.Generation || now.Last < at.Last || now.Dropped > at.Last
+	next, after := map[mls.DID]store.AccountState{}, int64(0)
+	if !anew {
+		next, after = maps.Clone(states), at.Last
+	}
+	for {
+		page, err := w.store.ListAccountStates(ctx, after, pageStates)
+		if err != nil {
+			return err
+		}
+		for _, s := range page {
+			after = s.Change
+			delete(next, s.User)
+			if s.Refused() {
+				next[s.User] = s
+			}
+		}
+		if len(page) < pageStates {
+			break
+		}
+	}
+	w.replace(next, now)
+	return nil
+}
+
+// replace puts new states in the place of the old ones, and tells of those that are refused now.
+func (w *Watch) replace(next map[mls.DID]store.AccountState, at store.AccountChanges) {
+	w.mu.Lock()
+	before := w.states
+	w.states, w.at, w.known = next, at, true
+	w.mu.Unlock()
+	var refused []mls.DID
+	for user := range next {
+		if _, already := before[user]; !already {
+			refused = append(refused, user)
+		}
+	}
+	if len(refused) > 0 {
+		w.refuse(refused)
+	}
+}
+
+// Refused reports whether an account is refused, as far as this server knows.
+func (w *Watch) Refused(user mls.DID) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	_, refused := w.states[user]
+	return refused
+}
+
+var errUnknown = &lexrt.Error{
+	Name: lexrt.ErrNotEnoughResources.Name, Status: lexrt.ErrNotEnoughResources.Status,
+	Message: "Accounts cannot be checked yet, retry in 2 seconds", RetryAfter: 2 * time.Second,
+}
+
+// Admit returns why an account is refused, nil when it is not. issued is when its host has made the
+// token that it comes with, zero when that is not known: a host makes none for an account that is
+// deactivated or deleted, so that one made since says that the account is back, whatever became of
+// the news.
+func (w *Watch) Admit(ctx context.Context, user mls.DID, issued time.Time) error {
+	w.mu.RLock()
+	state, refused := w.states[user]
+	known := w.known
+	w.mu.RUnlock()
+	switch {
+	case !known:
+		return errUnknown
+	case !refused:
+		return nil
+	case state.Suspended || state.Erasing || state.Host == store.HostTakendown || state.Host == store.HostSuspended:
+		return lexrt.ErrAccountTakedown.WithMessage("Account has been taken down")
+	case issued.After(state.HostAt.Add(leeway)):
+		return w.back(ctx, user, issued)
+	}
+	return lexrt.ErrAccountDeactivated.WithMessage("Account is deactivated")
+}
+
+// back writes down that an account is active by its host's own hand.
+func (w *Watch) back(ctx context.Context, user mls.DID, issued time.Time) error {
+	if err := w.store.SetHostStatus(ctx, user, store.HostActive, issued); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := maps.Clone(w.states)
+	if s := next[user]; !s.Suspended && !s.Erasing && s.HostAt.Before(issued) {
+		delete(next, user)
+	}
+	w.states = next
+	return nil
+}

@@ -1,0 +1,116 @@
+// Package operator is mls-server admin: what an operator does to accounts and conversations.
+//
+// All of it is done in the database alone, so that it needs no server that runs, and every server
+// that does honours it within a second (package accounts, and the event log). Each command may be
+// repeated, after a crash at any statement included, and writes down that it was given. The package
+// must not log: what it says goes to the operator.
+package operator
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"mls-server/internal/clock"
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+// Usage is the help of mls-server admin.
+const Usage = `usage: mls-server admin COMMAND [--reason TEXT] [DID]
+
+  suspend-user DID   refuse an account from now on: its streams end, its key packages stay here
+  restore-user DID   serve it again, whoever had it refused: the operator or the account's host
+  list-suspended     list the accounts that are refused, and why
+
+The commands work on DATABASE_URL alone. Servers that run on it follow within a second. All may be
+repeated, and are written down in operator_actions with the reason. OPERATIONS.md says more.
+`
+
+// Command is a command with its arguments. The zero value is not one; see Parse.
+type Command struct {
+	verb   string
+	user   mls.DID
+	reason string
+}
+
+// Console is what commands work with.
+type Console struct {
+	Store *store.Store
+	// Out is what the operator reads.
+	Out   io.Writer
+	Clock clock.Clock
+}
+
+// verb is what a command does, and what its argument is.
+type verb struct {
+	takes string // "DID", or "" for nothing
+	run   func(*Command, context.Context, Console) error
+}
+
+func verbs() map[string]verb {
+	return map[string]verb{
+		"suspend-user":   {"DID", (*Command).suspend},
+		"restore-user":   {"DID", (*Command).restore},
+		"list-suspended": {"", (*Command).list},
+		"help":           {"", nil},
+	}
+}
+
+// Parse reads a command and its arguments. An error says what is wrong with them.
+func Parse(args []string) (*Command, error) {
+	if len(args) == 0 {
+		return nil, errors.New("which command? One of " + strings.Join(slices.Sorted(maps.Keys(verbs())), ", "))
+	}
+	c := &Command{verb: args[0]}
+	if c.verb == "-h" || c.verb == "--help" {
+		c.verb = "help"
+	}
+	v, ok := verbs()[c.verb]
+	if !ok {
+		return nil, errors.New("there is no such command")
+	}
+	flags := flag.NewFlagSet(c.verb, flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the usage says it
+	flags.StringVar(&c.reason, "reason", "", "")
+	switch err := flags.Parse(args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+		return &Command{verb: "help"}, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", c.verb, err)
+	case v.takes == "" && flags.NArg() > 0:
+		return nil, fmt.Errorf("%s takes no arguments", c.verb)
+	case v.takes == "":
+		return c, nil
+	case flags.NArg() != 1:
+		return nil, fmt.Errorf("%s takes one %s, behind its flags", c.verb, v.takes)
+	}
+	return c, c.take(flags.Arg(0))
+}
+
+// take reads the argument.
+func (c *Command) take(arg string) (err error) {
+	if c.user, err = syntax.ParseDID(arg); err != nil {
+		return fmt.Errorf("%s takes a DID, such as did:plc:ewvi7nxzyoun6zhxrhs64oiz", c.verb)
+	}
+	return nil
+}
+
+// OnlyHelps reports whether there is nothing to do but to write the Usage. Such a command must not
+// be run.
+func (c *Command) OnlyHelps() bool { return c.verb == "help" }
+
+// Run does what the command says.
+func (c *Command) Run(ctx context.Context, at Console) error { return verbs()[c.verb].run(c, ctx, at) }
+
+// action is the audit row of the command.
+func (c *Command) action(kind store.OperatorActionKind, at Console) store.OperatorAction {
+	return store.OperatorAction{Kind: kind, User: c.user, Reason: c.reason, At: at.Clock.Now()}
+}
