@@ -144,9 +144,10 @@ SELECT EXISTS (
 -- name: ListMessages :many
 -- ListMessages is a page in the order of seq, cut where the ciphertexts would
 -- exceed max_bytes; the first one always fits. void is a commit that was taken
--- back, and what was sent in an epoch that only such a commit had begun.
+-- back, and what was sent in an epoch that only such a commit had begun. All is
+-- as it was at until_seq.
 SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, m.ciphertext, p.received_bucket_ts,
-       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq AND k.void_seq <= @until_seq::bigint
                  AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
 FROM (
     SELECT q.convo_id, q.seq, q.msg_id, q.kind, q.epoch, q.received_bucket_ts, q.padded_size,
@@ -154,7 +155,7 @@ FROM (
     FROM (
         SELECT i.convo_id, i.seq, i.msg_id, i.kind, i.epoch, i.received_bucket_ts, i.padded_size
         FROM messages i
-        WHERE i.convo_id = @convo_id AND i.seq > @after_seq
+        WHERE i.convo_id = @convo_id AND i.seq > @after_seq AND i.seq <= @until_seq::bigint
         ORDER BY i.seq
         LIMIT @max_rows
     ) q
@@ -178,6 +179,31 @@ CROSS JOIN LATERAL (
 LEFT JOIN messages since ON since.convo_id = c.id AND since.msg_id = @since_msg_id::text
 WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END;
 
+-- name: FindLastReads :one
+-- FindLastReads is what a user who is off the roster may still read: after join_seq, where its last
+-- membership began, up to left_seq, where it ended. There the conversation was in the generation and
+-- epoch; the epoch is -1 where no commit had led to it, or the log is not kept that far back.
+SELECT l.join_seq, l.left_seq, coalesce(g.generation, 0)::bigint AS generation, coalesce(k.epoch + 1, -1)::bigint AS epoch
+FROM (
+    SELECT coalesce(min(d.join_seq) FILTER (WHERE d.left_seq = d.last_seq), 0)::bigint AS join_seq, coalesce(max(d.left_seq), 0)::bigint AS left_seq
+    FROM (SELECT x.join_seq, x.left_seq, max(x.left_seq) OVER () AS last_seq
+          FROM members x
+          WHERE x.convo_id = @convo_id AND x.user_did = @user_did) d
+    HAVING bool_and(d.left_seq IS NOT NULL)
+) l
+LEFT JOIN LATERAL (
+    SELECT m.generation FROM messages m
+    WHERE m.convo_id = @convo_id AND m.seq <= l.left_seq
+    ORDER BY m.seq DESC
+    LIMIT 1
+) g ON true
+LEFT JOIN LATERAL (
+    SELECT c.epoch FROM commits c
+    WHERE c.convo_id = @convo_id AND c.seq <= l.left_seq AND c.generation = g.generation AND (c.void_seq IS NULL OR c.void_seq > l.left_seq)
+    ORDER BY c.seq DESC
+    LIMIT 1
+) k ON true;
+
 -- name: ListCommits :many
 -- ListCommits is the commits of a generation that stand, by the epoch they were
 -- made in, ascending, cut where their bytes would exceed max_bytes; the first one
@@ -191,7 +217,7 @@ FROM (
         FROM commits c
         JOIN messages i ON i.convo_id = c.convo_id AND i.seq = c.seq
         WHERE c.convo_id = @convo_id AND c.generation = @generation AND c.void_seq IS NULL
-          AND c.epoch >= @from_epoch AND c.epoch <= @to_epoch::bigint AND c.seq > @after_seq::bigint
+          AND c.epoch >= @from_epoch AND c.epoch <= @to_epoch::bigint AND c.seq > @after_seq::bigint AND c.seq <= @until_seq::bigint
         ORDER BY c.epoch
         LIMIT @max_rows
     ) q
@@ -199,6 +225,28 @@ FROM (
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
 WHERE p.total - p.padded_size < @max_bytes::bigint OR p.total = p.padded_size
 ORDER BY p.epoch;
+
+-- name: ListLastCommits :many
+-- ListLastCommits is ListCommits for who has left: the commits that stood at until_seq, whatever has
+-- become of them since.
+SELECT p.epoch, p.sender_did, m.ciphertext, p.created_at
+FROM (
+    SELECT q.convo_id, q.seq, q.epoch, q.sender_did, q.created_at, q.padded_size,
+           sum(q.padded_size) OVER (ORDER BY q.seq) AS total
+    FROM (
+        SELECT c.convo_id, c.seq, c.epoch, c.sender_did, c.created_at, i.padded_size
+        FROM commits c
+        JOIN messages i ON i.convo_id = c.convo_id AND i.seq = c.seq
+        WHERE c.convo_id = @convo_id AND c.generation = @generation
+          AND c.epoch >= @from_epoch AND c.epoch <= @to_epoch::bigint AND c.seq > @after_seq::bigint AND c.seq <= @until_seq::bigint
+          AND (c.void_seq IS NULL OR c.void_seq > @until_seq::bigint)
+        ORDER BY c.seq
+        LIMIT @max_rows
+    ) q
+) p
+JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
+WHERE p.total - p.padded_size < @max_bytes::bigint OR p.total = p.padded_size
+ORDER BY p.seq;
 
 -- name: SetCursor :exec
 -- SetCursor moves a user's reading position forward, never back.

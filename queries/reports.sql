@@ -132,7 +132,8 @@ WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NULL
 RETURNING m.user_did, m.device_id;
 
 -- name: RestoreAdditions :many
--- RestoreAdditions puts the rows of the other devices back as they were. Who has left since stays away.
+-- RestoreAdditions puts the rows of the other devices back as they were. Who has left since stays
+-- away, and reads up to where it had left before, if it had: in between it was not there.
 UPDATE members m
 SET joined_at = (a.before->>'joined_at')::timestamptz,
     join_generation = (a.before->>'join_generation')::bigint,
@@ -142,7 +143,7 @@ SET joined_at = (a.before->>'joined_at')::timestamptz,
     needs_rejoin = (a.before->>'needs_rejoin')::boolean,
     vacant = coalesce((a.before->>'vacant')::boolean, false),
     left_at = coalesce(m.left_at, (a.before->>'left_at')::timestamptz),
-    left_seq = coalesce(m.left_seq, (a.before->>'left_seq')::bigint),
+    left_seq = coalesce((a.before->>'left_seq')::bigint, m.left_seq),
     left_reason = coalesce(m.left_reason, a.before->>'left_reason'),
     is_admin = m.is_admin AND a.before->>'left_at' IS NULL,
     promoted_at = CASE WHEN a.before->>'left_at' IS NULL THEN m.promoted_at END,

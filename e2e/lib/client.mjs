@@ -298,6 +298,7 @@ export class Device {
       listed.add(view.id);
       const conversation = this.conversations.get(view.id) ?? new Conversation(this, view);
       this.conversations.set(view.id, conversation);
+      if (conversation.gone) await conversation.startOver();
       conversation.gone = false;
       try {
         await visit(conversation, view);
@@ -307,7 +308,9 @@ export class Device {
       }
     }
     for (const [id, conversation] of this.conversations) {
-      if (!listed.has(id)) conversation.gone = true;
+      if (listed.has(id)) continue;
+      if (!conversation.gone) await conversation.readLast();
+      conversation.gone = true;
     }
   }
 

@@ -129,6 +129,17 @@ export class Conversation {
     });
   }
 
+  /** Reads what is left to who is off the roster: the log up to there, and the commit that removed this device if one did. */
+  readLast() {
+    return this.#exclusive(async () => {
+      try {
+        while (this.group !== undefined) await this.#read();
+      } catch (error) {
+        if (!isError(error, 'NotMember', 'ConvoNotFound')) throw error;
+      }
+    });
+  }
+
   /**
    * Takes over a newer convoView, and joins if a Welcome waits.
    *
@@ -272,6 +283,15 @@ export class Conversation {
   forget() {
     return this.#exclusive(async () => {
       this.group = undefined;
+    });
+  }
+
+  /** Begins another membership, whose log begins where its Welcome came. */
+  startOver() {
+    return this.#exclusive(async () => {
+      this.group = undefined;
+      this.#since = undefined;
+      this.#lastSeq = 0;
     });
   }
 

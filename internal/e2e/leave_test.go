@@ -111,11 +111,12 @@ func TestRemoval(t *testing.T) {
 	for _, e := range own.Events() {
 		assert.LessOrEqual(t, e.Seq, int64(1), "I10: ordered after the removal")
 	}
+	removal := carol.Messages(t, chat).Messages[0]
 	bare := *e2e.AdditionOf(chat, nil, carol.DID)
 	bare.WelcomeMessage = nil
 	for _, a := range []e2e.Answer{
 		carol.Leave(t, chat, nil),
-		carol.Get(t, mlsapi.MethodGetMessages, nil, "convoId", chat.ID),
+		carol.Get(t, mlsapi.MethodGetMessages, nil, "convoId", chat.ID, "sinceMessage", removal.ID),
 		carol.Post(t, mlsapi.MethodAddMembers, &bare, nil),
 		carol.SendBytes(t, chat, chat.Group.PrivateCommit()),
 	} {

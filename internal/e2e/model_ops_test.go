@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -281,61 +280,6 @@ func (w *world) getEpoch(c *modelConvo, u *modelUser) {
 }
 
 // read reads a page from somewhere in the conversation, or of another one's cursor.
-func (w *world) read(c *modelConvo, u *modelUser) {
-	args, after, want := []string{"convoId", w.name(c), "limit", "10"}, int64(0), c.here(u)
-	if len(c.log) > 0 && w.chance(2) {
-		at := w.rng.IntN(len(c.log))
-		if id := c.log[at].id; id != "" {
-			args, after = append(args, "sinceMessage", id), int64(at)+1
-		}
-	} else if w.chance(8) {
-		args = append(args, "sinceMessage", string(mls.NewMessageID(time.Now())))
-		if want == "" {
-			want = "InvalidCursor"
-		}
-	}
-	var out mlsapi.GetMessagesOutput
-	if !w.expect(u.Get(w.t, mlsapi.MethodGetMessages, &out, args...), want) {
-		return
-	}
-	from := max(after, c.joined(u).seq)
-	w.same("messages", seenMessages(out.Messages), c.page(from, 10))
-	w.same("last seq", *out.LastSeq, c.lastSeq())
-	w.same("more", out.Cursor != nil, c.lastSeq() > from+10)
-}
-
-type seenMessage struct {
-	Seq, Epoch int64
-	Kind       string
-	Bytes      int // a checksum
-}
-
-func checksum(s string) int {
-	n := 0
-	for i := range len(s) {
-		n = n*31 + int(s[i])
-	}
-	return n
-}
-
-func seenMessages(list []mlsapi.DefsMessageView) []seenMessage {
-	out := []seenMessage{}
-	for i := range list {
-		m := &list[i]
-		out = append(out, seenMessage{m.Seq, m.Epoch, string(*m.MessageType), checksum(string(m.Ciphertext))})
-	}
-	return out
-}
-
-func (c *modelConvo) page(after int64, limit int) []seenMessage {
-	out := []seenMessage{}
-	for seq := after + 1; seq <= c.lastSeq() && len(out) < limit; seq++ {
-		m := c.log[seq-1]
-		out = append(out, seenMessage{seq, m.epoch, m.kind, checksum(m.bytes)})
-	}
-	return out
-}
-
 // mark sets the reading position, which never moves back.
 func (w *world) mark(c *modelConvo, u *modelUser) {
 	if len(c.log) == 0 {
@@ -391,7 +335,12 @@ func (w *world) compare(u *modelUser) {
 		got = append(got, s)
 	}
 	for _, c := range w.convos {
-		if c.here(u) != "" {
+		switch c.here(u) {
+		case "":
+		case "NotMember":
+			w.history(c, u)
+			continue
+		default:
 			continue
 		}
 		s := seenConvo{ID: c.ID, Epoch: c.epoch}
@@ -415,43 +364,6 @@ func (w *world) compare(u *modelUser) {
 		}
 	}
 	w.same("conversations", got, want)
-}
-
-// history compares messages and commits from where the user joined.
-func (w *world) history(c *modelConvo, u *modelUser) {
-	w.t.Helper()
-	joined := c.joined(u)
-	var got []seenMessage
-	for args := []string{"limit", "100"}; ; {
-		page := u.Messages(w.t, c.Chat, args...)
-		got = append(got, seenMessages(page.Messages)...)
-		if page.Cursor == nil {
-			break
-		}
-		args = []string{"limit", "100", "sinceMessage", *page.Cursor}
-	}
-	if want := c.page(joined.seq, len(c.log)); len(want) > 0 || len(got) > 0 {
-		w.same("history", got, want)
-	}
-	type seenCommit struct {
-		Epoch  int64
-		Sender string
-		Bytes  int
-	}
-	gotCommits, wantCommits := []seenCommit{}, []seenCommit{}
-	var out mlsapi.GetCommitsOutput
-	w.expect(u.Get(w.t, mlsapi.MethodGetCommits, &out, "convoId", c.ID, "fromEpoch", "0"), "")
-	for _, m := range out.Commits {
-		gotCommits = append(gotCommits, seenCommit{m.Epoch, string(m.Sender), checksum(string(m.CommitData))})
-	}
-	for _, m := range c.log {
-		if m.kind == "commit" && m.epoch >= joined.epoch {
-			wantCommits = append(wantCommits, seenCommit{m.epoch, string(m.sender.DID), checksum(m.bytes)})
-		}
-	}
-	w.same("commits", gotCommits, wantCommits)
-	beyond := strconv.FormatInt(c.epoch+1, 10)
-	w.expect(u.Get(w.t, mlsapi.MethodGetCommits, nil, "convoId", c.ID, "fromEpoch", beyond), "InvalidEpochRange")
 }
 
 func dump(v any) string {

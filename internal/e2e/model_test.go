@@ -60,6 +60,7 @@ type modelConvo struct {
 	log       []modelMessage // seq 1 is at 0
 	seats     map[*modelDevice]modelSeat
 	gone      map[*modelUser]string // how who is not here has gone: "left" or "removed"
+	last      map[*modelUser]modelReads
 	admins    map[*modelUser]bool
 	demotedBy map[*modelUser]*modelUser
 	welcomes  map[*modelDevice]string
@@ -75,7 +76,7 @@ type modelConvo struct {
 
 func newModelConvo(chat *e2e.Chat, epoch int64) *modelConvo {
 	return &modelConvo{
-		Chat: chat, epoch: epoch, seats: map[*modelDevice]modelSeat{}, gone: map[*modelUser]string{}, admins: map[*modelUser]bool{},
+		Chat: chat, epoch: epoch, seats: map[*modelDevice]modelSeat{}, gone: map[*modelUser]string{}, last: map[*modelUser]modelReads{}, admins: map[*modelUser]bool{},
 		demotedBy: map[*modelUser]*modelUser{}, welcomes: map[*modelDevice]string{}, confirmed: map[*modelDevice]time.Time{},
 		failed: map[*modelDevice]bool{}, requests: map[*modelDevice]*modelRequest{}, debts: map[*modelDevice]*modelDebt{}, closed: map[*modelDevice]*modelDebt{},
 		rejoins: map[*modelUser]int{}, joins: map[*modelDevice]int{}, cursors: map[*modelUser]int64{},
@@ -87,15 +88,6 @@ func (c *modelConvo) lastSeq() int64 { return int64(len(c.log)) }
 // seated are the user's devices in the group.
 func (c *modelConvo) seated(u *modelUser) []*modelDevice {
 	return slices.DeleteFunc(slices.Clone(u.devices), func(d *modelDevice) bool { _, ok := c.seats[d]; return !ok })
-}
-
-// joined is where the user's history begins: with the first of its devices.
-func (c *modelConvo) joined(u *modelUser) modelSeat {
-	first := modelSeat{seq: 1 << 60, epoch: 1 << 60}
-	for _, d := range c.seated(u) {
-		first.seq, first.epoch = min(first.seq, c.seats[d].seq), min(first.epoch, c.seats[d].epoch)
-	}
-	return first
 }
 
 // here says how a user stands: "" for a member.
@@ -263,6 +255,7 @@ func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
 
 // part takes a user off the roster; by is the committer who is said to have removed its leaves.
 func (c *modelConvo) part(u *modelUser, how string, by *modelUser, proposed int64) {
+	c.last[u] = modelReads{c.joined(u), c.lastSeq(), c.epoch}
 	for _, d := range c.seated(u) {
 		delete(c.seats, d)
 		if c.debts[d] == nil {

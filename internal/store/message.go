@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -301,163 +300,10 @@ func (r *reader) FindRepeat(ctx context.Context, convo mls.ConvoID, id mls.Messa
 	return &SendResult{ConvoID: convo, Seq: row.Seq, Epoch: row.Epoch, ReceivedAt: row.ReceivedBucketTs, Repeated: true, Void: row.Void}, nil
 }
 
-// Message is a stored message.
-type Message struct {
-	ConvoID    mls.ConvoID
-	ID         mls.MessageID
-	Seq        mls.Seq
-	Kind       MessageKind
-	Epoch      mls.Epoch
-	Ciphertext []byte
-	// Void: a commit that was taken back, or what was sent in an epoch that only such a commit had
-	// begun.
-	Void bool
-	// ReceivedAt is floored to 2 seconds.
-	ReceivedAt time.Time
-}
-
-// ReadParams says which messages to read.
-type ReadParams struct {
-	Key    mls.ConvoKey
-	Reader mls.DID
-	// After is the message to read on from, "" for none.
-	After mls.MessageID
-	// AfterSeq is where a cursor says to read on, 0 for none; AfterConvo is the
-	// conversation that the cursor belongs to.
-	AfterSeq   mls.Seq
-	AfterConvo mls.ConvoID
-	Limit      int
-	// MaxBytes ends a page early, after its first message; 0 means 16 MiB.
-	MaxBytes int64
-}
-
-// MessagePage is messages in the order of seq.
-type MessagePage struct {
-	ConvoID  mls.ConvoID
-	Messages []Message
-	// More: the conversation has later messages than the page.
-	More bool
-	// LastSeq is the seq of the conversation's newest message.
-	LastSeq mls.Seq
-}
-
-// PageBytes ends a page of messages or commits early, after its first item: this much ciphertext,
-// in bytes.
-const PageBytes = 16 << 20
-
-// ReadMessages reads a page with two statements. It begins after the place
-// that is named, or where the reader joined if that is later. Errors as
-// RequireMember, and mls.ErrInvalidCursor for a place that this conversation
-// does not have.
-func (r *reader) ReadMessages(ctx context.Context, p ReadParams) (MessagePage, error) {
-	standing, err := r.q.GetReadingStanding(ctx, db.GetReadingStandingParams{
-		UserDID: p.Reader, ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), SinceMsgID: string(p.After),
-	})
-	switch {
-	case isNotFound(err):
-		return MessagePage{}, mls.ErrConvoNotFound
-	case err != nil:
-		return MessagePage{}, fail("find standing", err)
-	case standing.RowsEver == 0:
-		return MessagePage{}, mls.ErrConvoNotFound
-	case standing.RowsActive == 0:
-		return MessagePage{}, mls.ErrNotMember
-	case p.After != "" && standing.SinceSeq == 0,
-		p.AfterConvo != "" && p.AfterConvo != standing.ID,
-		p.AfterSeq < 0 || p.AfterSeq > standing.LastSeq:
-		return MessagePage{}, mls.ErrInvalidCursor
-	}
-	page := MessagePage{ConvoID: standing.ID, LastSeq: standing.LastSeq}
-	after := max(mls.Seq(standing.JoinSeq), mls.Seq(standing.SinceSeq), p.AfterSeq)
-	if after >= standing.LastSeq {
-		return page, nil
-	}
-	if p.MaxBytes == 0 {
-		p.MaxBytes = PageBytes
-	}
-	rows, err := r.q.ListMessages(ctx, db.ListMessagesParams{ConvoID: standing.ID, AfterSeq: after, MaxRows: rowLimit(p.Limit), MaxBytes: p.MaxBytes})
-	if err != nil {
-		return MessagePage{}, fail("list messages", err)
-	}
-	page.Messages = make([]Message, len(rows))
-	for i, row := range rows {
-		page.Messages[i] = messageOf(row)
-	}
-	if n := len(rows); n > 0 {
-		page.LastSeq = max(page.LastSeq, rows[n-1].Seq)
-		page.More = rows[n-1].Seq < page.LastSeq
-	}
-	return page, nil
-}
-
 // MessageRef names a message by its place.
 type MessageRef struct {
 	ConvoID mls.ConvoID
 	Seq     mls.Seq
-}
-
-func messageOf(row db.ListMessagesRow) Message {
-	return Message{
-		ConvoID: row.ConvoID, ID: row.MsgID, Seq: row.Seq, Kind: MessageKind(row.Kind), Epoch: row.Epoch,
-		Ciphertext: row.Ciphertext, Void: row.Void, ReceivedAt: row.ReceivedBucketTs,
-	}
-}
-
-// Commit is an accepted commit.
-type Commit struct {
-	// Epoch is the one that it was made in.
-	Epoch     mls.Epoch
-	Sender    mls.DID
-	Bytes     []byte
-	CreatedAt time.Time
-}
-
-// CommitPage is commits that stand, in the order of their epochs.
-type CommitPage struct {
-	ConvoID mls.ConvoID
-	Commits []Commit
-	// Next is the epoch to ask for next, nil when the range is done.
-	Next *mls.Epoch
-}
-
-// CommitRange says which commits to read: those made in the epochs From to To of the conversation's
-// generation.
-type CommitRange struct {
-	From mls.Epoch
-	// To is nil for the current epoch.
-	To    *mls.Epoch
-	Limit int
-	// MaxBytes ends a page early, after its first commit; 0 means PageBytes.
-	MaxBytes int64
-}
-
-// ListCommits reads commits, from the reader's join on. Errors as RequireMember,
-// and mls.ErrInvalidEpochRange.
-func (r *reader) ListCommits(ctx context.Context, key mls.ConvoKey, did mls.DID, in CommitRange) (CommitPage, error) {
-	standing, err := r.RequireMember(ctx, key, did)
-	if err != nil {
-		return CommitPage{}, err
-	}
-	end, err := mls.CheckEpochRange(in.From, in.To, standing.Epoch)
-	if err != nil {
-		return CommitPage{}, err
-	}
-	rows, err := r.q.ListCommits(ctx, db.ListCommitsParams{
-		ConvoID: standing.ID, Generation: standing.Generation, FromEpoch: in.From, ToEpoch: int64(end), AfterSeq: int64(standing.JoinSeq), MaxRows: rowLimit(in.Limit), MaxBytes: cmp.Or(in.MaxBytes, PageBytes),
-	})
-	if err != nil {
-		return CommitPage{}, fail("list commits", err)
-	}
-	page := CommitPage{ConvoID: standing.ID, Commits: make([]Commit, len(rows))}
-	for i, row := range rows {
-		page.Commits[i] = Commit{Epoch: row.Epoch, Sender: row.SenderDID, Bytes: row.Ciphertext, CreatedAt: row.CreatedAt}
-	}
-	// The current epoch has no commit yet, so the range ends before it.
-	if n := len(rows); n > 0 && rows[n-1].Epoch < min(end, standing.Epoch-1) {
-		next := rows[n-1].Epoch + 1
-		page.Next = &next
-	}
-	return page, nil
 }
 
 // SetCursor moves a user's reading position forward; an older one changes

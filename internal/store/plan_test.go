@@ -99,6 +99,8 @@ func TestPlans(t *testing.T) {
 		{"getReadingStanding", []string{"conversations_pkey", "members_pkey", "messages_msg_id_key"}, nil, ""},
 		{"listMessages", []string{"messages_pkey", "commits_void_idx"}, nil, ""},
 		{"listCommits", []string{"commits_standing_key", "messages_pkey"}, nil, ""},
+		{"findLastReads", []string{"members_pkey", "messages_pkey", "commits_pkey"}, nil, ""},
+		{"listLastCommits", []string{"commits_pkey", "messages_pkey"}, nil, ""},
 		{"findMessage", []string{"messages_msg_id_key", "commits_void_idx"}, nil, ""},
 		{"setCursor", nil, nil, ""},
 		{"listConversations", []string{"members_active_user_idx", "conversations_pkey"}, nil, ""},

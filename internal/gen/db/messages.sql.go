@@ -171,6 +171,51 @@ func (q *Queries) FindAccepted(ctx context.Context, arg FindAcceptedParams) (Fin
 	return i, err
 }
 
+const findLastReads = `-- name: FindLastReads :one
+SELECT l.join_seq, l.left_seq, coalesce(g.generation, 0)::bigint AS generation, coalesce(k.epoch + 1, -1)::bigint AS epoch
+FROM (
+    SELECT coalesce(min(d.join_seq) FILTER (WHERE d.left_seq = d.last_seq), 0)::bigint AS join_seq, coalesce(max(d.left_seq), 0)::bigint AS left_seq
+    FROM (SELECT x.join_seq, x.left_seq, max(x.left_seq) OVER () AS last_seq
+          FROM members x
+          WHERE x.convo_id = $1 AND x.user_did = $2) d
+    HAVING bool_and(d.left_seq IS NOT NULL)
+) l
+LEFT JOIN LATERAL (
+    SELECT m.generation FROM messages m
+    WHERE m.convo_id = $1 AND m.seq <= l.left_seq
+    ORDER BY m.seq DESC
+    LIMIT 1
+) g ON true
+LEFT JOIN LATERAL (
+    SELECT c.epoch FROM commits c
+    WHERE c.convo_id = $1 AND c.seq <= l.left_seq AND c.generation = g.generation AND (c.void_seq IS NULL OR c.void_seq > l.left_seq)
+    ORDER BY c.seq DESC
+    LIMIT 1
+) k ON true
+`
+
+type FindLastReadsRow struct {
+	JoinSeq    int64
+	LeftSeq    int64
+	Generation int64
+	Epoch      int64
+}
+
+// FindLastReads is what a user who is off the roster may still read: after join_seq, where its last
+// membership began, up to left_seq, where it ended. There the conversation was in the generation and
+// epoch; the epoch is -1 where no commit had led to it, or the log is not kept that far back.
+func (q *Queries) FindLastReads(ctx context.Context, convoID mls.ConvoID, userDID mls.DID) (FindLastReadsRow, error) {
+	row := q.db.QueryRow(ctx, findLastReads, convoID, userDID)
+	var i FindLastReadsRow
+	err := row.Scan(
+		&i.JoinSeq,
+		&i.LeftSeq,
+		&i.Generation,
+		&i.Epoch,
+	)
+	return i, err
+}
+
 const findMessage = `-- name: FindMessage :one
 SELECT m.seq, m.kind, m.generation, m.epoch, m.ciphertext_hash, m.received_bucket_ts,
        EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
@@ -349,13 +394,13 @@ FROM (
         FROM commits c
         JOIN messages i ON i.convo_id = c.convo_id AND i.seq = c.seq
         WHERE c.convo_id = $1 AND c.generation = $2 AND c.void_seq IS NULL
-          AND c.epoch >= $3 AND c.epoch <= $4::bigint AND c.seq > $5::bigint
+          AND c.epoch >= $3 AND c.epoch <= $4::bigint AND c.seq > $5::bigint AND c.seq <= $6::bigint
         ORDER BY c.epoch
-        LIMIT $6
+        LIMIT $7
     ) q
 ) p
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
-WHERE p.total - p.padded_size < $7::bigint OR p.total = p.padded_size
+WHERE p.total - p.padded_size < $8::bigint OR p.total = p.padded_size
 ORDER BY p.epoch
 `
 
@@ -365,6 +410,7 @@ type ListCommitsParams struct {
 	FromEpoch  mls.Epoch
 	ToEpoch    int64
 	AfterSeq   int64
+	UntilSeq   int64
 	MaxRows    int32
 	MaxBytes   int64
 }
@@ -386,6 +432,7 @@ func (q *Queries) ListCommits(ctx context.Context, arg ListCommitsParams) ([]Lis
 		arg.FromEpoch,
 		arg.ToEpoch,
 		arg.AfterSeq,
+		arg.UntilSeq,
 		arg.MaxRows,
 		arg.MaxBytes,
 	)
@@ -412,9 +459,84 @@ func (q *Queries) ListCommits(ctx context.Context, arg ListCommitsParams) ([]Lis
 	return items, nil
 }
 
+const listLastCommits = `-- name: ListLastCommits :many
+SELECT p.epoch, p.sender_did, m.ciphertext, p.created_at
+FROM (
+    SELECT q.convo_id, q.seq, q.epoch, q.sender_did, q.created_at, q.padded_size,
+           sum(q.padded_size) OVER (ORDER BY q.seq) AS total
+    FROM (
+        SELECT c.convo_id, c.seq, c.epoch, c.sender_did, c.created_at, i.padded_size
+        FROM commits c
+        JOIN messages i ON i.convo_id = c.convo_id AND i.seq = c.seq
+        WHERE c.convo_id = $1 AND c.generation = $2
+          AND c.epoch >= $3 AND c.epoch <= $4::bigint AND c.seq > $5::bigint AND c.seq <= $6::bigint
+          AND (c.void_seq IS NULL OR c.void_seq > $6::bigint)
+        ORDER BY c.seq
+        LIMIT $7
+    ) q
+) p
+JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
+WHERE p.total - p.padded_size < $8::bigint OR p.total = p.padded_size
+ORDER BY p.seq
+`
+
+type ListLastCommitsParams struct {
+	ConvoID    mls.ConvoID
+	Generation mls.Generation
+	FromEpoch  mls.Epoch
+	ToEpoch    int64
+	AfterSeq   int64
+	UntilSeq   int64
+	MaxRows    int32
+	MaxBytes   int64
+}
+
+type ListLastCommitsRow struct {
+	Epoch      mls.Epoch
+	SenderDID  mls.DID
+	Ciphertext []byte
+	CreatedAt  time.Time
+}
+
+// ListLastCommits is ListCommits for who has left: the commits that stood at until_seq, whatever has
+// become of them since.
+func (q *Queries) ListLastCommits(ctx context.Context, arg ListLastCommitsParams) ([]ListLastCommitsRow, error) {
+	rows, err := q.db.Query(ctx, listLastCommits,
+		arg.ConvoID,
+		arg.Generation,
+		arg.FromEpoch,
+		arg.ToEpoch,
+		arg.AfterSeq,
+		arg.UntilSeq,
+		arg.MaxRows,
+		arg.MaxBytes,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListLastCommitsRow{}
+	for rows.Next() {
+		var i ListLastCommitsRow
+		if err := rows.Scan(
+			&i.Epoch,
+			&i.SenderDID,
+			&i.Ciphertext,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listMessages = `-- name: ListMessages :many
 SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, m.ciphertext, p.received_bucket_ts,
-       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
+       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq AND k.void_seq <= $1::bigint
                  AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
 FROM (
     SELECT q.convo_id, q.seq, q.msg_id, q.kind, q.epoch, q.received_bucket_ts, q.padded_size,
@@ -422,17 +544,18 @@ FROM (
     FROM (
         SELECT i.convo_id, i.seq, i.msg_id, i.kind, i.epoch, i.received_bucket_ts, i.padded_size
         FROM messages i
-        WHERE i.convo_id = $1 AND i.seq > $2
+        WHERE i.convo_id = $2 AND i.seq > $3 AND i.seq <= $1::bigint
         ORDER BY i.seq
-        LIMIT $3
+        LIMIT $4
     ) q
 ) p
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
-WHERE p.total - p.padded_size < $4::bigint OR p.total = p.padded_size
+WHERE p.total - p.padded_size < $5::bigint OR p.total = p.padded_size
 ORDER BY p.seq
 `
 
 type ListMessagesParams struct {
+	UntilSeq int64
 	ConvoID  mls.ConvoID
 	AfterSeq mls.Seq
 	MaxRows  int32
@@ -452,9 +575,11 @@ type ListMessagesRow struct {
 
 // ListMessages is a page in the order of seq, cut where the ciphertexts would
 // exceed max_bytes; the first one always fits. void is a commit that was taken
-// back, and what was sent in an epoch that only such a commit had begun.
+// back, and what was sent in an epoch that only such a commit had begun. All is
+// as it was at until_seq.
 func (q *Queries) ListMessages(ctx context.Context, arg ListMessagesParams) ([]ListMessagesRow, error) {
 	rows, err := q.db.Query(ctx, listMessages,
+		arg.UntilSeq,
 		arg.ConvoID,
 		arg.AfterSeq,
 		arg.MaxRows,

@@ -514,7 +514,7 @@ SET joined_at = (a.before->>'joined_at')::timestamptz,
     needs_rejoin = (a.before->>'needs_rejoin')::boolean,
     vacant = coalesce((a.before->>'vacant')::boolean, false),
     left_at = coalesce(m.left_at, (a.before->>'left_at')::timestamptz),
-    left_seq = coalesce(m.left_seq, (a.before->>'left_seq')::bigint),
+    left_seq = coalesce((a.before->>'left_seq')::bigint, m.left_seq),
     left_reason = coalesce(m.left_reason, a.before->>'left_reason'),
     is_admin = m.is_admin AND a.before->>'left_at' IS NULL,
     promoted_at = CASE WHEN a.before->>'left_at' IS NULL THEN m.promoted_at END,
@@ -530,7 +530,8 @@ type RestoreAdditionsRow struct {
 	DeviceID mls.DeviceID
 }
 
-// RestoreAdditions puts the rows of the other devices back as they were. Who has left since stays away.
+// RestoreAdditions puts the rows of the other devices back as they were. Who has left since stays
+// away, and reads up to where it had left before, if it had: in between it was not there.
 func (q *Queries) RestoreAdditions(ctx context.Context, convoID mls.ConvoID, seq mls.Seq) ([]RestoreAdditionsRow, error) {
 	rows, err := q.db.Query(ctx, restoreAdditions, convoID, seq)
 	if err != nil {

@@ -47,7 +47,7 @@ type GetMessagesOutput struct {
 	// Position to continue from, as a previous answer gave it.
 	// Optional.
 	Cursor *string
-	// Highest sequence number in the conversation.
+	// Highest sequence number in the conversation, or of what the caller may read of it.
 	// Optional.
 	LastSeq *int64
 }
