@@ -33,7 +33,10 @@ func (c *genConfig) cacheKey() string {
 		return ""
 	}
 	flags := *c
-	flags.parsedPolicy, flags.incomplete, flags.watch = nil, false, false
+	flags.parsedPolicy, flags.incomplete, flags.watch, flags.whole, flags.others = nil, false, false, nil, nil
+	for _, o := range c.others {
+		fmt.Fprintf(h, "%q %q\n", o.Path, o.Prefix)
+	}
 	fmt.Fprintf(h, "%q %d %d %q\n", exe, info.Size(), info.ModTime().UnixNano(), fmt.Sprintf("%+v", flags))
 	err = filepath.WalkDir(c.in, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".json" {
@@ -43,6 +46,11 @@ func (c *genConfig) cacheKey() string {
 	})
 	if err != nil || c.policy != "" && hashFile(h, c.policy) != nil {
 		return ""
+	}
+	for _, dir := range c.deps {
+		if _, err := os.Stat(dir); err != nil || hashTree(h, dir, ".json") != nil {
+			return ""
+		}
 	}
 	if c.handlers != "" && hashTree(h, c.handlers, ".go") != nil {
 		return ""

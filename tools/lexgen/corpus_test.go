@@ -136,11 +136,12 @@ func goTool(tb testing.TB, dir string, args ...string) {
 func TestCorpusTypes(t *testing.T) {
 	t.Parallel()
 	opt := emit.Options{Package: "lexapi", ImportPath: "corpus/lexapi", Runtime: "mls-server/lexrt"}
-	files, err := emit.Package(build(t, corpus(t), ir.Options{}), opt)
+	model := build(t, corpus(t), ir.Options{})
+	files, err := emit.Package(model, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := emit.TypeCheck(files, opt, true); err != nil {
+	if err := emit.TypeCheck(model, files, opt, true); err != nil {
 		t.Error(err)
 	}
 }

@@ -25,13 +25,17 @@ import (
 type genConfig struct {
 	in, out, pkg, module, policy, handlers, prefix, runtime, compat string
 	quiet, fakes, verify, keepGoing, watch                          bool
-	only, without, exclude                                          ids
+	only, without, exclude, deps, imports                           ids
 	target, config                                                  string
 	reference                                                       referenceConfig
 
 	// parsedPolicy is set by load, and incomplete, when lexicons are left out for their errors.
 	parsedPolicy *ir.Policy
 	incomplete   bool
+	// whole is the model of all lexicons as if one package had them, which pages describe.
+	whole *ir.Model
+	// others are the packages that lexgen.json makes of other lexicons of the folder.
+	others []ir.Elsewhere
 }
 
 // genFlags are the flags of gen and check, which set c. Except for those of ownFlags each is a
@@ -51,8 +55,10 @@ func genFlags(name string, c *genConfig, errs io.Writer) *flag.FlagSet {
 	fl.StringVar(&c.target, "target", "server", "what the package is for: `server`, client (no Service and Mount) or types (no methods at all)")
 	fl.BoolVar(&c.fakes, "fakes", false, "also write a package with the schemas for tests, named PACKAGEfake, in a folder of that name below --out")
 	fl.BoolVar(&c.verify, "verify", false, "type-check the bodies of functions too when the package is larger than 1 MiB; those of smaller ones always are")
-	fl.Var(&c.without, "without", "leave the types of the lexicon `NSID` out of the Go packages; pages and OpenAPI have them (may be repeated)")
-	fl.Var(&c.only, "only", "write Go for the types of the lexicon `NSID` alone (may be repeated)")
+	fl.Var(&c.deps, "deps", "`DIR` with lexicons of others; what the own ones refer to is generated with them, unless --import says where it is (may be repeated)")
+	fl.Var(&c.imports, "import", "`NSID=PATH`: lexgen has made the types of this lexicon, or with .* at the end of those below it, in the package of the import path (may be repeated)")
+	fl.Var(&c.without, "without", "leave the lexicon `NSID`, or with .* at the end all below it, out of the Go packages; pages and OpenAPI have them (may be repeated)")
+	fl.Var(&c.only, "only", "write Go for the lexicon `NSID` alone, or with .* at the end for those below it (may be repeated)")
 	fl.Var(&c.exclude, "exclude", "do not read the files and folders whose path in --in matches the `GLOB` (may be repeated)")
 	fl.BoolVar(&c.keepGoing, "keep-going", false, "generate from the lexicons without errors that refer to none with errors; the exit code is 1 all the same")
 	c.reference.flags(fl)
@@ -106,6 +112,8 @@ func (c *genConfig) check() error {
 		return &usageError{"--only and --without exclude each other"}
 	case !c.exclude.patterns():
 		return &usageError{"--exclude is not a pattern: * stands for any characters but /, ? for one, […] for one of these"}
+	case !c.importsAreWhole():
+		return &usageError{"--import must be NSID=PATH or NSID=PATH#PREFIX, for example com.atproto.*=example.com/atproto/api"}
 	case c.compat != "" && c.compat != "named-unions":
 		return &usageError{fmt.Sprintf("--compat %q is not known; there is named-unions", c.compat)}
 	}
@@ -130,6 +138,10 @@ func (c *genConfig) load(errs io.Writer) (*ir.Model, error) {
 		}
 	}
 	c.parsedPolicy = policy
+	var err error
+	if opt.Deps, err = lexicon.ReadDeps(c.deps); err != nil {
+		return nil, err
+	}
 	if info, err := os.Stat(c.in); err != nil {
 		return nil, err
 	} else if !info.IsDir() {
@@ -168,7 +180,13 @@ func (c *genConfig) build(set *lexicon.Set, diags lexicon.Diags) (*ir.Model, lex
 			}
 			set, c.incomplete = sound, true
 		}
-		model, more := ir.Build(set, ir.Options{Prefix: c.prefix, Policy: c.parsedPolicy})
+		elsewhere := slices.Concat(c.elsewhere(), c.others)
+		model, more := ir.Build(set, ir.Options{Prefix: c.prefix, Policy: c.parsedPolicy, Elsewhere: elsewhere, Own: c.has, KeepAll: c.keepsAll()})
+		if c.whole = model; len(elsewhere) > 0 && c.reference.docs+c.reference.openapi != "" {
+			var again lexicon.Diags
+			c.whole, again = ir.Build(set, ir.Options{Prefix: c.prefix, Policy: c.parsedPolicy})
+			more = append(more, again...)
+		}
 		diags = append(diags, more...)
 		if !more.HasErrors() {
 			return model, diags
@@ -189,18 +207,20 @@ func (c *genConfig) generate(errs io.Writer) (*ir.Model, []output, error) {
 
 // part is the part of the model that the Go packages have.
 func (c *genConfig) part(m *ir.Model) (*ir.Model, error) {
-	for _, id := range slices.Concat(c.only, c.without) {
-		if !slices.ContainsFunc(m.Lexicons, func(l *ir.Lexicon) bool { return l.File.ID == id }) {
-			return nil, fmt.Errorf("there is no lexicon %s in %s", id, c.in)
+	for _, pattern := range slices.Concat(c.only, c.without) {
+		if !slices.ContainsFunc(m.Lexicons, func(l *ir.Lexicon) bool { return ir.Matches(pattern, l.File.ID) }) {
+			return nil, fmt.Errorf("there is no lexicon %s in %s", pattern, c.in)
 		}
 	}
-	switch {
-	case len(c.only) > 0:
-		return m.Part(func(id string) bool { return slices.Contains(c.only, id) })
-	case len(c.without) > 0:
-		return m.Part(func(id string) bool { return !slices.Contains(c.without, id) })
+	return m.Part(c.has)
+}
+
+// has reports whether the package has the types of a lexicon.
+func (c *genConfig) has(id string) bool {
+	if len(c.only) > 0 {
+		return c.only.match(id)
 	}
-	return m, nil
+	return !c.without.match(id)
 }
 
 // ids is a flag that may be repeated.
@@ -212,6 +232,11 @@ func (s *ids) patterns() bool {
 		_, err := path.Match(p, "")
 		return err != nil
 	})
+}
+
+// match reports whether one of them is the NSID, or a pattern of it.
+func (s *ids) match(nsid string) bool {
+	return slices.ContainsFunc(*s, func(pattern string) bool { return ir.Matches(pattern, nsid) })
 }
 
 func (s *ids) String() string { return strings.Join(*s, ",") }

@@ -98,7 +98,7 @@ func generateCase(t *testing.T, dir, name string, shuffle *rand.Rand) ([]emit.Fi
 				t.Fatalf("%s: %v", name, err)
 			}
 			if shuffle == nil {
-				if err := emit.TypeCheck(files, opt, true); err != nil {
+				if err := emit.TypeCheck(model, files, opt, true); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 			}

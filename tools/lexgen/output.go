@@ -73,7 +73,7 @@ func (c *genConfig) outputs(m *ir.Model) ([]output, error) {
 	for _, g := range c.generators() {
 		from := part
 		if g.whole {
-			from = m
+			from = c.whole
 		}
 		files, err := g.make(from)
 		if err != nil {
@@ -102,7 +102,7 @@ func (c *genConfig) serverFiles(m *ir.Model) ([]emit.File, error) {
 	for _, f := range files {
 		size += len(f.Data)
 	}
-	return files, emit.TypeCheck(files, c.emitOptions(), c.verify || size <= bodiesLimit)
+	return files, emit.TypeCheck(m, files, c.emitOptions(), c.verify || size <= bodiesLimit)
 }
 
 // bodiesLimit is the size in bytes of a package up to which the bodies of its

@@ -98,6 +98,7 @@ func configs(name string, args []string, errs io.Writer) ([]*genConfig, error) {
 		one.quiet, one.verify, one.keepGoing = c.quiet, c.verify, c.keepGoing
 		all = append(all, one)
 	}
+	introduce(all)
 	return all, nil
 }
 
@@ -188,14 +189,14 @@ func (p *project) flagArgs(fl *flag.FlagSet, member string, value jsontext.Value
 		}
 		return nil, fmt.Errorf("%s is not a member that is known here%s", lexicon.Printable(member), hint)
 	}
-	placeholder, _ := flag.UnquoteUsage(f)
+	takes, _ := flag.UnquoteUsage(f)
 	list, wrong := texts(f, value)
 	if wrong != "" {
 		return nil, errors.New(member + " must be " + wrong)
 	}
 	args := make([]string, len(list))
 	for i, text := range list {
-		if text != "" && (placeholder == "DIR" || placeholder == "FILE") {
+		if text != "" && !filepath.IsAbs(text) && (takes == "DIR" || takes == "FILE") {
 			text = filepath.Join(filepath.Dir(p.file), filepath.FromSlash(text))
 		}
 		args[i] = "--" + member + "=" + text
@@ -257,12 +258,12 @@ func withProject(run func(args []string, out, errs io.Writer) error, members fun
 }
 
 // lintArgs are the members that lint knows.
-func (p *project) lintArgs() []string { return p.some("in", "policy", "exclude", "compat") }
+func (p *project) lintArgs() []string { return p.some("in", "policy", "exclude", "compat", "deps") }
 
 // breakingArgs are those that breaking knows, and those that are for it alone. Its policy is
 // relative to the folder.
 func (p *project) breakingArgs() []string {
-	args := p.some("in", "compat")
+	args := p.some("in", "compat", "deps")
 	in, policy := p.text(p.common, "in"), p.text(p.common, "policy")
 	if rel, err := filepath.Rel(in, policy); policy != "" && err == nil && !strings.HasPrefix(rel, "..") {
 		args = append(args, "--policy="+filepath.ToSlash(rel))

@@ -48,9 +48,9 @@ func projectSchema() schema {
 }
 
 func memberSchema(f *flag.Flag) schema {
-	placeholder, usage := flag.UnquoteUsage(f)
+	takes, usage := flag.UnquoteUsage(f)
 	s := schema{Type: kindOf(f), Description: strings.ToUpper(usage[:1]) + strings.TrimSuffix(usage[1:], " (may be repeated)") + "."}
-	if placeholder == "DIR" || placeholder == "FILE" {
+	if takes == "DIR" || takes == "FILE" {
 		s.Description += " A path."
 	}
 	switch {

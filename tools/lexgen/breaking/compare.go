@@ -34,7 +34,9 @@ type Version struct {
 func Compare(before, after Version) []Finding {
 	c := &comparer{before: before, after: after, uses: reach.Of(before.Set)}
 	for _, f := range before.Set.Files {
-		c.file(f)
+		if !f.Dep {
+			c.file(f)
+		}
 	}
 	slices.SortFunc(c.found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(a.Lexicon, b.Lexicon), cmp.Compare(a.Pointer, b.Pointer), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))

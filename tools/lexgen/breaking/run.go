@@ -16,6 +16,7 @@ import (
 type command struct {
 	in, against, policy, waivers, level, compat, today string
 	rules                                              bool
+	deps                                               []string
 
 	out, err io.Writer
 }
@@ -32,6 +33,10 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	fs.StringVar(&c.waivers, "waivers", "", "file with changes that are allowed for a time")
 	fs.StringVar(&c.level, "level", "contract", "mildest level that is forbidden: wire, contract, source or review")
 	fs.StringVar(&c.compat, "compat", "", `"named-unions" accepts definitions of type union`)
+	fs.Func("deps", "`DIR` with lexicons of others that both versions refer to (may be repeated)", func(dir string) error {
+		c.deps = append(c.deps, dir)
+		return nil
+	})
 	fs.StringVar(&c.today, "today", time.Now().UTC().Format(time.DateOnly), "day on which waivers must be valid")
 	fs.BoolVar(&c.rules, "rules", false, "list the rules and exit")
 	fs.Usage = func() {
@@ -90,6 +95,9 @@ func (c *command) versions() (before, after Version, code int, err error) {
 	opt := lexicon.Options{NamedUnions: c.compat != ""}
 	if c.against == "" {
 		return before, after, 2, errors.New("--against is missing: name a revision (git:main) or a folder")
+	}
+	if opt.Deps, err = lexicon.ReadDeps(c.deps); err != nil {
+		return before, after, 2, err
 	}
 	after, diags, err := readFolder(c.in, c.policy, opt)
 	if err != nil {

@@ -114,7 +114,7 @@ func (u *unit) member(g *jen.Group, f *ir.Field) {
 		case ir.UnionKind:
 			g.Op("&").Id(unionVar(f.Type.Union))
 		case ir.SliceKind:
-			g.Id(sliceFunc(f.Type.Slice))
+			g.Add(u.valueFunc(f.Type))
 		case ir.Array:
 			g.Add(u.rule(f.Type))
 			u.itemArgs(g, f.Type.Elem)
@@ -182,7 +182,7 @@ func (u *unit) itemArgs(g *jen.Group, elem *ir.Type) {
 func (u *unit) valueFunc(t *ir.Type) jen.Code {
 	switch t.Kind {
 	case ir.SliceKind:
-		return jen.Id(sliceFunc(t.Slice))
+		return u.id(t.Slice.Import, t.Slice.Func)
 	case ir.CID:
 		return u.rt("CIDLinkValue")
 	case ir.Unknown, ir.Raw:
@@ -201,7 +201,7 @@ func (u *unit) value(t *ir.Type) jen.Code {
 	case ir.UnionKind:
 		return u.rt("UnionValue").Call(f, v, jen.Op("&").Id(unionVar(t.Union)))
 	case ir.SliceKind:
-		return jen.Id(sliceFunc(t.Slice)).Call(f, v)
+		return u.id(t.Slice.Import, t.Slice.Func).Call(f, v)
 	case ir.CID:
 		return u.rt("CIDLinkValue").Call(f, v)
 	case ir.Unknown, ir.Raw:

@@ -68,17 +68,31 @@ type File struct {
 	fset   *token.FileSet
 }
 
-// TypeCheck reports what of the files of one package does not compile. Without
+// TypeCheck reports what of the files of a model's package does not compile. Without
 // bodies it looks at declarations only.
-func TypeCheck(files []File, opt Options, bodies bool) error {
+func TypeCheck(m *ir.Model, files []File, opt Options, bodies bool) error {
 	if len(files) == 0 {
 		return nil
 	}
-	syntax := make([]*ast.File, len(files))
-	for i, f := range files {
-		syntax[i] = f.syntax
+	fset := files[0].fset
+	others := map[string][]*ast.File{}
+	for path, other := range m.Elsewhere {
+		e := &emitter{model: other, opt: Options{Package: "other", ImportPath: path, Runtime: opt.Runtime, Target: Types}, fset: fset}
+		part, err := e.files()
+		if err != nil {
+			return err
+		}
+		others[path] = trees(part)
 	}
-	return verify.Package(files[0].fset, opt.ImportPath, opt.Runtime, syntax, bodies)
+	return verify.Package(verify.Code{Fset: fset, Path: opt.ImportPath, Runtime: opt.Runtime, Files: trees(files), Others: others}, bodies)
+}
+
+func trees(files []File) []*ast.File {
+	all := make([]*ast.File, len(files))
+	for i, f := range files {
+		all[i] = f.syntax
+	}
+	return all
 }
 
 // emitter writes the files of one model.
@@ -105,6 +119,11 @@ type unit struct {
 // sorted by name.
 func Package(m *ir.Model, opt Options) ([]File, error) {
 	e := &emitter{model: m, opt: opt, fset: token.NewFileSet()}
+	return e.files()
+}
+
+func (e *emitter) files() ([]File, error) {
+	m, opt := e.model, e.opt
 	var jobs []func() (File, error)
 	for _, l := range m.Lexicons {
 		jobs = append(jobs, func() (File, error) { return e.lexiconFile(l) })
@@ -121,6 +140,9 @@ func Package(m *ir.Model, opt Options) ([]File, error) {
 	}
 	if m.OpenUnions {
 		jobs = append(jobs, e.unionFile)
+	}
+	if len(m.Wrappers) > 0 {
+		jobs = append(jobs, e.importsFile)
 	}
 	if records := recordsOf(m); len(records) > 0 {
 		jobs = append(jobs, func() (File, error) { return e.recordsFile(records) })
@@ -251,6 +273,16 @@ func difference(got, planned []string) string {
 	}
 	return strings.Join(out, " ")
 }
+
+// id is a name of the package, or of another one that lexgen made.
+func (e *emitter) id(path, name string) *jen.Statement {
+	if e.foreign(path) {
+		return jen.Qual(path, name)
+	}
+	return jen.Id(name)
+}
+
+func (e *emitter) foreign(path string) bool { return path != "" && path != e.opt.ImportPath }
 
 func (e *emitter) rt(name string) *jen.Statement { return jen.Qual(e.opt.Runtime, name) }
 

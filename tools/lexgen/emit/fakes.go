@@ -23,25 +23,55 @@ func Fakes(m *ir.Model, opt Options, pkg, importPath string) (File, error) {
 	}
 	for _, l := range m.Lexicons {
 		for _, d := range l.Decls {
-			switch d := d.(type) {
-			case *ir.Struct:
-				if d.Role == ir.RoleParams {
-					params[jen.Lit(d.GoName)] = constructor(d.GoName, "Query")
-					continue
-				}
-				schemas[jen.Lit(d.GoName)] = e.fakeStruct(d)
-				types[jen.Lit(d.GoName)] = constructor(d.GoName, "Codec")
-			case *ir.Union:
-				schemas[jen.Lit(d.GoName)] = e.fakeUnion(d)
-			case *ir.Slice:
-				schemas[jen.Lit(d.GoName)] = e.fake(&ir.Type{Kind: ir.Array, Schema: d.Schema, Elem: d.Elem})
+			s, isStruct := d.(*ir.Struct)
+			switch {
+			case isStruct && s.Role == ir.RoleParams:
+				params[jen.Lit(s.GoName)] = constructor(s.GoName, "Query")
+				continue
+			case isStruct:
+				types[jen.Lit(s.GoName)] = constructor(s.GoName, "Codec")
 			}
+			e.fakeDecl(schemas, d)
+		}
+	}
+	for _, w := range m.Wrappers {
+		schemas[jen.Lit(w.GoName)] = e.fakeStruct(w.Wraps)
+		types[jen.Lit(w.GoName)] = constructor(w.GoName, "Codec")
+	}
+	for _, other := range m.Elsewhere {
+		for _, l := range other.Lexicons {
+			for _, d := range l.Decls {
+				e.fakeDecl(schemas, d)
+			}
+		}
+		for _, w := range other.Wrappers {
+			schemas[jen.Lit(fakeName(w.Import, w.GoName))] = e.fakeStruct(w.Wraps)
 		}
 	}
 	u.add("Schemas", doc("Schemas are the schemas by their Go type names."), jen.Var().Id("Schemas").Op("=").Qual(e.lexfake(), "Set").Values(schemas))
 	u.add("Types", doc("Types make new values of the struct types, by name."), jen.Var().Id("Types").Op("=").Map(jen.String()).Func().Params().Qual(e.lexfake(), "Codec").Values(types))
 	u.add("Params", doc("Params make new values of the types of parameters, by name."), jen.Var().Id("Params").Op("=").Map(jen.String()).Func().Params().Qual(e.lexfake(), "Query").Values(params))
 	return u.finish()
+}
+
+// fakeDecl adds the schema of a declaration.
+func (e *emitter) fakeDecl(schemas jen.Dict, d ir.Decl) {
+	switch d := d.(type) {
+	case *ir.Struct:
+		schemas[jen.Lit(fakeName(d.Import, d.GoName))] = e.fakeStruct(d)
+	case *ir.Union:
+		schemas[jen.Lit(fakeName(d.Import, d.GoName))] = e.fakeUnion(d)
+	case *ir.Slice:
+		schemas[jen.Lit(fakeName(d.Import, d.GoName))] = e.fake(arrayOf(d))
+	}
+}
+
+// fakeName is what the schema of a type is called.
+func fakeName(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
 }
 
 func (e *emitter) lexfake() string { return e.opt.Runtime + "/lexfake" }
@@ -56,11 +86,11 @@ func (e *emitter) fake(t *ir.Type) *jen.Statement {
 	ref := func(name string) *jen.Statement { return e.schema("Ref", jen.Dict{jen.Id("Name"): jen.Lit(name)}) }
 	switch t.Kind {
 	case ir.StructKind:
-		return ref(t.Struct.GoName)
+		return ref(fakeName(t.Struct.Import, t.Struct.GoName))
 	case ir.UnionKind:
-		return ref(t.Union.GoName)
+		return ref(fakeName(t.Union.Import, t.Union.GoName))
 	case ir.SliceKind:
-		return ref(t.Slice.GoName)
+		return ref(fakeName(t.Slice.Import, t.Slice.GoName))
 	default:
 	}
 	kind := helperName(t)
@@ -108,7 +138,7 @@ func (e *emitter) fakeStruct(s *ir.Struct) *jen.Statement {
 func (e *emitter) fakeUnion(s *ir.Union) *jen.Statement {
 	d := jen.Dict{jen.Id("Members"): jen.Index().String().ValuesFunc(func(g *jen.Group) {
 		for _, m := range s.Members {
-			g.Lit(m.GoName)
+			g.Lit(fakeName(m.Import, m.GoName))
 		}
 	})}
 	if s.Closed {

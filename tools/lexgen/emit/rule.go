@@ -14,7 +14,7 @@ import (
 
 // rule returns the variable that holds the constraints of t, or nil.
 func (u *unit) rule(t *ir.Type) jen.Code {
-	if t.Enum != nil {
+	if t.Enum != nil && !u.foreign(t.Enum.Import) {
 		return jen.Op("&").Id(enumRule(t.Enum))
 	}
 	name, values := u.ruleValues(t.Schema)

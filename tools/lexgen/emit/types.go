@@ -55,12 +55,12 @@ func (e *emitter) goType(t *ir.Type) *jen.Statement {
 		return jen.Bool()
 	case ir.Int:
 		if t.Enum != nil {
-			return jen.Id(t.Enum.GoName)
+			return e.id(t.Enum.Import, t.Enum.GoName)
 		}
 		return jen.Int64()
 	case ir.String:
 		if t.Enum != nil {
-			return jen.Id(t.Enum.GoName)
+			return e.id(t.Enum.Import, t.Enum.GoName)
 		}
 		if s, ok := t.Schema.(*lexicon.String); ok && s.Format != lexrt.FormatNone {
 			return e.rt(formatTypes[s.Format])
@@ -77,11 +77,11 @@ func (e *emitter) goType(t *ir.Type) *jen.Statement {
 	case ir.Array:
 		return jen.Index().Add(e.goType(t.Elem))
 	case ir.StructKind:
-		return jen.Id(t.Struct.GoName)
+		return e.id(t.Struct.Import, t.Struct.GoName)
 	case ir.UnionKind:
-		return jen.Id(t.Union.GoName)
+		return e.id(t.Union.Import, t.Union.GoName)
 	case ir.SliceKind:
-		return jen.Id(t.Slice.GoName)
+		return e.id(t.Slice.Import, t.Slice.GoName)
 	}
 	return jen.Any()
 }
@@ -120,6 +120,10 @@ func (u *unit) structDecl(s *ir.Struct) {
 		u.recordConsts(s)
 	}
 	u.codec(s)
+	u.markers(s)
+}
+
+func (u *unit) markers(s *ir.Struct) {
 	for _, un := range s.Unions {
 		u.add(s.GoName+"."+marker(un), jen.Func().Params(jen.Op("*").Id(s.GoName)).Id(marker(un)).Params().Custom(oneLine))
 	}
@@ -200,16 +204,19 @@ func (u *unit) enumDecl(d *ir.Enum) {
 
 func (u *unit) sliceDecl(d *ir.Slice) {
 	u.add(d.GoName, doc(d.GoName+" is "+d.Ref+".", d.Doc), jen.Type().Id(d.GoName).Index().Add(u.goType(d.Elem)))
-	t := &ir.Type{Kind: ir.Array, Schema: d.Schema, Elem: d.Elem}
-	name, v := sliceFunc(d), jen.Id("v").Id(d.GoName)
+	t := arrayOf(d)
+	name, v := d.Func, jen.Id("v").Id(d.GoName)
 	u.add(d.GoName+".MarshalJSON", doc("MarshalJSON is for package encoding/json."),
 		jen.Func().Params(v).Id("MarshalJSON").Params().Params(jen.Index().Byte(), jen.Error()).Custom(oneLine,
 			jen.Return(u.rt("MarshalValue").Call(jen.Id("v"), jen.Id(name)))))
 	u.add(d.GoName+".UnmarshalJSON", doc("UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue."),
 		jen.Func().Params(jen.Id("v").Op("*").Id(d.GoName)).Id("UnmarshalJSON").Params(jen.Id("src").Index().Byte()).Error().Custom(oneLine,
 			jen.Return(u.rt("UnmarshalValue").Call(jen.Id("src"), jen.Id("v"), jen.Lit("value"), jen.Id(name)))))
-	u.add(name, jen.Func().Id(name).Params(u.fieldsParam(), jen.Id("v").Op("*").Id(d.GoName)).Custom(oneLine, u.value(t)))
+	u.add(name, doc(name+" deals with the value that v points to, for the Lex method of what has it."), jen.Func().Id(name).Params(u.fieldsParam(), jen.Id("v").Op("*").Id(d.GoName)).Custom(oneLine, u.value(t)))
 }
+
+// arrayOf is the array that a named one is.
+func arrayOf(d *ir.Slice) *ir.Type { return &ir.Type{Kind: ir.Array, Schema: d.Schema, Elem: d.Elem} }
 
 func (u *unit) recordConsts(s *ir.Struct) {
 	name := s.Collection

@@ -22,11 +22,8 @@ const unknownVariant = "UnknownVariant"
 
 func marker(u *ir.Union) string { return "is" + u.GoName }
 
-// unionVar is the variable that describes a union, sliceFunc the function that
-// deals with a named array.
+// unionVar is the variable that describes a union.
 func unionVar(u *ir.Union) string { return "union" + u.GoName }
-
-func sliceFunc(s *ir.Slice) string { return "lex" + s.GoName }
 
 func (u *unit) unionDecl(d *ir.Union) {
 	u.add(d.GoName, doc(unionDoc(d), d.Doc), jen.Type().Id(d.GoName).Interface(jen.Id(marker(d)).Params()))
@@ -70,5 +67,17 @@ func (e *emitter) unionFile() (File, error) {
 	u.add(unknownVariant,
 		doc(unknownVariant+" is a member of an open union whose type the lexicons do not name. It is written back as it was read."),
 		jen.Type().Id(unknownVariant).Struct(u.rt("RawUnion")))
+	return u.finish()
+}
+
+// importsFile has the types that stand for other packages' in the unions of this one.
+func (e *emitter) importsFile() (File, error) {
+	u := e.newUnit("imports.go", nil)
+	for _, s := range e.model.Wrappers {
+		u.add(s.GoName, doc(s.GoName+" is "+s.TypeName+" as a member of the package's unions."),
+			jen.Type().Id(s.GoName).Struct(e.id(s.Wraps.Import, s.Wraps.GoName)))
+		u.codec(s)
+		u.markers(s)
+	}
 	return u.finish()
 }

@@ -166,6 +166,8 @@ func (e Example) where() string {
 		return ", a policy file"
 	case "files":
 		return ", in one folder"
+	case "packages":
+		return ", in a package each"
 	}
 	return ", a file"
 }

@@ -42,12 +42,18 @@ func judge(t *testing.T, e explain.Example) []string {
 		for i, l := range e.Lines {
 			sources = append(sources, lexicon.Source{Path: strings.Repeat("copy/", i) + "com/example/thing.json", Data: []byte(l)})
 		}
+	case "packages": // those of example.org are elsewhere
+		opt.Elsewhere = []ir.Elsewhere{{Path: "example.org/api", Has: func(id string) bool { return ir.Matches("org.example.*", id) }}}
+		for _, l := range e.Lines {
+			id, _, _ := strings.Cut(strings.SplitN(l, `"id": "`, 2)[1], `"`)
+			sources = append(sources, lexicon.Source{Path: strings.ReplaceAll(id, ".", "/") + ".json", Data: []byte(l)})
+		}
 	case "file":
 		sources = append(sources, lexicon.Source{Path: "com/example/thing.json", Data: []byte(text)})
 	default:
 		t.Fatalf("there is no kind %q", e.Kind)
 	}
-	set, diags := lexicon.Parse(sources, lexicon.Options{})
+	set, diags := lexicon.Parse(sources, lexicon.Options{NamedUnions: e.Kind == "packages"})
 	if !diags.HasErrors() {
 		_, more := ir.Build(set, opt)
 		diags = append(diags, more...)

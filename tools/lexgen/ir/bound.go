@@ -117,6 +117,9 @@ func (w *bounds) str(s *lexicon.String) int64 {
 }
 
 func (w *bounds) object(s *Struct) int64 {
+	if s.Wraps != nil {
+		s = s.Wraps
+	}
 	if w.open[s] {
 		return w.unbounded("an object that contains itself")
 	}

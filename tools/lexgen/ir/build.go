@@ -13,20 +13,23 @@ type Options struct {
 	// Prefix is the part of the NSIDs that Go names leave out, without the last dot.
 	Prefix string
 	Policy *Policy
+	// Elsewhere are packages that lexgen makes of some of the lexicons. The first that has a
+	// lexicon counts.
+	Elsewhere []Elsewhere
+	// KeepAll says that the package is for others too, whose records may have any of its objects.
+	KeepAll bool
+	// Own reports whether the package has a lexicon of the folder; nil means that it has all.
+	Own func(nsid string) bool
 }
 
 // Build makes the model of a set without errors. It may find more problems; the
 // model is usable when none of them is an error.
 func Build(set *lexicon.Set, opt Options) (*Model, lexicon.Diags) {
 	b := &builder{
-		set: set, opt: opt, model: &Model{}, byDef: map[*lexicon.Def]*Type{}, byFile: map[*lexicon.File]*Lexicon{},
+		set: set, opt: opt, model: &Model{}, byDef: map[*lexicon.Def]*Type{}, byFile: map[*lexicon.File]*Lexicon{}, packs: map[string]*pack{},
 	}
 	if b.opt.Policy == nil {
 		b.opt.Policy = &Policy{}
-	}
-	b.names = names{taken: map[string]owner{}, renames: b.opt.Policy.Names, clash: b.clash}
-	for _, fixed := range []string{"Service", "Mount", "Methods", "UnknownVariant", "DecodeRecord"} {
-		b.names.take(fixed, owner{place: "the generated " + fixed})
 	}
 	b.run()
 	b.diags.Sort()
@@ -37,7 +40,7 @@ type builder struct {
 	set    *lexicon.Set
 	opt    Options
 	model  *Model
-	names  names
+	packs  map[string]*pack // by import path, "" for the one that is made
 	byDef  map[*lexicon.Def]*Type
 	byFile map[*lexicon.File]*Lexicon
 	// file and ref are the definition that is being built.
@@ -63,12 +66,11 @@ func (b *builder) clash(name string, first, second owner, got string) {
 }
 
 func (b *builder) run() {
-	idents := names{taken: map[string]owner{}, renames: b.opt.Policy.Names, clash: b.clash}
-	files := map[string]bool{}
 	for _, f := range b.set.Files {
 		b.file = f
-		ident := idents.take(Base(f.ID, b.opt.Prefix), owner{place: f.ID, lexicon: f.ID, long: longName(f.ID, b.opt.Prefix)})
-		l := &Lexicon{File: f, Ident: ident, GoFile: goFile(f.ID, b.opt.Prefix, files)}
+		k := b.packOf(f)
+		ident := k.idents.take(Base(f.ID, k.prefix), owner{place: f.ID, lexicon: f.ID, long: longName(f.ID, k.prefix)})
+		l := &Lexicon{File: f, Import: k.path, Ident: ident, GoFile: goFile(f.ID, k.prefix, k.files), pack: k}
 		b.model.Lexicons = append(b.model.Lexicons, l)
 		b.byFile[f] = l
 	}
@@ -85,6 +87,7 @@ func (b *builder) run() {
 	b.breakCycles()
 	b.keepUnknown()
 	b.finish()
+	b.divide()
 }
 
 func (b *builder) eachDef(main bool, f func(*lexicon.Def)) {
@@ -133,7 +136,7 @@ func goFile(nsid, prefix string, taken map[string]bool) string {
 }
 
 var (
-	reservedFiles = []string{"methods", "records", "service", "mount", "errors", "union", "fakes", "client"}
+	reservedFiles = []string{"methods", "records", "service", "mount", "errors", "union", "imports", "fakes", "client"}
 	// reservedSuffixes have a meaning for the go tool at the end of a file name (go help
 	// buildconstraint).
 	reservedSuffixes = strings.Fields("test aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 windows zos " +
@@ -150,22 +153,38 @@ func (b *builder) name(parts ...string) string {
 	if path := strings.Join(parts, "."); path != "" {
 		place += " (" + path + ")"
 	}
-	return b.names.take(s.String(), owner{place: place, lexicon: b.file.ID, long: longName(b.file.ID, b.opt.Prefix, parts...)})
+	return b.cur.pack.names.take(s.String(), owner{place: place, lexicon: b.file.ID, long: longName(b.file.ID, b.cur.pack.prefix, parts...)})
 }
 
 // defName is the name of the present definition, where main has none of its own.
 func (b *builder) defName() string {
 	d := b.def
 	if d.Name == "main" {
-		return b.names.take(b.cur.Ident, owner{place: d.Ref(), lexicon: b.file.ID, long: longName(b.file.ID, b.opt.Prefix)})
+		return b.cur.pack.names.take(b.cur.Ident, owner{place: d.Ref(), lexicon: b.file.ID, long: longName(b.file.ID, b.cur.pack.prefix)})
 	}
-	return b.names.take(b.cur.Ident+GoName(d.Name), owner{place: d.Ref(), lexicon: b.file.ID, long: longName(b.file.ID, b.opt.Prefix, d.Name)})
+	return b.cur.pack.names.take(b.cur.Ident+GoName(d.Name), owner{place: d.Ref(), lexicon: b.file.ID, long: longName(b.file.ID, b.cur.pack.prefix, d.Name)})
 }
 
-func (b *builder) add(d Decl) { b.cur.Decls = append(b.cur.Decls, d) }
+func (b *builder) add(d Decl) {
+	switch d := d.(type) {
+	case *Struct:
+		d.Import = b.cur.Import
+	case *Union:
+		d.Import = b.cur.Import
+	case *Slice:
+		d.Import = b.cur.Import
+	case *Enum:
+		d.Import = b.cur.Import
+	case *Token, *Alias, *PermissionSet:
+	}
+	b.cur.Decls = append(b.cur.Decls, d)
+}
 
 // declare gives a definition its name and type; fields follow later.
 func (b *builder) declare(d *lexicon.Def) {
+	if b.file.Dep && d.Schema.Kind().Primary() && d.Schema.Kind() != lexicon.KindRecord {
+		return // nothing can refer to it
+	}
 	switch s := d.Schema.(type) {
 	case *lexicon.Object:
 		b.byDef[d] = b.structType(b.defName(), RoleObject, d.Ref(), "", s.Description, s)
@@ -176,6 +195,7 @@ func (b *builder) declare(d *lexicon.Def) {
 		b.byDef[d] = t
 	case *lexicon.Array:
 		slice := &Slice{GoName: b.defName(), Doc: s.Description, Ref: d.Ref(), Schema: s}
+		slice.Func = b.helper("Lex" + slice.GoName)
 		b.add(slice)
 		b.byDef[d] = &Type{Kind: SliceKind, Schema: s, Slice: slice}
 		b.later(func() { slice.Elem = b.typeOf(s.Items, slice.GoName+"Item", "item") })
@@ -272,7 +292,7 @@ func (b *builder) typeOf(s lexicon.Schema, name, path string) *Type {
 }
 
 func (b *builder) inlineName(name, path string) string {
-	return b.names.take(name, owner{place: b.def.Ref() + " at " + path, lexicon: b.file.ID, long: longName(b.file.ID, b.opt.Prefix, append([]string{b.def.Name}, strings.Split(path, ".")...)...)})
+	return b.cur.pack.names.take(name, owner{place: b.def.Ref() + " at " + path, lexicon: b.file.ID, long: longName(b.file.ID, b.cur.pack.prefix, append([]string{b.def.Name}, strings.Split(path, ".")...)...)})
 }
 
 func (b *builder) scalar(s lexicon.Schema, name, path string) *Type {
@@ -352,7 +372,7 @@ func (b *builder) unionType(name, path string, s *lexicon.Union) *Type {
 	}
 	b.later(func() {
 		for _, r := range s.Refs {
-			m := b.byDef[r.Target].Struct
+			m := b.cur.pack.member(b.byDef[r.Target].Struct)
 			u.Members = append(u.Members, m)
 			m.Unions = append(m.Unions, u)
 		}

@@ -1,11 +1,13 @@
 package ir
 
-// keepUnknown gives records, and the objects that can be in one, a field for the members
-// that their schemas do not know. Bodies of requests and answers drop those.
+// keepUnknown gives records, and the objects of their package that can be in one, a field for the
+// members that their schemas do not know. Bodies of requests and answers drop those. A package that
+// is for others too does not know what their records have.
 func (b *builder) keepUnknown() {
 	var visit func(t *Type)
+	from := "" // the package of the record
 	object := func(s *Struct) {
-		if s.Extra != "" {
+		if s.Extra != "" || s.Import != from {
 			return
 		}
 		used := local{}
@@ -38,7 +40,8 @@ func (b *builder) keepUnknown() {
 	}
 	for _, l := range b.model.Lexicons {
 		for _, d := range l.Decls {
-			if s, ok := d.(*Struct); ok && s.Record != nil {
+			if s, ok := d.(*Struct); ok && (s.Record != nil || s.Role == RoleObject && l.pack.keepAll) {
+				from = l.Import
 				object(s)
 			}
 		}

@@ -19,11 +19,18 @@ type Model struct {
 	ErrorNames []*ErrorName
 	// OpenUnions reports whether any union is open.
 	OpenUnions bool
+	// Wrappers stand for members of unions that another package has, sorted by name.
+	Wrappers []*Struct
+	// Elsewhere is as much of the packages that lexgen made elsewhere as this one refers to, by
+	// import path.
+	Elsewhere map[string]*Model
 }
 
 // Lexicon is the Go side of one file.
 type Lexicon struct {
 	File *lexicon.File
+	// Import is the path of the package that has its types, "" for the one that is made.
+	Import string
 	// Ident is unique in the package; names of helper variables start with it.
 	Ident string
 	// GoFile is the name of the generated file.
@@ -32,6 +39,8 @@ type Lexicon struct {
 	Decls []Decl
 	// Method is set when the main definition is a method.
 	Method *Method
+
+	pack *pack
 }
 
 // Decl is *Struct, *Union, *Slice, *Enum, *Token, *Alias or *PermissionSet.
@@ -117,6 +126,8 @@ const (
 // Struct is an object, a record or the parameters of a method.
 type Struct struct {
 	GoName string
+	// Import is the path of another package that has it, or "".
+	Import string
 	Role   Role
 	// TypeName is the value of $type: the full name of the definition, "" for inline objects and
 	// params.
@@ -130,14 +141,18 @@ type Struct struct {
 	Collection, KeyName string
 	// Extra is the field for members that the schema does not know, "" where they are dropped.
 	Extra string
-	// Unions are the unions that have this struct as a member, sorted by name.
+	// Unions are the unions of its package that have this struct as a member, sorted by name.
 	Unions []*Union
+	// Wraps is another package's struct that this one stands for in unions, or nil.
+	Wraps  *Struct
 	Schema *lexicon.Object
 }
 
 // Union is the interface of a union's members.
 type Union struct {
-	GoName  string
+	GoName string
+	// Import is the path of another package that has it, or "".
+	Import  string
 	Doc     string
 	Ref     string
 	Path    string
@@ -149,6 +164,10 @@ type Union struct {
 // Slice is a definition of type array.
 type Slice struct {
 	GoName string
+	// Func is the function that deals with its values.
+	Func string
+	// Import is the path of another package that has it, or "".
+	Import string
 	Doc    string
 	Ref    string
 	Elem   *Type
@@ -159,6 +178,8 @@ type Slice struct {
 // refused.
 type Enum struct {
 	GoName string
+	// Import is the path of another package that has it, or "".
+	Import string
 	Doc    string
 	Ref    string
 	Path   string

@@ -45,7 +45,7 @@ func (b *builder) message(m *Method, s lexicon.Schema) {
 
 // helper names something that is generated beside a definition.
 func (b *builder) helper(name string) string {
-	return b.names.take(name, owner{place: "the generated " + name + " of " + b.def.Ref(), lexicon: b.file.ID, long: name + "_"})
+	return b.cur.pack.names.take(name, owner{place: "the generated " + name + " of " + b.def.Ref(), lexicon: b.file.ID, long: name + "_"})
 }
 
 func (b *builder) body(s *lexicon.Body, suffix string, role Role) *Body {
@@ -124,7 +124,7 @@ func (b *builder) finish() {
 			if e, ok := d.(*Enum); ok {
 				for i := range e.Values {
 					v := &e.Values[i]
-					v.GoName = b.names.take(e.GoName+v.GoName, owner{place: e.Ref + " value " + strconv.Quote(v.Text), lexicon: b.file.ID, long: e.GoName + "_" + v.GoName})
+					v.GoName = b.cur.pack.names.take(e.GoName+v.GoName, owner{place: e.Ref + " value " + strconv.Quote(v.Text), lexicon: b.file.ID, long: e.GoName + "_" + v.GoName})
 				}
 			}
 			if st, ok := d.(*Struct); ok {
@@ -137,7 +137,7 @@ func (b *builder) finish() {
 		b.file, b.cur = m.Lexicon.File, m.Lexicon
 		for _, e := range m.Errors {
 			if names[e.Name] == "" {
-				names[e.Name] = b.names.take("Err"+GoName(e.Name), owner{place: "the error " + e.Name, lexicon: "errors", long: "Err_" + GoName(e.Name)})
+				names[e.Name] = b.cur.pack.names.take("Err"+GoName(e.Name), owner{place: "the error " + e.Name, lexicon: "errors", long: "Err_" + GoName(e.Name)})
 				b.model.ErrorNames = append(b.model.ErrorNames, &ErrorName{Name: e.Name, Status: e.Status, GoName: names[e.Name]})
 			}
 			e.GoName = names[e.Name]

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Part is the model of those lexicons that keep accepts, for a package of their own.
-// What remains must not refer to what does not, and has all methods or none.
+// Part is the model of those lexicons that keep accepts and no other package has, for a package of
+// their own. What remains must not refer to what does not.
 func (m *Model) Part(keep func(nsid string) bool) (*Model, error) {
-	p := &Model{}
+	p := &Model{Wrappers: m.Wrappers, Elsewhere: m.Elsewhere}
 	owner := map[Decl]*Lexicon{}
 	for _, l := range m.Lexicons {
 		for _, d := range l.Decls {
@@ -17,28 +17,29 @@ func (m *Model) Part(keep func(nsid string) bool) (*Model, error) {
 		}
 	}
 	for _, l := range m.Lexicons {
-		if !keep(l.File.ID) {
+		if l.Import != "" || !keep(l.File.ID) {
 			continue
 		}
 		p.Lexicons = append(p.Lexicons, l)
 		if l.Method != nil {
 			p.Methods = append(p.Methods, l.Method)
-			p.ErrorNames = m.ErrorNames
 		}
 		for _, d := range l.Decls {
 			if u, ok := d.(*Union); ok && !u.Closed {
 				p.OpenUnions = true
 			}
 			for _, target := range targets(d) {
-				if to := owner[target]; to != nil && !keep(to.File.ID) {
+				if to := owner[target]; to != nil && to.Import == "" && !keep(to.File.ID) {
 					return nil, fmt.Errorf("%s refers to %s, which would be in another package", l.File.ID, to.File.ID)
 				}
 			}
 		}
 	}
-	if n := len(p.Methods); n != 0 && n != len(m.Methods) {
-		return nil, fmt.Errorf("%d of %d methods would be left out; a service is generated as a whole", len(m.Methods)-n, len(m.Methods))
-	}
+	p.ErrorNames = slices.DeleteFunc(slices.Clone(m.ErrorNames), func(e *ErrorName) bool {
+		return !slices.ContainsFunc(p.Methods, func(m *Method) bool {
+			return slices.ContainsFunc(m.Errors, func(own *MethodError) bool { return own.Name == e.Name })
+		})
+	})
 	if len(p.Lexicons) == 0 {
 		return nil, fmt.Errorf("no lexicon is left of %d", len(m.Lexicons))
 	}

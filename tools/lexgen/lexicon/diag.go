@@ -43,6 +43,9 @@ type Diag struct {
 	Rule string
 	// Message says what is wrong, Hint (may be "") what to write instead.
 	Message, Hint string
+
+	// dep is true of a problem in a lexicon of others.
+	dep bool
 }
 
 // String formats the problem as file:line:col: severity: message (rule) at pointer.

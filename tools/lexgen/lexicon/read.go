@@ -3,7 +3,9 @@ package lexicon
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +19,9 @@ type Options struct {
 	// NamedUnions accepts definitions of type union, which some published lexicons
 	// have against the specification.
 	NamedUnions bool
+	// Deps are lexicons of others, as ReadDeps returns them. The set gets those that the folder's
+	// own ones refer to. One that has the id of an own lexicon is not read.
+	Deps []Source
 }
 
 func (o Options) excludes(name string) bool {
@@ -30,8 +35,36 @@ func (o Options) excludes(name string) bool {
 // the set of lexicons with all problems, sorted. The set is complete and safe to
 // use only when the problems have no errors.
 func Load(fsys fs.FS, opt Options) (*Set, Diags, error) {
-	var sources []Source
-	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+	sources, err := read(fsys, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	set, diags := Parse(sources, opt)
+	return set, diags, nil
+}
+
+// ReadDeps reads the lexicons of other people's folders, for Options. A file of an earlier folder
+// holds over one with the same id in a later one.
+func ReadDeps(dirs []string) ([]Source, error) {
+	var all []Source
+	for _, dir := range dirs {
+		if _, err := os.ReadDir(dir); err != nil {
+			return nil, err
+		}
+		sources, err := read(os.DirFS(dir), Options{})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range sources {
+			all = append(all, Source{Path: path.Join(filepath.ToSlash(dir), s.Path), Data: s.Data, dep: true})
+		}
+	}
+	return all, nil
+}
+
+// read reads the .json files below the root of fsys.
+func read(fsys fs.FS, opt Options) (sources []Source, err error) {
+	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -49,18 +82,17 @@ func Load(fsys fs.FS, opt Options) (*Set, Diags, error) {
 		sources = append(sources, Source{Path: name, Data: data})
 		return nil
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	set, diags := Parse(sources, opt)
-	return set, diags, nil
+	return sources, err
 }
 
 // Source is one file to read.
 type Source struct {
-	// Path is relative to the set's folder, with slashes.
+	// Path is relative to the set's folder, with slashes; that of a lexicon of others begins with
+	// its own folder's.
 	Path string
 	Data []byte
+
+	dep bool
 }
 
 // Parse is Load for files that are in memory already.
@@ -68,8 +100,8 @@ func Parse(sources []Source, opt Options) (*Set, Diags) {
 	set := &Set{byID: map[string]*File{}}
 	var diags Diags
 	var files []*File
-	for _, s := range sources {
-		p := &parser{file: &File{Path: s.Path, src: newSource(s.Data)}, opt: opt}
+	for _, s := range slices.Concat(sources, opt.Deps) {
+		p := &parser{file: &File{Path: s.Path, Dep: s.dep, src: newSource(s.Data)}, opt: opt}
 		if p.read(s.Data) {
 			files = append(files, p.file)
 		}
@@ -79,6 +111,9 @@ func Parse(sources []Source, opt Options) (*Set, Diags) {
 	r := &resolver{set: set, opt: opt}
 	r.run()
 	diags = append(diags, r.diags...)
+	if len(opt.Deps) > 0 {
+		diags = set.leaveOut(diags)
+	}
 	diags.Sort()
 	return set, diags
 }

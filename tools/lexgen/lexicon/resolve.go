@@ -46,12 +46,23 @@ type Set struct {
 func (s *Set) File(id string) *File { return s.byID[id] }
 
 func (s *Set) add(files []*File, diags *Diags) {
-	slices.SortFunc(files, func(a, b *File) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Path, b.Path)) })
+	slices.SortStableFunc(files, func(a, b *File) int {
+		switch {
+		case a.ID == b.ID && a.Dep != b.Dep:
+			return map[bool]int{false: -1, true: 1}[a.Dep]
+		case a.Dep && b.Dep:
+			return cmp.Compare(a.ID, b.ID) // in the order of their folders
+		}
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Path, b.Path))
+	})
 	for _, f := range files {
 		if f.ID == "" {
 			continue // reported
 		}
-		if first := s.byID[f.ID]; first != nil {
+		switch first := s.byID[f.ID]; {
+		case first != nil && f.Dep:
+			continue
+		case first != nil:
 			*diags = append(*diags, f.Diag(Error, f.root.Get("id"), "id-duplicate", "the id "+f.ID+" is already that of "+first.Path, "one lexicon has one file; remove or rename one"))
 			continue
 		}
@@ -165,9 +176,9 @@ func (r *resolver) bind(s *Ref) {
 		for _, other := range r.set.Files {
 			ids = append(ids, other.ID)
 		}
-		hint := "add its file to the folder, or correct the reference"
+		hint := "add its file to the folder, name a folder that has it with --deps, or correct the reference"
 		if near := Nearest(id, ids); near != "" {
-			hint = "did you mean " + strconv.Quote(near) + "? Otherwise add its file to the folder"
+			hint = "did you mean " + strconv.Quote(near) + "? Otherwise add its file to the folder, or name a folder that has it with --deps"
 		}
 		r.errorf(at, "ref-unknown", "the reference "+strconv.Quote(s.Ref)+" names a lexicon that is not in the folder: "+id, hint)
 		return

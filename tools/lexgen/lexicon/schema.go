@@ -257,6 +257,8 @@ type File struct {
 	Description string
 	// Defs are in the file's order.
 	Defs []*Def
+	// Dep is true of a lexicon of others, which is here since own ones refer to it.
+	Dep bool
 
 	// leftOut has the types of the definitions that nothing is made of.
 	leftOut map[string]string
@@ -279,7 +281,7 @@ func (f *File) Main() *Def { return f.Def("main") }
 
 // Diag makes a problem at the place of n, which may be nil for the whole file.
 func (f *File) Diag(sev Severity, n *Node, rule, message, hint string) Diag {
-	d := Diag{Severity: sev, File: f.Path, Rule: rule, Message: message, Hint: hint}
+	d := Diag{Severity: sev, File: f.Path, Rule: rule, Message: message, Hint: hint, dep: f.Dep}
 	if n != nil && f.src != nil {
 		d.Line, d.Col = f.src.place(n.Pos)
 		d.Pointer = n.Pointer()

@@ -33,18 +33,6 @@ func (s *Set) Sound(diags Diags) (sound *Set, left []string) {
 // refersTo reports whether a reference of the file leads into one of the files, or nowhere.
 func (f *File) refersTo(paths map[string]bool) bool {
 	found := false
-	lost := func(r *Ref) bool { return r.Target == nil || paths[r.Target.File.Path] }
-	for _, d := range f.Defs {
-		Walk(d.Schema, func(s Schema) {
-			switch s := s.(type) {
-			case *Ref:
-				found = found || lost(s)
-			case *Union:
-				for _, r := range s.Refs {
-					found = found || lost(r)
-				}
-			}
-		})
-	}
+	f.eachRef(func(r *Ref) { found = found || r.Target == nil || paths[r.Target.File.Path] })
 	return found
 }

@@ -30,6 +30,9 @@ func Check(set *lexicon.Set, opt Options) lexicon.Diags {
 		}
 	}
 	for _, f := range set.Files {
+		if f.Dep {
+			continue // it is for those who wrote it
+		}
 		l.f = f
 		l.file()
 		for _, d := range f.Defs {

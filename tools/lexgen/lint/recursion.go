@@ -18,6 +18,9 @@ func (l *linter) recursion() {
 		}
 	}
 	for _, f := range l.set.Files {
+		if f.Dep {
+			continue
+		}
 		l.f = f
 		for _, d := range f.Defs {
 			if !finite[d] {

@@ -17,7 +17,7 @@ import (
 // command is the command line of "lexgen lint".
 type command struct {
 	in, policy, compat                string
-	exclude                           []string
+	exclude, deps                     []string
 	strict, notes, all, quiet, listed bool
 }
 
@@ -34,11 +34,15 @@ func (c *command) flags(stderr io.Writer) *flag.FlagSet {
 		_, err := path.Match(pattern, "")
 		return err
 	})
+	fs.Func("deps", "`DIR` with lexicons of others that these refer to (may be repeated)", func(dir string) error {
+		c.deps = append(c.deps, dir)
+		return nil
+	})
 	fs.BoolVar(&c.quiet, "quiet", false, "list errors only")
 	fs.BoolVar(&c.listed, "rules", false, "list the rules and exit")
 	fs.StringVar(&c.compat, "compat", "", `"named-unions" accepts definitions of type union`)
 	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: lexgen lint [--in DIR] [--policy FILE] [--strict] [--quiet|--notes] [--all] [--exclude GLOB] [--rules]\n\nChecks lexicons against the rules of style.\n\n")
+		fmt.Fprint(stderr, "usage: lexgen lint [--in DIR] [--policy FILE] [--strict] [--quiet|--notes] [--all] [--exclude GLOB] [--deps DIR] [--rules]\n\nChecks lexicons against the rules of style.\n\n")
 		fs.PrintDefaults()
 	}
 	return fs
@@ -77,7 +81,11 @@ func (c *command) run(stdout io.Writer) (code int, err error) {
 	if err != nil {
 		return 2, err
 	}
-	set, diags, err := lexicon.Load(os.DirFS(c.in), lexicon.Options{Exclude: append(c.exclude, ownPolicy), NamedUnions: c.compat != ""})
+	deps, err := lexicon.ReadDeps(c.deps)
+	if err != nil {
+		return 2, err
+	}
+	set, diags, err := lexicon.Load(os.DirFS(c.in), lexicon.Options{Exclude: append(c.exclude, ownPolicy), NamedUnions: c.compat != "", Deps: deps})
 	if err != nil {
 		return 2, err
 	}
@@ -93,7 +101,7 @@ func (c *command) run(stdout io.Writer) (code int, err error) {
 	case c.notes:
 		r.least = lexicon.Note
 	}
-	code = r.report(stdout, diags, len(set.Files))
+	code = r.report(stdout, diags, set.Own())
 	if len(left) > 0 && !c.quiet {
 		fmt.Fprintln(stdout, number(len(left), "lexicon")+" with errors, or that refer to one, got no advice on style")
 	}

@@ -40,11 +40,21 @@ var standard = map[string]string{
 // maxProblems bounds how many type errors one report has.
 const maxProblems = 10
 
-// Package checks the files of one package. The file set must be the one that they
-// were parsed with. The path of the runtime package may differ from Runtime. Without
-// bodies only declarations are checked. The error lists what does not compile.
-func Package(fset *token.FileSet, path, runtime string, files []*ast.File, bodies bool) error {
-	imp := stubs{runtime: runtime, done: map[string]*types.Package{}}
+// Code is a package to check.
+type Code struct {
+	// Fset is what all files were parsed with.
+	Fset *token.FileSet
+	// Path is the package's import path, Runtime that of lexrt, which may differ from Runtime.
+	Path, Runtime string
+	Files         []*ast.File
+	// Others are packages that it imports, by path. Their declarations are enough.
+	Others map[string][]*ast.File
+}
+
+// Package checks the files of one package. Without bodies only declarations are checked. The error
+// lists what does not compile.
+func Package(c Code, bodies bool) error {
+	imp := stubs{code: c, done: map[string]*types.Package{}}
 	var problems []string
 	conf := types.Config{
 		Importer: imp, IgnoreFuncBodies: !bodies, DisableUnusedImportCheck: !bodies,
@@ -55,7 +65,7 @@ func Package(fset *token.FileSet, path, runtime string, files []*ast.File, bodie
 		},
 	}
 	// The errors arrive one by one above.
-	_, err := conf.Check(path, fset, files, nil)
+	_, err := conf.Check(c.Path, c.Fset, c.Files, nil)
 	if len(problems) > 0 {
 		slices.Sort(problems)
 		return fmt.Errorf("the generated code does not compile, which is a defect of lexgen; nothing was written:\n\t%s", strings.Join(problems, "\n\t"))
@@ -65,28 +75,32 @@ func Package(fset *token.FileSet, path, runtime string, files []*ast.File, bodie
 
 // stubs imports the embedded declarations.
 type stubs struct {
-	runtime string
-	done    map[string]*types.Package
+	code Code
+	done map[string]*types.Package
 }
 
 func (s stubs) Import(path string) (*types.Package, error) {
 	if p := s.done[path]; p != nil {
 		return p, nil
 	}
-	source, ok := standard[path]
-	if path == s.runtime {
-		source, ok = runtimeSource, true
+	fset, files := s.code.Fset, s.code.Others[path]
+	if files == nil {
+		source, ok := standard[path]
+		if path == s.code.Runtime {
+			source, ok = runtimeSource, true
+		}
+		if !ok {
+			return nil, errors.New("generated code does not import " + path)
+		}
+		fset = token.NewFileSet()
+		file, err := parser.ParseFile(fset, path+".go", source, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		files = []*ast.File{file}
 	}
-	if !ok {
-		return nil, errors.New("generated code does not import " + path)
-	}
-	fset := token.NewFileSet()
-	file, err := parser.ParseFile(fset, path+".go", source, parser.SkipObjectResolution)
-	if err != nil {
-		return nil, err
-	}
-	conf := types.Config{Importer: s, IgnoreFuncBodies: true}
-	p, err := conf.Check(path, fset, []*ast.File{file}, nil)
+	conf := types.Config{Importer: s, IgnoreFuncBodies: true, DisableUnusedImportCheck: true}
+	p, err := conf.Check(path, fset, files, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -173,7 +173,7 @@ func TestPackage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = verify.Package(fset, "example.com/p", "other/rt", []*ast.File{f}, c.bodies)
+			err = verify.Package(verify.Code{Fset: fset, Path: "example.com/p", Runtime: "other/rt", Files: []*ast.File{f}}, c.bodies)
 			switch {
 			case c.want == "" && err != nil:
 				t.Error(err)

@@ -49,13 +49,14 @@ type DefsG = lexrt.CID
 type DefsH []DefsA
 
 // MarshalJSON is for package encoding/json.
-func (v DefsH) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexDefsH) }
+func (v DefsH) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, LexDefsH) }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *DefsH) UnmarshalJSON(src []byte) error {
-	return lexrt.UnmarshalValue(src, v, "value", lexDefsH)
+	return lexrt.UnmarshalValue(src, v, "value", LexDefsH)
 }
 
-func lexDefsH(f *lexrt.Fields, v *DefsH) {
+// LexDefsH deals with the value that v points to, for the Lex method of what has it.
+func LexDefsH(f *lexrt.Fields, v *DefsH) {
 	lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *DefsA) { lexrt.StructValue(f, v) })
 }

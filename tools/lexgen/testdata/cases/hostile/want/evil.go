@@ -115,14 +115,15 @@ func (v *EvilInput) Validate() error { return lexrt.Validate(v) }
 type EvilArr []string
 
 // MarshalJSON is for package encoding/json.
-func (v EvilArr) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexEvilArr) }
+func (v EvilArr) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, LexEvilArr) }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *EvilArr) UnmarshalJSON(src []byte) error {
-	return lexrt.UnmarshalValue(src, v, "value", lexEvilArr)
+	return lexrt.UnmarshalValue(src, v, "value", LexEvilArr)
 }
 
-func lexEvilArr(f *lexrt.Fields, v *EvilArr) {
+// LexEvilArr deals with the value that v points to, for the Lex method of what has it.
+func LexEvilArr(f *lexrt.Fields, v *EvilArr) {
 	lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *string) { lexrt.StringValue(f, v, nil) })
 }
 

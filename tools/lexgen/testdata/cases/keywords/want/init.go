@@ -31,14 +31,15 @@ func (v *Init) Validate() error { return lexrt.Validate(v) }
 type InitError []string
 
 // MarshalJSON is for package encoding/json.
-func (v InitError) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexInitError) }
+func (v InitError) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, LexInitError) }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *InitError) UnmarshalJSON(src []byte) error {
-	return lexrt.UnmarshalValue(src, v, "value", lexInitError)
+	return lexrt.UnmarshalValue(src, v, "value", LexInitError)
 }
 
-func lexInitError(f *lexrt.Fields, v *InitError) {
+// LexInitError deals with the value that v points to, for the Lex method of what has it.
+func LexInitError(f *lexrt.Fields, v *InitError) {
 	lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *string) { lexrt.StringValue(f, v, nil) })
 }
 

@@ -20,11 +20,11 @@ type Tree struct {
 
 // Lex names the members of v.
 func (v *Tree) Lex(f *lexrt.Fields) {
-	lexrt.List(f, "forest", &v.Forest, lexrt.Optional, lexTreeForest)
+	lexrt.List(f, "forest", &v.Forest, lexrt.Optional, LexTreeForest)
 	lexrt.String(f, "name", &v.Name, lexrt.Required, &ruleTree_Max10)
 	lexrt.Strings(f, "names", &v.Names, lexrt.Optional, &ruleTree_ItemsMax2, &ruleTree_Max10)
 	lexrt.IntPtr(f, "count", &v.Count, lexrt.Optional, &ruleTree_From0)
-	lexrt.List(f, "a", &v.A, lexrt.Optional, lexTreeA)
+	lexrt.List(f, "a", &v.A, lexrt.Optional, LexTreeA)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -43,29 +43,31 @@ func (v *Tree) Validate() error { return lexrt.Validate(v) }
 type TreeA [][]TreeB
 
 // MarshalJSON is for package encoding/json.
-func (v TreeA) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexTreeA) }
+func (v TreeA) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, LexTreeA) }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *TreeA) UnmarshalJSON(src []byte) error {
-	return lexrt.UnmarshalValue(src, v, "value", lexTreeA)
+	return lexrt.UnmarshalValue(src, v, "value", LexTreeA)
 }
 
-func lexTreeA(f *lexrt.Fields, v *TreeA) {
-	lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *[]TreeB) { lexrt.ArrayValue(f, v, nil, lexTreeB) })
+// LexTreeA deals with the value that v points to, for the Lex method of what has it.
+func LexTreeA(f *lexrt.Fields, v *TreeA) {
+	lexrt.ArrayValue(f, v, nil, func(f *lexrt.Fields, v *[]TreeB) { lexrt.ArrayValue(f, v, nil, LexTreeB) })
 }
 
 // TreeB is com.example.tree#b.
 type TreeB []TreeA
 
 // MarshalJSON is for package encoding/json.
-func (v TreeB) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexTreeB) }
+func (v TreeB) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, LexTreeB) }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *TreeB) UnmarshalJSON(src []byte) error {
-	return lexrt.UnmarshalValue(src, v, "value", lexTreeB)
+	return lexrt.UnmarshalValue(src, v, "value", LexTreeB)
 }
 
-func lexTreeB(f *lexrt.Fields, v *TreeB) { lexrt.ArrayValue(f, v, nil, lexTreeA) }
+// LexTreeB deals with the value that v points to, for the Lex method of what has it.
+func LexTreeB(f *lexrt.Fields, v *TreeB) { lexrt.ArrayValue(f, v, nil, LexTreeA) }
 
 // TreeBranch is com.example.tree#branch.
 type TreeBranch struct {
@@ -99,15 +101,16 @@ type TreeCount = int64
 type TreeForest []TreeForest
 
 // MarshalJSON is for package encoding/json.
-func (v TreeForest) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, lexTreeForest) }
+func (v TreeForest) MarshalJSON() ([]byte, error) { return lexrt.MarshalValue(v, LexTreeForest) }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
 func (v *TreeForest) UnmarshalJSON(src []byte) error {
-	return lexrt.UnmarshalValue(src, v, "value", lexTreeForest)
+	return lexrt.UnmarshalValue(src, v, "value", LexTreeForest)
 }
 
-func lexTreeForest(f *lexrt.Fields, v *TreeForest) {
-	lexrt.ArrayValue(f, v, &ruleTree_ItemsMax3, lexTreeForest)
+// LexTreeForest deals with the value that v points to, for the Lex method of what has it.
+func LexTreeForest(f *lexrt.Fields, v *TreeForest) {
+	lexrt.ArrayValue(f, v, &ruleTree_ItemsMax3, LexTreeForest)
 }
 
 // TreeName is a value of the lexicon type string.
