@@ -225,9 +225,9 @@ type (
 	// ones, cannot be processed (cannot_process), or the device's Welcome cannot be used
 	// (welcome_invalid), which asks the members to add the device anew and counts against no
 	// commit. Or what became of the removal that requestId names: its leaf is gone (removed), which
-	// settles it at the word of an admin or of two users other than the committer; or it is still
-	// there (not_removed), which opens it again at the word of any member, once for each commit
-	// that is said to make it.
+	// settles it at the word of an admin or of two users other than the committer, each heard once
+	// for a commit that is said to make it; or it is still there (not_removed), which opens it
+	// again at the word of any member.
 	ReportCommitInputReason = mlsapi.ReportCommitInputReason
 	// ReportCommitOutput is blue.catbird.mls.reportCommit output.
 	ReportCommitOutput = mlsapi.ReportCommitOutput

@@ -9,7 +9,7 @@ ORDER BY m.convo_id, m.joined_at, m.user_did, m.device_id;
 
 -- name: FindActiveUsers :many
 -- FindActiveUsers is which of the users are in the conversation, a row per device.
-SELECT user_did, device_id, joined_at, is_admin, needs_rejoin, leaf_index
+SELECT user_did, device_id, joined_at, is_admin, needs_rejoin, leaf_index, vacant
 FROM members
 WHERE convo_id = @convo_id AND user_did = ANY (@user_dids::text[]) AND left_at IS NULL
 ORDER BY user_did, device_id;

@@ -38,8 +38,9 @@ LIMIT 1;
 -- name: CountVoices :one
 -- CountVoices counts who may say that a commit cannot be followed, and who does: the users who were in
 -- the group before it and are in it still, without its committer and whom it added; of a conversation's
--- beginning (seq 0), those whom it began with. Of those who were
--- here lately, or report, a majority decides; all count as here while days have not been noted for long.
+-- beginning (seq 0), those whom it began with. Where leaves are known, whoever has none was not in the
+-- group. Of those who were here lately, or report, a majority decides; all count as here while days have
+-- not been noted for long.
 SELECT count(*) AS electors,
        count(*) FILTER (WHERE v.seen OR v.reports) AS seen,
        count(*) FILTER (WHERE v.reports) AS reporters,
@@ -58,7 +59,9 @@ FROM (
     FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
         FROM members m
-        WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND NOT m.vacant AND m.join_seq < greatest(@seq::bigint, 1) AND m.user_did <> @committer::text
+        JOIN conversations c ON c.id = m.convo_id
+        WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND NOT m.vacant
+          AND (m.leaf_index IS NOT NULL OR c.verified_epoch IS NULL) AND m.join_seq < greatest(@seq::bigint, 1) AND m.user_did <> @committer::text
           AND NOT EXISTS (SELECT FROM commit_additions a WHERE a.convo_id = m.convo_id AND a.seq = @seq::bigint AND a.user_did = m.user_did)
         GROUP BY m.user_did
     ) e
@@ -153,12 +156,32 @@ WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NOT NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
 RETURNING m.user_did, m.device_id;
 
+-- name: MoveUndonePlaces :execrows
+-- MoveUndonePlaces gives places that were kept of devices which a commit had added the join point of another
+-- device that the user had before.
+UPDATE members v
+SET joined_at = e.joined_at, join_generation = e.join_generation, join_epoch = e.join_epoch, join_seq = e.join_seq
+FROM members e
+WHERE v.convo_id = @convo_id AND v.vacant AND v.left_at IS NULL AND v.join_seq = @seq
+  AND e.convo_id = v.convo_id AND e.user_did = v.user_did AND e.device_id = (
+    SELECT o.device_id FROM members o
+    WHERE o.convo_id = v.convo_id AND o.user_did = v.user_did AND o.device_id <> '' AND o.join_seq < @seq
+      AND (o.left_seq IS NULL OR o.left_seq >= @seq)
+    ORDER BY o.join_seq, o.device_id
+    LIMIT 1
+  );
+
+-- name: DropUndonePlaces :execrows
+-- DropUndonePlaces removes the places that were kept of devices which a commit had added, of users who were
+-- not there before.
+DELETE FROM members v WHERE v.convo_id = @convo_id AND v.vacant AND v.left_at IS NULL AND v.join_seq = @seq;
+
 -- name: DropUndoneDebts :execrows
 -- DropUndoneDebts removes the debts of devices whose leaf was never there, since the commit that
 -- added them is void.
 DELETE FROM removal_debts d
 USING commit_additions a
-WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NULL
+WHERE a.convo_id = @convo_id AND a.seq = @seq AND (a.before IS NULL OR a.before->>'left_at' IS NOT NULL)
   AND d.convo_id = a.convo_id AND d.user_did = a.user_did AND d.device_id = a.device_id AND d.settled_at IS NULL;
 
 -- name: LogDepartures :exec
@@ -192,7 +215,8 @@ WHERE p.convo_id = @convo_id AND p.commit_seq = @seq::bigint AND p.status IN ('f
 -- name: ReopenDebts :execrows
 -- ReopenDebts opens the debts again that a commit had settled, or was said to.
 UPDATE removal_debts d
-SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL, confirmed_by = '{}'
+SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL,
+    confirmed_by = '{}', disputed_by = '{}', spent_by = '{}'
 WHERE d.convo_id = @convo_id AND (d.settled_seq = @seq::bigint OR d.settled_at IS NULL AND d.claimed_seq = @seq::bigint)
   AND NOT EXISTS (SELECT FROM removal_debts o
                   WHERE o.convo_id = d.convo_id AND o.user_did = d.user_did AND o.device_id = d.device_id AND o.settled_at IS NULL
@@ -213,10 +237,11 @@ WHERE d.convo_id = @convo_id AND d.settled_at IS NULL AND d.user_did = t.user_di
   AND d.leaf_index IS DISTINCT FROM t.leaf_index;
 
 -- name: ListRemovedBy :many
--- ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody.
+-- ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody. Places
+-- that were kept have no leaf.
 SELECT m.user_did, m.device_id, m.leaf_index
 FROM members m
-WHERE m.convo_id = @convo_id AND m.left_seq = @seq::bigint
+WHERE m.convo_id = @convo_id AND m.left_seq = @seq::bigint AND NOT m.vacant
   AND NOT EXISTS (SELECT FROM removal_debts d
                   WHERE d.convo_id = m.convo_id AND d.user_did = m.user_did AND d.device_id = m.device_id AND d.settled_at IS NULL)
 ORDER BY m.user_did, m.device_id;

@@ -24,12 +24,12 @@ WHERE m.ctid = ANY (ARRAY(
       AND (o.received_bucket_ts < @hard_before::timestamptz OR NOT EXISTS (
           SELECT FROM members d
           LEFT JOIN cursors k ON k.convo_id = d.convo_id AND k.user_did = d.user_did
-          WHERE d.convo_id = o.convo_id AND d.left_at IS NULL AND d.join_seq < o.seq
+          WHERE d.convo_id = o.convo_id AND d.left_at IS NULL AND NOT d.vacant AND d.join_seq < o.seq
             -- The position is the user's, whichever device has read so far; another one may still need the commit.
             AND (coalesce(k.seq, 0) < o.seq OR EXISTS (
                 SELECT FROM members x
                 WHERE x.convo_id = d.convo_id AND x.user_did = d.user_did AND x.device_id <> d.device_id
-                  AND x.left_at IS NULL AND x.join_seq < o.seq
+                  AND x.left_at IS NULL AND NOT x.vacant AND x.join_seq < o.seq
             ))
       ))
     LIMIT @max_rows

@@ -188,18 +188,18 @@ WHERE convo_id = @convo_id AND settled_at IS NULL AND leaf_index = ANY (@leaf_in
 
 -- name: ClaimDebts :execrows
 -- ClaimDebts notes which commit is said to remove the leaves of users.
-UPDATE removal_debts SET claimed_seq = @seq::bigint, claimed_by = @claimed_by::text, confirmed_by = '{}', disputed_by = '{}'
+UPDATE removal_debts SET claimed_seq = @seq::bigint, claimed_by = @claimed_by::text, confirmed_by = '{}', disputed_by = '{}', spent_by = '{}'
 WHERE convo_id = @convo_id AND settled_at IS NULL AND user_did = ANY (@user_dids::text[]);
 
 -- name: ClaimProposedDebts :execrows
 -- ClaimProposedDebts is ClaimDebts for the leaves whose removal was proposed in the epoch that a commit
 -- has ended.
-UPDATE removal_debts SET claimed_seq = @seq::bigint, claimed_by = @claimed_by::text, confirmed_by = '{}', disputed_by = '{}'
+UPDATE removal_debts SET claimed_seq = @seq::bigint, claimed_by = @claimed_by::text, confirmed_by = '{}', disputed_by = '{}', spent_by = '{}'
 WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch = @epoch::bigint;
 
 -- name: FindDebt :one
 -- FindDebt is a removal that the members of a conversation owe, or owed.
-SELECT user_did, device_id, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by,
+SELECT user_did, device_id, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by, spent_by,
        (settled_at IS NOT NULL)::boolean AS settled, (cardinality(confirmed_by) > 0)::boolean AS confirmed
 FROM removal_debts
 WHERE id = @id AND convo_id = @convo_id;
@@ -210,14 +210,23 @@ UPDATE removal_debts SET confirmed_by = array_append(confirmed_by, @user_did::te
 WHERE id = @id AND convo_id = @convo_id;
 
 -- name: CloseDebt :exec
--- CloseDebt settles a debt by the members' word, at the place of the commit that they speak of.
-UPDATE removal_debts SET settled_epoch = @epoch::bigint, settled_seq = claimed_seq, settled_at = @now::timestamptz
-WHERE id = @id AND convo_id = @convo_id;
+-- CloseDebt settles a debt by the members' word, at the place of the commit that they speak of; where none
+-- was named it is one of those that stand. Whoever has objected before may do so again.
+UPDATE removal_debts d
+SET settled_epoch = @epoch::bigint,
+    settled_seq = coalesce(d.claimed_seq, (
+        SELECT k.seq FROM commits k
+        WHERE k.convo_id = d.convo_id AND k.generation = d.generation AND k.void_seq IS NULL
+        ORDER BY k.epoch DESC LIMIT 1
+    )),
+    settled_at = @now::timestamptz, disputed_by = '{}'
+WHERE d.id = @id AND d.convo_id = @convo_id;
 
 -- name: DisputeDebt :exec
--- DisputeDebt opens a debt that was claimed, or closed by the members' word.
+-- DisputeDebt opens a debt that was claimed, or closed by the members' word, which is spent.
 UPDATE removal_debts
-SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL, confirmed_by = '{}',
+SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL,
+    confirmed_by = '{}', spent_by = spent_by || confirmed_by,
     disputed_by = array_append(disputed_by, @user_did::text)
 WHERE id = @id AND convo_id = @convo_id;
 

@@ -196,15 +196,17 @@ func (h *handshake) endRemoved(ctx context.Context, tx *store.Tx, convo *store.C
 }
 
 // endDevices takes devices of a user off the roster, and the user when no other device is left on
-// it.
+// it. A place that is kept is no device: it holds no user who is removed. Devices that are off the
+// roster already change nothing.
 func (h *handshake) endDevices(ctx context.Context, tx *store.Tx, convo *store.Convo, user mls.DID, devices []mls.DeviceID) error {
 	active, err := tx.FindActive(ctx, convo.ID, user)
 	if err != nil {
 		return err
 	}
-	stays := slices.ContainsFunc(active, func(d store.ActiveDevice) bool { return !slices.Contains(devices, d.ID) })
+	goes := func(d store.ActiveDevice) bool { return !d.Vacant && slices.Contains(devices, d.ID) }
+	stays := slices.ContainsFunc(active, func(d store.ActiveDevice) bool { return !d.Vacant && !goes(d) })
 	switch {
-	case len(active) == 0:
+	case !slices.ContainsFunc(active, goes):
 		return nil
 	case stays:
 		return tx.RemoveDevices(ctx, convo.ID, user, devices, placeOf(convo, h.at))

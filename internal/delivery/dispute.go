@@ -24,9 +24,10 @@ type RemovalReport struct {
 
 // ReportRemoval hears a member about a removal in a group that the server does not follow. It is
 // closed when an admin, or two users, say that the leaf is gone, none of them its committer; any
-// member may open it again, once for each commit that is said to make it. open says whether it is
-// open by that, or was. Errors: those of LockAsMember, mls.ErrInvalidInput for what is no removal
-// of such a group.
+// member may open it again whenever that was done. Each user says once that the leaf is gone, until
+// another commit is said to remove it: so there are no more closings, and openings, of a claim than
+// there are users. open says whether it is open by that, or was. Errors: those of LockAsMember,
+// mls.ErrInvalidInput for what is no removal of such a group.
 func (s *Service) ReportRemoval(ctx context.Context, r RemovalReport) (open bool, err error) {
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
 		open = false
@@ -57,7 +58,7 @@ func (r *RemovalReport) confirm(ctx context.Context, tx *store.Tx, s *store.Stan
 		return err
 	}
 	heard := without(Users(roster), []mls.DID{c.Committer, c.Device.User})
-	if c.Settled || len(heard) > 0 && !slices.Contains(heard, r.User) {
+	if c.Settled || slices.Contains(c.Spent, r.User) || len(heard) > 0 && !slices.Contains(heard, r.User) {
 		return nil
 	}
 	said := slices.DeleteFunc(c.Confirmed, func(did mls.DID) bool { return did == r.User || !slices.Contains(heard, did) })

@@ -217,6 +217,7 @@ func endMembership(ctx context.Context, tx *store.Tx, convo *store.Convo, e endi
 		return nil
 	}
 	// What cannot be read is the committer's word, for the members to confirm.
+	left = slices.DeleteFunc(left, func(d store.LeftDevice) bool { return d.Vacant })
 	if _, err := tx.OweRemovals(ctx, convo.ID, e.Target, left, store.Owing{Generation: convo.Generation, Epoch: convo.Epoch, At: e.At}); err != nil {
 		return err
 	}

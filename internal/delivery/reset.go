@@ -130,7 +130,7 @@ func (s *Service) Reset(ctx context.Context, tx *store.Tx, r Reset) (mls.ConvoID
 		return "", err
 	}
 	users := Users(roster)
-	if err := r.mayReset(ctx, tx, &standing, len(users)); err != nil {
+	if err := r.mayReset(ctx, tx, &standing, withDevices(roster)); err != nil {
 		return "", err
 	}
 	if err := r.Addition.welcomesFor(r.Next.CipherSuite); err != nil {
@@ -173,8 +173,15 @@ func (r *Reset) announced(ctx context.Context, tx *store.Tx, c *store.Convo) err
 	return mls.ErrGroupReinitialized
 }
 
+// withDevices is how many users of a roster have a device, or none at all to lose: those whose
+// place is kept can do nothing about the group.
+func withDevices(roster []store.Member) int {
+	return len(Users(slices.DeleteFunc(slices.Clone(roster), func(m store.Member) bool { return m.Vacant })))
+}
+
 // mayReset says whether a user may reset the conversation now: an admin at any time, any other
-// member where the group cannot go on, once in a while over all of them.
+// member where the group cannot go on, once in a while over all of them. users are those with
+// devices.
 func (r *Reset) mayReset(ctx context.Context, tx *store.Tx, s *store.Standing, users int) error {
 	if s.Admin {
 		return nil

@@ -127,8 +127,8 @@ type Claim struct {
 	// Committer is who is said to have made it, "" for nobody.
 	Committer mls.DID
 	// Confirmed are the users who say that the leaf is gone, Disputed those who have said that it
-	// is not.
-	Confirmed, Disputed []mls.DID
+	// is not, Spent those of the former who were contradicted since.
+	Confirmed, Disputed, Spent []mls.DID
 	Settled             bool
 }
 
@@ -142,13 +142,15 @@ func (r *reader) FindClaim(ctx context.Context, convo mls.ConvoID, id RequestID)
 		return nil, fail("find removal debt", err)
 	}
 	c := &Claim{Device: Device{row.UserDID, row.DeviceID}, Generation: row.Generation, Committer: mls.DID(row.ClaimedBy), Settled: row.Settled}
-	for _, did := range row.ConfirmedBy {
-		c.Confirmed = append(c.Confirmed, mls.DID(did))
-	}
-	for _, did := range row.DisputedBy {
-		c.Disputed = append(c.Disputed, mls.DID(did))
-	}
+	c.Confirmed, c.Disputed, c.Spent = userList(row.ConfirmedBy), userList(row.DisputedBy), userList(row.SpentBy)
 	return c, nil
+}
+
+func userList(texts []string) (users []mls.DID) {
+	for _, did := range texts {
+		users = append(users, mls.DID(did))
+	}
+	return users
 }
 
 // ConfirmDebt notes that a user sees the leaf gone.

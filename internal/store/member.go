@@ -198,6 +198,8 @@ type ActiveDevice struct {
 	Admin       bool
 	NeedsRejoin bool
 	LeafIndex   *int64
+	// Vacant: it is no device, but the place of a user that is kept.
+	Vacant bool
 }
 
 // FindActive is the active devices of those of the users that are in the
@@ -211,7 +213,7 @@ func (r *reader) FindActive(ctx context.Context, convo mls.ConvoID, dids ...mls.
 	for i, row := range rows {
 		active[i] = ActiveDevice{
 			Device: Device{row.UserDID, row.DeviceID}, JoinedAt: row.JoinedAt,
-			Admin: row.IsAdmin, NeedsRejoin: row.NeedsRejoin, LeafIndex: row.LeafIndex,
+			Admin: row.IsAdmin, NeedsRejoin: row.NeedsRejoin, LeafIndex: row.LeafIndex, Vacant: row.Vacant,
 		}
 	}
 	return active, nil

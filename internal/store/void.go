@@ -150,7 +150,8 @@ func (tx *Tx) VoidCommit(ctx context.Context, c *Convo, k *StoredCommit, notice 
 	return u, tx.findGone(ctx, c, &u)
 }
 
-// undoAdditions puts the rows of the devices that a commit added back as they were.
+// undoAdditions puts the rows of the devices that a commit added back as they were. Of devices that
+// were deleted since it takes the places that were kept.
 func (tx *Tx) undoAdditions(ctx context.Context, c *Convo, k *StoredCommit) ([]Device, error) {
 	if _, err := tx.q.DropUndoneDebts(ctx, c.ID, k.Seq); err != nil {
 		return nil, fail("drop debts of undone additions", err)
@@ -162,6 +163,12 @@ func (tx *Tx) undoAdditions(ctx context.Context, c *Convo, k *StoredCommit) ([]D
 	restored, err := tx.q.RestoreAdditions(ctx, c.ID, k.Seq)
 	if err != nil {
 		return nil, fail("restore additions", err)
+	}
+	if _, err := tx.q.MoveUndonePlaces(ctx, c.ID, k.Seq); err != nil {
+		return nil, fail("move kept places", err)
+	}
+	if _, err := tx.q.DropUndonePlaces(ctx, c.ID, k.Seq); err != nil {
+		return nil, fail("drop kept places", err)
 	}
 	devices := make([]Device, 0, len(deleted)+len(restored))
 	for _, row := range deleted {

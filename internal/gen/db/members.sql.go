@@ -38,7 +38,7 @@ func (q *Queries) CountActiveUsers(ctx context.Context, convoID mls.ConvoID) (in
 }
 
 const findActiveUsers = `-- name: FindActiveUsers :many
-SELECT user_did, device_id, joined_at, is_admin, needs_rejoin, leaf_index
+SELECT user_did, device_id, joined_at, is_admin, needs_rejoin, leaf_index, vacant
 FROM members
 WHERE convo_id = $1 AND user_did = ANY ($2::text[]) AND left_at IS NULL
 ORDER BY user_did, device_id
@@ -51,6 +51,7 @@ type FindActiveUsersRow struct {
 	IsAdmin     bool
 	NeedsRejoin bool
 	LeafIndex   *int64
+	Vacant      bool
 }
 
 // FindActiveUsers is which of the users are in the conversation, a row per device.
@@ -70,6 +71,7 @@ func (q *Queries) FindActiveUsers(ctx context.Context, convoID mls.ConvoID, user
 			&i.IsAdmin,
 			&i.NeedsRejoin,
 			&i.LeafIndex,
+			&i.Vacant,
 		); err != nil {
 			return nil, err
 		}

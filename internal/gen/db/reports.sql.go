@@ -31,7 +31,9 @@ FROM (
     FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
         FROM members m
-        WHERE m.convo_id = $2 AND m.left_at IS NULL AND NOT m.vacant AND m.join_seq < greatest($4::bigint, 1) AND m.user_did <> $5::text
+        JOIN conversations c ON c.id = m.convo_id
+        WHERE m.convo_id = $2 AND m.left_at IS NULL AND NOT m.vacant
+          AND (m.leaf_index IS NOT NULL OR c.verified_epoch IS NULL) AND m.join_seq < greatest($4::bigint, 1) AND m.user_did <> $5::text
           AND NOT EXISTS (SELECT FROM commit_additions a WHERE a.convo_id = m.convo_id AND a.seq = $4::bigint AND a.user_did = m.user_did)
         GROUP BY m.user_did
     ) e
@@ -55,8 +57,9 @@ type CountVoicesRow struct {
 
 // CountVoices counts who may say that a commit cannot be followed, and who does: the users who were in
 // the group before it and are in it still, without its committer and whom it added; of a conversation's
-// beginning (seq 0), those whom it began with. Of those who were
-// here lately, or report, a majority decides; all count as here while days have not been noted for long.
+// beginning (seq 0), those whom it began with. Where leaves are known, whoever has none was not in the
+// group. Of those who were here lately, or report, a majority decides; all count as here while days have
+// not been noted for long.
 func (q *Queries) CountVoices(ctx context.Context, arg CountVoicesParams) (CountVoicesRow, error) {
 	row := q.db.QueryRow(ctx, countVoices,
 		arg.Since,
@@ -203,7 +206,7 @@ func (q *Queries) DropLaterStates(ctx context.Context, arg DropLaterStatesParams
 const dropUndoneDebts = `-- name: DropUndoneDebts :execrows
 DELETE FROM removal_debts d
 USING commit_additions a
-WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NULL
+WHERE a.convo_id = $1 AND a.seq = $2 AND (a.before IS NULL OR a.before->>'left_at' IS NOT NULL)
   AND d.convo_id = a.convo_id AND d.user_did = a.user_did AND d.device_id = a.device_id AND d.settled_at IS NULL
 `
 
@@ -211,6 +214,20 @@ WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NULL
 // added them is void.
 func (q *Queries) DropUndoneDebts(ctx context.Context, convoID mls.ConvoID, seq mls.Seq) (int64, error) {
 	result, err := q.db.Exec(ctx, dropUndoneDebts, convoID, seq)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const dropUndonePlaces = `-- name: DropUndonePlaces :execrows
+DELETE FROM members v WHERE v.convo_id = $1 AND v.vacant AND v.left_at IS NULL AND v.join_seq = $2
+`
+
+// DropUndonePlaces removes the places that were kept of devices which a commit had added, of users who were
+// not there before.
+func (q *Queries) DropUndonePlaces(ctx context.Context, convoID mls.ConvoID, seq mls.Seq) (int64, error) {
+	result, err := q.db.Exec(ctx, dropUndonePlaces, convoID, seq)
 	if err != nil {
 		return 0, err
 	}
@@ -307,7 +324,7 @@ func (q *Queries) ForgetProposedDebts(ctx context.Context, convoID mls.ConvoID, 
 const listRemovedBy = `-- name: ListRemovedBy :many
 SELECT m.user_did, m.device_id, m.leaf_index
 FROM members m
-WHERE m.convo_id = $1 AND m.left_seq = $2::bigint
+WHERE m.convo_id = $1 AND m.left_seq = $2::bigint AND NOT m.vacant
   AND NOT EXISTS (SELECT FROM removal_debts d
                   WHERE d.convo_id = m.convo_id AND d.user_did = m.user_did AND d.device_id = m.device_id AND d.settled_at IS NULL)
 ORDER BY m.user_did, m.device_id
@@ -319,7 +336,8 @@ type ListRemovedByRow struct {
 	LeafIndex *int64
 }
 
-// ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody.
+// ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody. Places
+// that were kept have no leaf.
 func (q *Queries) ListRemovedBy(ctx context.Context, convoID mls.ConvoID, seq int64) ([]ListRemovedByRow, error) {
 	rows, err := q.db.Query(ctx, listRemovedBy, convoID, seq)
 	if err != nil {
@@ -396,6 +414,30 @@ func (q *Queries) MoveDebts(ctx context.Context, arg MoveDebtsParams) (int64, er
 	return result.RowsAffected(), nil
 }
 
+const moveUndonePlaces = `-- name: MoveUndonePlaces :execrows
+UPDATE members v
+SET joined_at = e.joined_at, join_generation = e.join_generation, join_epoch = e.join_epoch, join_seq = e.join_seq
+FROM members e
+WHERE v.convo_id = $1 AND v.vacant AND v.left_at IS NULL AND v.join_seq = $2
+  AND e.convo_id = v.convo_id AND e.user_did = v.user_did AND e.device_id = (
+    SELECT o.device_id FROM members o
+    WHERE o.convo_id = v.convo_id AND o.user_did = v.user_did AND o.device_id <> '' AND o.join_seq < $2
+      AND (o.left_seq IS NULL OR o.left_seq >= $2)
+    ORDER BY o.join_seq, o.device_id
+    LIMIT 1
+  )
+`
+
+// MoveUndonePlaces gives places that were kept of devices which a commit had added the join point of another
+// device that the user had before.
+func (q *Queries) MoveUndonePlaces(ctx context.Context, convoID mls.ConvoID, seq mls.Seq) (int64, error) {
+	result, err := q.db.Exec(ctx, moveUndonePlaces, convoID, seq)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const putCommitReport = `-- name: PutCommitReport :exec
 INSERT INTO commit_reports AS r (convo_id, generation, user_did, device_id, from_seq, created_at)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -426,7 +468,8 @@ func (q *Queries) PutCommitReport(ctx context.Context, arg PutCommitReportParams
 
 const reopenDebts = `-- name: ReopenDebts :execrows
 UPDATE removal_debts d
-SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL, confirmed_by = '{}'
+SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL,
+    confirmed_by = '{}', disputed_by = '{}', spent_by = '{}'
 WHERE d.convo_id = $1 AND (d.settled_seq = $2::bigint OR d.settled_at IS NULL AND d.claimed_seq = $2::bigint)
   AND NOT EXISTS (SELECT FROM removal_debts o
                   WHERE o.convo_id = d.convo_id AND o.user_did = d.user_did AND o.device_id = d.device_id AND o.settled_at IS NULL

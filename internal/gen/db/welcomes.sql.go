@@ -22,7 +22,7 @@ func (q *Queries) AttachKeyPackage(ctx context.Context, keyPackageID *int64, iD 
 }
 
 const claimDebts = `-- name: ClaimDebts :execrows
-UPDATE removal_debts SET claimed_seq = $1::bigint, claimed_by = $2::text, confirmed_by = '{}', disputed_by = '{}'
+UPDATE removal_debts SET claimed_seq = $1::bigint, claimed_by = $2::text, confirmed_by = '{}', disputed_by = '{}', spent_by = '{}'
 WHERE convo_id = $3 AND settled_at IS NULL AND user_did = ANY ($4::text[])
 `
 
@@ -48,7 +48,7 @@ func (q *Queries) ClaimDebts(ctx context.Context, arg ClaimDebtsParams) (int64, 
 }
 
 const claimProposedDebts = `-- name: ClaimProposedDebts :execrows
-UPDATE removal_debts SET claimed_seq = $1::bigint, claimed_by = $2::text, confirmed_by = '{}', disputed_by = '{}'
+UPDATE removal_debts SET claimed_seq = $1::bigint, claimed_by = $2::text, confirmed_by = '{}', disputed_by = '{}', spent_by = '{}'
 WHERE convo_id = $3 AND settled_at IS NULL AND proposed_epoch = $4::bigint
 `
 
@@ -75,8 +75,15 @@ func (q *Queries) ClaimProposedDebts(ctx context.Context, arg ClaimProposedDebts
 }
 
 const closeDebt = `-- name: CloseDebt :exec
-UPDATE removal_debts SET settled_epoch = $1::bigint, settled_seq = claimed_seq, settled_at = $2::timestamptz
-WHERE id = $3 AND convo_id = $4
+UPDATE removal_debts d
+SET settled_epoch = $1::bigint,
+    settled_seq = coalesce(d.claimed_seq, (
+        SELECT k.seq FROM commits k
+        WHERE k.convo_id = d.convo_id AND k.generation = d.generation AND k.void_seq IS NULL
+        ORDER BY k.epoch DESC LIMIT 1
+    )),
+    settled_at = $2::timestamptz, disputed_by = '{}'
+WHERE d.id = $3 AND d.convo_id = $4
 `
 
 type CloseDebtParams struct {
@@ -86,7 +93,8 @@ type CloseDebtParams struct {
 	ConvoID mls.ConvoID
 }
 
-// CloseDebt settles a debt by the members' word, at the place of the commit that they speak of.
+// CloseDebt settles a debt by the members' word, at the place of the commit that they speak of; where none
+// was named it is one of those that stand. Whoever has objected before may do so again.
 func (q *Queries) CloseDebt(ctx context.Context, arg CloseDebtParams) error {
 	_, err := q.db.Exec(ctx, closeDebt,
 		arg.Epoch,
@@ -195,7 +203,8 @@ func (q *Queries) CountRecentRejoins(ctx context.Context, arg CountRecentRejoins
 
 const disputeDebt = `-- name: DisputeDebt :exec
 UPDATE removal_debts
-SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL, confirmed_by = '{}',
+SET settled_epoch = NULL, settled_seq = NULL, settled_at = NULL, claimed_seq = NULL, claimed_by = NULL,
+    confirmed_by = '{}', spent_by = spent_by || confirmed_by,
     disputed_by = array_append(disputed_by, $1::text)
 WHERE id = $2 AND convo_id = $3
 `
@@ -206,7 +215,7 @@ type DisputeDebtParams struct {
 	ConvoID mls.ConvoID
 }
 
-// DisputeDebt opens a debt that was claimed, or closed by the members' word.
+// DisputeDebt opens a debt that was claimed, or closed by the members' word, which is spent.
 func (q *Queries) DisputeDebt(ctx context.Context, arg DisputeDebtParams) error {
 	_, err := q.db.Exec(ctx, disputeDebt, arg.UserDID, arg.ID, arg.ConvoID)
 	return err
@@ -360,7 +369,7 @@ func (q *Queries) FailWelcome(ctx context.Context, arg FailWelcomeParams) (int64
 }
 
 const findDebt = `-- name: FindDebt :one
-SELECT user_did, device_id, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by,
+SELECT user_did, device_id, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by, spent_by,
        (settled_at IS NOT NULL)::boolean AS settled, (cardinality(confirmed_by) > 0)::boolean AS confirmed
 FROM removal_debts
 WHERE id = $1 AND convo_id = $2
@@ -373,6 +382,7 @@ type FindDebtRow struct {
 	ClaimedBy   string
 	ConfirmedBy []string
 	DisputedBy  []string
+	SpentBy     []string
 	Settled     bool
 	Confirmed   bool
 }
@@ -388,6 +398,7 @@ func (q *Queries) FindDebt(ctx context.Context, iD string, convoID mls.ConvoID) 
 		&i.ClaimedBy,
 		&i.ConfirmedBy,
 		&i.DisputedBy,
+		&i.SpentBy,
 		&i.Settled,
 		&i.Confirmed,
 	)

@@ -19,8 +19,8 @@ type ReportCommitInput struct {
 	// or the device's Welcome cannot be used (welcome_invalid), which asks the members to add the
 	// device anew and counts against no commit. Or what became of the removal that requestId names:
 	// its leaf is gone (removed), which settles it at the word of an admin or of two users other
-	// than the committer; or it is still there (not_removed), which opens it again at the word of
-	// any member, once for each commit that is said to make it.
+	// than the committer, each heard once for a commit that is said to make it; or it is still
+	// there (not_removed), which opens it again at the word of any member.
 	// At most 64 bytes.
 	Reason ReportCommitInputReason
 	// The removal that removed and not_removed are about, from pendingRequests.
@@ -82,8 +82,8 @@ func (v *ReportCommitOutput) Validate() error { return lexrt.Validate(v) }
 // or the device's Welcome cannot be used (welcome_invalid), which asks the members to add the
 // device anew and counts against no commit. Or what became of the removal that requestId names:
 // its leaf is gone (removed), which settles it at the word of an admin or of two users other
-// than the committer; or it is still there (not_removed), which opens it again at the word of
-// any member, once for each commit that is said to make it.
+// than the committer, each heard once for a commit that is said to make it; or it is still
+// there (not_removed), which opens it again at the word of any member.
 type ReportCommitInputReason string
 
 // The values of ReportCommitInputReason.
