@@ -49,6 +49,10 @@ gen-check: $(LEXGEN) ## Fail and name the file when generated code is out of dat
 	@$(LEXGEN) check
 	@GO='$(GO)' .ci/sqlc diff
 
+.PHONY: install-lexgen
+install-lexgen: ## Install lexgen where go install puts programs
+	@cd tools/lexgen && $(GO) install . && dir=$$($(GO) env GOBIN) && echo "installed $${dir:-$$($(GO) env GOPATH)/bin}/lexgen"
+
 .PHONY: breaking
 breaking: $(LEXGEN) ## Compare the lexicons with the last release (before the first: with a fixed commit)
 	@.ci/breaking

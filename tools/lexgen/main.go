@@ -42,7 +42,7 @@ func commands() []command {
 		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", withProject(coded(breaking.Run), (*project).breakingArgs)},
 		{"explain", "explain what a diagnostic means, with examples", coded(explain.Run)},
 		{"new", "write a starting lexicon", coded(starter.Run)},
-		{"schema", "print the JSON Schema of " + projectFile + ", for editors", runSchema},
+		{"schema", "print the JSON Schema of " + projectFile + ", or with \"lexicon\" that of lexicons, for editors", runSchema},
 		{"version", "say which lexgen this is", runVersion},
 	}
 }

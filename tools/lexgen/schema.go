@@ -62,12 +62,16 @@ func memberSchema(f *flag.Flag) schema {
 	return s
 }
 
-// runSchema prints the JSON Schema of lexgen.json.
+// runSchema prints the JSON Schema of lexgen.json, or that of lexicons.
 func runSchema(args []string, out, _ io.Writer) error {
-	if len(args) > 0 {
-		return &usageError{"it takes no arguments"}
+	var s any = projectSchema()
+	switch {
+	case len(args) == 1 && args[0] == "lexicon":
+		s = lexiconSchema()
+	case len(args) > 0:
+		return &usageError{`it takes no argument, or "lexicon" for the schema of lexicon files`}
 	}
-	data, err := json.MarshalIndent(projectSchema(), "", "  ")
+	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,9 @@ var allKinds = []string{
 	"query", "record", "ref", "space", "string", "subscription", "token", "union", "unknown",
 }
 
+// Kinds are all types of the language, sorted.
+func Kinds() []string { return slices.Clone(allKinds) }
+
 // schema reads any schema. It returns nil after reporting why there is none.
 func (p *parser) schema(n *Node, what string) Schema {
 	if n.Kind != '{' {
