@@ -269,9 +269,13 @@ FROM key_packages p
 WHERE p.id IN (SELECT c.id FROM claimed c UNION ALL SELECT l.id FROM last l)
 ORDER BY p.owner_did, p.device_id;
 
--- name: PickCipherSuite :many
--- PickCipherSuite is the suite of which most of the asked devices have a package, the smaller number first.
-SELECT c.cipher_suite::integer AS cipher_suite
+-- name: CountClaimable :many
+-- CountClaimable counts, for each owner and suite, the asked devices that have a package: one that goes out
+-- once, a last resort, either. An empty device_ids is all devices.
+SELECT o.owner_did::text AS owner_did, c.cipher_suite::integer AS cipher_suite,
+       count(*) FILTER (WHERE h.once) AS once,
+       count(*) FILTER (WHERE h.last_resort) AS last_resort,
+       count(*) AS devices
 FROM (SELECT DISTINCT unnest(@owner_dids::text[]) AS owner_did) o
 CROSS JOIN LATERAL (
     SELECT u.device_id FROM user_devices u WHERE u.user_did = o.owner_did
@@ -279,16 +283,22 @@ CROSS JOIN LATERAL (
     SELECT '' AS device_id WHERE NOT EXISTS (SELECT FROM user_devices x WHERE x.user_did = o.owner_did)
 ) d
 CROSS JOIN unnest(@cipher_suites::integer[]) AS c (cipher_suite)
-WHERE (cardinality(@device_ids::text[]) = 0 OR d.device_id = ANY (@device_ids::text[]))
-  AND EXISTS (
-    SELECT FROM key_packages p
-    WHERE p.owner_did = o.owner_did AND p.cipher_suite = c.cipher_suite AND p.device_id = d.device_id
-      AND (p.last_resort OR (p.claimed_at IS NULL AND p.consumed_at IS NULL)) AND p.reserved_request_id IS NULL
-      AND p.expires_at > @usable_until::timestamptz
-  )
-GROUP BY c.cipher_suite
-ORDER BY count(*) DESC, c.cipher_suite
-LIMIT 1;
+CROSS JOIN LATERAL (
+    SELECT EXISTS (
+        SELECT FROM key_packages p
+        WHERE p.owner_did = o.owner_did AND p.cipher_suite = c.cipher_suite AND p.device_id = d.device_id
+          AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
+          AND p.expires_at > @usable_until::timestamptz
+    ) AS once, EXISTS (
+        SELECT FROM key_packages p
+        WHERE p.owner_did = o.owner_did AND p.cipher_suite = c.cipher_suite AND p.device_id = d.device_id
+          AND p.last_resort AND p.reserved_request_id IS NULL
+          AND p.expires_at > @usable_until::timestamptz
+    ) AS last_resort
+) h
+WHERE (cardinality(@device_ids::text[]) = 0 OR d.device_id = ANY (@device_ids::text[])) AND (h.once OR h.last_resort)
+GROUP BY o.owner_did, c.cipher_suite
+ORDER BY o.owner_did, c.cipher_suite;
 
 -- name: FindReservedHash :one
 -- FindReservedHash is the SHA-256 of the package that waits for a request.

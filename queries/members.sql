@@ -197,13 +197,13 @@ SELECT EXISTS (
 
 -- name: ListOpenTo :many
 -- ListOpenTo is those of some users who are in a conversation with another one and have said so themselves:
--- they have made it, or confirmed their Welcome.
+-- they have made it and been there since, or confirmed their Welcome.
 SELECT DISTINCT o.user_did
 FROM members m
 JOIN members o ON o.convo_id = m.convo_id
 JOIN conversations c ON c.id = m.convo_id
 WHERE m.user_did = @user_did AND m.left_at IS NULL AND o.user_did = ANY (@dids::text[]) AND o.left_at IS NULL
-  AND (o.confirmed OR c.creator_did = o.user_did)
+  AND (o.confirmed OR c.creator_did = o.user_did AND o.join_seq = 0)
 ORDER BY o.user_did;
 
 -- name: ListSharedConversations :many

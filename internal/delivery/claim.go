@@ -40,14 +40,13 @@ func (s *Service) ClaimKeyPackages(ctx context.Context, c Claim) ([]store.KeyPac
 		return nil, err
 	}
 	owners := s.served(without(c.Owners, blocking))
-	scarce, err := s.scarce(ctx, c.Caller, owners, cost)
+	strangers, err := s.strangers(ctx, c.Caller, owners)
 	if err != nil {
 		return nil, err
 	}
-	suite := c.Suite
-	if suite == 0 {
-		// A group has one suite: packages of several would be spent for nothing.
-		if suite, err = s.store.PickCipherSuite(ctx, owners, c.Devices, c.Now.Add(claimMargin)); err != nil || suite == 0 {
+	suite, scarce := c.Suite, []mls.DID(nil)
+	if suite == 0 || len(strangers) > 0 {
+		if suite, scarce, err = s.ration(ctx, &c, owners, strangers); err != nil || suite == 0 {
 			return nil, err
 		}
 	}
@@ -99,20 +98,58 @@ func (s *Service) takeClaims(ctx context.Context, c *Claim, cost map[mls.DID]int
 // user: with a token a minute it makes twenty an hour.
 const strangerPrice = 3
 
-// scarce are the owners of whom the caller gets last-resort packages only: strangers have taken
-// what they may of them, so that nobody who knows them is left without.
-func (s *Service) scarce(ctx context.Context, caller mls.DID, owners []mls.DID, cost map[mls.DID]int) ([]mls.DID, error) {
+// strangers are the owners to whom the caller is one.
+func (s *Service) strangers(ctx context.Context, caller mls.DID, owners []mls.DID) ([]mls.DID, error) {
 	known, err := s.store.ListOpenTo(ctx, caller, owners)
+	return without(owners, append(known, caller)), err
+}
+
+// ration says of which suite the caller gets packages, 0 for none, and of which strangers it gets
+// last-resort packages only: strangers have taken what they may of them, so that nobody who knows
+// them is left without. What goes out is paid for, and nothing else.
+func (s *Service) ration(ctx context.Context, c *Claim, owners, strangers []mls.DID) (suite mls.CipherSuite, scarce []mls.DID, err error) {
+	claimable, err := s.store.CountClaimable(ctx, owners, c.Devices, c.Suite, c.Now.Add(claimMargin))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	var scarce []mls.DID
-	for _, did := range owners {
-		if did != caller && !slices.Contains(known, did) && s.take(ctx, "strangerClaims", string(did), cost[did]*strangerPrice) != nil {
-			scarce = append(scarce, did)
+	empty := slices.DeleteFunc(slices.Clone(strangers), func(did mls.DID) bool {
+		return s.Limits.Peek("strangerClaims", string(did)).Remaining >= strangerPrice
+	})
+	if suite = c.Suite; suite == 0 {
+		suite = pickSuite(claimable, empty)
+	}
+	for _, k := range claimable {
+		if k.Suite == suite && k.Once > 0 && slices.Contains(strangers, k.Owner) &&
+			s.takeAtMost(ctx, "strangerClaims", string(k.Owner), k.Once*strangerPrice) != nil {
+			scarce = append(scarce, k.Owner)
 		}
 	}
-	return scarce, nil
+	return suite, scarce, nil
+}
+
+// pickSuite is the suite of which most of the asked users can be had, by most of their devices, the
+// smaller number first; 0 for none. A group has one suite: packages of several would be spent for
+// nothing, and who is left without one cannot be added, however many devices others have. Of those
+// who are scarce the last resort counts alone.
+func pickSuite(claimable []store.Claimable, scarce []mls.DID) mls.CipherSuite {
+	type reach struct{ users, devices int }
+	of := map[mls.CipherSuite]reach{}
+	for _, k := range claimable {
+		n := k.Devices
+		if slices.Contains(scarce, k.Owner) {
+			n = k.LastResort
+		}
+		if n > 0 {
+			of[k.Suite] = reach{of[k.Suite].users + 1, of[k.Suite].devices + n}
+		}
+	}
+	var best mls.CipherSuite
+	for _, suite := range mls.CipherSuites() {
+		if a, b := of[suite], of[best]; a.users > b.users || a.users == b.users && a.devices > b.devices {
+			best = suite
+		}
+	}
+	return best
 }
 
 // FindReserved is the package that a rejoin request has brought along, for members of its

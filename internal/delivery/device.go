@@ -55,8 +55,10 @@ func (s *Service) RegisterDevice(ctx context.Context, r Registration) (store.Reg
 		MaxDevices: s.MaxDevices, MaxPackages: s.MaxKeyPackages, At: r.At,
 	}
 	// All packages are verified before anything is stored, and paid for before that.
-	if err := s.takeAtMost(ctx, "publishedPackages", string(r.User), len(r.Packages)); err != nil {
-		return store.Registered{}, err
+	if len(r.Packages) > 0 {
+		if err := s.takeAtMost(ctx, "publishedPackages", string(r.User), len(r.Packages)); err != nil {
+			return store.Registered{}, err
+		}
 	}
 	packages, err := s.readPackages(r)
 	if err != nil {

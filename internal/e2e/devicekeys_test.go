@@ -177,7 +177,9 @@ func TestRegistrationsArePaidFor(t *testing.T) {
 	phone := alice.Register(t, 7)
 	a := alice.Post(t, mlsapi.MethodRegisterDevice, phone.RegistrationInput(7), nil)
 	assert.Equal(t, "RateLimitExceeded", a.Error)
-	alice.Post(t, mlsapi.MethodRegisterDevice, phone.RegistrationInput(0), nil).OK(t)
+	for range 5 {
+		alice.Post(t, mlsapi.MethodRegisterDevice, phone.RegistrationInput(0), nil).OK(t)
+	}
 	// Whoever brings more than the limit at once waits for the whole of it.
 	bob := s.Users(1)[0]
 	bob.Register(t, 12)

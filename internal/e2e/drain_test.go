@@ -10,6 +10,7 @@ import (
 
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
 	"mls-server/internal/mlstest"
 )
 
@@ -83,4 +84,92 @@ func TestStrangersCannotDrain(t *testing.T) {
 	victim.Get(t, mlsapi.MethodGetKeyPackageStats, &stats).OK(t)
 	require.NotNil(t, stats.LastResortUsed)
 	assert.True(t, *stats.LastResortUsed)
+}
+
+// TestClaimsFindASuiteForAll: a claim without a suite takes one that all users have, however many
+// devices of some of them have another.
+func TestClaimsFindASuiteForAll(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	users := s.Users(3)
+	alice, bob, carol := users[0], users[1], users[2]
+	for range 3 {
+		suited(t, bob, mls.SuiteX25519AES128, 2)
+	}
+	tablet, phone := suited(t, bob, mls.SuiteP256AES128, 2), suited(t, carol, mls.SuiteP256AES128, 2)
+	var devices []string
+	for _, k := range alice.Claim(t, bob.DID, carol.DID) {
+		assert.Equal(t, mls.SuiteP256AES128.String(), string(k.CipherSuite))
+		devices = append(devices, *k.DeviceID)
+	}
+	assert.ElementsMatch(t, []string{tablet.ID, phone.ID}, devices)
+	assert.Len(t, alice.Claim(t, bob.DID), 3, "without carol most of his devices decide")
+}
+
+// TestStrangersPayForWhatGoesOut: what strangers have together for one user is not spent by asking
+// for what there is none of, and when it is spent, the suite of the last resort decides.
+func TestStrangersPayForWhatGoesOut(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t, e2e.Env{"RATE_LIMIT_STRANGER_CLAIMS": "1/9"})
+	victim := s.Users(1)[0].Register(t, 10)
+	chacha := *victim.Client
+	chacha.Suite = mls.SuiteX25519ChaCha
+	last := batchOf(chacha.KeyPackage(time.Now(), mlstest.LastResort))
+	last.KeyPackages[0].CipherSuite = mlsapi.PublishKeyPackagesKeyPackageItemCipherSuite(mls.SuiteX25519ChaCha.String())
+	victim.Post(t, mlsapi.MethodPublishKeyPackages, last, nil).OK(t)
+	ask := func(suite mls.CipherSuite) (suites []string) {
+		t.Helper()
+		args := []string{"dids", string(victim.DID)}
+		if suite != 0 {
+			args = append(args, "cipherSuite", suite.String())
+		}
+		var out mlsapi.GetKeyPackagesOutput
+		s.Users(1)[0].Get(t, mlsapi.MethodGetKeyPackages, &out, args...).OK(t)
+		for _, k := range out.KeyPackages {
+			suites = append(suites, string(k.CipherSuite))
+		}
+		return suites
+	}
+	for range 5 {
+		assert.Empty(t, ask(mls.SuiteP256AES128))
+		assert.Len(t, ask(mls.SuiteX25519ChaCha), 1, "the last resort stays")
+	}
+	for range 3 {
+		assert.Equal(t, []string{mls.SuiteX25519AES128.String()}, ask(0))
+	}
+	assert.Equal(t, []string{mls.SuiteX25519ChaCha.String()}, ask(0))
+	assert.Empty(t, ask(mls.SuiteX25519AES128))
+	assert.Equal(t, int64(8), available(t, victim.User))
+}
+
+// TestManyDevicesAreNotScarceAtOnce: a claim of more than the bucket of strangers holds takes all
+// of it, once.
+func TestManyDevicesAreNotScarceAtOnce(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t, e2e.Env{"RATE_LIMIT_STRANGER_CLAIMS": "1/6"})
+	users := s.Users(3)
+	for range 4 {
+		users[0].Register(t, 3)
+	}
+	assert.Len(t, users[1].Claim(t, users[0].DID), 4)
+	assert.Empty(t, users[2].Claim(t, users[0].DID), "there is no last resort")
+}
+
+// TestReturnedCreatorsAreStrangers: who has made a conversation, has left it, and is put back on
+// its roster by others has not joined it.
+func TestReturnedCreatorsAreStrangers(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t, e2e.Env{"RATE_LIMIT_STRANGER_CLAIMS": "1/3"})
+	users := s.Users(2)
+	alice, bob := users[0].Register(t, 5), users[1].Register(t, 5)
+	last := alice.Client.KeyPackage(time.Now(), mlstest.LastResort)
+	alice.Post(t, mlsapi.MethodPublishKeyPackages, batchOf(last), nil).OK(t)
+	chat := alice.Create(t, bob.User)
+	given := func() string { return *bob.Claim(t, alice.DID)[0].KeyPackageHash }
+	require.NotEqual(t, hexRef(last), given(), "she is in a conversation with him that she has made")
+	alice.Leave(t, chat, nil).OK(t)
+	bob.Add(t, chat, alice.User)
+	assert.Equal(t, hexRef(last), given(), "strangers have had theirs when he has added her")
+	require.True(t, alice.Confirm(t, chat, true))
+	assert.NotEqual(t, hexRef(last), given())
 }

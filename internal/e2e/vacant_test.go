@@ -142,7 +142,7 @@ func TestLeaflessMembersElectNobody(t *testing.T) {
 	f := follow(t)
 	change(t, f.alice.Server, "DELETE FROM key_packages WHERE owner_did = $1", f.carol.DID)
 	f.chat = f.alice.Reset(t, f.chat.Chat, f.bob)
-	require.Equal(t, 1, len(f.view(f.bob).PendingRequests), "carol waits to be added")
+	require.Len(t, f.view(f.bob).PendingRequests, 1, "carol waits to be added")
 	before := f.chat.Tree
 	f.alice.SendCommit(t, f.chat, mlstest.Draft{})
 	assert.True(t, reports(t, f.bob, f.chat.Chat, before.Epoch, ""), "nobody else was in the group")

@@ -129,7 +129,7 @@ type Claim struct {
 	// Confirmed are the users who say that the leaf is gone, Disputed those who have said that it
 	// is not, Spent those of the former who were contradicted since.
 	Confirmed, Disputed, Spent []mls.DID
-	Settled             bool
+	Settled                    bool
 }
 
 // FindClaim is a removal that is owed, or was, nil for none.

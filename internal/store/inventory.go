@@ -180,18 +180,34 @@ func (r *reader) CountDevicePackages(ctx context.Context, user mls.DID, now time
 	return counts, nil
 }
 
-// PickCipherSuite is the suite of which most devices of some users have a package that stays valid
-// until a time, 0 when none has any. An empty list of devices is all of them.
-func (r *reader) PickCipherSuite(ctx context.Context, owners []mls.DID, devices []mls.DeviceID, until time.Time) (mls.CipherSuite, error) {
-	var known []int32
+// Claimable is of how many devices of a user packages of a suite can be claimed.
+type Claimable struct {
+	Owner mls.DID
+	Suite mls.CipherSuite
+	// Once is the devices that have a package which goes out once, LastResort those that have one
+	// which stays, Devices those that have either.
+	Once, LastResort, Devices int
+}
+
+// CountClaimable counts the devices of users of which packages can be claimed that stay valid until
+// a time, for each user and suite for which there are any, in the order of both. An empty list of
+// devices is all of them; suite 0 is any that is known.
+func (r *reader) CountClaimable(ctx context.Context, owners []mls.DID, devices []mls.DeviceID, suite mls.CipherSuite, until time.Time) ([]Claimable, error) {
+	arg := db.CountClaimableParams{OwnerDids: texts(owners), DeviceIds: texts(devices), UsableUntil: until}
 	for _, s := range mls.CipherSuites() {
-		known = append(known, int32(s))
+		if suite == 0 || s == suite {
+			arg.CipherSuites = append(arg.CipherSuites, int32(s))
+		}
 	}
-	picked, err := r.q.PickCipherSuite(ctx, db.PickCipherSuiteParams{OwnerDids: texts(owners), DeviceIds: texts(devices), CipherSuites: known, UsableUntil: until})
-	if err != nil || len(picked) == 0 {
-		return 0, fail("pick suite", err)
+	rows, err := r.q.CountClaimable(ctx, arg)
+	claimable := make([]Claimable, len(rows))
+	for i, row := range rows {
+		claimable[i] = Claimable{
+			Owner: mls.DID(row.OwnerDID), Suite: mls.CipherSuite(row.CipherSuite), //nolint:gosec // one of those that were asked for
+			Once: int(row.Once), LastResort: int(row.LastResort), Devices: int(row.Devices),
+		}
 	}
-	return mls.CipherSuite(picked[0]), nil //nolint:gosec // one of those that were asked for
+	return claimable, fail("count key packages", err)
 }
 
 // UnusedKeyPackage is a package that can be claimed.

@@ -217,6 +217,84 @@ func (q *Queries) ConsumeKeyPackages(ctx context.Context, consumedAt time.Time, 
 	return err
 }
 
+const countClaimable = `-- name: CountClaimable :many
+SELECT o.owner_did::text AS owner_did, c.cipher_suite::integer AS cipher_suite,
+       count(*) FILTER (WHERE h.once) AS once,
+       count(*) FILTER (WHERE h.last_resort) AS last_resort,
+       count(*) AS devices
+FROM (SELECT DISTINCT unnest($1::text[]) AS owner_did) o
+CROSS JOIN LATERAL (
+    SELECT u.device_id FROM user_devices u WHERE u.user_did = o.owner_did
+    UNION ALL
+    SELECT '' AS device_id WHERE NOT EXISTS (SELECT FROM user_devices x WHERE x.user_did = o.owner_did)
+) d
+CROSS JOIN unnest($2::integer[]) AS c (cipher_suite)
+CROSS JOIN LATERAL (
+    SELECT EXISTS (
+        SELECT FROM key_packages p
+        WHERE p.owner_did = o.owner_did AND p.cipher_suite = c.cipher_suite AND p.device_id = d.device_id
+          AND p.claimed_at IS NULL AND p.consumed_at IS NULL AND p.reserved_request_id IS NULL AND NOT p.last_resort
+          AND p.expires_at > $3::timestamptz
+    ) AS once, EXISTS (
+        SELECT FROM key_packages p
+        WHERE p.owner_did = o.owner_did AND p.cipher_suite = c.cipher_suite AND p.device_id = d.device_id
+          AND p.last_resort AND p.reserved_request_id IS NULL
+          AND p.expires_at > $3::timestamptz
+    ) AS last_resort
+) h
+WHERE (cardinality($4::text[]) = 0 OR d.device_id = ANY ($4::text[])) AND (h.once OR h.last_resort)
+GROUP BY o.owner_did, c.cipher_suite
+ORDER BY o.owner_did, c.cipher_suite
+`
+
+type CountClaimableParams struct {
+	OwnerDids    []string
+	CipherSuites []int32
+	UsableUntil  time.Time
+	DeviceIds    []string
+}
+
+type CountClaimableRow struct {
+	OwnerDID    string
+	CipherSuite int32
+	Once        int64
+	LastResort  int64
+	Devices     int64
+}
+
+// CountClaimable counts, for each owner and suite, the asked devices that have a package: one that goes out
+// once, a last resort, either. An empty device_ids is all devices.
+func (q *Queries) CountClaimable(ctx context.Context, arg CountClaimableParams) ([]CountClaimableRow, error) {
+	rows, err := q.db.Query(ctx, countClaimable,
+		arg.OwnerDids,
+		arg.CipherSuites,
+		arg.UsableUntil,
+		arg.DeviceIds,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CountClaimableRow{}
+	for rows.Next() {
+		var i CountClaimableRow
+		if err := rows.Scan(
+			&i.OwnerDID,
+			&i.CipherSuite,
+			&i.Once,
+			&i.LastResort,
+			&i.Devices,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const countDevicePackages = `-- name: CountDevicePackages :many
 SELECT device_id,
        count(*) FILTER (WHERE NOT last_resort AND claimed_at IS NULL AND consumed_at IS NULL) AS available,
@@ -970,60 +1048,6 @@ SELECT pg_advisory_xact_lock(hashtextextended($1::text, 7301))
 func (q *Queries) LockUser(ctx context.Context, userDid string) error {
 	_, err := q.db.Exec(ctx, lockUser, userDid)
 	return err
-}
-
-const pickCipherSuite = `-- name: PickCipherSuite :many
-SELECT c.cipher_suite::integer AS cipher_suite
-FROM (SELECT DISTINCT unnest($1::text[]) AS owner_did) o
-CROSS JOIN LATERAL (
-    SELECT u.device_id FROM user_devices u WHERE u.user_did = o.owner_did
-    UNION ALL
-    SELECT '' AS device_id WHERE NOT EXISTS (SELECT FROM user_devices x WHERE x.user_did = o.owner_did)
-) d
-CROSS JOIN unnest($2::integer[]) AS c (cipher_suite)
-WHERE (cardinality($3::text[]) = 0 OR d.device_id = ANY ($3::text[]))
-  AND EXISTS (
-    SELECT FROM key_packages p
-    WHERE p.owner_did = o.owner_did AND p.cipher_suite = c.cipher_suite AND p.device_id = d.device_id
-      AND (p.last_resort OR (p.claimed_at IS NULL AND p.consumed_at IS NULL)) AND p.reserved_request_id IS NULL
-      AND p.expires_at > $4::timestamptz
-  )
-GROUP BY c.cipher_suite
-ORDER BY count(*) DESC, c.cipher_suite
-LIMIT 1
-`
-
-type PickCipherSuiteParams struct {
-	OwnerDids    []string
-	CipherSuites []int32
-	DeviceIds    []string
-	UsableUntil  time.Time
-}
-
-// PickCipherSuite is the suite of which most of the asked devices have a package, the smaller number first.
-func (q *Queries) PickCipherSuite(ctx context.Context, arg PickCipherSuiteParams) ([]int32, error) {
-	rows, err := q.db.Query(ctx, pickCipherSuite,
-		arg.OwnerDids,
-		arg.CipherSuites,
-		arg.DeviceIds,
-		arg.UsableUntil,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []int32{}
-	for rows.Next() {
-		var cipher_suite int32
-		if err := rows.Scan(&cipher_suite); err != nil {
-			return nil, err
-		}
-		items = append(items, cipher_suite)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const releaseKeyPackages = `-- name: ReleaseKeyPackages :execrows

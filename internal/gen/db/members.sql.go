@@ -232,12 +232,12 @@ FROM members m
 JOIN members o ON o.convo_id = m.convo_id
 JOIN conversations c ON c.id = m.convo_id
 WHERE m.user_did = $1 AND m.left_at IS NULL AND o.user_did = ANY ($2::text[]) AND o.left_at IS NULL
-  AND (o.confirmed OR c.creator_did = o.user_did)
+  AND (o.confirmed OR c.creator_did = o.user_did AND o.join_seq = 0)
 ORDER BY o.user_did
 `
 
 // ListOpenTo is those of some users who are in a conversation with another one and have said so themselves:
-// they have made it, or confirmed their Welcome.
+// they have made it and been there since, or confirmed their Welcome.
 func (q *Queries) ListOpenTo(ctx context.Context, userDID mls.DID, dids []string) ([]mls.DID, error) {
 	rows, err := q.db.Query(ctx, listOpenTo, userDID, dids)
 	if err != nil {
