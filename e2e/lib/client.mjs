@@ -5,7 +5,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Api, isError } from './api.mjs';
 import { Conversation } from './conversation.mjs';
-import { Group, Keys } from './mls.mjs';
+import { Keys } from './keys.mjs';
+import { Group } from './mls.mjs';
 import { writeKeyPackage, writeWelcome } from './objects.mjs';
 import { fromBase64, toBase64, toHex, ulid } from './text.mjs';
 
@@ -25,7 +26,7 @@ const POLL_EVERY = 250;
  * What a device does its own way: its cipher suite, and how it writes what the service takes in several forms.
  *
  * @typedef {object} Style
- * @property {import('./mls.mjs').Suite} [suite]
+ * @property {import('./keys.mjs').Suite} [suite]
  * @property {import('./text.mjs').Base64Form} [base64]
  * @property {import('./objects.mjs').ObjectForm} [form]
  * @property {import('./padding.mjs').PaddingForm} [padding]

@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isError } from './api.mjs';
+import { Duties } from './duties.mjs';
 import { found } from './founding.mjs';
 import { Group } from './mls.mjs';
 import { contentTypeOf, groupIdOf, readWelcome, writeKeyPackage } from './objects.mjs';
@@ -16,13 +17,11 @@ import { vouchContent } from './vouch.mjs';
 
 /** How often a commit is made anew because others were faster. */
 const COMMIT_ATTEMPTS = 20;
-/** How long a member waits for the one before it to settle a request, in milliseconds. */
-const TURN = 300;
 
 /**
  * A text that this device has decrypted.
  *
- * @typedef {{ id: string, seq: number, epoch: number, sender: import('./mls.mjs').Member, text: string }} Received
+ * @typedef {{ id: string, seq: number, epoch: number, sender: import('./keys.mjs').Member, text: string }} Received
  */
 
 /**
@@ -31,7 +30,7 @@ const TURN = 300;
  * @typedef {{ id: string, convoId: string, seq: number, epoch: number, ciphertext: Uint8Array, messageType?: string, void?: boolean }} LogMessage
  */
 
-/** @typedef {{ requestId: string, kind: string, userDid: string, deviceId?: string, claimed?: boolean }} PendingRequest */
+/** @typedef {import('./duties.mjs').PendingRequest} PendingRequest */
 
 export class Conversation {
   /** @type {Group | undefined} undefined until a Welcome came, and after the state was lost */
@@ -47,13 +46,12 @@ export class Conversation {
 
   #device;
   #out;
+  #duties;
   /** @type {any} the last convoView */
   #view;
   /** @type {string | undefined} */
   #since;
   #lastSeq = 0;
-  /** @type {Map<string, number>} when a request was first seen */
-  #seen = new Map();
   /** @type {Promise<unknown>} */
   #queue = Promise.resolve();
 
@@ -65,6 +63,7 @@ export class Conversation {
     this.#device = device;
     this.#view = view;
     this.#out = new Submissions(device, view.id);
+    this.#duties = new Duties(device, this, this.#out, (stage, deliver) => this.#commit(stage, deliver, 1));
   }
 
   get id() {
@@ -122,9 +121,9 @@ export class Conversation {
       if (this.group === undefined && !(await this.#join())) return;
       await this.#read();
       if (!settle) return;
-      for (const claim of this.claims) await this.#confirm(claim);
+      for (const claim of this.claims) await this.#duties.confirm(claim);
       for (const request of this.requests) {
-        if (this.#isMyTurn(request)) await this.#settle(request);
+        if (this.#duties.isMyTurn(request)) await this.#duties.settle(request);
       }
     });
   }
@@ -173,23 +172,17 @@ export class Conversation {
   settle(requestId) {
     return this.#exclusive(async () => {
       const request = this.requests.find((r) => r.requestId === requestId);
-      if (request !== undefined && this.group !== undefined) await this.#settle(request);
+      if (request !== undefined && this.group !== undefined) await this.#duties.settle(request);
     });
   }
 
   /**
-   * When this device should settle a request: the user's own devices at once, then the others by leaf, each a little later, so
-   * that they do not all commit at the same time.
+   * When this device should settle a request (see Duties).
    *
    * @param {{ userDid?: string, deviceId?: string }} request
-   * @returns {number | undefined} in milliseconds after the request became known; undefined for never
    */
-  turn({ userDid, deviceId }) {
-    const { group } = this;
-    if (group === undefined || deviceId === this.#device.id || group.leavesToRemove.includes(group.ownLeaf)) return undefined;
-    if (userDid === this.#device.did) return 0;
-    const others = group.members().filter((member) => member.did !== userDid);
-    return TURN * (1 + others.findIndex((member) => member.leaf === group.ownLeaf));
+  turn(request) {
+    return this.#duties.turn(request);
   }
 
   /**
@@ -502,65 +495,5 @@ export class Conversation {
         await sleep(Math.random() * 20 * attempt);
       }
     }
-  }
-
-  /** @param {PendingRequest} request */
-  #isMyTurn(request) {
-    const turn = this.turn(request);
-    const first = this.#seen.get(request.requestId) ?? Date.now();
-    this.#seen.set(request.requestId, first);
-    return turn !== undefined && Date.now() - first >= turn;
-  }
-
-  /**
-   * Settles one request. If another member was faster, the request is gone from the next convoView.
-   *
-   * @param {PendingRequest} request
-   */
-  async #settle({ requestId, kind, userDid, deviceId }) {
-    try {
-      if (kind === 'removal') {
-        await this.#settleRemoval(userDid, deviceId);
-        return;
-      }
-      let packages = kind === 'rejoin' ? await this.#device.claim({ dids: [userDid], requestId }) : [];
-      if (packages.length === 0 && deviceId !== undefined) {
-        packages = await this.#device.claim({ dids: [userDid], deviceIds: [deviceId] });
-      }
-      if (packages.length === 0) return; // the device has to publish key packages first
-      await this.#commit((group, how) => group.stageAddition(packages.map(({ bytes }) => bytes), how), this.#out.byAddition([userDid], packages), 1);
-    } catch (error) {
-      if (!isError(error, 'EpochMismatch', 'AlreadyMember', 'KeyPackageNotFound')) throw error;
-    }
-  }
-
-  /**
-   * Says whether a removal that nobody but the members can see was made.
-   *
-   * @param {PendingRequest} claim
-   */
-  async #confirm({ requestId, userDid }) {
-    const reason = this.#group.leavesOf(userDid).length === 0 ? 'removed' : 'not_removed';
-    await this.#device.api.procedure('reportCommit', { convoId: this.id, epoch: this.#group.epoch, reason, requestId });
-  }
-
-  /**
-   * @param {string} did a user who is off the roster, or has deleted a device
-   * @param {string | undefined} deviceId the device whose leaf is owed
-   */
-  async #settleRemoval(did, deviceId) {
-    const onRoster = this.#view.members.some((/** @type {{ userDid: string }} */ member) => member.userDid === did);
-    if (onRoster) {
-      /** @type {(group: Group) => number[]} */
-      const leaves = (group) => group.members().filter((member) => member.did === did && member.deviceId === deviceId).map(({ leaf }) => leaf);
-      if (deviceId === undefined || leaves(this.#group).length === 0) return;
-      await this.#commit((group, how) => group.stage({ remove: leaves(group), ...how }), this.#out.byMessage, 1);
-      return;
-    }
-    await this.#commit(
-      (group, how) => group.stage({ remove: group.leavesOf(did), ...how }),
-      this.#out.bySettlement(did),
-      1,
-    );
   }
 }

@@ -4,7 +4,8 @@
  */
 import { decodeMlsMessage, encodeMlsMessage, joinGroupExternal } from 'ts-mls';
 import { ratchetTreeFromExtension } from 'ts-mls/groupInfo.js';
-import { clientConfig, describe, Group } from './mls.mjs';
+import { clientConfig } from './keys.mjs';
+import { describe, Group } from './mls.mjs';
 import { toHex } from './text.mjs';
 
 /** A GroupInfo, as one sees it who wants to join by it. */
@@ -36,7 +37,7 @@ export class Entrance {
   /**
    * Makes the commit. It is in force when the service has accepted it; when another one was faster, all of this is dropped.
    *
-   * @param {import('./mls.mjs').Keys} keys
+   * @param {import('./keys.mjs').Keys} keys
    * @param {string} identity for a device whose key is not in the group
    * @param {Uint8Array} [vouch] another device's signature of vouchContent (vouch.mjs)
    * @returns {Promise<{ group: Group, commit: Uint8Array, groupInfo: Uint8Array }>} groupInfo is that of the epoch behind it

@@ -3,7 +3,7 @@
  */
 import { fromHex, toHex } from './text.mjs';
 
-/** @typedef {import('./mls.mjs').Member & { leaf: number, signatureKey: string }} LeafMember */
+/** @typedef {import('./keys.mjs').Member & { leaf: number, signatureKey: string }} LeafMember */
 
 /**
  * What a device signs to vouch for another one of its user: "mls-server device", then the group's id and the other's
