@@ -134,6 +134,7 @@ func (c *groupConvo) takeBack() bool {
 		k := c.top()
 		c.chain = c.chain[:len(c.chain)-1]
 		took[k.by] = true
+		c.blame(k)
 		for _, u := range k.added {
 			switch before := k.before[u]; {
 			case c.seats[u] == nil: // who has left since stays away
@@ -150,7 +151,7 @@ func (c *groupConvo) takeBack() bool {
 		}
 	}
 	for u := range took {
-		c.voided[u] = true
+		c.undone[u] = true
 	}
 	return len(took) > 0
 }
@@ -169,7 +170,7 @@ func (c *groupConvo) quorum(k *groupState, took map[*groupUser]bool) bool {
 		}
 	}
 	if electors == 1 {
-		return said == 1 && !took[k.by] && !c.voided[k.by]
+		return said == 1 && !took[k.by] && !c.undone[k.by]
 	}
 	return 2*said > electors && (4*said >= electors || admin)
 }
@@ -184,7 +185,7 @@ func (c *groupConvo) reset() {
 	in, group := u.ResetInput(w.t, c.chat, others...)
 	w.expect("reset", u.Post(w.t, mlsapi.MethodResetConvo, in, nil), "")
 	c.generation++
-	state := &groupState{tree: group, good: true, by: u}
+	state := &groupState{tree: group, good: true, by: u, door: door{by: u, right: true}}
 	c.chain, c.reports = []*groupState{state}, map[*groupUser]int64{}
 	for _, seat := range c.seats {
 		seat.origin = state
@@ -195,6 +196,7 @@ func (c *groupConvo) reset() {
 func (c *groupConvo) rejoin(u *groupUser) {
 	w := c.w
 	lost := u.Client.KeyPackage(time.Now())
+	c.asked[u]++
 	w.expect("rejoin", u.Post(w.t, mlsapi.MethodRequestRejoin, &mlsapi.RequestRejoinInput{ConvoID: c.chat.ID, KeyPackage: lost.Text(), DeviceID: &u.ID}, nil), "")
 	d := mlstest.Draft{Add: []mlstest.Addition{{Client: u.Client, Package: lost}}}
 	if leaf, in := leafOf(c.top().tree, u); in {

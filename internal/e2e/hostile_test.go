@@ -30,6 +30,10 @@ type groupState struct {
 	seq    int64
 	added  []*groupUser
 	before map[*groupUser]*groupSeat // of those whom it has added, nil for those who were not there
+	door   door
+	// joins says that it is a join, and lured by whose door.
+	joins bool
+	lured *groupUser
 }
 
 // groupSeat is a user's place on the roster. origin is the state with which it holds the group, nil
@@ -47,7 +51,11 @@ type groupConvo struct {
 	chain      []*groupState // those that stand, the newest last
 	seats      map[*groupUser]*groupSeat
 	reports    map[*groupUser]int64 // from which seq on
-	voided     map[*groupUser]bool  // who has had a commit taken back
+	undone     map[*groupUser]bool  // who has sent a commit that was taken back
+	blamed     map[*groupUser]bool  // against whom one counts, and who has to wait
+	astray     map[*groupUser]bool  // who has had a join taken back
+	joined     map[*groupUser]int   // how often it has joined by itself
+	asked      map[*groupUser]int   // how often it has asked for a new leaf
 }
 
 type groupWorld struct {
@@ -114,14 +122,15 @@ func (w *groupWorld) expect(what string, a e2e.Answer, want string) bool {
 
 // waits is what a commit of a user is answered that has had one taken back.
 func (c *groupConvo) waits(u *groupUser) string {
-	if c.voided[u] {
+	if c.blamed[u] {
 		return "RateLimitExceeded"
 	}
 	return ""
 }
 
-// accept notes a commit.
+// accept notes a commit. Whose secrets lead nowhere may have brought a GroupInfo that does neither.
 func (c *groupConvo) accept(k *groupState) {
+	k.door = door{by: k.by, right: !k.by.hostile || c.w.rng.IntN(2) == 0}
 	c.chain = append(c.chain, k)
 	for _, u := range k.added {
 		if k.before == nil {
@@ -164,19 +173,20 @@ func (c *groupConvo) same() {
 }
 
 // walk takes the honest members who do not hold the newest epoch back to it: they report; who has
-// no state is added anew by one who has; when nobody can, the admin begins a new group.
+// no state joins by itself or is added anew by one who has; when nobody can, the admin begins a new
+// group.
 func (c *groupConvo) walk() {
-	for range 2 {
-		for _, u := range c.members() {
-			if u.hostile || c.seats[u] == nil {
-				continue
-			}
-			if k, _ := c.stuck(u); k != nil {
-				c.report(u, k)
-			}
+	c.complain()
+	for _, u := range c.members() {
+		if u.hostile {
+			continue
+		}
+		if _, lost := c.stuck(u); lost && c.w.rng.IntN(2) == 0 {
+			c.join(u)
 		}
 	}
-	if !c.holds(c.admin) || c.voided[c.admin] {
+	c.complain()
+	if !c.holds(c.admin) || c.blamed[c.admin] {
 		c.reset()
 	}
 	for _, u := range c.members() {
@@ -198,11 +208,25 @@ func (c *groupConvo) walk() {
 	}
 }
 
+// complain has every honest member report what it cannot follow.
+func (c *groupConvo) complain() {
+	for range 2 {
+		for _, u := range c.members() {
+			if u.hostile || c.seats[u] == nil {
+				continue
+			}
+			if k, _ := c.stuck(u); k != nil {
+				c.report(u, k)
+			}
+		}
+	}
+}
+
 func (w *groupWorld) step() {
 	c := w.convos[w.rng.IntN(len(w.convos))]
 	members := c.members()
 	u := members[w.rng.IntN(len(members))]
-	switch n := w.rng.IntN(20); {
+	switch n := w.rng.IntN(25); {
 	case n < 4:
 		c.update(u)
 	case n < 7:
@@ -219,13 +243,26 @@ func (w *groupWorld) step() {
 		}
 	case n < 19 && !u.hostile && (u != c.admin || c == w.convos[0]):
 		c.seats[u].origin = nil // its storage is lost
+	case n < 22:
+		if _, lost := c.stuck(u); lost || u.hostile {
+			c.join(u)
+		}
+	case n < 24:
+		c.deposit(u)
+	case u.hostile:
+		c.lieFromOutside(u)
+	default:
+		if _, lost := c.stuck(u); lost && c.holds(c.admin) && !c.blamed[c.admin] && c.asked[u] < 2 {
+			c.rejoin(u)
+		}
 	}
 	c.same()
 }
 
 // TestHostileMembers: of ten users four are hostile: they make commits whose faults can be seen,
 // which are refused, and commits whose secrets lead nowhere, which are not, add users whom nobody
-// can reach, and report what they could follow. The server does what the model says; at the end
+// can reach, join by themselves without need, lead others astray by a false GroupInfo, and report
+// what they could follow. The server does what the model says; at the end
 // every honest member of every conversation holds the newest epoch, or there is a way that leads it
 // there (I13, I14).
 func TestHostileMembers(t *testing.T) {
@@ -246,7 +283,10 @@ func TestHostileMembers(t *testing.T) {
 	counts := map[string]int{}
 	t.Cleanup(func() {
 		t.Logf("%v", counts)
-		for _, what := range []string{"update ", "add ", "report ", "taken back", "lie InvalidCommit", "lie InvalidGroupInfo", "reset ", "add anew "} {
+		for _, what := range []string{
+			"update ", "add ", "report ", "taken back", "lie InvalidCommit", "lie InvalidGroupInfo", "reset ", "add anew ",
+			"join ", "join RateLimitExceeded", "led astray", "joins taken back", "deposit ", "no door GroupInfoUnavailable",
+		} {
 			if steps >= 1000 && !t.Failed() && counts[what] == 0 {
 				t.Errorf("%q never happened, so the test shows little", what)
 			}
@@ -294,10 +334,11 @@ func (w *groupWorld) found(admin *groupUser, others ...*groupUser) {
 		devices[i] = o.Device
 	}
 	v := admin.CreateVerified(w.t, devices...)
-	state := &groupState{tree: v.Tree, good: true, by: admin}
+	state := &groupState{tree: v.Tree, good: true, by: admin, door: door{by: admin, right: true}}
 	c := &groupConvo{
 		w: w, chat: v.Chat, admin: admin, chain: []*groupState{state}, seats: map[*groupUser]*groupSeat{},
-		reports: map[*groupUser]int64{}, voided: map[*groupUser]bool{},
+		reports: map[*groupUser]int64{}, undone: map[*groupUser]bool{}, blamed: map[*groupUser]bool{}, astray: map[*groupUser]bool{},
+		joined: map[*groupUser]int{}, asked: map[*groupUser]int{},
 	}
 	for _, u := range append(others, admin) {
 		c.seats[u] = &groupSeat{origin: state}
