@@ -13,6 +13,7 @@ import (
 
 	"mls-server/internal/clock"
 	"mls-server/internal/config"
+	"mls-server/internal/delivery"
 	"mls-server/internal/operator"
 	"mls-server/internal/store"
 )
@@ -49,7 +50,7 @@ func Administer(ctx context.Context, cfg *config.Config, do *operator.Command, w
 	case !status.Ready():
 		return errSchemaBehind
 	}
-	return do.Run(ctx, operator.Console{Store: s, Out: w, Clock: clock.System})
+	return do.Run(ctx, operator.Console{Store: s, Delivery: delivery.New(delivery.Config{Store: s}), Out: w, Clock: clock.System})
 }
 
 // PrintConfig writes the effective configuration, a variable a line, secrets hidden.

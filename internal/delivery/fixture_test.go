@@ -45,16 +45,18 @@ type world struct {
 	*delivery.Service
 	blocks blockTable
 	clock  *clocktest.Manual
+	url    string
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	s, err := store.New(t.Context(), store.Config{URL: pgtest.New(t), LockTimeout: time.Minute, StatementTimeout: time.Minute})
+	url := pgtest.New(t)
+	s, err := store.New(t.Context(), store.Config{URL: url, LockTimeout: time.Minute, StatementTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	w := &world{blocks: blockTable{}, clock: clocktest.New()}
+	w := &world{blocks: blockTable{}, clock: clocktest.New(), url: url}
 	// stored times are floored to two seconds (I8)
 	w.clock.Advance(time.Duration(w.clock.Now().Unix()%2) * time.Second)
 	limits, err := ratelimit.NewMemory(map[string]ratelimit.Rate{

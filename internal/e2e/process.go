@@ -49,17 +49,25 @@ func StartProcess(tb testing.TB, binary, databaseURL string, dir *authtest.Direc
 // it says to its operator.
 func (s *Server) Operate(tb testing.TB, args ...string) string {
 	tb.Helper()
+	out, faults, err := s.TryOperate(tb, args...)
+	if err != nil {
+		tb.Fatalf("admin %v: %v\n%s%s", args, err, out, faults)
+	}
+	if faults != "" {
+		tb.Errorf("admin %v complains: %s", args, faults)
+	}
+	return out
+}
+
+// TryOperate is Operate for commands that may fail. faults is what the operator is told of that.
+func (s *Server) TryOperate(tb testing.TB, args ...string) (out, faults string, err error) {
+	tb.Helper()
 	cmd := exec.CommandContext(tb.Context(), Binary(tb), append([]string{"admin"}, args...)...)
 	cmd.Env = []string{"MLS_ENV=development", "DATABASE_URL=" + s.DatabaseURL}
-	var out, faults bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &faults
-	if err := cmd.Run(); err != nil {
-		tb.Fatalf("admin %v: %v\n%s%s", args, err, &out, &faults)
-	}
-	if faults.Len() > 0 {
-		tb.Errorf("admin %v complains: %s", args, &faults)
-	}
-	return out.String()
+	var said, complained bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &complained
+	err = cmd.Run()
+	return said.String(), complained.String(), err
 }
 
 // FreePort is a port that was free a moment ago.

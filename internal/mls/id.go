@@ -53,6 +53,10 @@ func UniqueDIDs(dids []DID) []DID {
 	})
 }
 
+// NewTombstone returns a DID that stands where an erased account was named. It resolves to nothing,
+// and no two of them are the same, so that none leads to another.
+func NewTombstone() DID { return DID("did:web:" + strings.ToLower(rand.Text()) + ".erased.invalid") }
+
 // NewConvoID returns the id of a new conversation around a group: a TID whose time
 // is floored to 2 seconds, with random bits in place of the finer time, and whose
 // clock id is the group's shard (ADR 25). The database's primary key settles the

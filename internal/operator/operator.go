@@ -15,20 +15,26 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"mls-server/internal/clock"
+	"mls-server/internal/delivery"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 )
 
 // Usage is the help of mls-server admin.
-const Usage = `usage: mls-server admin COMMAND [--reason TEXT] [DID]
+const Usage = `usage: mls-server admin COMMAND [--reason TEXT] [DID|CONVERSATION]
 
   suspend-user DID   refuse an account from now on: its streams end, its key packages stay here
   restore-user DID   serve it again, whoever had it refused: the operator or the account's host
   list-suspended     list the accounts that are refused, and why
+  erase-user DID     erase what is kept of an account, and say what is left and why; it is refused
+                     until that has ended. --wait DURATION is the time between the two passes, in
+                     which servers finish what they are doing (2m; 0s when none runs).
+  close-convo ID     end a conversation for all of its users, and delete what it holds
 
 The commands work on DATABASE_URL alone. Servers that run on it follow within a second. All may be
 repeated, and are written down in operator_actions with the reason. OPERATIONS.md says more.
@@ -38,12 +44,16 @@ repeated, and are written down in operator_actions with the reason. OPERATIONS.m
 type Command struct {
 	verb   string
 	user   mls.DID
+	convo  mls.ConvoID
 	reason string
+	wait   time.Duration
 }
 
 // Console is what commands work with.
 type Console struct {
 	Store *store.Store
+	// Delivery has nothing but the store.
+	Delivery *delivery.Service
 	// Out is what the operator reads.
 	Out   io.Writer
 	Clock clock.Clock
@@ -51,7 +61,7 @@ type Console struct {
 
 // verb is what a command does, and what its argument is.
 type verb struct {
-	takes string // "DID", or "" for nothing
+	takes string // "DID", "ID" of a conversation, or "" for nothing
 	run   func(*Command, context.Context, Console) error
 }
 
@@ -60,6 +70,8 @@ func verbs() map[string]verb {
 		"suspend-user":   {"DID", (*Command).suspend},
 		"restore-user":   {"DID", (*Command).restore},
 		"list-suspended": {"", (*Command).list},
+		"erase-user":     {"DID", (*Command).erase},
+		"close-convo":    {"ID", (*Command).closeConvo},
 		"help":           {"", nil},
 	}
 }
@@ -80,6 +92,9 @@ func Parse(args []string) (*Command, error) {
 	flags := flag.NewFlagSet(c.verb, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the usage says it
 	flags.StringVar(&c.reason, "reason", "", "")
+	if c.verb == "erase-user" {
+		flags.DurationVar(&c.wait, "wait", erasureWait, "")
+	}
 	switch err := flags.Parse(args[1:]); {
 	case errors.Is(err, flag.ErrHelp):
 		return &Command{verb: "help"}, nil
@@ -97,6 +112,14 @@ func Parse(args []string) (*Command, error) {
 
 // take reads the argument.
 func (c *Command) take(arg string) (err error) {
+	if verbs()[c.verb].takes == "ID" {
+		key, err := mls.ParseConvoKey(arg)
+		if err != nil || key.ConvoID == "" {
+			return fmt.Errorf("%s takes the id of a conversation, 13 characters", c.verb)
+		}
+		c.convo = key.ConvoID
+		return nil
+	}
 	if c.user, err = syntax.ParseDID(arg); err != nil {
 		return fmt.Errorf("%s takes a DID, such as did:plc:ewvi7nxzyoun6zhxrhs64oiz", c.verb)
 	}
@@ -112,5 +135,8 @@ func (c *Command) Run(ctx context.Context, at Console) error { return verbs()[c.
 
 // action is the audit row of the command.
 func (c *Command) action(kind store.OperatorActionKind, at Console) store.OperatorAction {
-	return store.OperatorAction{Kind: kind, User: c.user, Reason: c.reason, At: at.Clock.Now()}
+	return store.OperatorAction{Kind: kind, User: c.user, ConvoID: c.convo, Reason: c.reason, At: at.Clock.Now()}
 }
+
+// sayf tells the operator something on the way. What cannot be written there is lost.
+func (at Console) sayf(format string, args ...any) { _, _ = fmt.Fprintf(at.Out, format, args...) }

@@ -123,6 +123,7 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 		return int64(len(ids)), err
 	})
 	add("requests", 2*p.Requests, (*db.Queries).DeleteRequests)
+	add("removal_debts", p.Requests, (*db.Queries).DeleteDebts)
 	add("user_days", userDays, (*db.Queries).DeleteUserDays)
 	add("key_packages", time.Nanosecond, (*db.Queries).DeleteKeyPackages)
 	add("deleted_devices", DeletedKeys, (*db.Queries).DeleteDeletedDevices)

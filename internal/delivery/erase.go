@@ -1,0 +1,124 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+// EraseAccount removes what is kept of an account: it leaves its conversations as by a removal, one
+// transaction for each, and its name goes from what stays of it there. It may be cut off anywhere
+// and run again. What is counted may be more than once on purpose: see store.Remains.
+func (s *Service) EraseAccount(ctx context.Context, user mls.DID, at time.Time) (store.Erased, error) {
+	erased := store.Erased{}
+	convos, err := s.store.ListConvosOfAccount(ctx, user)
+	if err != nil {
+		return erased, err
+	}
+	for _, convo := range convos {
+		e := store.Erasure{ConvoID: convo, User: user, Tombstone: mls.NewTombstone(), At: at}
+		n, err := s.eraseFrom(ctx, e)
+		erased.Add(n)
+		if err != nil {
+			return erased, err
+		}
+	}
+	n, err := s.store.EraseAccount(ctx, user)
+	erased.Add(n)
+	return erased, err
+}
+
+// eraseFrom takes an account out of a conversation, and deletes one that nobody else is in.
+func (s *Service) eraseFrom(ctx context.Context, e store.Erasure) (store.Erased, error) {
+	var erased store.Erased
+	empty := false
+	err := s.store.InTx(ctx, func(tx *store.Tx) error {
+		locked, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: e.ConvoID})
+		if err != nil {
+			return err
+		}
+		if err := depart(ctx, tx, &locked, e.User, e.At); err != nil {
+			return err
+		}
+		users, err := tx.CountUsers(ctx, e.ConvoID)
+		if err != nil {
+			return err
+		}
+		empty = users == 0
+		erased, err = tx.EraseFromConvo(ctx, e)
+		return err
+	})
+	// Audit and reports may have outlived it.
+	if err != nil && !errors.Is(err, mls.ErrConvoNotFound) {
+		return nil, err
+	}
+	if erased == nil {
+		erased = store.Erased{}
+	}
+	n, err := s.store.EraseHistory(ctx, e)
+	erased.Add(n)
+	if err != nil || !empty {
+		return erased, err
+	}
+	n, err = s.store.DeleteConvo(ctx, e.ConvoID)
+	erased.Add(n)
+	return erased, err
+}
+
+// depart takes a user off the roster, if it is on it, and asks the members to remove its leaves.
+func depart(ctx context.Context, tx *store.Tx, convo *store.Convo, user mls.DID, at time.Time) error {
+	active, err := tx.FindActive(ctx, convo.ID, user)
+	if err != nil || len(active) == 0 {
+		return err
+	}
+	if err := endMembership(ctx, tx, convo, ending{Removal: Removal{Actor: user, Target: user, At: at}}); err != nil {
+		return err
+	}
+	return succeed(ctx, tx, convo.ID, user, at)
+}
+
+// closedAtOnce is how many users one transaction takes off the roster of a conversation that is
+// closed.
+const closedAtOnce = 20
+
+// CloseConvo ends a conversation for all of its users, admins first, and deletes it. It may be cut
+// off anywhere and run again. The error is mls.ErrConvoNotFound when it is done.
+func (s *Service) CloseConvo(ctx context.Context, a store.OperatorAction) (users int, err error) {
+	for {
+		var removed int
+		err := s.store.InTx(ctx, func(tx *store.Tx) (err error) {
+			removed, err = expelSome(ctx, tx, a, users == 0)
+			return err
+		})
+		if err != nil {
+			return users, err
+		}
+		if users += removed; removed == 0 {
+			_, err = s.store.DeleteConvo(ctx, a.ConvoID)
+			return users, err
+		}
+	}
+}
+
+// expelSome takes some users off a roster.
+func expelSome(ctx context.Context, tx *store.Tx, a store.OperatorAction, first bool) (int, error) {
+	if _, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: a.ConvoID}); err != nil {
+		return 0, err
+	}
+	users, err := tx.ListSomeUsers(ctx, a.ConvoID, closedAtOnce)
+	if err != nil || len(users) == 0 {
+		return 0, err
+	}
+	for _, user := range users {
+		if _, err := tx.RemoveUser(ctx, a.ConvoID, user, store.LeaveRemoved, a.At); err != nil {
+			return 0, err
+		}
+	}
+	if first {
+		return len(users), tx.AuditOperator(ctx, a)
+	}
+	return len(users), nil
+}
