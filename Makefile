@@ -35,6 +35,10 @@ test: build $(DEVDB) $(LEXGEN) deps ## Run all tests: Go, generator, real client
 e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from npm
 	@.ci/e2e
 
+.PHONY: histories
+histories: build $(DEVDB) deps ## Play fifty random histories with a hostile member on clients from npm (HISTORIES=n, HISTORY_SEED=n)
+	@HISTORIES=$${HISTORIES:-50} .ci/e2e test/histories.test.mjs
+
 .PHONY: interop
 interop: build $(DEVDB) deps ## Follow random groups of OpenMLS, mls-rs and ts-mls, and drive the server with them (HISTORIES=n, FULL=1)
 	@.ci/interop

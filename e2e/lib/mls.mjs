@@ -123,6 +123,11 @@ export class Group {
     return Number(this.#state.groupContext.epoch);
   }
 
+  /** What all members of an epoch have in common and nobody else knows (RFC 9420, section 8.7), hex. */
+  get authenticator() {
+    return toHex(this.#state.keySchedule.epochAuthenticator);
+  }
+
   /** Whether a commit has removed this device. */
   get removed() {
     return this.#state.groupActiveState.kind === 'removedFromGroup';
