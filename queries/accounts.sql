@@ -55,3 +55,18 @@ WHERE a.user_did = ANY (ARRAY(
 -- name: InsertOperatorAction :exec
 INSERT INTO operator_actions (action, user_did, convo_id, reason, created_at)
 VALUES (@action, nullif(@user_did::text, ''), nullif(@convo_id::text, ''), nullif(@reason::text, ''), @created_at);
+
+-- name: IsAccountKnown :one
+-- IsAccountKnown says whether anything of an account is here.
+SELECT (EXISTS (SELECT FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL)
+        OR EXISTS (SELECT FROM user_devices d WHERE d.user_did = @user_did)
+        OR EXISTS (SELECT FROM key_packages k WHERE k.owner_did = @user_did)
+        OR EXISTS (SELECT FROM account_states s WHERE s.user_did = @user_did))::boolean AS known;
+
+-- name: GetFeedPosition :one
+-- GetFeedPosition is how far servers have followed the Jetstream.
+SELECT at FROM feed_position;
+
+-- name: PutFeedPosition :exec
+INSERT INTO feed_position AS p (at) VALUES (@at::timestamptz)
+ON CONFLICT ON CONSTRAINT feed_position_pkey DO UPDATE SET at = greatest(p.at, excluded.at);

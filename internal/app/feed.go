@@ -28,6 +28,7 @@ func (a *App) newFeed(client *egress.Client, workflows *delivery.Service) *block
 			}
 			return err
 		},
+		Account: a.store.HearHostStatus, Position: a.store,
 		Observe: a.metrics.ObserveFeed, Clock: clock.System,
 	})
 }

@@ -49,21 +49,36 @@ type FeedConfig struct {
 	// again. SeenAt is the time of the event. Where several servers run feeds, each of them is
 	// told.
 	Conflict func(ctx context.Context, b store.Block) error
-	// Observe, when not nil, counts: "connected", "disconnected", "block", "unblock", "skipped" for
-	// events that cannot be applied, "failed" for connections that were not made and for events
-	// that wait for the database.
+	// Account, when not nil, is told what an account's host says of it at a time, of any account
+	// and as often as the stream does.
+	Account func(ctx context.Context, user mls.DID, status store.HostStatus, at time.Time) error
+	// Position, when not nil, keeps where the stream stands over restarts.
+	Position Position
+	// Observe, when not nil, counts: "connected", "disconnected", "block", "unblock", "account",
+	// "skipped" for events that cannot be applied, "failed" for connections that were not made and
+	// for events that wait for the database.
 	Observe func(event string)
 	Clock   clock.Clock
 }
 
-// Feed follows a Jetstream and keeps the cache live: a block or unblock of a
-// user of this server is known within seconds. What it misses while it is not
+// Position keeps where a stream stands.
+type Position interface {
+	// FeedPosition is what was kept last, by any server; zero when nothing was.
+	FeedPosition(ctx context.Context) (time.Time, error)
+	// SaveFeedPosition keeps a position, unless a later one is known.
+	SaveFeedPosition(ctx context.Context, at time.Time) error
+}
+
+// Feed follows a Jetstream and keeps the cache live: a block or unblock of a user of this server is
+// known within seconds, and so is an account that is taken down. What it misses while it is not
 // connected for longer than the Jetstream remembers, look-ups find.
 type Feed struct {
 	cfg      FeedConfig
 	known    map[mls.DID]struct{}
 	knownAt  time.Time
 	position int64 // time_us of the last event, 0 before the first
+	saved    int64 // the position that was kept last
+	loaded   bool  // what was kept before the start was looked for
 }
 
 // NewFeed returns a feed.
@@ -101,6 +116,10 @@ func (f *Feed) follow(ctx context.Context) {
 		f.cfg.Observe("failed")
 		return
 	}
+	if err := f.load(ctx); err != nil {
+		f.cfg.Observe("failed")
+		return
+	}
 	q := link.Query()
 	q.Set("wantedCollections", collection)
 	if f.position > 0 {
@@ -128,6 +147,40 @@ func (f *Feed) follow(ctx context.Context) {
 			f.cfg.Observe("failed")
 			return // the event is read again once the connection was made again
 		}
+		f.save(ctx)
+	}
+}
+
+// saveEvery is how far a stream has come when its position is kept again.
+const saveEvery = 10 * time.Second
+
+// load begins where a server of before has left off.
+func (f *Feed) load(ctx context.Context) error {
+	if f.loaded || f.cfg.Position == nil {
+		return nil
+	}
+	at, err := f.cfg.Position.FeedPosition(ctx)
+	if err != nil {
+		return err
+	}
+	f.loaded = true
+	if us := at.UnixMicro(); f.position == 0 && f.plausible(us) {
+		f.position, f.saved = us, us
+	}
+	return nil
+}
+
+// save keeps the position now and then. What is not kept is heard again after a restart.
+func (f *Feed) save(ctx context.Context) {
+	if f.cfg.Position == nil || f.position < f.saved+saveEvery.Microseconds() {
+		return
+	}
+	at := time.UnixMicro(f.position)
+	if now := f.cfg.Clock.Now(); at.After(now) {
+		at = now
+	}
+	if f.cfg.Position.SaveFeedPosition(ctx, at) == nil {
+		f.saved = f.position
 	}
 }
 
@@ -165,6 +218,10 @@ type event struct {
 			CreatedAt string `json:"createdAt"`
 		} `json:"record"`
 	} `json:"commit"`
+	Account struct {
+		Active *bool  `json:"active"`
+		Status string `json:"status"`
+	} `json:"account"`
 }
 
 // handle applies one message, whatever its time: events are known by their records, and to apply
@@ -176,14 +233,19 @@ func (f *Feed) handle(ctx context.Context, message []byte) error {
 	if err := json.Unmarshal(message, &e); err != nil {
 		return nil //nolint:nilerr // anything but an event is passed over
 	}
-	if e.Kind == "commit" && e.Commit.Collection == collection {
-		switch err := f.apply(ctx, &e); {
-		case err == nil:
-		case errors.Is(err, mls.ErrBusy), ctx.Err() != nil:
-			return err
-		default:
-			f.cfg.Observe("skipped")
-		}
+	var err error
+	switch {
+	case e.Kind == "commit" && e.Commit.Collection == collection:
+		err = f.apply(ctx, &e)
+	case e.Kind == "account":
+		err = f.tellAccount(ctx, &e)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, mls.ErrBusy), ctx.Err() != nil:
+		return err
+	default:
+		f.cfg.Observe("skipped")
 	}
 	f.advance(e.TimeUS)
 	return nil

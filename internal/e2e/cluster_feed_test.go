@@ -22,7 +22,9 @@ type jetstream struct {
 	*httptest.Server
 	mu     sync.Mutex
 	events [][]byte
-	more   chan struct{} // closed when there is a new event
+	// cursors are where each connection wanted to begin.
+	cursors []string
+	more    chan struct{} // closed when there is a new event
 }
 
 func newJetstream(t *testing.T) *jetstream {
@@ -43,7 +45,22 @@ func (j *jetstream) publish(t *testing.T, author, subject mls.DID, key string) {
 		commit["operation"] = "create"
 		commit["record"] = map[string]any{"$type": "app.bsky.graph.block", "subject": subject, "createdAt": "2026-01-02T03:04:05Z"}
 	}
-	event, err := json.Marshal(map[string]any{"did": author, "time_us": time.Now().UnixMicro(), "kind": "commit", "commit": commit})
+	j.send(t, map[string]any{"did": author, "time_us": time.Now().UnixMicro(), "kind": "commit", "commit": commit})
+}
+
+// account tells what an account's host says of it at a time; status "" is all is well.
+func (j *jetstream) account(t *testing.T, user mls.DID, status string, at time.Time) {
+	t.Helper()
+	account := map[string]any{"active": status == "", "did": user, "seq": 1, "time": at.UTC().Format(time.RFC3339)}
+	if status != "" {
+		account["status"] = status
+	}
+	j.send(t, map[string]any{"did": user, "time_us": at.UnixMicro(), "kind": "account", "account": account})
+}
+
+func (j *jetstream) send(t *testing.T, what any) {
+	t.Helper()
+	event, err := json.Marshal(what)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +77,9 @@ func (j *jetstream) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = conn.CloseNow() }()
+	j.mu.Lock()
+	j.cursors = append(j.cursors, r.URL.Query().Get("cursor"))
+	j.mu.Unlock()
 	ctx := conn.CloseRead(r.Context())
 	for sent := 0; ; {
 		j.mu.Lock()

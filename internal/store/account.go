@@ -126,6 +126,31 @@ func (s *Store) SetHostStatus(ctx context.Context, user mls.DID, status HostStat
 	})
 }
 
+// HearHostStatus is SetHostStatus for news that may be of anybody: those of accounts that have
+// nothing here are not kept.
+func (s *Store) HearHostStatus(ctx context.Context, user mls.DID, status HostStatus, at time.Time) error {
+	known, err := s.q.IsAccountKnown(ctx, user)
+	if err != nil || !known {
+		return fail("find account", err)
+	}
+	return s.SetHostStatus(ctx, user, status, at)
+}
+
+// FeedPosition is how far servers have followed the Jetstream, floored to 2 seconds; zero when none
+// has.
+func (s *Store) FeedPosition(ctx context.Context) (time.Time, error) {
+	at, err := s.q.GetFeedPosition(ctx)
+	if isNotFound(err) {
+		return time.Time{}, nil
+	}
+	return at, fail("find feed position", err)
+}
+
+// SaveFeedPosition keeps how far a server has followed the Jetstream, unless another one is ahead.
+func (s *Store) SaveFeedPosition(ctx context.Context, at time.Time) error {
+	return fail("keep feed position", s.q.PutFeedPosition(ctx, bucket(at)))
+}
+
 // OperatorActionKind is what an operator has done.
 type OperatorActionKind string
 

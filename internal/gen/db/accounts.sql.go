@@ -96,6 +96,18 @@ func (q *Queries) GetAccountState(ctx context.Context, userDid mls.DID) (GetAcco
 	return i, err
 }
 
+const getFeedPosition = `-- name: GetFeedPosition :one
+SELECT at FROM feed_position
+`
+
+// GetFeedPosition is how far servers have followed the Jetstream.
+func (q *Queries) GetFeedPosition(ctx context.Context) (time.Time, error) {
+	row := q.db.QueryRow(ctx, getFeedPosition)
+	var at time.Time
+	err := row.Scan(&at)
+	return at, err
+}
+
 const insertOperatorAction = `-- name: InsertOperatorAction :exec
 INSERT INTO operator_actions (action, user_did, convo_id, reason, created_at)
 VALUES ($1, nullif($2::text, ''), nullif($3::text, ''), nullif($4::text, ''), $5)
@@ -118,6 +130,21 @@ func (q *Queries) InsertOperatorAction(ctx context.Context, arg InsertOperatorAc
 		arg.CreatedAt,
 	)
 	return err
+}
+
+const isAccountKnown = `-- name: IsAccountKnown :one
+SELECT (EXISTS (SELECT FROM members m WHERE m.user_did = $1 AND m.left_at IS NULL)
+        OR EXISTS (SELECT FROM user_devices d WHERE d.user_did = $1)
+        OR EXISTS (SELECT FROM key_packages k WHERE k.owner_did = $1)
+        OR EXISTS (SELECT FROM account_states s WHERE s.user_did = $1))::boolean AS known
+`
+
+// IsAccountKnown says whether anything of an account is here.
+func (q *Queries) IsAccountKnown(ctx context.Context, userDid mls.DID) (bool, error) {
+	row := q.db.QueryRow(ctx, isAccountKnown, userDid)
+	var known bool
+	err := row.Scan(&known)
+	return known, err
 }
 
 const listAccountStates = `-- name: ListAccountStates :many
@@ -176,6 +203,16 @@ func (q *Queries) NextAccountChange(ctx context.Context) (int64, error) {
 	var last int64
 	err := row.Scan(&last)
 	return last, err
+}
+
+const putFeedPosition = `-- name: PutFeedPosition :exec
+INSERT INTO feed_position AS p (at) VALUES ($1::timestamptz)
+ON CONFLICT ON CONSTRAINT feed_position_pkey DO UPDATE SET at = greatest(p.at, excluded.at)
+`
+
+func (q *Queries) PutFeedPosition(ctx context.Context, at time.Time) error {
+	_, err := q.db.Exec(ctx, putFeedPosition, at)
+	return err
 }
 
 const restoreAccount = `-- name: RestoreAccount :execrows
