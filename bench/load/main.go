@@ -64,7 +64,8 @@ func run(ctx context.Context, o options) (err error) {
 		do   func(context.Context, *machine, *report) error
 	}{
 		{"describe", describe}, {"seed", seed}, {"start", measureStart}, {"pgbench", measurePgbench}, {"sends", measureSends},
-		{"flatness", measureFlatness}, {"claims", measureClaims}, {"registrations", measureRegister}, {"large messages", measureLarge}, {"pgbench again", measurePgbench},
+		{"flatness", measureFlatness}, {"claims", measureClaims}, {"registrations", measureRegister}, {"commits", measureCommits},
+		{"large messages", measureLarge}, {"pgbench again", measurePgbench},
 	} {
 		if o.only != "" && !slices.Contains([]string{o.only, "describe", "seed", "start"}, step.name) {
 			continue
@@ -78,6 +79,7 @@ func run(ctx context.Context, o options) (err error) {
 		r.print(os.Stdout)
 		fmt.Println(head(r.profile, profileLines))
 		fmt.Printf("large messages: %+v\n", r.large)
+		r.printCommits(os.Stdout)
 		return nil
 	}
 	return r.write()

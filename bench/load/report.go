@@ -23,6 +23,7 @@ type report struct {
 	loads, flat   []*outcome
 	large         largeFigures
 	register      time.Duration
+	commits       []commitFigures
 	profile       string
 }
 
@@ -92,6 +93,8 @@ func (r *report) write() error {
 	}
 	line("\n## Loads\n\nLatencies in ms. In the open loop they count from the moment a request was planned for. CPU is that of the server's process, token verification, database driver and HTTP included.\n")
 	r.print(&b)
+	line("\n## Commits\n\nOf verified conversations, one after the other: each is held against the group's public state, with the GroupInfo that comes along. The server's clock of CPU ticks at 10 ms, so its figure is a mean. What is added comes last, before the updates.\n")
+	r.printCommits(&b)
 	line("\n![latency by quantile](latency.svg)\n\n![answers a second](rate.svg)\n\n## Where the server's time goes\n\nProfile of the send peak, functions by cumulated time:\n\n```\n%s\n```", head(r.profile, profileLines))
 	line("\n## About the figures\n\n%s", notes)
 	for name, content := range map[string]string{"latency": latencyPlot(r.loads), "rate": ratePlot(r.loads)} {
