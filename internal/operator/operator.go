@@ -31,6 +31,7 @@ const Usage = `usage: mls-server admin COMMAND [--reason TEXT] [DID|CONVERSATION
   suspend-user DID   refuse an account from now on: its streams end, its key packages stay here
   restore-user DID   serve it again, whoever had it refused: the operator or the account's host
   list-suspended     list the accounts that are refused, and why
+  export-user DID    write what is kept of an account, a JSON object a line
   erase-user DID     erase what is kept of an account, and say what is left and why; it is refused
                      until that has ended. --wait DURATION is the time between the two passes, in
                      which servers finish what they are doing (2m; 0s when none runs).
@@ -70,6 +71,7 @@ func verbs() map[string]verb {
 		"suspend-user":   {"DID", (*Command).suspend},
 		"restore-user":   {"DID", (*Command).restore},
 		"list-suspended": {"", (*Command).list},
+		"export-user":    {"DID", (*Command).export},
 		"erase-user":     {"DID", (*Command).erase},
 		"close-convo":    {"ID", (*Command).closeConvo},
 		"help":           {"", nil},

@@ -163,12 +163,16 @@ func TestPlans(t *testing.T) {
 			"commit_reports", "block_conflicts", "ended_conflicts", "group_states", "admin_actions", "reports", "event_stream",
 		}, ""},
 		{"countRemains", nil, []string{"removal_debts", "group_states", "commit_additions", "event_stream"}, ""},
+		{"listMemberships", nil, []string{"members"}, ""},
 		{"eraseBlockChecks", nil, []string{"block_checks"}, ""},
 		{"eraseOperatorAudit", nil, []string{"operator_actions"}, ""},
 	}
 	queries := generated(t)
 	// No other statement reads a table whole.
 	for name := range queries {
+		if strings.HasPrefix(name, "export") {
+			continue // the operator's, who asks for all there is
+		}
 		if !slices.ContainsFunc(cases, func(c planCase) bool { return c.query == name }) {
 			cases = append(cases, planCase{name, nil, []string{"event_log", "account_changes", "feed_position"}, ""})
 		}
