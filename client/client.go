@@ -27,13 +27,26 @@ func New(base string, opt Options) (*Client, error) {
 	return &Client{rt}, nil
 }
 
+// AcceptConvo calls blue.catbird.mls.acceptConvo. Accept an invitation: the caller becomes a
+// member. Messages are served from where the caller was added, events from now on. A repeat
+// succeeds.
+//
+// Errors: ConvoNotFound, NotMember.
+func (c *Client) AcceptConvo(ctx context.Context, in *AcceptConvoInput) (*AcceptConvoOutput, error) {
+	out := new(AcceptConvoOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodAcceptConvo, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AddMembers calls blue.catbird.mls.addMembers. Add users to a conversation, or add further
 // devices of its users. Takes the MLS commit that performs the change; it is accepted only if
 // it was made in the current epoch.
 //
 // Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, CommitVoid, ConvoNotFound,
 // EpochMismatch, GroupReinitialized, GroupReset, InvalidCommit, InvalidGroupInfo,
-// KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
+// KeyPackageNotFound, NotAdmin, NotMember, TooManyInvitations, TooManyMembers, WelcomeMismatch.
 func (c *Client) AddMembers(ctx context.Context, in *AddMembersInput) (*AddMembersOutput, error) {
 	out := new(AddMembersOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodAddMembers, nil, in, out); err != nil {
@@ -59,7 +72,8 @@ func (c *Client) CheckBlocks(ctx context.Context, params *CheckBlocksParams) (*C
 }
 
 // ConfirmWelcome calls blue.catbird.mls.confirmWelcome. Tell the service whether the Welcome
-// could be processed. A failure asks the other members to add the device anew.
+// could be processed. A failure asks the other members to add the device anew. Of an invited
+// user, success accepts the invitation where the service is configured so, as it is by default.
 //
 // Errors: ConvoNotFound, NotMember.
 func (c *Client) ConfirmWelcome(ctx context.Context, in *ConfirmWelcomeInput) (*ConfirmWelcomeOutput, error) {
@@ -75,8 +89,8 @@ func (c *Client) ConfirmWelcome(ctx context.Context, in *ConfirmWelcomeInput) (*
 // consumed key packages and events are written together or not at all.
 //
 // Errors: BlueskyServiceUnavailable, GroupAlreadyExists, GroupInfoRequired, InvalidCipherSuite,
-// InvalidGroupId, InvalidGroupInfo, KeyPackageNotFound, MutualBlockDetected, TooManyMembers,
-// WelcomeMismatch.
+// InvalidGroupId, InvalidGroupInfo, KeyPackageNotFound, MutualBlockDetected,
+// TooManyInvitations, TooManyMembers, WelcomeMismatch.
 func (c *Client) CreateConvo(ctx context.Context, in *CreateConvoInput) (*CreateConvoOutput, error) {
 	out := new(CreateConvoOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodCreateConvo, nil, in, out); err != nil {
@@ -173,7 +187,7 @@ func (c *Client) GetCommits(ctx context.Context, params *GetCommitsParams) (*Get
 }
 
 // GetConvos calls blue.catbird.mls.getConvos. List the conversations in which the caller is an
-// active member, latest activity first.
+// active member, latest activity first, and after them those that it is invited to.
 //
 // Errors: InvalidCursor.
 func (c *Client) GetConvos(ctx context.Context, params *GetConvosParams) (*GetConvosOutput, error) {
@@ -317,8 +331,8 @@ func (c *Client) HandleBlockChange(ctx context.Context, in *HandleBlockChangeInp
 	return out, nil
 }
 
-// LeaveConvo calls blue.catbird.mls.leaveConvo. Leave a conversation with all devices, or, as
-// an admin and with a commit, take another user out of it.
+// LeaveConvo calls blue.catbird.mls.leaveConvo. Leave a conversation with all devices, decline
+// an invitation, or, as an admin and with a commit, take another user out of the conversation.
 //
 // Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset,
 // InvalidCommit, InvalidGroupInfo, LastMember, NotAdmin, NotMember.

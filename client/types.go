@@ -8,6 +8,10 @@ import (
 
 // The types of requests and answers.
 type (
+	// AcceptConvoInput is blue.catbird.mls.acceptConvo input.
+	AcceptConvoInput = mlsapi.AcceptConvoInput
+	// AcceptConvoOutput is blue.catbird.mls.acceptConvo output.
+	AcceptConvoOutput = mlsapi.AcceptConvoOutput
 	// AddMembersInput is blue.catbird.mls.addMembers input.
 	AddMembersInput = mlsapi.AddMembersInput
 	// AddMembersKeyPackageHashEntry is blue.catbird.mls.addMembers#keyPackageHashEntry: A key
@@ -40,13 +44,18 @@ type (
 	CreateConvoOutput = mlsapi.CreateConvoOutput
 	// DefsConvoMetadata is blue.catbird.mls.defs#convoMetadata: Name and description.
 	DefsConvoMetadata = mlsapi.DefsConvoMetadata
-	// DefsConvoView is blue.catbird.mls.defs#convoView: A conversation as its members see it.
+	// DefsConvoView is blue.catbird.mls.defs#convoView: A conversation as its members see it. Who
+	// is only invited sees its users, neither devices nor name, description and times of messages.
 	DefsConvoView = mlsapi.DefsConvoView
 	// DefsConvoViewAssurance is a set of values: verified: the service follows the group and holds
 	// every commit against it. opaque: it knows what members say.
 	DefsConvoViewAssurance = mlsapi.DefsConvoViewAssurance
 	// DefsConvoViewCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name.
 	DefsConvoViewCipherSuite = mlsapi.DefsConvoViewCipherSuite
+	// DefsConvoViewState is a set of values: active: the caller is a member. invited: somebody with
+	// whom the caller shares no conversation has added it; acceptConvo accepts, leaveConvo
+	// declines.
+	DefsConvoViewState = mlsapi.DefsConvoViewState
 	// DefsEpochConflict is blue.catbird.mls.defs#epochConflict: What the body of EpochMismatch
 	// holds for a commit that came too late, beside error and message. Proxies may drop it; the
 	// message always ends in "the conversation is at epoch N; retry after M ms".
@@ -59,8 +68,12 @@ type (
 	DefsKeyPackageRef = mlsapi.DefsKeyPackageRef
 	// DefsKeyPackageRefCipherSuite is a set of values: MLS cipher suite by its RFC 9420 name.
 	DefsKeyPackageRefCipherSuite = mlsapi.DefsKeyPackageRefCipherSuite
-	// DefsMemberView is blue.catbird.mls.defs#memberView: A device of a member.
+	// DefsMemberView is blue.catbird.mls.defs#memberView: A device of a member, or a user who is
+	// invited.
 	DefsMemberView = mlsapi.DefsMemberView
+	// DefsMemberViewState is a set of values: invited: the user has not accepted yet. Left out for
+	// members.
+	DefsMemberViewState = mlsapi.DefsMemberViewState
 	// DefsMessageView is blue.catbird.mls.defs#messageView: A stored message. It has no sender:
 	// clients read it from the decrypted MLS message.
 	DefsMessageView = mlsapi.DefsMessageView
@@ -112,6 +125,8 @@ type (
 	GetConvosOutput = mlsapi.GetConvosOutput
 	// GetConvosParams is blue.catbird.mls.getConvos params.
 	GetConvosParams = mlsapi.GetConvosParams
+	// GetConvosParamsState is a set of values: Which conversations to list. Default: all.
+	GetConvosParamsState = mlsapi.GetConvosParamsState
 	// GetConvosPendingRequest is blue.catbird.mls.getConvos#pendingRequest: Something that a member
 	// of the conversation has to commit.
 	GetConvosPendingRequest = mlsapi.GetConvosPendingRequest
@@ -357,6 +372,10 @@ const (
 	// DefsConvoViewCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// DefsConvoViewCipherSuite.
 	DefsConvoViewCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.DefsConvoViewCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
+	// DefsConvoViewStateActive is a value of DefsConvoViewState.
+	DefsConvoViewStateActive = mlsapi.DefsConvoViewStateActive
+	// DefsConvoViewStateInvited is a value of DefsConvoViewState.
+	DefsConvoViewStateInvited = mlsapi.DefsConvoViewStateInvited
 	// DefsKeyPackageRefCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 is a value of
 	// DefsKeyPackageRefCipherSuite.
 	DefsKeyPackageRefCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256 = mlsapi.DefsKeyPackageRefCipherSuiteMLS128DHKEMP256AES128GCMSHA256P256
@@ -381,6 +400,10 @@ const (
 	// DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// DefsKeyPackageRefCipherSuite.
 	DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
+	// DefsMemberViewStateActive is a value of DefsMemberViewState.
+	DefsMemberViewStateActive = mlsapi.DefsMemberViewStateActive
+	// DefsMemberViewStateInvited is a value of DefsMemberViewState.
+	DefsMemberViewStateInvited = mlsapi.DefsMemberViewStateInvited
 	// DefsMessageViewMessageTypeApp is a value of DefsMessageViewMessageType.
 	DefsMessageViewMessageTypeApp = mlsapi.DefsMessageViewMessageTypeApp
 	// DefsMessageViewMessageTypeCommit is a value of DefsMessageViewMessageType.
@@ -399,6 +422,12 @@ const (
 	DescribeServerOutputHandshakesAny = mlsapi.DescribeServerOutputHandshakesAny
 	// DescribeServerOutputHandshakesPublic is a value of DescribeServerOutputHandshakes.
 	DescribeServerOutputHandshakesPublic = mlsapi.DescribeServerOutputHandshakesPublic
+	// GetConvosParamsStateActive is a value of GetConvosParamsState.
+	GetConvosParamsStateActive = mlsapi.GetConvosParamsStateActive
+	// GetConvosParamsStateAll is a value of GetConvosParamsState.
+	GetConvosParamsStateAll = mlsapi.GetConvosParamsStateAll
+	// GetConvosParamsStateInvited is a value of GetConvosParamsState.
+	GetConvosParamsStateInvited = mlsapi.GetConvosParamsStateInvited
 	// GetConvosPendingRequestKindDevice is a value of GetConvosPendingRequestKind.
 	GetConvosPendingRequestKindDevice = mlsapi.GetConvosPendingRequestKindDevice
 	// GetConvosPendingRequestKindRejoin is a value of GetConvosPendingRequestKind.
@@ -610,6 +639,8 @@ const (
 	StreamConvoEventsInfoEventKindEpochReopened = mlsapi.StreamConvoEventsInfoEventKindEpochReopened
 	// StreamConvoEventsInfoEventKindGroupReset is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindGroupReset = mlsapi.StreamConvoEventsInfoEventKindGroupReset
+	// StreamConvoEventsInfoEventKindInvitation is a value of StreamConvoEventsInfoEventKind.
+	StreamConvoEventsInfoEventKindInvitation = mlsapi.StreamConvoEventsInfoEventKindInvitation
 	// StreamConvoEventsInfoEventKindKeyPackagesLow is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindKeyPackagesLow = mlsapi.StreamConvoEventsInfoEventKindKeyPackagesLow
 	// StreamConvoEventsInfoEventKindMembershipChanged is a value of StreamConvoEventsInfoEventKind.
@@ -739,6 +770,8 @@ var (
 	ErrTooManyDIDs = mlsapi.ErrTooManyDIDs
 	// ErrTooManyDevices is the error TooManyDevices, for errors.Is.
 	ErrTooManyDevices = mlsapi.ErrTooManyDevices
+	// ErrTooManyInvitations is the error TooManyInvitations, for errors.Is.
+	ErrTooManyInvitations = mlsapi.ErrTooManyInvitations
 	// ErrTooManyKeyPackages is the error TooManyKeyPackages, for errors.Is.
 	ErrTooManyKeyPackages = mlsapi.ErrTooManyKeyPackages
 	// ErrTooManyMembers is the error TooManyMembers, for errors.Is.

@@ -18,11 +18,12 @@ FOR NO KEY UPDATE OF c;
 -- admin's (members_gone_is_no_admin).
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
        c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite,
-       m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
+       m.rows_ever, m.rows_active, m.rows_invited, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
 FROM conversations c
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows_ever,
-           count(*) FILTER (WHERE d.left_at IS NULL) AS rows_active,
+           count(*) FILTER (WHERE d.left_at IS NULL AND d.invited_by IS NULL) AS rows_active,
+           count(*) FILTER (WHERE d.left_at IS NULL AND d.invited_by IS NOT NULL) AS rows_invited,
            coalesce(bool_or(d.is_admin), false)::boolean AS is_admin,
            coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq,
            coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch,
@@ -33,14 +34,21 @@ CROSS JOIN LATERAL (
 WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END;
 
 -- name: ListConversations :many
--- ListConversations is a page of a user's active conversations, newest
--- activity first.
+-- ListConversations is a page of the conversations that a user is in or is invited to, newest
+-- activity first, invitations last. state is one of the two, or '' for both.
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, s.invited_by
 FROM conversations c
-WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL)
-  AND (c.last_activity_at, c.id) < (@before_at::timestamptz, @before_id::text)
-ORDER BY c.last_activity_at DESC, c.id DESC
+JOIN (
+    SELECT m.convo_id, coalesce(max(m.invited_by), '')::text AS invited_by
+    FROM members m
+    WHERE m.user_did = @user_did AND m.left_at IS NULL
+      AND CASE @state::text WHEN 'active' THEN m.invited_by IS NULL WHEN 'invited' THEN m.invited_by IS NOT NULL ELSE true END
+    GROUP BY m.convo_id
+) s ON s.convo_id = c.id
+WHERE CASE WHEN s.invited_by = '' THEN NOT @among_invitations::boolean AND (c.last_activity_at, c.id) < (@before_at::timestamptz, @before_id::text)
+           ELSE NOT @among_invitations::boolean OR (c.last_activity_at, c.id) < (@before_at::timestamptz, @before_id::text) END
+ORDER BY s.invited_by <> '', c.last_activity_at DESC, c.id DESC
 LIMIT @max_rows;
 
 -- name: GetConversation :one
@@ -50,9 +58,9 @@ FROM conversations c
 WHERE c.id = @id;
 
 -- name: LockConversationsOf :many
--- LockConversationsOf locks the conversations that a user is in, in the order of their ids.
+-- LockConversationsOf locks the conversations that a user is a member of, in the order of their ids.
 SELECT c.id FROM conversations c
-WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL)
+WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL AND m.invited_by IS NULL)
 ORDER BY c.id
 FOR NO KEY UPDATE;
 

@@ -21,7 +21,7 @@ UPDATE account_changes SET dropped = last;
 -- name: ListConvosOfAccount :many
 -- ListConvosOfAccount is every conversation that any row names the account in, but for what is left
 -- there on purpose.
-SELECT m.convo_id FROM members m WHERE m.user_did = @user_did OR m.promoted_by_did = @user_did::text
+SELECT m.convo_id FROM members m WHERE m.user_did = @user_did OR m.promoted_by_did = @user_did::text OR m.invited_by = @user_did::text
 UNION SELECT c.id FROM conversations c WHERE c.creator_did = @user_did
 UNION SELECT k.convo_id FROM commits k WHERE k.sender_did = @user_did OR k.depositor_did = @user_did::text OR k.blamed_did = @user_did::text
 UNION SELECT r.convo_id FROM convo_resets r WHERE r.user_did = @user_did
@@ -54,7 +54,17 @@ WHERE m.convo_id = @convo_id AND m.user_did = @user_did AND NOT m.vacant AND m.l
 DELETE FROM members WHERE convo_id = @convo_id AND user_did = @user_did;
 
 -- name: ErasePromoter :execrows
-UPDATE members SET promoted_by_did = @tombstone::text WHERE convo_id = @convo_id AND promoted_by_did = @user_did::text;
+-- ErasePromoter takes the name off those whom the account has promoted or invited. They stay what they are.
+UPDATE members
+SET promoted_by_did = CASE WHEN promoted_by_did = @user_did::text THEN @tombstone::text ELSE promoted_by_did END,
+    invited_by = CASE WHEN invited_by = @user_did::text THEN @tombstone::text ELSE invited_by END
+WHERE convo_id = @convo_id AND (promoted_by_did = @user_did::text OR invited_by = @user_did::text);
+
+-- name: EraseInvitations :execrows
+-- EraseInvitations forgets what counts of the account's invitations, made and got. Those of others stay
+-- open on their rosters.
+DELETE FROM invitations i
+WHERE i.id = ANY (ARRAY(SELECT o.id FROM invitations o WHERE o.user_did = @user_did OR o.inviter_did = @user_did::text LIMIT @max_rows));
 
 -- name: EraseCreator :execrows
 UPDATE conversations SET creator_did = @tombstone WHERE id = @convo_id AND creator_did = @user_did;
@@ -138,7 +148,7 @@ SET user_did = CASE WHEN user_did = @user_did::text THEN @tombstone::text ELSE u
     audience_did = CASE WHEN audience_did = @user_did::text THEN @tombstone::text ELSE audience_did END
 WHERE (generation, log_xid, position) IN (
     SELECT e.generation, e.log_xid, e.position FROM event_stream e
-    WHERE e.convo_id = @convo_id::text AND (e.user_did = @user_did::text AND (e.kind NOT IN (3, 9) OR e.bucket_ts < @told_before::timestamptz)
+    WHERE e.convo_id = @convo_id::text AND (e.user_did = @user_did::text AND (e.kind NOT IN (3, 9, 18) OR e.bucket_ts < @told_before::timestamptz)
                                             OR e.audience <> 3 AND e.audience_did = @user_did::text)
     LIMIT @max_rows
 );
@@ -186,7 +196,7 @@ UPDATE operator_actions SET user_did = NULL WHERE user_did = @user_did::text;
 SELECT (SELECT count(*) FROM removal_debts d WHERE d.user_did = @user_did AND d.settled_at IS NULL) AS open_debts,
        (SELECT count(*) FROM removal_debts d WHERE d.user_did = @user_did AND d.settled_at IS NOT NULL) AS settled_debts,
        (SELECT count(*) FROM group_states g WHERE @user_did::text = ANY (g.leaf_users)) AS group_states,
-       (SELECT count(*) FROM commit_additions a WHERE a.user_did = @user_did OR a.before->>'promoted_by_did' = @user_did::text) AS additions,
+       (SELECT count(*) FROM commit_additions a WHERE a.user_did = @user_did OR a.before->>'promoted_by_did' = @user_did::text OR a.before->>'invited_by' = @user_did::text) AS additions,
        (SELECT count(*) FROM event_stream e WHERE e.user_did = @user_did::text) AS events,
        EXISTS (SELECT FROM account_states s WHERE s.user_did = @user_did) AS state;
 

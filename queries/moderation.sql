@@ -75,10 +75,11 @@ WHERE blocker_did = ANY (@blocker_dids::text[]) AND blocked_did = ''
 ORDER BY is_check, blocker_did, blocked_did;
 
 -- name: ListAcquaintances :many
--- ListAcquaintances is those of some users who share an active conversation with a user.
+-- ListAcquaintances is those of some users who share a conversation with a user that both have accepted.
 SELECT DISTINCT o.user_did
 FROM members m JOIN members o ON o.convo_id = m.convo_id
-WHERE m.user_did = @user_did AND m.left_at IS NULL AND o.user_did = ANY (@dids::text[]) AND o.left_at IS NULL
+WHERE m.user_did = @user_did AND m.left_at IS NULL AND m.invited_by IS NULL
+  AND o.user_did = ANY (@dids::text[]) AND o.left_at IS NULL AND o.invited_by IS NULL
 ORDER BY o.user_did;
 
 -- name: UpsertBlocks :exec

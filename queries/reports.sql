@@ -60,7 +60,7 @@ FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
         FROM members m
         JOIN conversations c ON c.id = m.convo_id
-        WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND NOT m.vacant
+        WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND m.invited_by IS NULL AND NOT m.vacant
           AND (m.leaf_index IS NOT NULL OR c.verified_epoch IS NULL) AND m.join_seq < greatest(@seq::bigint, 1) AND m.user_did <> @committer::text
           AND NOT EXISTS (SELECT FROM commit_additions a WHERE a.convo_id = m.convo_id AND a.seq = @seq::bigint AND a.user_did = m.user_did)
         GROUP BY m.user_did
@@ -132,7 +132,7 @@ DELETE FROM members m
 USING commit_additions a
 WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id;
+RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited;
 
 -- name: RestoreAdditions :many
 -- RestoreAdditions puts the rows of the other devices back as they were. Who has left since stays
@@ -145,6 +145,7 @@ SET joined_at = (a.before->>'joined_at')::timestamptz,
     leaf_index = (a.before->>'leaf_index')::bigint,
     needs_rejoin = (a.before->>'needs_rejoin')::boolean,
     vacant = coalesce((a.before->>'vacant')::boolean, false),
+    invited_by = CASE WHEN a.before->>'left_at' IS NULL THEN m.invited_by ELSE a.before->>'invited_by' END,
     left_at = coalesce(m.left_at, (a.before->>'left_at')::timestamptz),
     left_seq = coalesce((a.before->>'left_seq')::bigint, m.left_seq),
     left_reason = coalesce(m.left_reason, a.before->>'left_reason'),
@@ -152,9 +153,10 @@ SET joined_at = (a.before->>'joined_at')::timestamptz,
     promoted_at = CASE WHEN a.before->>'left_at' IS NULL THEN m.promoted_at END,
     promoted_by_did = CASE WHEN a.before->>'left_at' IS NULL THEN m.promoted_by_did END
 FROM commit_additions a
+JOIN members o ON o.convo_id = a.convo_id AND o.user_did = a.user_did AND o.device_id = a.device_id
 WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NOT NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id;
+RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited;
 
 -- name: MoveUndonePlaces :execrows
 -- MoveUndonePlaces gives places that were kept of devices which a commit had added the join point of another
@@ -208,7 +210,7 @@ DELETE FROM welcomes WHERE convo_id = @convo_id AND commit_seq = @seq::bigint;
 UPDATE pending_welcomes p
 SET status = 'open', approved_at = NULL, closed_at = NULL, epoch = NULL, commit_seq = NULL
 WHERE p.convo_id = @convo_id AND p.commit_seq = @seq::bigint AND p.status IN ('fulfilled', 'confirmed')
-  AND EXISTS (SELECT FROM members m WHERE m.convo_id = p.convo_id AND m.user_did = p.user_did AND m.left_at IS NULL)
+  AND EXISTS (SELECT FROM members m WHERE m.convo_id = p.convo_id AND m.user_did = p.user_did AND m.left_at IS NULL AND m.invited_by IS NULL)
   AND NOT EXISTS (SELECT FROM pending_welcomes o
                   WHERE o.convo_id = p.convo_id AND o.user_did = p.user_did AND o.device_id = p.device_id AND o.status = 'open');
 
@@ -239,7 +241,7 @@ WHERE d.convo_id = @convo_id AND d.settled_at IS NULL AND d.user_did = t.user_di
 -- name: ListRemovedBy :many
 -- ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody. Places
 -- that were kept have no leaf.
-SELECT m.user_did, m.device_id, m.leaf_index
+SELECT m.user_did, m.device_id, m.leaf_index, (m.invited_by IS NOT NULL)::boolean AS invited
 FROM members m
 WHERE m.convo_id = @convo_id AND m.left_seq = @seq::bigint AND NOT m.vacant
   AND NOT EXISTS (SELECT FROM removal_debts d

@@ -118,7 +118,7 @@ SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS
 FROM pending_welcomes p
 WHERE p.convo_id = ANY (@convo_ids::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed
+SELECT d.id, d.convo_id, d.user_did, CASE WHEN d.withheld THEN '' ELSE d.device_id END AS device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed
 FROM removal_debts d
 WHERE d.convo_id = ANY (@convo_ids::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id;
@@ -157,8 +157,8 @@ WHERE convo_id = @convo_id AND user_did = @user_did AND status = 'open'
 RETURNING id;
 
 -- name: InsertRemovalDebts :exec
-INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, proposed_epoch, created_at)
-SELECT i.id, @convo_id, @generation, @user_did, d.device_id, nullif(l.leaf_index, -1), sqlc.narg('proposed_epoch')::bigint, @created_at::timestamptz
+INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, proposed_epoch, created_at, withheld)
+SELECT i.id, @convo_id, @generation, @user_did, d.device_id, nullif(l.leaf_index, -1), sqlc.narg('proposed_epoch')::bigint, @created_at::timestamptz, @withheld::boolean
 FROM unnest(@ids::text[]) WITH ORDINALITY AS i (id, ord)
 JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
 JOIN unnest(@leaf_indexes::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
@@ -199,7 +199,7 @@ WHERE convo_id = @convo_id AND settled_at IS NULL AND proposed_epoch = @epoch::b
 
 -- name: FindDebt :one
 -- FindDebt is a removal that the members of a conversation owe, or owed.
-SELECT user_did, device_id, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by, spent_by,
+SELECT user_did, device_id, withheld, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by, spent_by,
        (settled_at IS NOT NULL)::boolean AS settled, (cardinality(confirmed_by) > 0)::boolean AS confirmed
 FROM removal_debts
 WHERE id = @id AND convo_id = @convo_id;

@@ -138,6 +138,7 @@ export class Follower {
   async #heed(info) {
     switch (info.kind) {
       case 'membership-changed':
+      case 'invitation': // confirming the Welcome accepts
         await this.#device.refresh();
         break;
       case 'welcome-available':

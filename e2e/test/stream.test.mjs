@@ -55,7 +55,7 @@ describe('event stream', () => {
     await until(() => on(bobPhone).group?.epoch === 2);
     await on(bobPhone).send('in the new epoch');
     await has(alicePhone, 'in the new epoch');
-    assert.ok(bobs.events.includes('welcome-available'));
+    assert.ok(bobs.events.includes('invitation'));
     assert.ok(bobs.events.includes('epoch-advanced'));
   });
 

@@ -74,8 +74,8 @@ type App struct {
 	// deviceDays notes on which day calls named devices.
 	deviceDays *seen.Days[store.Device]
 	feed       *blocks.Feed // nil without JETSTREAM_URL
-	// deletions carries on with the deletion of devices.
-	deletions func(context.Context) (int64, error)
+	// deletions carries on with the deletion of devices, invitations ends those that are too many.
+	deletions, invitations func(context.Context) (int64, error)
 }
 
 // Build makes a server of a configuration. It opens no port and asks nothing
@@ -143,10 +143,11 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter, Turns: a.turns(hasher), Refused: a.accounts.Refused,
 		MaxMembers: cfg.MaxMembers, MaxDevices: cfg.MaxDevices, MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow,
 		EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy, PublicHandshakes: cfg.Handshakes == config.PublicHandshakes,
-		ExternalJoin: delivery.ExternalJoin(cfg.ExternalJoin),
+		ExternalJoin: delivery.ExternalJoin(cfg.ExternalJoin), AcceptByWelcome: cfg.ConsentByWelcome,
 	})
 	a.feed = a.newFeed(client, workflows)
 	a.deletions = func(ctx context.Context) (int64, error) { return workflows.RetireDevices(ctx, clock.System.Now()) }
+	a.invitations = func(ctx context.Context) (int64, error) { return workflows.TrimInvitations(ctx, clock.System.Now()) }
 	a.description = description(cfg)
 	a.days, a.deviceDays = seen.New(a.store.SeeUsers, clock.System), seen.New(a.store.SeeDevices, clock.System)
 	h := &handlers.Handlers{
@@ -193,6 +194,8 @@ func (a *App) lookAtAccounts(ctx context.Context) {
 }
 
 func (a *App) runDeletions(ctx context.Context) { a.jobs.Carry(ctx, "device_deletions", a.deletions) }
+
+func (a *App) runInvitations(ctx context.Context) { a.jobs.Carry(ctx, "invitations", a.invitations) }
 
 // sender is how messages reach the store.
 func (a *App) sender() delivery.Sender {
@@ -266,7 +269,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
 	g.Go(func() error { return a.watch(gctx, a.database()) }) //nolint:contextcheck // the word to systemd does not wait
-	for _, run := range []func(context.Context){a.jobs.Run, a.accounts.Run, a.runBus, a.runFeed, a.resolver.Run, a.days.Run, a.deviceDays.Run, a.runDeletions} {
+	for _, run := range []func(context.Context){a.jobs.Run, a.accounts.Run, a.runBus, a.runFeed, a.resolver.Run, a.days.Run, a.deviceDays.Run, a.runDeletions, a.runInvitations} {
 		g.Go(func() error { run(gctx); return nil })
 	}
 	g.Go(func() error {

@@ -81,6 +81,7 @@ type Config struct {
 	EgressAllow      []string
 	TrustedProxies   []netip.Prefix
 	BlocksFailClosed bool
+	ConsentByWelcome bool
 
 	RequireIdempotency bool
 	EpochGrace         int

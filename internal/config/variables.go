@@ -87,6 +87,8 @@ var variables = []Variable{
 		func(c *Config) *[]string { return &c.EgressAllow }),
 	prefixes("TRUSTED_PROXY_CIDRS", "Comma-separated networks whose X-Forwarded-For is believed.", func(c *Config) *prefixList { return &c.TrustedProxies }),
 	boolean("BLOCKS_FAIL_CLOSED", true, "Refuse new members when no block source answers and nothing is cached.", func(c *Config) *bool { return &c.BlocksFailClosed }),
+	boolean("CONSENT_BY_WELCOME", true, "Take the confirmation of a Welcome for the acceptance of an invitation, for clients that do not know acceptConvo.",
+		func(c *Config) *bool { return &c.ConsentByWelcome }),
 	boolean("REQUIRE_IDEMPOTENCY", true, "Require idempotencyKey on createConvo, resetConvo, addMembers, removeMember, sendMessage and publishKeyPackage.",
 		func(c *Config) *bool { return &c.RequireIdempotency }),
 	number("EPOCH_GRACE", 0, limits{0, 3}, "How many epochs an application message may be behind.", func(c *Config) *int { return &c.EpochGrace }),
@@ -135,6 +137,7 @@ var variables = []Variable{
 	rate("RATE_LIMIT_COMMIT", "commit", ratelimit.Rate{PerMinute: 30, Burst: 30}),
 	rate("RATE_LIMIT_REPORT_COMMIT", "reportCommit", ratelimit.Rate{PerMinute: 10, Burst: 10}),
 	rate("RATE_LIMIT_GROUP_INFO", "groupInfo", ratelimit.Rate{PerMinute: 20, Burst: 20}),
+	rate("RATE_LIMIT_CONSENT", "consent", ratelimit.Rate{PerMinute: 30, Burst: 30}),
 	rate("RATE_LIMIT_DESCRIBE", "describe", ratelimit.Rate{PerMinute: 60, Burst: 60}),
 	addressRate("RATE_LIMIT_IP", ratelimit.Rate{PerMinute: 60, Burst: 30}),
 }

@@ -70,7 +70,8 @@ func (s *Service) Vet(ctx context.Context, r AddRequest) (Vetted, error) {
 // Add accepts a commit that brings users, or further devices of users, into the group, and does
 // everything that follows from it: roster, Welcome, key packages, fulfilled requests, requests for
 // devices that are still missing. Errors: those of LockAsMember and of judge, ErrStale,
-// mls.ErrInvalidWelcome, mls.ErrWelcomeMismatch, mls.ErrKeyPackageNotFound, mls.ErrAlreadyMember.
+// mls.ErrInvalidWelcome, mls.ErrWelcomeMismatch, mls.ErrKeyPackageNotFound, mls.ErrAlreadyMember,
+// mls.ErrTooManyInvitations.
 func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted) (Stored, error) {
 	standing, err := tx.LockAsMember(ctx, r.Key, r.Sender)
 	if err != nil {
@@ -94,7 +95,12 @@ func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted)
 	if err != nil {
 		return Stored{}, err
 	}
-	if err := admissible(ctx, tx, convo.ID, r.Users, used); err != nil {
+	newcomers, err := admissible(ctx, tx, convo.ID, r.Users, used)
+	if err != nil {
+		return Stored{}, err
+	}
+	invited, err := invite(ctx, tx, r.Sender, newcomers, r.at)
+	if err != nil {
 		return Stored{}, err
 	}
 	out, err := commit(ctx, tx, convo, h, used...)
@@ -107,7 +113,7 @@ func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted)
 			return Stored{}, err
 		}
 	}
-	if err := enter(ctx, tx, entry{convo: convo, seq: out.CommitSeq, Addition: r.Addition, used: used}); err != nil {
+	if err := enter(ctx, tx, entry{convo: convo, seq: out.CommitSeq, Addition: r.Addition, used: used, inviter: r.Sender, invited: invited}); err != nil {
 		return Stored{}, err
 	}
 	return out, conclude(ctx, tx, convo, h, out)
@@ -123,15 +129,15 @@ func (a *Addition) fits(h *handshake, suite mls.CipherSuite) error {
 }
 
 // admissible refuses users who are in the group already and have nothing to be added for: no open
-// request, and no device that is not in it yet.
-func admissible(ctx context.Context, tx *store.Tx, convo mls.ConvoID, users []mls.DID, used []store.KeyPackage) error {
+// request, and no device that is not in it yet. It returns those who are not on the roster.
+func admissible(ctx context.Context, tx *store.Tx, convo mls.ConvoID, users []mls.DID, used []store.KeyPackage) (newcomers []mls.DID, err error) {
 	active, err := tx.FindActive(ctx, convo, users...)
 	if err != nil || len(active) == 0 {
-		return err
+		return users, err
 	}
 	requests, err := tx.ListRequests(ctx, convo)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, u := range users {
 		present := slices.ContainsFunc(active, func(d store.ActiveDevice) bool { return d.User == u })
@@ -140,8 +146,11 @@ func admissible(ctx context.Context, tx *store.Tx, convo mls.ConvoID, users []ml
 			return k.Owner.User == u && !slices.ContainsFunc(active, func(d store.ActiveDevice) bool { return d.Device == k.Owner && !d.NeedsRejoin })
 		})
 		if present && !asked && !brings {
-			return mls.ErrAlreadyMember
+			return nil, mls.ErrAlreadyMember
+		}
+		if !present {
+			newcomers = append(newcomers, u)
 		}
 	}
-	return nil
+	return newcomers, nil
 }

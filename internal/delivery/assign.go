@@ -42,8 +42,8 @@ func candidates(q *store.Request, roster []store.Member, since time.Time) []*sto
 	order := map[*store.Member][]byte{}
 	for i := range roster {
 		m := &roster[i]
-		if m.NeedsRejoin || m.Vacant || (store.Device{User: m.User, ID: m.Device}) == q.Device {
-			continue // it has no state to commit from
+		if m.NeedsRejoin || m.Vacant || m.InvitedBy != "" || (store.Device{User: m.User, ID: m.Device}) == q.Device {
+			continue // it has no state to commit from, or no say
 		}
 		sum := sha256.Sum256([]byte(string(q.ID) + "\n" + string(m.User) + "\n" + string(m.Device)))
 		order[m] = sum[:]

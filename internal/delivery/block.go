@@ -63,7 +63,7 @@ func (c *BlockChange) apply(ctx context.Context, tx *store.Tx, convo mls.ConvoID
 		return nil, err
 	}
 	for _, user := range []mls.DID{c.Blocker, c.Blocked} {
-		if err := requireActive(ctx, tx, convo, user); err != nil {
+		if err := requireMember(ctx, tx, convo, user); err != nil {
 			return nil, err
 		}
 	}

@@ -100,7 +100,7 @@ const strangerPrice = 3
 
 // strangers are the owners to whom the caller is one.
 func (s *Service) strangers(ctx context.Context, caller mls.DID, owners []mls.DID) ([]mls.DID, error) {
-	known, err := s.store.ListOpenTo(ctx, caller, owners)
+	known, err := s.store.ListAcquaintances(ctx, caller, owners)
 	return without(owners, append(known, caller)), err
 }
 

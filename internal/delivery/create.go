@@ -107,7 +107,7 @@ func found(c *store.NewConvo, g NewGroup, a *Addition) error {
 // The leaves of a group that the server follows are the creator's own and those of the packages
 // that the Welcomes are for. Found was called before. Errors: mls.ErrGroupAlreadyExists,
 // mls.ErrInvalidWelcome, mls.ErrKeyPackageNotFound, mls.ErrWelcomeMismatch,
-// mls.ErrInvalidGroupInfo.
+// mls.ErrInvalidGroupInfo, mls.ErrTooManyInvitations.
 func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, g NewGroup, a Addition) error {
 	if err := tx.CreateConvo(ctx, c); err != nil {
 		return err
@@ -116,6 +116,10 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, g 
 		return err
 	}
 	convo := &store.Convo{ID: c.ID, GroupID: c.GroupID, CipherSuite: c.CipherSuite, Epoch: c.Epoch, Verified: c.Verified}
+	invited, err := invite(ctx, tx, c.Creator, a.Users, c.At)
+	if err != nil {
+		return err
+	}
 	// A Welcome may address the creator's other devices besides the initial members.
 	used, err := a.resolve(ctx, tx, c.ID, c.Creator)
 	if err != nil {
@@ -135,7 +139,7 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, g 
 	if err := tx.AppointAdmin(ctx, c.ID, c.Creator, c.Creator, c.At); err != nil {
 		return err
 	}
-	if err := enter(ctx, tx, entry{convo: convo, Addition: a, used: used}); err != nil {
+	if err := enter(ctx, tx, entry{convo: convo, Addition: a, used: used, inviter: c.Creator, invited: invited}); err != nil {
 		return err
 	}
 	if begun.state != nil {
@@ -149,8 +153,12 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, g 
 	if !begun.known {
 		return nil
 	}
+	active, err := tx.FindActive(ctx, c.ID, c.Creator)
+	if err != nil {
+		return err
+	}
 	own := Addition{Users: []mls.DID{c.Creator}, at: c.At}
-	return own.requestMissing(ctx, tx, c.ID, devices)
+	return own.requestMissing(ctx, tx, c.ID, devices, active)
 }
 
 // beginning is what is known of a new group.

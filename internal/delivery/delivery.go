@@ -67,6 +67,8 @@ type Config struct {
 	// EpochGrace is how many epochs back an application message may be.
 	EpochGrace       mls.Epoch
 	KeyPackagePolicy mls.KeyPackagePolicy
+	// AcceptByWelcome takes the confirmation of a Welcome for the acceptance of an invitation.
+	AcceptByWelcome bool
 	// ExternalJoin says who may join by a commit from outside.
 	ExternalJoin ExternalJoin
 	// PublicHandshakes refuses new conversations around groups that the server cannot follow. It
@@ -116,15 +118,29 @@ func Users(roster []store.Member) []mls.DID {
 	return mls.UniqueDIDs(users)
 }
 
+// Members is Users without those who are only invited: they have no say.
+func Members(roster []store.Member) []mls.DID {
+	return Users(slices.DeleteFunc(slices.Clone(roster), func(m store.Member) bool { return m.InvitedBy != "" }))
+}
+
 // without returns the DIDs of a that are not in b.
 func without(a, b []mls.DID) []mls.DID {
 	return slices.DeleteFunc(slices.Clone(a), func(d mls.DID) bool { return slices.Contains(b, d) })
 }
 
-// requireActive returns mls.ErrNotMember unless the user is in the conversation.
-func requireActive(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID) error {
+// requireOnRoster returns mls.ErrNotMember unless the user is in the conversation or invited to it.
+func requireOnRoster(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID) error {
 	active, err := tx.FindActive(ctx, convo, user)
 	if err == nil && len(active) == 0 {
+		return mls.ErrNotMember
+	}
+	return err
+}
+
+// requireMember is requireOnRoster for who is more than invited.
+func requireMember(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID) error {
+	active, err := tx.FindActive(ctx, convo, user)
+	if err == nil && (len(active) == 0 || active[0].Invited) {
 		return mls.ErrNotMember
 	}
 	return err

@@ -99,7 +99,7 @@ func TestStrangersShareABucket(t *testing.T) {
 		}
 		return got[0].Ref != last.Ref
 	}
-	convo := w.create(t, a, b)
+	convo := w.invite(t, a, b)
 	once := 0
 	for range 12 {
 		for _, stranger := range []mls.DID{alice, carol, dave} {

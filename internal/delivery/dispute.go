@@ -57,7 +57,7 @@ func (r *RemovalReport) confirm(ctx context.Context, tx *store.Tx, s *store.Stan
 	if err != nil {
 		return err
 	}
-	heard := without(Users(roster), []mls.DID{c.Committer, c.Device.User})
+	heard := without(Members(roster), []mls.DID{c.Committer, c.Device.User})
 	if c.Settled || slices.Contains(c.Spent, r.User) || len(heard) > 0 && !slices.Contains(heard, r.User) {
 		return nil
 	}
@@ -87,9 +87,7 @@ func (r *RemovalReport) dispute(ctx context.Context, tx *store.Tx, convo *store.
 	if err := tx.DisputeDebt(ctx, convo.ID, r.Request, r.User); err != nil {
 		return false, err
 	}
-	return true, tx.AppendEvents(ctx, convo.ID, r.At, store.NewEvent{
-		Kind: store.EventRemovalPending, Audience: store.ToMembers, User: c.Device.User, Device: c.Device.ID, Request: r.Request,
-	})
+	return true, tx.AppendEvents(ctx, convo.ID, r.At, removalEvent(c.Device, r.Request, c.Withheld))
 }
 
 // owedOrBack reports whether a device is on the roster again, or its removal is owed anew.

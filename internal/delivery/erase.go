@@ -47,7 +47,11 @@ func (s *Service) eraseFrom(ctx context.Context, e store.Erasure) (store.Erased,
 		if err != nil {
 			return err
 		}
-		empty = users == 0
+		if empty = users == 0; empty {
+			if err := dismiss(ctx, tx, e); err != nil {
+				return err
+			}
+		}
 		erased, err = tx.EraseFromConvo(ctx, e)
 		return err
 	})
@@ -66,6 +70,21 @@ func (s *Service) eraseFrom(ctx context.Context, e store.Erasure) (store.Erased,
 	n, err = s.store.DeleteConvo(ctx, e.ConvoID)
 	erased.Add(n)
 	return erased, err
+}
+
+// dismiss ends the invitations to a conversation that has no members any more.
+func dismiss(ctx context.Context, tx *store.Tx, e store.Erasure) error {
+	for {
+		users, err := tx.ListSomeUsers(ctx, e.ConvoID, closedAtOnce)
+		if err != nil || len(users) == 0 {
+			return err
+		}
+		for _, user := range users {
+			if _, err := tx.RemoveUser(ctx, e.ConvoID, user, store.LeaveRemoved, e.At); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // depart takes a user off the roster, if it is on it, and asks the members to remove its leaves.

@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.Service = delivery.New(delivery.Config{
 		Turns: turns.New(nil, hasher, func(error) {}, w.clock), Store: s, Sender: s, Claimer: s, Blocks: w.blocks, Limits: limits, MaxMembers: 100, MaxDevices: 10, MaxKeyPackages: 100,
-		KeyPackageLow: 20, EpochGrace: 1, KeyPackagePolicy: mls.DefaultKeyPackagePolicy(),
+		KeyPackageLow: 20, EpochGrace: 1, AcceptByWelcome: true, KeyPackagePolicy: mls.DefaultKeyPackagePolicy(),
 	})
 	return w
 }
@@ -114,8 +114,18 @@ type chat struct {
 
 func (c *chat) key() mls.ConvoKey { return mls.ConvoKey{ConvoID: c.id} }
 
-// create makes a conversation of the creator and others, at epoch 1.
+// create makes a conversation of the creator and others, who accept, at epoch 1.
 func (w *world) create(t *testing.T, creator *person, others ...*person) *chat {
+	t.Helper()
+	c := w.invite(t, creator, others...)
+	for _, p := range others {
+		w.accept(t, c, p.DID)
+	}
+	return c
+}
+
+// invite is create without the answers of the others.
+func (w *world) invite(t *testing.T, creator *person, others ...*person) *chat {
 	t.Helper()
 	g := mlstest.NewGroup(suite)
 	users, refs := usersOf(others), refsOf(others)
@@ -128,6 +138,13 @@ func (w *world) create(t *testing.T, creator *person, others ...*person) *chat {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func (w *world) accept(t *testing.T, c *chat, user mls.DID) {
+	t.Helper()
+	if err := w.Accept(t.Context(), c.key(), user, w.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // tryCreate makes a conversation at epoch 1 with an addition.

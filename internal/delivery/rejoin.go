@@ -129,14 +129,37 @@ type Confirmation struct {
 	// Success is false when the device could not use the Welcome; Details says why, "" for nothing.
 	Success bool
 	Details string
-	At      time.Time
+	// Member: the user speaks as a member, not as one who may only be invited.
+	Member bool
+	At     time.Time
+}
+
+// lock locks the conversation for who may confirm, and before it the devices of who may accept by
+// that.
+func (c *Confirmation) lock(ctx context.Context, tx *store.Tx) (standing store.Standing, devices []store.UserDevice, err error) {
+	if c.Member {
+		standing, err = tx.LockAsMember(ctx, c.Key, c.User)
+		return standing, nil, err
+	}
+	before, err := tx.RequireOnRoster(ctx, c.Key, c.User)
+	if err != nil {
+		return before, nil, err
+	}
+	if before.Invited && c.Success {
+		if devices, err = tx.LockDevices(ctx, c.User); err != nil {
+			return before, nil, err
+		}
+	}
+	standing, err = tx.LockOnRoster(ctx, mls.ConvoKey{ConvoID: before.ID}, c.User)
+	return standing, devices, err
 }
 
 // ConfirmWelcome closes the Welcome that a device got, or asks the members to add the device anew,
-// as often as it may ask. It returns false when no Welcome was waiting. Errors as LockAsMember.
+// as often as it may ask. An invited user accepts by that where the service takes it so; who has
+// not accepted asks nobody. It returns false when no Welcome was waiting. Errors as LockOnRoster.
 func (s *Service) ConfirmWelcome(ctx context.Context, c Confirmation) (confirmed bool, err error) {
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
-		standing, err := tx.LockAsMember(ctx, c.Key, c.User)
+		standing, devices, err := c.lock(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -151,10 +174,13 @@ func (s *Service) ConfirmWelcome(ctx context.Context, c Confirmation) (confirmed
 		device := store.Device{User: c.User, ID: waiting.Device}
 		if c.Success {
 			confirmed, err = tx.ConfirmWelcome(ctx, standing.ID, device, c.At)
-			return err
+			if err != nil || !confirmed || !standing.Invited || !s.AcceptByWelcome {
+				return err
+			}
+			return accept(ctx, tx, standing.ID, acceptance{c.User, devices, c.At})
 		}
 		confirmed, err = tx.FailWelcome(ctx, standing.ID, device, c.Details, c.At)
-		if err != nil || !confirmed {
+		if err != nil || !confirmed || standing.Invited {
 			return err
 		}
 		_, err = openRejoin(ctx, tx, standing.ID, store.NewRequest{Device: device, Kind: store.RequestRejoin, At: c.At})

@@ -41,7 +41,7 @@ func (s *Service) Remove(ctx context.Context, tx *store.Tx, r Removal) (Stored, 
 		}
 		end.commit = &h
 	}
-	if err := requireActive(ctx, tx, convo.ID, r.Target); err != nil {
+	if err := requireOnRoster(ctx, tx, convo.ID, r.Target); err != nil {
 		return Stored{}, err
 	}
 	return endByCommit(ctx, tx, convo, end)
@@ -160,8 +160,8 @@ func settle(ctx context.Context, tx *store.Tx, convo *store.Convo, target mls.DI
 // ending is the end of a membership.
 type ending struct {
 	Removal
-	// kicked is false for users who leave.
-	kicked bool
+	// kicked is false for users who leave; displaced are those whose invitation had to make room.
+	kicked, displaced bool
 	// commit, when not nil, is the judged commit that removes the leaves at once. committed says
 	// that it was accepted.
 	commit    *handshake
@@ -193,7 +193,7 @@ func endByCommit(ctx context.Context, tx *store.Tx, convo *store.Convo, e ending
 // the user's streams end (I10).
 func endMembership(ctx context.Context, tx *store.Tx, convo *store.Convo, e ending) error {
 	reason := store.LeaveSelf
-	if e.kicked {
+	if e.kicked || e.displaced {
 		reason = store.LeaveRemoved
 	}
 	left, err := tx.RemoveUser(ctx, convo.ID, e.Target, reason, e.At)
@@ -254,11 +254,18 @@ func (e *ending) owe(ctx context.Context, tx *store.Tx, convo *store.Convo, left
 	}
 	events := make([]store.NewEvent, len(left))
 	for i, d := range left {
-		events[i] = store.NewEvent{
-			Kind: store.EventRemovalPending, Audience: store.ToMembers, User: e.Target, Device: d.Device, Request: ids[i],
-		}
+		events[i] = removalEvent(store.Device{User: e.Target, ID: d.Device}, ids[i], d.Invited)
 	}
 	return tx.AppendEvents(ctx, convo.ID, e.At, events...)
+}
+
+// removalEvent asks the members to remove a device. Of a user who never accepted they do not learn
+// which one it is.
+func removalEvent(d store.Device, id store.RequestID, withheld bool) store.NewEvent {
+	if withheld {
+		d.ID = ""
+	}
+	return store.NewEvent{Kind: store.EventRemovalPending, Audience: store.ToMembers, User: d.User, Device: d.ID, Request: id}
 }
 
 // Departure is a user's request to leave.
@@ -271,7 +278,7 @@ type Departure struct {
 	At       time.Time
 }
 
-// Leave takes a user off the roster at its own wish. A repeat succeeds and
+// Leave takes a user off the roster at its own wish; an invited one declines. A repeat succeeds and
 // changes nothing. Errors: mls.ErrConvoNotFound, mls.ErrNotMember for who was removed,
 // mls.ErrLastMember, those of judge.
 func (s *Service) Leave(ctx context.Context, d Departure) (Stored, error) {
@@ -286,7 +293,7 @@ func (s *Service) Leave(ctx context.Context, d Departure) (Stored, error) {
 		}
 		out = Stored{Epoch: standing.Epoch}
 		switch {
-		case standing.Member:
+		case standing.Member || standing.Invited:
 			out, err = leave(ctx, tx, &standing, d)
 			return err
 		case standing.LeftReason == store.LeaveSelf:
@@ -300,12 +307,8 @@ func (s *Service) Leave(ctx context.Context, d Departure) (Stored, error) {
 func leave(ctx context.Context, tx *store.Tx, standing *store.Standing, d Departure) (Stored, error) {
 	convo := &standing.Convo
 	out := Stored{Epoch: convo.Epoch}
-	users, err := tx.CountUsers(ctx, convo.ID)
-	switch {
-	case err != nil:
+	if err := mayLeave(ctx, tx, standing); err != nil {
 		return out, err
-	case users <= 1:
-		return out, mls.ErrLastMember
 	}
 	proposed := false
 	if d.Proposal != nil {
@@ -326,6 +329,19 @@ func leave(ctx context.Context, tx *store.Tx, standing *store.Standing, d Depart
 		return out, err
 	}
 	return out, succeed(ctx, tx, convo.ID, d.User, d.At)
+}
+
+// mayLeave keeps the last member: whoever is only invited cannot go on with the conversation.
+// Declining is always possible.
+func mayLeave(ctx context.Context, tx *store.Tx, standing *store.Standing) error {
+	if standing.Invited {
+		return nil
+	}
+	users, err := tx.CountUsers(ctx, standing.ID)
+	if err == nil && users <= 1 {
+		return mls.ErrLastMember
+	}
+	return err
 }
 
 // succeed keeps a conversation from being left without an admin: the longest-standing member takes

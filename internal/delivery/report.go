@@ -18,11 +18,11 @@ const (
 
 // Report stores a report that only admins can read, in the conversation that key names, and returns
 // it, or the one with the same content that the reporter has filed before. The reported user never
-// learns of it, admin or not. Errors: those of LockAsMember, mls.ErrCannotReportSelf,
-// mls.ErrTargetNotMember, mls.ErrRateLimitExceeded.
+// learns of it, admin or not. Who is invited may report, too. Errors: those of LockOnRoster,
+// mls.ErrCannotReportSelf, mls.ErrTargetNotMember, mls.ErrRateLimitExceeded.
 func (s *Service) Report(ctx context.Context, key mls.ConvoKey, r store.Report) (store.Report, error) {
 	err := s.store.InTx(ctx, func(tx *store.Tx) error {
-		standing, err := tx.LockAsMember(ctx, key, r.Reporter)
+		standing, err := tx.LockOnRoster(ctx, key, r.Reporter)
 		if err != nil {
 			return err
 		}

@@ -91,7 +91,7 @@ func (s *Service) VetReset(ctx context.Context, r *Reset) error {
 	if err != nil {
 		return err
 	}
-	r.exempt, err = s.Blocks.Blocking(ctx, r.User, Users(roster))
+	r.exempt, err = s.Blocks.Blocking(ctx, r.User, Members(roster))
 	return err
 }
 
@@ -129,14 +129,15 @@ func (s *Service) Reset(ctx context.Context, tx *store.Tx, r Reset) (mls.ConvoID
 	if err != nil {
 		return "", err
 	}
-	users := Users(roster)
+	// Who is invited stays so, in the group or out of it.
+	users := Members(roster)
 	if err := r.mayReset(ctx, tx, &standing, withDevices(roster)); err != nil {
 		return "", err
 	}
 	if err := r.Addition.welcomesFor(r.Next.CipherSuite); err != nil {
 		return "", err
 	}
-	used, err := r.Addition.resolve(ctx, tx, convo.ID, users...)
+	used, err := r.Addition.resolve(ctx, tx, convo.ID, Users(roster)...)
 	if err != nil {
 		return "", err
 	}
@@ -176,7 +177,7 @@ func (r *Reset) announced(ctx context.Context, tx *store.Tx, c *store.Convo) err
 // withDevices is how many users of a roster have a device, or none at all to lose: those whose
 // place is kept can do nothing about the group.
 func withDevices(roster []store.Member) int {
-	return len(Users(slices.DeleteFunc(slices.Clone(roster), func(m store.Member) bool { return m.Vacant })))
+	return len(Members(slices.DeleteFunc(slices.Clone(roster), func(m store.Member) bool { return m.Vacant })))
 }
 
 // mayReset says whether a user may reset the conversation now: an admin at any time, any other
@@ -270,6 +271,9 @@ func requestLeafless(ctx context.Context, tx *store.Tx, convo mls.ConvoID, at ti
 		device := store.Device{User: roster[i].User, ID: roster[i].Device}
 		if err := tx.SetNeedsRejoin(ctx, convo, device, true); err != nil {
 			return err
+		}
+		if roster[i].InvitedBy != "" {
+			continue // it asks when it accepts
 		}
 		request, existing, err := tx.OpenRequest(ctx, convo, store.NewRequest{Device: device, Kind: store.RequestDevice, At: at})
 		if err != nil {

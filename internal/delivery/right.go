@@ -83,7 +83,7 @@ func (r *rights) read(ctx context.Context, tx *store.Tx, convo mls.ConvoID, call
 			r.admins = append(r.admins, m.User)
 		}
 	}
-	r.active = Users(roster)
+	r.active = Members(roster)
 	if r.debts, err = tx.ListDebts(ctx, convo); err != nil {
 		return err
 	}

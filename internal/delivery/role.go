@@ -24,7 +24,7 @@ func (s *Service) Promote(ctx context.Context, c RoleChange) error {
 		if err != nil {
 			return err
 		}
-		if err := requireActive(ctx, tx, standing.ID, c.Target); err != nil {
+		if err := requireMember(ctx, tx, standing.ID, c.Target); err != nil {
 			return err
 		}
 		if err := tx.Promote(ctx, standing.ID, c.Target, c.Actor, c.At); err != nil {
@@ -46,7 +46,7 @@ func (s *Service) Demote(ctx context.Context, c RoleChange) error {
 		case err != nil:
 			return err
 		}
-		if err := requireActive(ctx, tx, standing.ID, c.Target); err != nil {
+		if err := requireMember(ctx, tx, standing.ID, c.Target); err != nil {
 			return err
 		}
 		if err := tx.Demote(ctx, standing.ID, c.Target); err != nil {

@@ -16,6 +16,9 @@ type entry struct {
 	seq mls.Seq
 	// used are the key packages that the addition refers to.
 	used []store.KeyPackage
+	// invited are those of its users who are invited by inviter.
+	inviter mls.DID
+	invited []mls.DID
 }
 
 // place is that of the commit that adds.
@@ -29,7 +32,8 @@ func enter(ctx context.Context, tx *store.Tx, e entry) error {
 	if len(e.Users) == 0 && len(e.used) == 0 {
 		return nil
 	}
-	registered, err := tx.ListDevices(ctx, mls.UniqueDIDs(append(ownerUsers(e.used), e.Users...))...)
+	users := mls.UniqueDIDs(append(ownerUsers(e.used), e.Users...))
+	registered, err := tx.ListDevices(ctx, users...)
 	if err != nil {
 		return err
 	}
@@ -42,13 +46,27 @@ func enter(ctx context.Context, tx *store.Tx, e entry) error {
 			members = append(members, newMember(store.Device{User: u}, registered))
 		}
 	}
+	for i := range members {
+		if slices.Contains(e.invited, members[i].User) {
+			members[i].InvitedBy = e.inviter
+		}
+	}
 	if err := tx.UpsertMembers(ctx, e.convo.ID, members, e.place()); err != nil {
 		return err
 	}
-	if err := e.deliver(ctx, tx); err != nil {
+	active, err := tx.FindActive(ctx, e.convo.ID, users...)
+	if err != nil {
 		return err
 	}
-	return e.requestMissing(ctx, tx, e.convo.ID, registered)
+	if err := e.deliver(ctx, tx, active); err != nil {
+		return err
+	}
+	return e.requestMissing(ctx, tx, e.convo.ID, registered, active)
+}
+
+// invitedIn reports whether a user on the roster has not accepted yet.
+func invitedIn(active []store.ActiveDevice, user mls.DID) bool {
+	return slices.ContainsFunc(active, func(d store.ActiveDevice) bool { return d.User == user && d.Invited })
 }
 
 func ownerUsers(used []store.KeyPackage) []mls.DID {
@@ -79,16 +97,12 @@ func newMember(d store.Device, registered []store.UserDevice) store.NewMember {
 	return m
 }
 
-// requestMissing asks the members to add those registered devices of the users that are not on the
-// roster, and tells them so.
-func (a *Addition) requestMissing(ctx context.Context, tx *store.Tx, convo mls.ConvoID, registered []store.UserDevice) error {
-	active, err := tx.FindActive(ctx, convo, a.Users...)
-	if err != nil {
-		return err
-	}
+// requestMissing asks the members to add those registered devices of the users that are not among
+// the active ones, and tells them so. Nobody learns of the devices of an invited user.
+func (a *Addition) requestMissing(ctx context.Context, tx *store.Tx, convo mls.ConvoID, registered []store.UserDevice, active []store.ActiveDevice) error {
 	var events []store.NewEvent
 	for _, d := range registered {
-		if !slices.Contains(a.Users, d.User) || slices.ContainsFunc(active, func(x store.ActiveDevice) bool { return x.Device == d.Device }) {
+		if !slices.Contains(a.Users, d.User) || invitedIn(active, d.User) || slices.ContainsFunc(active, func(x store.ActiveDevice) bool { return x.Device == d.Device }) {
 			continue
 		}
 		request, existing, err := tx.OpenRequest(ctx, convo, store.NewRequest{Device: d.Device, Kind: store.RequestDevice, At: a.at})

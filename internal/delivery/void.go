@@ -147,10 +147,12 @@ type voiding struct {
 	notice mls.Seq
 	epoch  mls.Epoch
 	// committers are those whose commits were taken, devices what they had added, gone the users
-	// who are off the roster by that, owing the devices whose removal stands without its commit.
+	// who are off the roster by that, invited those of them who had not accepted, owing the devices
+	// whose removal stands without its commit.
 	committers []mls.DID
 	devices    []store.Device
 	gone       []mls.DID
+	invited    []mls.DID
 	owing      map[mls.DID][]store.LeftDevice
 }
 
@@ -213,25 +215,49 @@ func (v *voiding) take(ctx context.Context, tx *store.Tx, k *store.StoredCommit)
 	v.committers = append(v.committers, k.Committer)
 	v.devices = append(v.devices, undone.Devices...)
 	v.gone = append(v.gone, undone.Gone...)
+	v.invited = append(v.invited, undone.Invited...)
 	for user, left := range undone.Owing {
 		v.owing[user] = append(v.owing[user], left...)
 	}
 	return nil
 }
 
+// uninvite ends the invitations of users whose addition was taken back, as if they had never come:
+// the committer waits before the next one anyway.
+func (v *voiding) uninvite(ctx context.Context, tx *store.Tx, users []mls.DID) error {
+	if len(users) == 0 {
+		return nil
+	}
+	if err := tx.DropInvitations(ctx, v.convo.ID, users); err != nil {
+		return err
+	}
+	var events []store.NewEvent
+	for _, user := range users {
+		events = append(events,
+			store.NewEvent{Kind: store.EventInvited, Audience: store.ToMembers, User: user, Epoch: &v.epoch},
+			store.NewEvent{Kind: store.EventInvitation, Audience: store.ToUser, AudienceDID: user, User: user, Epoch: &v.epoch})
+	}
+	return tx.AppendEvents(ctx, v.convo.ID, v.at, events...)
+}
+
 // finish tells those who are gone, reopens the epoch, tells the members, and records what they owe.
 func (v *voiding) finish(ctx context.Context, tx *store.Tx) error {
-	revoked := make([]store.NewEvent, len(v.devices))
-	for i, d := range v.devices {
-		revoked[i] = store.NewEvent{
-			Kind: store.EventWelcomeRevoked, Audience: store.ToUser, AudienceDID: d.User, User: d.User, Device: d.ID, Epoch: &v.epoch,
+	var revoked []store.NewEvent
+	for _, d := range v.devices {
+		if !slices.Contains(v.invited, d.User) {
+			revoked = append(revoked, store.NewEvent{
+				Kind: store.EventWelcomeRevoked, Audience: store.ToUser, AudienceDID: d.User, User: d.User, Device: d.ID, Epoch: &v.epoch,
+			})
 		}
 	}
 	if err := tx.AppendEvents(ctx, v.convo.ID, v.at, revoked...); err != nil {
 		return err
 	}
 	gone := mls.UniqueDIDs(v.gone)
-	if err := tx.LogDepartures(ctx, v.convo, gone, v.at); err != nil {
+	if err := tx.LogDepartures(ctx, v.convo, without(gone, v.invited), v.at); err != nil {
+		return err
+	}
+	if err := v.uninvite(ctx, tx, without(gone, without(gone, v.invited))); err != nil {
 		return err
 	}
 	for _, user := range gone {

@@ -170,8 +170,8 @@ func (a *Addition) checkReservations(ctx context.Context, tx *store.Tx, convo ml
 }
 
 // deliver uses up the key packages, fulfils what their devices had asked for,
-// routes the Welcomes and tells the devices of them.
-func (e *entry) deliver(ctx context.Context, tx *store.Tx) error {
+// routes the Welcomes and tells the devices of them; users who are invited were told already.
+func (e *entry) deliver(ctx context.Context, tx *store.Tx, active []store.ActiveDevice) error {
 	if len(e.used) == 0 {
 		return nil
 	}
@@ -189,6 +189,9 @@ func (e *entry) deliver(ctx context.Context, tx *store.Tx) error {
 				continue
 			}
 			w.Routes = append(w.Routes, store.WelcomeRoute{Device: k.Owner, KeyPackageRef: k.Ref})
+			if invitedIn(active, k.Owner.User) {
+				continue
+			}
 			events = append(events, store.NewEvent{
 				Kind: store.EventWelcome, Audience: store.ToUser, AudienceDID: k.Owner.User,
 				User: k.Owner.User, Device: k.Owner.ID, Epoch: &e.convo.Epoch,

@@ -111,8 +111,17 @@ func refs(packages []mlsapi.DefsKeyPackageRef) []mls.KeyPackageRef {
 	return out
 }
 
-// Create makes a conversation with the users, for whom it claims key packages.
+// Create makes a conversation with the users, for whom it claims key packages, and who accept.
 func (u *User) Create(tb testing.TB, others ...*User) *Chat {
+	tb.Helper()
+	chat := u.Invite(tb, others...)
+	u.accepted(tb, chat, DIDs(others)...)
+	return chat
+}
+
+// Invitation is the request by which a user makes a conversation with others, for whom it claims
+// key packages, and the group that it is for.
+func (u *User) Invitation(tb testing.TB, others ...*User) (*Chat, *mlsapi.CreateConvoInput) {
 	tb.Helper()
 	chat := &Chat{Group: mlstest.NewGroup(suite)}
 	in := &mlsapi.CreateConvoInput{
@@ -122,11 +131,7 @@ func (u *User) Create(tb testing.TB, others ...*User) *Chat {
 		in.InitialMembers = dids
 		in.WelcomeMessage = new(mls.EncodeText(chat.Group.At(1).Welcome(refs(u.Claim(tb, dids...))...)))
 	}
-	var out mlsapi.CreateConvoOutput
-	u.Post(tb, mlsapi.MethodCreateConvo, in, &out).OK(tb)
-	chat.ID = out.ID
-	chat.Group = chat.Group.At(mls.Epoch(out.Epoch))
-	return chat
+	return chat, in
 }
 
 // DIDs returns the users' DIDs.
@@ -148,12 +153,13 @@ func (u *User) Addition(tb testing.TB, c *Chat, others ...*User) *mlsapi.AddMemb
 	}
 }
 
-// Add adds others and moves the chat to the next epoch.
+// Add adds others, who accept, and moves the chat to the next epoch.
 func (u *User) Add(tb testing.TB, c *Chat, others ...*User) {
 	tb.Helper()
 	var out mlsapi.AddMembersOutput
 	u.Post(tb, mlsapi.MethodAddMembers, u.Addition(tb, c, others...), &out).OK(tb)
 	c.Group = c.Group.At(mls.Epoch(out.NewEpoch))
+	u.accepted(tb, c, DIDs(others)...)
 }
 
 // Message is a request to send an application message of the chat's epoch.

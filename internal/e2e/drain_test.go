@@ -53,7 +53,7 @@ func TestStrangersCannotDrain(t *testing.T) {
 		crowd.Go(func() {
 			if i%3 == 0 {
 				u.Register(t, 0)
-				u.Create(t, victim.User) // she does not know of it
+				u.Invite(t, victim.User) // she does not answer
 			}
 			for range 20 {
 				switch a, given, _ := claim(u); {
@@ -168,7 +168,7 @@ func TestReturnedCreatorsAreStrangers(t *testing.T) {
 	given := func() string { return *bob.Claim(t, alice.DID)[0].KeyPackageHash }
 	require.NotEqual(t, hexRef(last), given(), "she is in a conversation with him that she has made")
 	alice.Leave(t, chat, nil).OK(t)
-	bob.Add(t, chat, alice.User)
+	bob.Post(t, mlsapi.MethodAddMembers, bob.Addition(t, chat, alice.User), nil).OK(t)
 	assert.Equal(t, hexRef(last), given(), "strangers have had theirs when he has added her")
 	require.True(t, alice.Confirm(t, chat, true))
 	assert.NotEqual(t, hexRef(last), given())

@@ -127,6 +127,7 @@ func liveOn(t *testing.T, s *e2e.Server, did string) {
 		"INSERT INTO commit_reports SELECT id, generation, $1, '', 1, created_at FROM conversations",
 		"INSERT INTO lost_events SELECT id, $1, 1, 1, 1 FROM conversations",
 		"UPDATE commits SET blamed_did = $1",
+		"UPDATE members SET invited_by = $1 WHERE left_at IS NOT NULL",
 		"UPDATE removal_debts SET confirmed_by = ARRAY['did:web:other.test', $1], disputed_by = ARRAY[$1], spent_by = ARRAY[$1]",
 	} {
 		change(t, s, statement, did)

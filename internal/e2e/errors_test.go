@@ -18,6 +18,7 @@ var scenarios = map[string]func(t *testing.T){
 	"standing":        refuseByStanding,
 	"creating":        refuseCreation,
 	"adding":          refuseAddition,
+	"inviting":        refuseInvitations,
 	"leaving":         refuseLeaving,
 	"reading":         refuseReading,
 	"sending":         refuseSending,

@@ -34,13 +34,14 @@ func AdditionOf(c *Chat, packages []mlsapi.DefsKeyPackageRef, dids ...mls.DID) *
 	}
 }
 
-// AddPackages adds claimed packages and moves the chat to the next epoch.
+// AddPackages adds claimed packages, whose users accept, and moves the chat to the next epoch.
 func (u *User) AddPackages(tb testing.TB, c *Chat, packages []mlsapi.DefsKeyPackageRef, dids ...mls.DID) *mlsapi.AddMembersInput {
 	tb.Helper()
 	in := AdditionOf(c, packages, dids...)
 	var out mlsapi.AddMembersOutput
 	u.Post(tb, mlsapi.MethodAddMembers, in, &out).OK(tb)
 	c.Group = c.Group.At(mls.Epoch(out.NewEpoch))
+	u.accepted(tb, c, dids...)
 	return in
 }
 

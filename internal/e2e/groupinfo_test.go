@@ -83,6 +83,7 @@ func TestGroupInfoOfUserWithoutDevices(t *testing.T) {
 		WelcomeMessage: e2e.Text(next.Welcome(k.Ref)),
 	}, nil).OK(t)
 	f.chat.Move(next)
+	erin.Accept(t, f.chat.Chat).OK(t)
 	signed := f.chat.Tree.GroupInfo(f.chat.Tree.LeafOf(own))
 	a := f.bob.Post(t, mlsapi.MethodUpdateGroupInfo, f.chat.Deposit(signed), nil).Want(t, bad, infoFault)
 	assert.Contains(t, a.Message, mls.CodeNotTheCaller.String())

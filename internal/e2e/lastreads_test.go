@@ -184,6 +184,7 @@ func TestLastReadsOfWhoCameBack(t *testing.T) {
 	// Mallory adds dave again by a commit that the others cannot process, and dave leaves.
 	before := *chat
 	mallory.Post(t, mlsapi.MethodAddMembers, mallory.Addition(t, chat, dave.User), nil).OK(t) // 6
+	dave.Accept(t, chat).OK(t)
 	chat.Next()
 	mallory.Send(t, chat) // 7
 	assert.Equal(t, through(7, 7), seqs(dave.Messages(t, chat).Messages))

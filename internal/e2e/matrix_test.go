@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,12 +28,14 @@ var exceptions = map[*lexrt.Method]map[role]string{
 	// Repeating a leave succeeds; a removal is no leave.
 	mlsapi.MethodLeaveConvo: {former: "200"},
 	// The contract: removed users learn no more than strangers.
-	mlsapi.MethodRequestRejoin: {former: "404 ConvoNotFound", kicked: "404 ConvoNotFound"},
+	mlsapi.MethodRequestRejoin: {former: "404 ConvoNotFound", kicked: "404 ConvoNotFound", invited: "404 ConvoNotFound"},
 	// The lexicon declares no error for a conversation that is not the caller's.
-	mlsapi.MethodStreamConvoEvents: {stranger: "400 InvalidRequest", former: "400 InvalidRequest", kicked: "400 InvalidRequest"},
+	mlsapi.MethodStreamConvoEvents: {
+		stranger: "400 InvalidRequest", former: "400 InvalidRequest", kicked: "400 InvalidRequest", invited: "400 InvalidRequest",
+	},
 
-	mlsapi.MethodGetReports:     {former: "403 NotAdmin", kicked: "403 NotAdmin", member: "403 NotAdmin"},
-	mlsapi.MethodGetAdminStats:  {former: "403 NotAuthorized", kicked: "403 NotAuthorized", member: "403 NotAuthorized"},
+	mlsapi.MethodGetReports:     {former: "403 NotAdmin", kicked: "403 NotAdmin", invited: "403 NotAdmin", member: "403 NotAdmin"},
+	mlsapi.MethodGetAdminStats:  {former: "403 NotAuthorized", kicked: "403 NotAuthorized", invited: "403 NotAuthorized", member: "403 NotAuthorized"},
 	mlsapi.MethodGetBlockStatus: {member: "403 NotAdmin"},
 	mlsapi.MethodPromoteAdmin:   {member: "403 NotAdmin"},
 	mlsapi.MethodDemoteAdmin:    {member: "403 NotAdmin"},
@@ -40,9 +43,14 @@ var exceptions = map[*lexrt.Method]map[role]string{
 	mlsapi.MethodResetConvo:     {member: "403 NotAdmin"},
 	// Nobody but an admin, and not the one it is about, learns that a report exists.
 	mlsapi.MethodResolveReport: {
-		stranger: "404 ReportNotFound", former: "404 ReportNotFound", kicked: "404 ReportNotFound",
+		stranger: "404 ReportNotFound", former: "404 ReportNotFound", kicked: "404 ReportNotFound", invited: "404 ReportNotFound",
 		member: "404 ReportNotFound", reported: "404 ReportNotFound",
 	},
+}
+
+// forInvited is what a user may do with an invitation, besides listing it.
+var forInvited = []*lexrt.Method{
+	mlsapi.MethodGetWelcome, mlsapi.MethodConfirmWelcome, mlsapi.MethodGetEpoch, mlsapi.MethodAcceptConvo, mlsapi.MethodLeaveConvo, mlsapi.MethodReportMember,
 }
 
 // expected is the answer to a role's valid request.
@@ -57,6 +65,11 @@ func expected(m *lexrt.Method, r role) string {
 		return "404 ConvoNotFound"
 	case former, kicked:
 		return "403 NotMember"
+	case invited:
+		if !slices.Contains(forInvited, m) {
+			return "403 NotMember"
+		}
+		return "200"
 	default:
 		return "200"
 	}
@@ -68,7 +81,7 @@ func matrixMethods(t *testing.T) []*lexrt.Method {
 	return append(convoMethods(t), mlsapi.MethodResolveReport)
 }
 
-// Who may do what: each method in each role.
+// Who may do what: each method in each role (I15).
 func TestAuthorisationMatrix(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)

@@ -171,7 +171,10 @@ func (w *world) judgeRemoval(c *modelConvo, u *modelUser) {
 func (w *world) learnDebts(c *modelConvo) {
 	members := slices.DeleteFunc(slices.Clone(w.users), func(u *modelUser) bool { return c.here(u) != "" })
 	for _, p := range members[0].Pending(w.t, c.Chat) {
-		if d := w.devices[*p.DeviceID]; p.Kind == "removal" && c.debts[d] != nil {
+		if p.Kind != "removal" || p.DeviceID == nil {
+			continue // of who never accepted, nobody learns the device
+		}
+		if d := w.devices[*p.DeviceID]; c.debts[d] != nil {
 			c.debts[d].id = p.RequestID
 		}
 	}
@@ -251,7 +254,7 @@ func (w *world) answerRejoin(c *modelConvo, u *modelUser) {
 
 func (w *world) welcome(c *modelConvo, u *modelUser) {
 	d := pick(w, u.devices)
-	want := c.here(u)
+	want := c.on(u)
 	if want == "" && c.welcomes[d] == "" {
 		want = "WelcomeNotFound"
 	}
@@ -274,7 +277,7 @@ func (w *world) confirmWelcome(c *modelConvo, u *modelUser) {
 
 func (w *world) getEpoch(c *modelConvo, u *modelUser) {
 	var out mlsapi.GetEpochOutput
-	if w.expect(u.Get(w.t, mlsapi.MethodGetEpoch, &out, "convoId", w.name(c)), c.here(u)) {
+	if w.expect(u.Get(w.t, mlsapi.MethodGetEpoch, &out, "convoId", w.name(c)), c.on(u)) {
 		w.same("epoch", out.CurrentEpoch, c.epoch)
 	}
 }
@@ -320,15 +323,27 @@ func (w *world) compare(u *modelUser) {
 	w.did = "comparison"
 	defer func() { w.did = before }()
 	var got, want []seenConvo
+	w.compareInvitations(u)
 	for _, v := range u.Convos(w.t) {
+		if *v.State == "invited" {
+			continue
+		}
 		s := seenConvo{ID: v.ID, Epoch: v.Epoch}
 		for i := range v.Members {
+			if v.Members[i].State != nil {
+				s.Members = append(s.Members, fmt.Sprint("invited", v.Members[i].UserDID))
+				continue
+			}
 			s.Members = append(s.Members, fmt.Sprint(*v.Members[i].DeviceID, v.Members[i].UserDID, v.Members[i].IsAdmin))
 		}
 		for _, r := range v.PendingRequests {
-			what := fmt.Sprint(r.Kind, r.UserDID, *r.DeviceID)
+			id := ""
+			if r.DeviceID != nil {
+				id = *r.DeviceID
+			}
+			what := fmt.Sprint(r.Kind, r.UserDID, id)
 			if r.Kind == "removal" {
-				what += fmt.Sprint("", r.Claimed != nil)
+				what = fmt.Sprint(r.Kind, r.UserDID, id, r.Claimed != nil)
 			}
 			s.Pending = append(s.Pending, what)
 		}
@@ -344,15 +359,7 @@ func (w *world) compare(u *modelUser) {
 			continue
 		}
 		s := seenConvo{ID: c.ID, Epoch: c.epoch}
-		for d := range c.seats {
-			s.Members = append(s.Members, fmt.Sprint(d.ID, d.DID, c.admins[d.owner]))
-		}
-		for d, r := range c.requests {
-			s.Pending = append(s.Pending, fmt.Sprint(r.kind, d.DID, d.ID))
-		}
-		for d, debt := range c.debts {
-			s.Pending = append(s.Pending, fmt.Sprint("removal", d.DID, d.ID, debt.claimed != nil))
-		}
+		s.Members, s.Pending = c.rows()
 		want = append(want, s)
 		w.history(c, u)
 	}

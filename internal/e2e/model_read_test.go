@@ -16,6 +16,9 @@ type modelReads struct {
 	epoch int64
 }
 
+// noReads are those of who was only invited.
+var noReads = modelReads{until: -1}
+
 // joined is where the user's history begins: with the first of its devices.
 func (c *modelConvo) joined(u *modelUser) modelSeat {
 	first := modelSeat{seq: 1 << 60, epoch: 1 << 60}
@@ -25,6 +28,14 @@ func (c *modelConvo) joined(u *modelUser) modelSeat {
 	return first
 }
 
+// lastReads is what a user may read who leaves now.
+func (c *modelConvo) lastReads(u *modelUser) modelReads {
+	if c.invited[u] != nil {
+		return noReads // it never was a member
+	}
+	return modelReads{c.joined(u), c.lastSeq(), c.epoch}
+}
+
 // reads is what a user may read: since it joined, or of its last membership. Who has left and asks
 // for what is not there is no member.
 func (c *modelConvo) reads(u *modelUser) (reads modelReads, nothing string) {
@@ -32,6 +43,9 @@ func (c *modelConvo) reads(u *modelUser) (reads modelReads, nothing string) {
 	case "":
 		return modelReads{c.joined(u), c.lastSeq(), c.epoch}, ""
 	case "NotMember":
+		if c.invited[u] != nil {
+			return noReads, "NotMember"
+		}
 		return c.last[u], "NotMember"
 	}
 	return modelReads{}, ""
@@ -54,6 +68,8 @@ func (w *world) read(c *modelConvo, u *modelUser) {
 	switch {
 	case c.here(u) == "ConvoNotFound":
 		want = "ConvoNotFound"
+	case reads == noReads:
+		want = nothing
 	case after > reads.until:
 		want = "InvalidCursor"
 	case len(page) == 0:
@@ -134,7 +150,7 @@ type seenCommit struct {
 func (w *world) commits(c *modelConvo, u *modelUser, reads modelReads, nothing string) {
 	w.t.Helper()
 	got, want, ever := []seenCommit{}, []seenCommit{}, false
-	for _, m := range c.log[:reads.until] {
+	for _, m := range c.log[:max(reads.until, 0)] {
 		if m.kind != "commit" {
 			continue
 		}

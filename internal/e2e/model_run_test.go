@@ -37,6 +37,9 @@ type world struct {
 	did      string                  // the operation that is looked at
 	repeat   func() (e2e.Answer, string)
 	outcomes map[string]int // of operation and error
+	// invites is how many users each has invited, invitations what came of them.
+	invites     map[*modelUser]int
+	invitations map[modelPair]modelInvitations
 }
 
 // Random operations by ten users on five conversations: the server and the
@@ -108,6 +111,7 @@ func TestModel(t *testing.T) {
 func newWorld(t *testing.T, s *e2e.Server, rng *rand.Rand) *world {
 	t.Helper()
 	w := &world{t: t, rng: rng, devices: map[string]*modelDevice{}, used: map[string]bool{}, reserved: map[string]bool{}, outcomes: map[string]int{}}
+	w.invites, w.invitations = map[*modelUser]int{}, map[modelPair]modelInvitations{}
 	for _, u := range s.Users(10) {
 		m := &modelUser{User: u}
 		w.users = append(w.users, m)
@@ -117,6 +121,7 @@ func newWorld(t *testing.T, s *e2e.Server, rng *rand.Rand) *world {
 		creator := w.users[i]
 		chat := creator.Create(t)
 		c := newModelConvo(chat, 0)
+		c.invitations = w.invitations
 		c.seats[creator.devices[0]], c.admins[creator] = modelSeat{}, true
 		w.convos = append(w.convos, c)
 	}
@@ -186,6 +191,7 @@ func (w *world) operations() []operation {
 		{"publish", 6, func(_ *modelConvo, u *modelUser) { w.publish(u) }, false},
 		{"register", 1, func(_ *modelConvo, u *modelUser) { w.registerMore(u) }, false},
 		{"add", 14, w.addMembers, false},
+		{"accept", 4, w.acceptInvitation, false},
 		{"join", 3, w.join, false},
 		{"leave", 3, w.leave, false},
 		{"remove", 4, w.removeMember, true},

@@ -43,6 +43,7 @@ type modelRequest struct {
 // modelDebt is a leaf that is to be removed.
 type modelDebt struct {
 	id       string
+	withheld bool  // its user had not accepted: nobody is told which device it is
 	proposed int64 // the epoch of the leaver's own proposal, -1 for none
 	// claimed is the committer who is said to have made the removal, nil for nobody.
 	claimed *modelUser
@@ -56,22 +57,24 @@ func (d *modelDebt) claim(by *modelUser) {
 
 type modelConvo struct {
 	*e2e.Chat
-	epoch     int64
-	log       []modelMessage // seq 1 is at 0
-	seats     map[*modelDevice]modelSeat
-	gone      map[*modelUser]string // how who is not here has gone: "left" or "removed"
-	last      map[*modelUser]modelReads
-	admins    map[*modelUser]bool
-	demotedBy map[*modelUser]*modelUser
-	welcomes  map[*modelDevice]string
-	confirmed map[*modelDevice]time.Time
-	failed    map[*modelDevice]bool
-	requests  map[*modelDevice]*modelRequest
-	debts     map[*modelDevice]*modelDebt
-	closed    map[*modelDevice]*modelDebt // by the members' word
-	rejoins   map[*modelUser]int
-	joins     map[*modelDevice]int // by itself
-	cursors   map[*modelUser]int64
+	epoch       int64
+	log         []modelMessage // seq 1 is at 0
+	seats       map[*modelDevice]modelSeat
+	gone        map[*modelUser]string // how who is not here has gone: "left" or "removed"
+	last        map[*modelUser]modelReads
+	admins      map[*modelUser]bool
+	demotedBy   map[*modelUser]*modelUser
+	welcomes    map[*modelDevice]string
+	confirmed   map[*modelDevice]time.Time
+	failed      map[*modelDevice]bool
+	requests    map[*modelDevice]*modelRequest
+	debts       map[*modelDevice]*modelDebt
+	closed      map[*modelDevice]*modelDebt // by the members' word
+	rejoins     map[*modelUser]int          // and failures
+	joins       map[*modelDevice]int        // by itself
+	cursors     map[*modelUser]int64
+	invited     map[*modelUser]*modelUser      // by whom
+	invitations map[modelPair]modelInvitations // of all conversations
 }
 
 func newModelConvo(chat *e2e.Chat, epoch int64) *modelConvo {
@@ -80,6 +83,7 @@ func newModelConvo(chat *e2e.Chat, epoch int64) *modelConvo {
 		demotedBy: map[*modelUser]*modelUser{}, welcomes: map[*modelDevice]string{}, confirmed: map[*modelDevice]time.Time{},
 		failed: map[*modelDevice]bool{}, requests: map[*modelDevice]*modelRequest{}, debts: map[*modelDevice]*modelDebt{}, closed: map[*modelDevice]*modelDebt{},
 		rejoins: map[*modelUser]int{}, joins: map[*modelDevice]int{}, cursors: map[*modelUser]int64{},
+		invited: map[*modelUser]*modelUser{},
 	}
 }
 
@@ -92,13 +96,10 @@ func (c *modelConvo) seated(u *modelUser) []*modelDevice {
 
 // here says how a user stands: "" for a member.
 func (c *modelConvo) here(u *modelUser) string {
-	if len(c.seated(u)) > 0 {
-		return ""
-	}
-	if c.gone[u] != "" {
+	if c.invited[u] != nil {
 		return "NotMember"
 	}
-	return "ConvoNotFound"
+	return c.on(u)
 }
 
 func (c *modelConvo) admin(u *modelUser) string {
@@ -114,7 +115,7 @@ func (c *modelConvo) admin(u *modelUser) string {
 func (c *modelConvo) members() []*modelUser {
 	var users []*modelUser
 	for d := range c.seats {
-		if !slices.Contains(users, d.owner) {
+		if c.invited[d.owner] == nil && !slices.Contains(users, d.owner) {
 			users = append(users, d.owner)
 		}
 	}
@@ -225,10 +226,15 @@ func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
 			_, seated := c.seats[d]
 			return d.owner == target && (!seated || c.failed[d])
 		})
-		if c.here(target) == "" && !asked && !fresh {
+		if c.on(target) == "" && !asked && !fresh {
 			return "AlreadyMember"
 		}
 	}
+	invited, err := w.invitees(c, u, a.users)
+	if err != "" {
+		return err
+	}
+	w.invite(c, u, invited)
 	a.commit.sender = u
 	c.commit(a.commit)
 	for i, d := range devices {
@@ -245,7 +251,7 @@ func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
 	}
 	for _, target := range a.users {
 		for _, d := range target.devices {
-			if _, seated := c.seats[d]; !seated && c.requests[d] == nil {
+			if _, seated := c.seats[d]; !seated && c.requests[d] == nil && c.invited[target] == nil {
 				c.requests[d] = &modelRequest{kind: "device"}
 			}
 		}
@@ -255,11 +261,11 @@ func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
 
 // part takes a user off the roster; by is the committer who is said to have removed its leaves.
 func (c *modelConvo) part(u *modelUser, how string, by *modelUser, proposed int64) {
-	c.last[u] = modelReads{c.joined(u), c.lastSeq(), c.epoch}
+	c.last[u] = c.lastReads(u)
 	for _, d := range c.seated(u) {
 		delete(c.seats, d)
 		if c.debts[d] == nil {
-			c.debts[d] = &modelDebt{proposed: proposed}
+			c.debts[d] = &modelDebt{proposed: proposed, withheld: c.invited[u] != nil}
 			c.debts[d].claim(nil)
 			delete(c.closed, d)
 		}
@@ -277,18 +283,19 @@ func (c *modelConvo) part(u *modelUser, how string, by *modelUser, proposed int6
 		delete(c.failed, d)
 	}
 	delete(c.admins, u)
+	c.uninvite(u, how)
 	c.gone[u] = how
 }
 
 func (c *modelConvo) leave(u *modelUser, proposal *modelMessage) string {
 	switch {
-	case c.here(u) == "ConvoNotFound":
+	case c.on(u) == "ConvoNotFound":
 		return "ConvoNotFound"
-	case c.here(u) == "NotMember" && c.gone[u] == "left":
+	case c.on(u) == "NotMember" && c.gone[u] == "left":
 		return ""
-	case c.here(u) == "NotMember":
+	case c.on(u) == "NotMember":
 		return "NotMember"
-	case len(c.members()) == 1:
+	case c.invited[u] == nil && len(c.members()) == 1:
 		return "LastMember"
 	}
 	proposed := int64(-1)
@@ -325,7 +332,7 @@ func (c *modelConvo) remove(u, target *modelUser, commit *modelMessage) string {
 		return "CannotRemoveSelf"
 	case commit != nil && commit.epoch != c.epoch:
 		return "EpochMismatch"
-	case c.here(target) != "":
+	case c.on(target) != "":
 		return "NotMember"
 	}
 	if commit == nil {
@@ -345,7 +352,7 @@ func (c *modelConvo) takeOut(u, target *modelUser, commit *modelMessage) string 
 	}
 	owed := false
 	for _, d := range target.devices {
-		if _, ok := c.debts[d]; ok && c.here(target) != "" {
+		if _, ok := c.debts[d]; ok && c.on(target) != "" {
 			owed = true
 		}
 	}
@@ -356,7 +363,7 @@ func (c *modelConvo) takeOut(u, target *modelUser, commit *modelMessage) string 
 		return "InvalidCommit"
 	case commit.epoch != c.epoch:
 		return "EpochMismatch"
-	case !owed && c.here(target) != "":
+	case !owed && c.on(target) != "":
 		return "NotMember"
 	}
 	commit.sender = u
@@ -449,7 +456,7 @@ func (c *modelConvo) demote(u, target *modelUser) (err, or string) {
 
 // confirm is confirmWelcome; it returns what the answer says.
 func (c *modelConvo) confirm(d *modelDevice, success bool, at time.Time) (confirmed bool, err string) {
-	if err := c.here(d.owner); err != "" {
+	if err := c.on(d.owner); err != "" {
 		return false, err
 	}
 	if c.welcomes[d] == "" {
@@ -460,10 +467,10 @@ func (c *modelConvo) confirm(d *modelDevice, success bool, at time.Time) (confir
 		delete(c.requests, d)
 		delete(c.failed, d)
 		c.confirmed[d] = at
-		return true, ""
+		return true, c.accept(d.owner)
 	}
 	c.failed[d] = true
-	if c.requests[d] == nil && c.rejoins[d.owner] < 3 { // failures count as rejoins do
+	if c.invited[d.owner] == nil && c.requests[d] == nil && c.rejoins[d.owner] < 3 {
 		c.requests[d] = &modelRequest{kind: "rejoin"}
 		c.rejoins[d.owner]++
 	}

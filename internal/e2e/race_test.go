@@ -149,6 +149,7 @@ func TestConflictHeals(t *testing.T) {
 	var added mlsapi.AddMembersOutput
 	carol := alice.Server.Users(1)[0].Register(t, 2)
 	alice.Post(t, mlsapi.MethodAddMembers, alice.Addition(t, chat, carol.User), &added).OK(t)
+	carol.Accept(t, chat).OK(t)
 	chat.Next()
 	conflictOf := func(u *e2e.User, c *e2e.Chat) mlsapi.DefsEpochConflict {
 		t.Helper()

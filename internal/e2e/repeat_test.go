@@ -94,6 +94,12 @@ var repeatables = []repeatable{
 	{"an addition", mlsapi.MethodAddMembers, func(c *repeatScene) lexrt.Response {
 		return c.caller.Addition(c.t, c.chat, c.newcomer)
 	}, nil, []string{"CommitVoid"}},
+	{"an acceptance", mlsapi.MethodAcceptConvo, func(c *repeatScene) lexrt.Response {
+		return &mlsapi.AcceptConvoInput{ConvoID: c.server.Users(1)[0].Invite(c.t, c.caller.User).ID}
+	}, nil, nil},
+	{"a refusal", mlsapi.MethodLeaveConvo, func(c *repeatScene) lexrt.Response {
+		return &mlsapi.LeaveConvoInput{ConvoID: c.server.Users(1)[0].Invite(c.t, c.caller.User).ID}
+	}, nil, nil},
 	{"a reset", mlsapi.MethodResetConvo, func(c *repeatScene) lexrt.Response {
 		in, _ := c.caller.ResetInput(c.t, c.chat)
 		return in
@@ -237,8 +243,11 @@ var acts = []act{
 		}
 		return c.takeBack(c.chat.Group.Epoch - 1)
 	}, false},
-	{"an addition", by(mlsapi.MethodAddMembers), func(c *repeatScene) e2e.Answer {
-		return c.boss.Post(c.t, mlsapi.MethodAddMembers, c.boss.Addition(c.t, c.chat, c.newcomer), nil)
+	{"an addition", by(mlsapi.MethodAddMembers, mlsapi.MethodAcceptConvo), func(c *repeatScene) e2e.Answer {
+		if a := c.boss.Post(c.t, mlsapi.MethodAddMembers, c.boss.Addition(c.t, c.chat, c.newcomer), nil); a.Status != http.StatusOK {
+			return a
+		}
+		return c.newcomer.Accept(c.t, c.chat)
 	}, false},
 	{"pending devices are added", by(mlsapi.MethodAddMembers), func(c *repeatScene) e2e.Answer {
 		for _, p := range c.boss.Pending(c.t, c.chat) {

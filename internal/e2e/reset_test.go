@@ -91,7 +91,7 @@ func TestReset(t *testing.T) {
 	bob.Send(t, chat.Chat)
 	carol.SendCommit(t, chat, mlstest.Draft{})
 	carol.AddVerified(t, chat, mlstest.Draft{}, dave)
-	left.Await(t, "welcome-available")
+	left.Await(t, "invitation")
 	assert.NotContains(t, left.Kinds(), "group-reset", "who is off the roster hears nothing of it")
 	assert.Empty(t, dave.Messages(t, chat.Chat).Messages)
 	commits = mlsapi.GetCommitsOutput{}

@@ -87,7 +87,7 @@ func TestRetention(t *testing.T) {
 	assert.Empty(t, gone(0), "nothing is past its time yet")
 	assert.Equal(t, map[string]int{"used_jtis": 0}, gone(0.02))
 	assert.Empty(t, gone(0.9))
-	assert.Equal(t, map[string]int{"idempotency_keys": 0}, gone(2.01), "its times are days, so that it may be kept for a day more")
+	assert.Equal(t, map[string]int{"idempotency_keys": 0, "invitations": 0}, gone(2.01), "its times are days, so that it may be kept for a day more")
 	blocks := gone(7.1)
 	delete(blocks, "block_checks")
 	assert.Empty(t, blocks)

@@ -25,13 +25,14 @@ const (
 	stranger  role = "stranger" // was never in it
 	former    role = "former member"
 	kicked    role = "kicked"
+	invited   role = "invited" // and has not accepted
 	member    role = "member"
 	reported  role = "reported admin" // an admin that a member has reported
 	admin     role = "admin"
 )
 
 // roles lists those that have no standing first: their calls change nothing.
-var roles = []role{anonymous, stranger, former, kicked, member, reported, admin}
+var roles = []role{anonymous, stranger, former, kicked, invited, member, reported, admin}
 
 // scene is a conversation with a user in each role.
 type scene struct {
@@ -62,7 +63,12 @@ func newScene(t *testing.T, s *e2e.Server) *scene {
 		others = append(others, u)
 	}
 	boss := c.users[admin].User
-	c.chat = boss.Create(t, others...)
+	c.chat = boss.Invite(t, others...)
+	for _, u := range others {
+		if u != c.users[invited].User {
+			u.Accept(t, c.chat).OK(t)
+		}
+	}
 	boss.Promote(t, c.chat, c.users[reported].User).OK(t)
 	c.users[former].Leave(t, c.chat, nil).OK(t)
 	boss.Remove(t, c.chat, c.users[kicked].User, nil).OK(t)
@@ -152,6 +158,9 @@ var valid = map[*lexrt.Method]func(t *testing.T, c *scene, r role) e2e.Request{
 	},
 	mlsapi.MethodLeaveConvo: func(_ *testing.T, c *scene, _ role) e2e.Request {
 		return post(&mlsapi.LeaveConvoInput{ConvoID: c.chat.ID})
+	},
+	mlsapi.MethodAcceptConvo: func(_ *testing.T, c *scene, _ role) e2e.Request {
+		return post(&mlsapi.AcceptConvoInput{ConvoID: c.chat.ID})
 	},
 	mlsapi.MethodGetEpoch: onlyConvo,
 	mlsapi.MethodGetCommits: func(_ *testing.T, c *scene, _ role) e2e.Request {

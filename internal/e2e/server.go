@@ -165,6 +165,7 @@ func (s *Server) NewUser(curve authtest.Curve) *User {
 	u.EditDocument(func(doc map[string]any) { doc["alsoKnownAs"] = []any{"at://" + handle} })
 	s.canary.Add("DID", string(u.DID))
 	s.canary.Add("handle", handle)
+	accounts.Store(u.DID, u)
 	return u
 }
 

@@ -79,7 +79,7 @@ func (d *Device) VerifiedCreation(tb testing.TB, others ...*Device) (*mlsapi.Cre
 	return in, group
 }
 
-// CreateVerified makes a verified conversation.
+// CreateVerified makes a verified conversation, whose users accept.
 func (d *Device) CreateVerified(tb testing.TB, others ...*Device) *VerifiedChat {
 	tb.Helper()
 	in, group := d.VerifiedCreation(tb, others...)
@@ -87,6 +87,7 @@ func (d *Device) CreateVerified(tb testing.TB, others ...*Device) *VerifiedChat 
 	d.Post(tb, mlsapi.MethodCreateConvo, in, &out).OK(tb)
 	chat := &VerifiedChat{Chat: &Chat{ID: out.ID}}
 	chat.Move(group)
+	d.accepted(tb, chat.Chat, in.InitialMembers...)
 	return chat
 }
 
@@ -99,6 +100,7 @@ func (d *Device) CreateOpaque(tb testing.TB, others ...*Device) *VerifiedChat {
 	d.Post(tb, mlsapi.MethodCreateConvo, in, &out).OK(tb)
 	chat := &VerifiedChat{Chat: &Chat{ID: out.ID}}
 	chat.Move(group)
+	d.accepted(tb, chat.Chat, in.InitialMembers...)
 	return chat
 }
 
@@ -187,12 +189,13 @@ func (d *Device) VerifiedAddition(tb testing.TB, c *VerifiedChat, draft mlstest.
 	return in, next
 }
 
-// AddVerified adds devices and moves the chat to the epoch behind it.
+// AddVerified adds devices, whose users accept, and moves the chat to the epoch behind it.
 func (d *Device) AddVerified(tb testing.TB, c *VerifiedChat, draft mlstest.Draft, others ...*Device) mlsapi.AddMembersOutput {
 	tb.Helper()
 	in, next := d.VerifiedAddition(tb, c, draft, others...)
 	var out mlsapi.AddMembersOutput
 	d.Post(tb, mlsapi.MethodAddMembers, in, &out).OK(tb)
 	c.Move(next)
+	d.accepted(tb, c.Chat, in.DIDList...)
 	return out
 }

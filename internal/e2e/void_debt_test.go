@@ -42,6 +42,7 @@ func TestUndoneUsersWishNothing(t *testing.T) {
 	before := *chat
 	u[3].Post(t, mlsapi.MethodAddMembers, e2e.AdditionOf(chat, u[3].ClaimDevice(t, eve), eve.DID), nil).OK(t)
 	chat.Next()
+	eve.Accept(t, chat).OK(t)
 	require.Len(t, u[0].Pending(t, chat), 1)
 	u[0].Promote(t, chat, eve.User).OK(t)
 	u[0].Demote(t, chat, u[0].User).OK(t)

@@ -124,6 +124,7 @@ func TestVoidCommitIsUndone(t *testing.T) {
 	stream := eve.Follow(t, "")
 	add := mallory.Addition(t, chat, eve.User)
 	mallory.Post(t, mlsapi.MethodAddMembers, add, nil).OK(t)
+	eve.Accept(t, chat).OK(t)
 	next := *chat
 	next.Next()
 	if _, a := eve.User.Welcome(t, chat, ""); a.Status != http.StatusOK {
@@ -322,7 +323,7 @@ func TestVoidingIsOneTransaction(t *testing.T) {
 	}
 	lostAtEachTable(t, s, func() e2e.Answer { return u[2].ReportCommit(t, chat, 1, "") },
 		"commit_reports", "commits", "members", "welcomes", "pending_welcomes", "removal_debts", "event_stream", "messages", "group_states", "conversations",
-		"welcome_routes", "block_conflicts")
+		"welcome_routes", "block_conflicts", "invitations")
 	if got := u[2].Epoch(t, chat); got != 1 {
 		t.Errorf("epoch %d, want 1", got)
 	}

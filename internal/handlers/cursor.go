@@ -65,8 +65,9 @@ func decodeCursor(text string) ([]byte, error) {
 // The cursors of lists sorted by time: a prefix for the kind of list and the
 // base64 of seconds and id. The times are floored to two seconds (I8).
 const (
-	convoCursorPrefix  = "c."
-	reportCursorPrefix = "r."
+	convoCursorPrefix      = "c."
+	invitationCursorPrefix = "i."
+	reportCursorPrefix     = "r."
 )
 
 func listCursor(prefix string, at time.Time, id string) string {
@@ -89,13 +90,26 @@ func parseListCursor(prefix, s string) (time.Time, string, error) {
 	return time.Unix(int64(binary.BigEndian.Uint64(b)), 0).UTC(), string(b[8:]), nil //nolint:gosec // bounded above
 }
 
+// convoCursor names a place among a user's conversations, or among its invitations.
+func convoCursor(c store.ConvoCursor) string {
+	prefix := convoCursorPrefix
+	if c.Invitations {
+		prefix = invitationCursorPrefix
+	}
+	return listCursor(prefix, c.ActivityAt, string(c.ID))
+}
+
 func parseConvoCursor(s string) (store.ConvoCursor, error) {
-	at, id, err := parseListCursor(convoCursorPrefix, s)
+	prefix, invitations := convoCursorPrefix, strings.HasPrefix(s, invitationCursorPrefix)
+	if invitations {
+		prefix = invitationCursorPrefix
+	}
+	at, id, err := parseListCursor(prefix, s)
 	if err != nil {
 		return store.ConvoCursor{}, err
 	}
 	if _, err := mls.ParseConvoKey(id); err != nil {
 		return store.ConvoCursor{}, mls.ErrInvalidCursor
 	}
-	return store.ConvoCursor{ActivityAt: at, ID: mls.ConvoID(id)}, nil
+	return store.ConvoCursor{Invitations: invitations, ActivityAt: at, ID: mls.ConvoID(id)}, nil
 }

@@ -119,6 +119,8 @@ func wireError(kind mls.Kind) *lexrt.Error {
 		return lexrt.ErrInvalidRequest
 	case mls.ErrRateLimitExceeded:
 		return lexrt.ErrRateLimitExceeded
+	case mls.ErrTooManyInvitations:
+		return mlsapi.ErrTooManyInvitations
 	case mls.ErrIdempotencyKeyReused:
 		return lexrt.ErrIdempotencyKeyReused
 	case mls.ErrRequestInProgress:

@@ -23,7 +23,7 @@ func (h *Handlers) GetBlockStatus(ctx context.Context, caller lexrt.Caller, para
 	if err != nil {
 		return nil, err
 	}
-	users := delivery.Users(roster)
+	users := delivery.Members(roster)
 	if err := h.Delivery.TakeBlockPairs(ctx, caller.DID, len(users)); err != nil {
 		return nil, err
 	}

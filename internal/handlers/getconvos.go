@@ -8,7 +8,7 @@ import (
 	"mls-server/lexrt"
 )
 
-// GetConvos lists the caller's active conversations, latest activity first.
+// GetConvos lists the caller's active conversations, latest activity first, then its invitations.
 func (h *Handlers) GetConvos(ctx context.Context, caller lexrt.Caller, params *mlsapi.GetConvosParams) (*mlsapi.GetConvosOutput, error) {
 	var after store.ConvoCursor
 	if params.Cursor != nil {
@@ -17,7 +17,7 @@ func (h *Handlers) GetConvos(ctx context.Context, caller lexrt.Caller, params *m
 			return nil, err
 		}
 	}
-	page, err := h.Store.ListConvos(ctx, caller.DID, after, int(params.Limit))
+	page, err := h.Store.ListConvos(ctx, caller.DID, convoFilter(params.State), after, int(params.Limit))
 	if err != nil {
 		return nil, err
 	}
@@ -27,8 +27,23 @@ func (h *Handlers) GetConvos(ctx context.Context, caller lexrt.Caller, params *m
 		out.Conversations[i] = convoView(&page.Convos[i], caller.DID, now)
 	}
 	if page.Next != nil {
-		cursor := listCursor(convoCursorPrefix, page.Next.ActivityAt, string(page.Next.ID))
+		cursor := convoCursor(*page.Next)
 		out.Cursor = &cursor
 	}
 	return out, nil
+}
+
+// convoFilter reads which conversations are asked for. A state that is not known is no filter.
+func convoFilter(state *mlsapi.GetConvosParamsState) store.ConvoFilter {
+	if state == nil {
+		return store.AllConvos
+	}
+	switch *state {
+	case mlsapi.GetConvosParamsStateActive:
+		return store.ActiveConvos
+	case mlsapi.GetConvosParamsStateInvited:
+		return store.InvitedConvos
+	default:
+		return store.AllConvos
+	}
 }

@@ -14,7 +14,7 @@ func (h *Handlers) GetEpoch(ctx context.Context, caller lexrt.Caller, params *ml
 	if err != nil {
 		return nil, err
 	}
-	convo, err := h.Store.RequireMember(ctx, key, caller.DID)
+	convo, err := h.Store.RequireOnRoster(ctx, key, caller.DID)
 	if err != nil {
 		return nil, err
 	}

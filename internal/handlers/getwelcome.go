@@ -14,7 +14,7 @@ func (h *Handlers) GetWelcome(ctx context.Context, caller lexrt.Caller, params *
 	if err != nil {
 		return nil, err
 	}
-	convo, err := h.Store.RequireMember(ctx, key, caller.DID)
+	convo, err := h.Store.RequireOnRoster(ctx, key, caller.DID)
 	if err != nil {
 		return nil, err
 	}

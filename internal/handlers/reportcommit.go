@@ -25,7 +25,9 @@ func (h *Handlers) ReportCommit(ctx context.Context, caller lexrt.Caller, in *ml
 		})
 		return &mlsapi.ReportCommitOutput{Reopened: reopened}, err
 	case "welcome_invalid":
-		_, err := h.Delivery.ConfirmWelcome(ctx, delivery.Confirmation{Key: key, User: caller.DID, Device: (*mls.DeviceID)(in.DeviceID), At: h.now()})
+		_, err := h.Delivery.ConfirmWelcome(ctx, delivery.Confirmation{
+			Key: key, User: caller.DID, Device: (*mls.DeviceID)(in.DeviceID), Member: true, At: h.now(),
+		})
 		return &mlsapi.ReportCommitOutput{}, err
 	case "removed", "not_removed":
 		if in.RequestID == nil {

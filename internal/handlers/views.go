@@ -64,49 +64,106 @@ func orEmpty(s *string) string {
 	return *s
 }
 
-// convoView is a conversation as a user sees it at a time.
+// convoView is a conversation as a user sees it at a time: a member, or one who is invited.
 func convoView(c *store.ConvoEntry, user mls.DID, at time.Time) mlsapi.DefsConvoView {
+	view := convoFacts(c)
+	if c.InvitedBy != "" {
+		view.State, view.InvitedBy = new(mlsapi.DefsConvoViewStateInvited), &c.InvitedBy
+		view.Members = userViews(c.Members)
+		return view
+	}
+	view.State = new(mlsapi.DefsConvoViewStateActive)
+	view.LastMessageAt = datetimePtr(c.LastMessageAt)
+	if c.Name != nil || c.Description != nil {
+		view.Metadata = &mlsapi.DefsConvoMetadata{Name: c.Name, Description: c.Description}
+	}
+	view.Members = memberViews(c.Members, user)
+	view.PendingRequests = requestViews(c, user, at)
+	return view
+}
+
+// convoFacts is what everybody on the roster sees of a conversation.
+func convoFacts(c *store.ConvoEntry) mlsapi.DefsConvoView {
 	view := mlsapi.DefsConvoView{
 		ID: string(c.ID), GroupID: string(c.GroupID), Creator: c.Creator, Epoch: int64(c.Epoch),
 		CipherSuite: mlsapi.DefsConvoViewCipherSuite(c.CipherSuite.String()), CreatedAt: datetime(c.CreatedAt),
-		LastMessageAt: datetimePtr(c.LastMessageAt), Members: make([]mlsapi.DefsMemberView, len(c.Members)),
 	}
 	assurance := mlsapi.DefsConvoViewAssurance("opaque")
 	if c.Verified {
 		assurance = "verified"
 	}
 	view.Assurance, view.Generation, view.CommitID = &assurance, (*int64)(&c.Generation), optional(c.CommitID)
-	if c.Name != nil || c.Description != nil {
-		view.Metadata = &mlsapi.DefsConvoMetadata{Name: c.Name, Description: c.Description}
-	}
-	for i := range c.Members {
-		view.Members[i] = memberView(&c.Members[i])
-	}
+	return view
+}
+
+// requestViews is what members owe in a conversation, as one of them sees it.
+func requestViews(c *store.ConvoEntry, user mls.DID, at time.Time) (views []mlsapi.GetConvosPendingRequest) {
 	for i := range c.Requests {
 		r := &c.Requests[i]
 		if r.Claimed {
-			view.PendingRequests = append(view.PendingRequests, mlsapi.GetConvosPendingRequest{
+			views = append(views, mlsapi.GetConvosPendingRequest{
 				RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,
 				DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt), Claimed: new(true),
 			})
 			continue // nobody has to commit it
 		}
 		assigned := delivery.Assign(r, c.Members, at)
-		view.PendingRequests = append(view.PendingRequests, mlsapi.GetConvosPendingRequest{
+		views = append(views, mlsapi.GetConvosPendingRequest{
 			RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,
 			DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt),
 			AssignedTo: (*lexrt.URI)(optional(assigned.AssignedTo(user))), AssignedUntil: datetimePtr(&assigned.Until),
 		})
 	}
-	return view
+	return views
 }
 
-func memberView(m *store.Member) mlsapi.DefsMemberView {
-	return mlsapi.DefsMemberView{
-		DID: lexrt.URI(m.MLSDID), UserDID: m.User, DeviceID: optional(m.Device), DeviceName: m.DeviceName,
-		JoinedAt: datetime(m.JoinedAt), IsAdmin: m.Admin, PromotedAt: datetimePtr(m.PromotedAt), PromotedBy: m.PromotedBy,
-		LeafIndex: m.LeafIndex,
+// memberViews is a roster as a member sees it: the devices of members, and of who is invited the
+// user alone. Names of devices are for their own user.
+func memberViews(roster []store.Member, viewer mls.DID) []mlsapi.DefsMemberView {
+	views := make([]mlsapi.DefsMemberView, 0, len(roster))
+	invited := map[mls.DID]bool{}
+	for i := range roster {
+		m := &roster[i]
+		if m.InvitedBy != "" {
+			if !invited[m.User] {
+				views = append(views, userView(m))
+			}
+			invited[m.User] = true
+			continue
+		}
+		view := mlsapi.DefsMemberView{
+			DID: lexrt.URI(m.MLSDID), UserDID: m.User, DeviceID: optional(m.Device),
+			JoinedAt: datetime(m.JoinedAt), IsAdmin: m.Admin, PromotedAt: datetimePtr(m.PromotedAt), PromotedBy: m.PromotedBy,
+			LeafIndex: m.LeafIndex,
+		}
+		if m.User == viewer {
+			view.DeviceName = m.DeviceName
+		}
+		views = append(views, view)
 	}
+	return views
+}
+
+// userViews is a roster as an invited user sees it: its users, without their devices.
+func userViews(roster []store.Member) []mlsapi.DefsMemberView {
+	views := make([]mlsapi.DefsMemberView, 0, len(roster))
+	seen := map[mls.DID]bool{}
+	for i := range roster {
+		if m := &roster[i]; !seen[m.User] {
+			views = append(views, userView(m))
+			seen[m.User] = true
+		}
+	}
+	return views
+}
+
+// userView is a user on a roster, without its devices.
+func userView(m *store.Member) mlsapi.DefsMemberView {
+	view := mlsapi.DefsMemberView{DID: lexrt.URI(m.User), UserDID: m.User, JoinedAt: datetime(m.JoinedAt), IsAdmin: m.Admin}
+	if m.InvitedBy != "" {
+		view.State = new(mlsapi.DefsMemberViewStateInvited)
+	}
+	return view
 }
 
 func messageView(m *store.Message) mlsapi.DefsMessageView {

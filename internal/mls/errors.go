@@ -112,6 +112,14 @@ func RateLimited(retry time.Duration) error {
 	return e
 }
 
+// TooManyInvitations is ErrTooManyInvitations. It is worth asking again after retry, a second at
+// least.
+func TooManyInvitations(retry time.Duration) error {
+	e := newError(ErrTooManyInvitations)
+	e.RetryAfter = max(retry, time.Second)
+	return e
+}
+
 // TooManyStreams is ErrRateLimitExceeded for a user who has limit streams open already.
 func TooManyStreams(limit int, retry time.Duration) error {
 	e := newError(ErrRateLimitExceeded)

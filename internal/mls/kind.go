@@ -117,6 +117,9 @@ const (
 	// ErrRateLimitExceeded: a limit of the domain is used up (a rejoin, a claim, a report,
 	// streams).
 	ErrRateLimitExceeded
+	// ErrTooManyInvitations: the caller has invited too many users, one of them too often, or one
+	// that has declined.
+	ErrTooManyInvitations
 	// ErrIdempotencyKeyReused: the key was used for a request with another body.
 	ErrIdempotencyKeyReused
 	// ErrReportNotFound: there is no such report, or the caller may not know of it.
@@ -196,6 +199,7 @@ var kindTexts = [kindEnd]string{
 	ErrMessageIDConflict:      "the message id is taken by another message",
 	ErrInvalidCursor:          "invalid cursor",
 	ErrRateLimitExceeded:      "rate limit exceeded",
+	ErrTooManyInvitations:     "too many invitations, or one to a user who has declined",
 	ErrIdempotencyKeyReused:   "the idempotency key was used for another request",
 	ErrReportNotFound:         "report not found",
 	ErrAlreadyResolved:        "the report is resolved already",

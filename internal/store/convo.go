@@ -42,8 +42,11 @@ type Successor struct {
 // Standing is what a user is to a conversation.
 type Standing struct {
 	Convo
-	// Ever: the user has a row, of now or of before. Member: an active one.
+	// Ever: the user has a row, of now or of before. Member: an active one, of a user who has
+	// accepted.
 	Ever, Member bool
+	// Invited: an active row, and the user has not accepted yet. It is no member then.
+	Invited bool
 	// Admin is a property of the user, over all its devices.
 	Admin bool
 	// JoinSeq and JoinEpoch are where the first of the user's active devices
@@ -110,7 +113,20 @@ func (tx *Tx) LockAsMember(ctx context.Context, key mls.ConvoKey, did mls.DID) (
 	return tx.RequireMember(ctx, key, did)
 }
 
-// LockStanding is LockAsMember that lets former members in, too.
+// LockOnRoster is LockAsMember that lets invited users in, too.
+func (tx *Tx) LockOnRoster(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
+	before, err := tx.RequireOnRoster(ctx, key, did)
+	if err != nil {
+		return Standing{}, err
+	}
+	key = mls.ConvoKey{ConvoID: before.ID}
+	if _, err := tx.LockConvo(ctx, key); err != nil {
+		return Standing{}, err
+	}
+	return tx.RequireOnRoster(ctx, key, did)
+}
+
+// LockStanding is LockAsMember that lets invited users and former members in, too.
 func (tx *Tx) LockStanding(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
 	before, err := tx.FindStanding(ctx, key, did)
 	switch {
@@ -151,22 +167,31 @@ func (r *reader) FindStanding(ctx context.Context, key mls.ConvoKey, did mls.DID
 			Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageBucketTs: row.LastMessageBucketTs,
 			Generation: row.Generation, VerifiedEpoch: row.VerifiedEpoch, CommitID: row.CommitID, ReinitGroupID: row.ReinitGroupID, ReinitSuite: row.ReinitSuite,
 		}),
-		Ever: row.RowsEver > 0, Member: row.RowsActive > 0, Admin: row.IsAdmin,
+		Ever: row.RowsEver > 0, Member: row.RowsActive > 0, Invited: row.RowsInvited > 0, Admin: row.IsAdmin,
 		JoinSeq: mls.Seq(row.JoinSeq), JoinEpoch: mls.Epoch(row.JoinEpoch), LeftReason: LeaveReason(row.LeftReason),
 	}, nil
 }
 
 // RequireMember is FindStanding for active members only. The error is
 // mls.ErrConvoNotFound for a conversation that does not exist and for one that
-// the user was never in, mls.ErrNotMember for one that it left.
+// the user was never in, mls.ErrNotMember for one that it left, or is only invited to.
 func (r *reader) RequireMember(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
+	standing, err := r.RequireOnRoster(ctx, key, did)
+	if err == nil && !standing.Member {
+		return Standing{}, mls.ErrNotMember
+	}
+	return standing, err
+}
+
+// RequireOnRoster is RequireMember that lets invited users in, too.
+func (r *reader) RequireOnRoster(ctx context.Context, key mls.ConvoKey, did mls.DID) (Standing, error) {
 	standing, err := r.FindStanding(ctx, key, did)
 	switch {
 	case err != nil:
 		return Standing{}, err
 	case !standing.Ever:
 		return Standing{}, mls.ErrConvoNotFound
-	case !standing.Member:
+	case !standing.Member && !standing.Invited:
 		return Standing{}, mls.ErrNotMember
 	}
 	return standing, nil
@@ -182,10 +207,12 @@ func (r *reader) RequireAdmin(ctx context.Context, key mls.ConvoKey, did mls.DID
 }
 
 // ConvoCursor is a place in a user's list of conversations: after the one with
-// this activity and id. The zero value is the list's beginning.
+// this activity and id, among its conversations or, which come last, among its
+// invitations. The zero value is the list's beginning.
 type ConvoCursor struct {
-	ActivityAt time.Time
-	ID         mls.ConvoID
+	Invitations bool
+	ActivityAt  time.Time
+	ID          mls.ConvoID
 }
 
 // ConvoPage is a page of a user's conversations with all that their views show.
@@ -195,24 +222,37 @@ type ConvoPage struct {
 	Next *ConvoCursor
 }
 
-// ConvoEntry is a conversation, its active devices and what is owed in it.
+// ConvoEntry is a conversation, the devices on its roster and what is owed in it.
 type ConvoEntry struct {
 	Convo
-	Members  []Member
-	Requests []Request
+	// InvitedBy is who has invited the user whose list it is in, "" for a member.
+	InvitedBy mls.DID
+	Members   []Member
+	Requests  []Request
 }
+
+// ConvoFilter says which conversations a list has. The values are the lexicon's.
+type ConvoFilter string
+
+// The filters.
+const (
+	AllConvos     ConvoFilter = ""
+	ActiveConvos  ConvoFilter = "active"
+	InvitedConvos ConvoFilter = "invited"
+)
 
 // farFuture is later than every activity.
 var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// ListConvos is a page of the conversations that a user is in, newest activity
-// first, with three statements whatever its size.
-func (r *reader) ListConvos(ctx context.Context, did mls.DID, after ConvoCursor, limit int) (ConvoPage, error) {
+// ListConvos is a page of the conversations that a user is in or invited to,
+// newest activity first, invitations last, with three statements whatever its
+// size.
+func (r *reader) ListConvos(ctx context.Context, did mls.DID, which ConvoFilter, after ConvoCursor, limit int) (ConvoPage, error) {
 	if after == (ConvoCursor{}) {
 		after.ActivityAt = farFuture
 	}
 	rows, err := r.q.ListConversations(ctx, db.ListConversationsParams{
-		UserDID: did, BeforeAt: after.ActivityAt, BeforeID: string(after.ID), MaxRows: rowLimit(limit + 1),
+		UserDID: did, State: string(which), AmongInvitations: after.Invitations, BeforeAt: after.ActivityAt, BeforeID: string(after.ID), MaxRows: rowLimit(limit + 1),
 	})
 	if err != nil {
 		return ConvoPage{}, fail("list conversations", err)
@@ -221,11 +261,16 @@ func (r *reader) ListConvos(ctx context.Context, did mls.DID, after ConvoCursor,
 	if len(rows) > limit {
 		rows = rows[:limit]
 		last := rows[limit-1]
-		page.Next = &ConvoCursor{ActivityAt: last.LastActivityAt, ID: last.ID}
+		page.Next = &ConvoCursor{Invitations: last.InvitedBy != "", ActivityAt: last.LastActivityAt, ID: last.ID}
 	}
 	page.Convos = make([]ConvoEntry, len(rows))
 	for i, row := range rows {
-		page.Convos[i].Convo = convoOf(db.GetConversationRow(row))
+		page.Convos[i].InvitedBy = mls.DID(row.InvitedBy)
+		page.Convos[i].Convo = convoOf(db.GetConversationRow{
+			ID: row.ID, GroupID: row.GroupID, CreatorDID: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
+			Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageBucketTs: row.LastMessageBucketTs,
+			Generation: row.Generation, VerifiedEpoch: row.VerifiedEpoch, CommitID: row.CommitID, ReinitGroupID: row.ReinitGroupID, ReinitSuite: row.ReinitSuite,
+		})
 	}
 	return page, r.fillEntries(ctx, page.Convos)
 }

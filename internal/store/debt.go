@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"mls-server/internal/gen/db"
@@ -33,6 +34,7 @@ type Owing struct {
 // removed by a commit. The ids are those of the requests, in the devices' order.
 func (tx *Tx) OweRemovals(ctx context.Context, convo mls.ConvoID, user mls.DID, devices []LeftDevice, o Owing) ([]RequestID, error) {
 	arg := db.InsertRemovalDebtsParams{ConvoID: convo, Generation: o.Generation, UserDID: user, CreatedAt: bucket(o.At)}
+	arg.Withheld = slices.ContainsFunc(devices, func(d LeftDevice) bool { return d.Invited })
 	if o.Proposed {
 		arg.ProposedEpoch = (*int64)(&o.Epoch)
 	}
@@ -122,7 +124,9 @@ func (tx *Tx) ClaimProposedDebts(ctx context.Context, convo mls.ConvoID, committ
 
 // Claim is what the members say of a removal.
 type Claim struct {
-	Device     Device
+	Device Device
+	// Withheld: the members are not told which device it is.
+	Withheld   bool
 	Generation mls.Generation
 	// Committer is who is said to have made it, "" for nobody.
 	Committer mls.DID
@@ -141,7 +145,7 @@ func (r *reader) FindClaim(ctx context.Context, convo mls.ConvoID, id RequestID)
 	if err != nil {
 		return nil, fail("find removal debt", err)
 	}
-	c := &Claim{Device: Device{row.UserDID, row.DeviceID}, Generation: row.Generation, Committer: mls.DID(row.ClaimedBy), Settled: row.Settled}
+	c := &Claim{Device: Device{row.UserDID, row.DeviceID}, Withheld: row.Withheld, Generation: row.Generation, Committer: mls.DID(row.ClaimedBy), Settled: row.Settled}
 	c.Confirmed, c.Disputed, c.Spent = userList(row.ConfirmedBy), userList(row.DisputedBy), userList(row.SpentBy)
 	return c, nil
 }

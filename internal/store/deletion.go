@@ -116,8 +116,8 @@ func (tx *Tx) RetireDevice(ctx context.Context, convo mls.ConvoID, d Device, at 
 	if err := tx.q.KeepPlace(ctx, db.KeepPlaceParams{ConvoID: convo, UserDID: d.User, DeviceID: d.ID}); err != nil {
 		return nil, fail("keep place", err)
 	}
-	leaf, err := tx.q.MarkDeviceDeleted(ctx, db.MarkDeviceDeletedParams{ConvoID: convo, UserDID: d.User, DeviceID: d.ID, LeftAt: bucket(at)})
-	left := &LeftDevice{Device: d.ID, LeafIndex: leaf}
+	row, err := tx.q.MarkDeviceDeleted(ctx, db.MarkDeviceDeletedParams{ConvoID: convo, UserDID: d.User, DeviceID: d.ID, LeftAt: bucket(at)})
+	left := &LeftDevice{Device: d.ID, LeafIndex: row.LeafIndex, Invited: row.Invited}
 	switch {
 	case isNotFound(err):
 		left = nil

@@ -156,9 +156,9 @@ func (tx *Tx) askToAdd(ctx context.Context, device Device, p Registration) error
 	return fail("append events", complete(n, len(opened), err))
 }
 
-// LockConvosOf locks the conversations that a user is in, in the order of their ids, so that two
-// that lock several never wait for each other in a circle. It comes after the user's lock, and
-// before anything that commits of these conversations lock.
+// LockConvosOf locks the conversations that a user is a member of, in the order of their ids, so
+// that two that lock several never wait for each other in a circle. It comes after the user's lock,
+// and before anything that commits of these conversations lock.
 func (tx *Tx) LockConvosOf(ctx context.Context, user mls.DID) ([]mls.ConvoID, error) {
 	ids, err := tx.q.LockConversationsOf(ctx, user)
 	return ids, fail("lock conversations", err)

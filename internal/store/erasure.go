@@ -173,6 +173,9 @@ func (s *Store) EraseAccount(ctx context.Context, user mls.DID) (Erased, error) 
 		{table: "event_stream", batched: true, run: func(ctx context.Context, q *db.Queries) (int64, error) {
 			return q.ErasePersonalEvents(ctx, string(user), eraseBatch)
 		}},
+		{table: "invitations", batched: true, run: func(ctx context.Context, q *db.Queries) (int64, error) {
+			return q.EraseInvitations(ctx, user, eraseBatch)
+		}},
 		of("lost_events", (*db.Queries).EraseLostEvents),
 		of("user_days", (*db.Queries).EraseUserDay),
 		of("did_documents", (*db.Queries).EraseDocument),

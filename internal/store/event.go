@@ -12,8 +12,8 @@ import (
 // EventKind is what an event of the log is about. The numbers are stored.
 type EventKind int16
 
-// The kinds of events. Roster verbs write EventMemberJoined and
-// EventMemberLeft, message verbs EventMessage; the rest is appended.
+// The kinds of events. Roster verbs write EventMemberJoined, EventMemberLeft
+// and the events of invitations, message verbs EventMessage; the rest is appended.
 const (
 	EventMessage         EventKind = 1
 	EventMemberJoined    EventKind = 2
@@ -32,7 +32,12 @@ const (
 	EventWelcomeRevoked  EventKind = 15
 	EventGroupReset      EventKind = 16
 	EventJoinedExternal  EventKind = 17
-	EventDeviceRevoked   EventKind = 20
+	// EventInvited tells the members that an invited user came or went: it is no member, and its
+	// streams do not follow. EventInvitation tells the user itself of an invitation, or that one is
+	// over.
+	EventInvited       EventKind = 18
+	EventInvitation    EventKind = 19
+	EventDeviceRevoked EventKind = 20
 )
 
 // Audience says who may see an event.

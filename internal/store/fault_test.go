@@ -29,7 +29,10 @@ func work(s *Store, convo mls.ConvoID, owner Device) map[string]func(ctx context
 		"lock": func(ctx context.Context) error {
 			return s.InTx(ctx, func(tx *Tx) error { _, err := tx.LockConvo(ctx, key(convo)); return err })
 		},
-		"list": func(ctx context.Context) error { _, err := s.ListConvos(ctx, alice, ConvoCursor{}, 10); return err },
+		"list": func(ctx context.Context) error {
+			_, err := s.ListConvos(ctx, alice, AllConvos, ConvoCursor{}, 10)
+			return err
+		},
 		"read": func(ctx context.Context) error {
 			_, err := s.ReadMessages(ctx, ReadParams{Key: key(convo), Reader: alice, Limit: 10})
 			return err

@@ -9,7 +9,7 @@ import (
 	"mls-server/internal/mls"
 )
 
-// Member is an active device of a conversation.
+// Member is a device on a conversation's roster.
 type Member struct {
 	ConvoID mls.ConvoID
 	User    mls.DID
@@ -29,6 +29,8 @@ type Member struct {
 	NeedsRejoin    bool
 	// Vacant keeps the place of a user whose device was deleted. It stands for no leaf.
 	Vacant bool
+	// InvitedBy is who has invited the user, as long as it has not accepted; "" for a member.
+	InvitedBy mls.DID
 	// SeenOn is the day (UTC) on which the user was last here, in 1970 when it is not known.
 	SeenOn time.Time
 }
@@ -41,6 +43,8 @@ type NewMember struct {
 	DeviceName *string
 	// LeafIndex is nil unless it is really known.
 	LeafIndex *int64
+	// InvitedBy is who invites the user, unless it is on the roster already; "" makes it a member.
+	InvitedBy mls.DID
 }
 
 // Place is where a commit, and whatever follows from it, stands in a conversation.
@@ -60,10 +64,10 @@ type Device struct {
 	ID   mls.DeviceID
 }
 
-// UpsertMembers puts devices on the roster and writes a member-joined event
-// for each that was not on it. A device that is on it keeps its join point, so
-// that a rejoin loses no history; one that left begins anew. New devices of an
-// admin are admin. What a commit changes is kept as it was (ListAdditions). The caller holds the
+// UpsertMembers puts devices on the roster and writes a member-joined event for each that was not
+// on it, or opens an invitation for their user and tells it. A device that is on it keeps its join
+// point, so that a rejoin loses no history; one that left begins anew. New devices of an admin are
+// admin. What a commit changes is kept as it was (ListAdditions). The caller holds the
 // conversation's lock.
 func (tx *Tx) UpsertMembers(ctx context.Context, convo mls.ConvoID, members []NewMember, at Place) error {
 	if len(members) == 0 {
@@ -78,6 +82,7 @@ func (tx *Tx) UpsertMembers(ctx context.Context, convo mls.ConvoID, members []Ne
 		arg.MLSDids = append(arg.MLSDids, m.MLSDID)
 		arg.DeviceNames = append(arg.DeviceNames, orEmpty(m.DeviceName))
 		arg.LeafIndexes = append(arg.LeafIndexes, orAbsent(m.LeafIndex))
+		arg.InvitedBys = append(arg.InvitedBys, string(m.InvitedBy))
 	}
 	rows, err := tx.q.UpsertMembers(ctx, arg)
 	if err := complete(int64(len(rows)), len(members), err); err != nil {
@@ -102,16 +107,17 @@ type LeftDevice struct {
 	LeafIndex *int64
 	// Vacant: it was a place that was kept, without a leaf.
 	Vacant bool
+	// Invited: its user never accepted, so that nobody is told which device it is.
+	Invited bool
 }
 
 // RemoveUser takes all devices of a user off the roster, ends what waits for
-// them and writes the member-left event, which is the last event of the
+// them, an invitation included, and writes the member-left event, which is the last event of the
 // conversation that the user's streams show (I10). So the commit that removes
 // the user is accepted before. The result is empty when the user was not on
 // the roster. The caller holds the conversation's lock.
 func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, reason LeaveReason, at time.Time) ([]LeftDevice, error) {
-	text := string(reason)
-	rows, err := tx.q.MarkUserLeft(ctx, db.MarkUserLeftParams{ConvoID: string(convo), UserDID: did, LeftReason: &text, LeftAt: bucket(at)})
+	rows, err := tx.q.MarkUserLeft(ctx, db.MarkUserLeftParams{ConvoID: string(convo), UserDID: did, LeftReason: string(reason), LeftAt: bucket(at)})
 	if err != nil {
 		return nil, fail("remove user", err)
 	}
@@ -123,7 +129,7 @@ func (tx *Tx) RemoveUser(ctx context.Context, convo mls.ConvoID, did mls.DID, re
 	}
 	left := make([]LeftDevice, len(rows))
 	for i, row := range rows {
-		left[i] = LeftDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex, Vacant: row.Vacant}
+		left[i] = LeftDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex, Vacant: row.Vacant, Invited: row.Invited}
 	}
 	return left, nil
 }
@@ -154,8 +160,9 @@ func (tx *Tx) RemoveDevices(ctx context.Context, convo mls.ConvoID, did mls.DID,
 	return fail("remove devices", err)
 }
 
-// ListMembers is the active devices of conversations; within each, by time of joining. A place that
-// is kept for a user is among them as long as no device of the user is.
+// ListMembers is the devices on the rosters of conversations, those of invited users included;
+// within each, by time of joining. A place that is kept for a user is among them as long as no
+// device of the user is.
 func (r *reader) ListMembers(ctx context.Context, convos ...mls.ConvoID) ([]Member, error) {
 	rows, err := r.q.ListMembers(ctx, texts(convos))
 	if err != nil {
@@ -167,7 +174,7 @@ func (r *reader) ListMembers(ctx context.Context, convos ...mls.ConvoID) ([]Memb
 			ConvoID: row.ConvoID, User: row.UserDID, Device: row.DeviceID, MLSDID: row.MLSDID, DeviceName: row.DeviceName,
 			JoinedAt: row.JoinedAt, JoinGeneration: row.JoinGeneration, JoinEpoch: row.JoinEpoch, JoinSeq: row.JoinSeq, Admin: row.IsAdmin,
 			PromotedAt: row.PromotedAt, PromotedBy: (*mls.DID)(row.PromotedByDID), LeafIndex: row.LeafIndex, NeedsRejoin: row.NeedsRejoin,
-			Vacant: row.Vacant, SeenOn: row.LastDay,
+			Vacant: row.Vacant, InvitedBy: mls.DID(row.InvitedBy), SeenOn: row.LastDay,
 		}
 	}
 	return withoutKept(members), nil
@@ -200,10 +207,12 @@ type ActiveDevice struct {
 	LeafIndex   *int64
 	// Vacant: it is no device, but the place of a user that is kept.
 	Vacant bool
+	// Invited: its user has not accepted yet.
+	Invited bool
 }
 
-// FindActive is the active devices of those of the users that are in the
-// conversation; a user that is not in the result is no member.
+// FindActive is the devices on the roster of some users; a user that is not in
+// the result is neither a member nor invited.
 func (r *reader) FindActive(ctx context.Context, convo mls.ConvoID, dids ...mls.DID) ([]ActiveDevice, error) {
 	rows, err := r.q.FindActiveUsers(ctx, convo, texts(dids))
 	if err != nil {
@@ -213,38 +222,31 @@ func (r *reader) FindActive(ctx context.Context, convo mls.ConvoID, dids ...mls.
 	for i, row := range rows {
 		active[i] = ActiveDevice{
 			Device: Device{row.UserDID, row.DeviceID}, JoinedAt: row.JoinedAt,
-			Admin: row.IsAdmin, NeedsRejoin: row.NeedsRejoin, LeafIndex: row.LeafIndex, Vacant: row.Vacant,
+			Admin: row.IsAdmin, NeedsRejoin: row.NeedsRejoin, LeafIndex: row.LeafIndex, Vacant: row.Vacant, Invited: row.Invited,
 		}
 	}
 	return active, nil
 }
 
-// ListOpenTo is those of some users who are in a conversation with another one and have said so
-// themselves.
-func (r *reader) ListOpenTo(ctx context.Context, user mls.DID, dids []mls.DID) ([]mls.DID, error) {
-	open, err := r.q.ListOpenTo(ctx, user, texts(dids))
-	return open, fail("list acquaintances", err)
-}
-
-// CountUsers counts the users, not the devices, that are in a conversation.
+// CountUsers counts the users, not the devices, that are members of a conversation.
 func (r *reader) CountUsers(ctx context.Context, convo mls.ConvoID) (int, error) {
 	n, err := r.q.CountActiveUsers(ctx, convo)
 	return int(n), fail("count users", err)
 }
 
-// WasMemberSince says whether a user is in the conversation or was at a time.
+// WasMemberSince says whether a user is on the conversation's roster or was at a time.
 func (r *reader) WasMemberSince(ctx context.Context, convo mls.ConvoID, did mls.DID, since time.Time) (bool, error) {
 	was, err := r.q.WasMemberSince(ctx, db.WasMemberSinceParams{ConvoID: convo, UserDID: did, Since: since})
 	return was, fail("look for a former member", err)
 }
 
-// ListUsers is every user that is in a conversation.
+// ListUsers is every user that is on a roster.
 func (r *reader) ListUsers(ctx context.Context) ([]mls.DID, error) {
 	dids, err := r.q.ListUsers(ctx)
 	return dids, fail("list users", err)
 }
 
-// ListSharedConvos is the conversations that two users are both in.
+// ListSharedConvos is the conversations that two users are both members of.
 func (r *reader) ListSharedConvos(ctx context.Context, first, second mls.DID) ([]mls.ConvoID, error) {
 	ids, err := r.q.ListSharedConversations(ctx, first, string(second))
 	return ids, fail("list shared conversations", err)

@@ -50,6 +50,7 @@ INSERT INTO removal_debts (id, convo_id, user_did, created_at, settled_epoch, se
 INSERT INTO deleted_devices SELECT user_did, overlay(device_id PLACING 'f' FROM 1), signature_key || 'x', timestamptz '2000-01-01 00:00:00+00' + (row_number() OVER () % 50) * interval '1 day', row_number() OVER () % 100 = 0 FROM user_devices;
 INSERT INTO user_days SELECT user_did, timestamptz '2000-01-01 00:00:00+00' + (row_number() OVER () % 50) * interval '1 day' FROM user_devices;
 INSERT INTO user_days SELECT 'a' || i, timestamptz '2000-01-01 00:00:00+00' + (i % 50) * interval '1 day' FROM generate_series(1, 20000) i;
+INSERT INTO invitations (convo_id, user_did, inviter_did, created_at, ended_at, outcome) SELECT c.id, 'did:plc:v' || i, c.creator_did, 'epoch', CASE i WHEN 1 THEN NULL ELSE timestamptz 'epoch' + substr(c.creator_did, 10)::int * interval '2 s' END, CASE i WHEN 1 THEN NULL ELSE 'declined' END FROM conversations c, generate_series(1, 4) i;
 INSERT INTO convo_resets SELECT c.id, g, g, c.creator_did, false, 'epoch' FROM conversations c, generate_series(1, 4) g;
 INSERT INTO commit_reports SELECT c.id, 0, 'did:plc:r' || i, '', 4, 'epoch' FROM conversations c, generate_series(1, 4) i;
 INSERT INTO cursors SELECT convo_id, user_did, 1 FROM members;
@@ -108,6 +109,9 @@ func TestPlans(t *testing.T) {
 		{"listMembers", []string{"members_pkey"}, nil, ""},
 		{"listOpenRequests", []string{"pending_welcomes_one_open_key", "removal_debts_one_open_key"}, nil, ""},
 		{"lockConversationsOf", []string{"members_active_user_idx", "conversations_pkey"}, nil, ""},
+		{"weighInvitations", []string{"invitations_inviter_idx"}, nil, ""},
+		{"acceptInvitation", []string{"invitations_one_open_key", "members_active_user_idx"}, []string{"event_log"}, ""},
+		{"listSurplus", []string{"invitations_open_user_idx", "invitations_inviter_idx"}, nil, ""},
 		{"claimKeyPackages", []string{"key_packages_claim_idx", "key_packages_last_resort_idx", "key_packages_pkey", "user_devices_pkey"}, []string{"event_log"}, ""},
 		{"resolveKeyPackages", []string{"key_packages_ref_idx", "key_packages_sha256_key"}, nil, ""},
 		{"countLiveKeyPackages", []string{"key_packages_claim_idx"}, nil, ""},
@@ -147,6 +151,7 @@ func TestPlans(t *testing.T) {
 		{"deleteDIDDocuments", []string{"did_documents_fetched_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteGroupStates", []string{"group_states_superseded_idx"}, nil, "'1970-01-01 00:00:02Z', 1000"},
 		{"deleteAdditions", []string{"commit_additions_created_idx"}, nil, "'1969-01-01', 1000"},
+		{"deleteInvitations", []string{"invitations_ended_idx"}, nil, "'1969-01-01', '1969-01-01', 1000"},
 		{"deleteRequests", []string{"pending_welcomes_created_idx"}, nil, "'1969-01-01', 1000"},
 		{"deleteAccountStates", []string{"account_states_served_idx"}, nil, "'1999-01-01', 1000"},
 		{"listAccountStates", []string{"account_states_changed_idx"}, nil, ""},
@@ -165,6 +170,7 @@ func TestPlans(t *testing.T) {
 		{"countRemains", nil, []string{"removal_debts", "group_states", "commit_additions", "event_stream"}, ""},
 		{"listMemberships", nil, []string{"members"}, ""},
 		{"eraseBlockChecks", nil, []string{"block_checks"}, ""},
+		{"eraseInvitations", nil, []string{"invitations"}, ""},
 		{"eraseOperatorAudit", nil, []string{"operator_actions"}, ""},
 	}
 	queries := generated(t)
@@ -250,7 +256,7 @@ func TestListConvosCostsThreeStatements(t *testing.T) {
 		newConvo(t, s, alice, bob)
 	}
 	ctx, counter := WithCounter(t.Context())
-	page, err := s.ListConvos(ctx, alice, ConvoCursor{}, 20)
+	page, err := s.ListConvos(ctx, alice, AllConvos, ConvoCursor{}, 20)
 	must(t, err)
 	if n := counter.Statements(); n != 3 {
 		t.Errorf("%d statements, want 3", n)
@@ -262,7 +268,7 @@ func TestListConvosCostsThreeStatements(t *testing.T) {
 	for _, c := range page.Convos {
 		seen[c.ID] = true
 	}
-	page, err = s.ListConvos(t.Context(), alice, *page.Next, 20)
+	page, err = s.ListConvos(t.Context(), alice, AllConvos, *page.Next, 20)
 	must(t, err)
 	for _, c := range page.Convos {
 		seen[c.ID] = true

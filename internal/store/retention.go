@@ -133,6 +133,9 @@ func retentionSteps(now time.Time, p Retention) []retentionStep {
 	add("block_checks", p.Blocks, (*db.Queries).DeleteBlockChecks)
 	add("ended_conflicts", EndedConflicts, (*db.Queries).DeleteEndedConflicts)
 	add("account_states", HostNews, (*db.Queries).DeleteAccountStates)
+	add("invitations", countedFor, func(q *db.Queries, ctx context.Context, before time.Time, limit int32) (int64, error) {
+		return q.DeleteInvitations(ctx, db.DeleteInvitationsParams{Before: before, DeclinedBefore: now.Add(-DeclinedFor), MaxRows: limit})
+	})
 	add("did_documents", p.Documents, (*db.Queries).DeleteDIDDocuments)
 	add("group_states", VoidingTime+time.Hour, (*db.Queries).DeleteGroupStates)
 	add("commit_additions", VoidingTime+time.Hour, (*db.Queries).DeleteAdditions)

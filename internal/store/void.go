@@ -105,6 +105,8 @@ type Undone struct {
 	// device on it now.
 	Devices []Device
 	Gone    []mls.DID
+	// Invited are the users of Devices who had not accepted.
+	Invited []mls.DID
 	// Owing are the devices whose removal stands, and whose leaves are in the group again.
 	Owing map[mls.DID][]LeftDevice
 }
@@ -123,7 +125,7 @@ func (tx *Tx) VoidCommit(ctx context.Context, c *Convo, k *StoredCommit, notice 
 			return u, fail("retire group state", err)
 		}
 	}
-	if u.Devices, err = tx.undoAdditions(ctx, c, k); err != nil {
+	if err := tx.undoAdditions(ctx, c, k, &u); err != nil {
 		return u, err
 	}
 	seq := int64(k.Seq)
@@ -142,7 +144,7 @@ func (tx *Tx) VoidCommit(ctx context.Context, c *Convo, k *StoredCommit, notice 
 	removed, err := tx.q.ListRemovedBy(ctx, c.ID, seq)
 	u.Owing = map[mls.DID][]LeftDevice{}
 	for _, row := range removed {
-		u.Owing[row.UserDID] = append(u.Owing[row.UserDID], LeftDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex})
+		u.Owing[row.UserDID] = append(u.Owing[row.UserDID], LeftDevice{Device: row.DeviceID, LeafIndex: row.LeafIndex, Invited: row.Invited})
 	}
 	if err != nil {
 		return u, fail("list removed devices", err)
@@ -152,32 +154,34 @@ func (tx *Tx) VoidCommit(ctx context.Context, c *Convo, k *StoredCommit, notice 
 
 // undoAdditions puts the rows of the devices that a commit added back as they were. Of devices that
 // were deleted since it takes the places that were kept.
-func (tx *Tx) undoAdditions(ctx context.Context, c *Convo, k *StoredCommit) ([]Device, error) {
+func (tx *Tx) undoAdditions(ctx context.Context, c *Convo, k *StoredCommit, u *Undone) error {
 	if _, err := tx.q.DropUndoneDebts(ctx, c.ID, k.Seq); err != nil {
-		return nil, fail("drop debts of undone additions", err)
+		return fail("drop debts of undone additions", err)
 	}
 	deleted, err := tx.q.UndoAdditions(ctx, c.ID, k.Seq)
 	if err != nil {
-		return nil, fail("undo additions", err)
+		return fail("undo additions", err)
 	}
 	restored, err := tx.q.RestoreAdditions(ctx, c.ID, k.Seq)
 	if err != nil {
-		return nil, fail("restore additions", err)
+		return fail("restore additions", err)
 	}
 	if _, err := tx.q.MoveUndonePlaces(ctx, c.ID, k.Seq); err != nil {
-		return nil, fail("move kept places", err)
+		return fail("move kept places", err)
 	}
 	if _, err := tx.q.DropUndonePlaces(ctx, c.ID, k.Seq); err != nil {
-		return nil, fail("drop kept places", err)
+		return fail("drop kept places", err)
 	}
-	devices := make([]Device, 0, len(deleted)+len(restored))
 	for _, row := range deleted {
-		devices = append(devices, Device{row.UserDID, row.DeviceID})
+		restored = append(restored, db.RestoreAdditionsRow(row))
 	}
 	for _, row := range restored {
-		devices = append(devices, Device{row.UserDID, row.DeviceID})
+		u.Devices = append(u.Devices, Device{row.UserDID, row.DeviceID})
+		if row.Invited {
+			u.Invited = append(u.Invited, row.UserDID)
+		}
 	}
-	return devices, nil
+	return nil
 }
 
 // findGone finds the users of undone devices who have no other on the roster.
@@ -221,7 +225,13 @@ func (tx *Tx) ReopenEpoch(ctx context.Context, c *Convo, epoch mls.Epoch, at tim
 	return tx.restoreLeaves(ctx, c.ID, state.Leaves)
 }
 
-// LogDepartures writes the last events of users whom a void commit had brought onto the roster
+// DropInvitations forgets the open invitations of users whose addition was taken back.
+func (tx *Tx) DropInvitations(ctx context.Context, convo mls.ConvoID, users []mls.DID) error {
+	_, err := tx.q.DropInvitations(ctx, convo, texts(users))
+	return fail("drop invitations", err)
+}
+
+// LogDepartures writes the last events of members whom a void commit had brought onto the roster
 // (I10).
 func (tx *Tx) LogDepartures(ctx context.Context, c *Convo, users []mls.DID, at time.Time) error {
 	if len(users) == 0 {

@@ -26,6 +26,7 @@ const (
 	InfoWelcomeRevoked    InfoKind = "welcome-revoked"
 	InfoGroupReset        InfoKind = "group-reset"
 	InfoJoinedExternal    InfoKind = "device-joined-external"
+	InfoInvitation        InfoKind = "invitation"
 	InfoDeviceRevoked     InfoKind = "device-revoked"
 )
 
@@ -57,6 +58,7 @@ var texts = map[InfoKind]string{
 	InfoWelcomeRevoked:    "A commit that added a device was taken back; its Welcome leads nowhere.",
 	InfoGroupReset:        "A conversation has a new MLS group; show it as a change of keys.",
 	InfoJoinedExternal:    "A device that no other one of its user vouches for has joined by itself.",
+	InfoInvitation:        "You are invited to a conversation, or no longer; list invitations with getConvos.",
 	InfoDeviceRevoked:     "One of your devices was deleted.",
 	InfoCompacted:         "Events are missing here; fetch what changed with getConvos and getMessages.",
 	InfoSlowConsumer:      "The stream was not read fast enough; resume with the last cursor.",
@@ -83,6 +85,8 @@ var infoKinds = map[store.EventKind]InfoKind{
 	store.EventWelcomeRevoked:  InfoWelcomeRevoked,
 	store.EventGroupReset:      InfoGroupReset,
 	store.EventJoinedExternal:  InfoJoinedExternal,
+	store.EventInvited:         InfoMembershipChanged,
+	store.EventInvitation:      InfoInvitation,
 	store.EventDeviceRevoked:   InfoDeviceRevoked,
 }
 

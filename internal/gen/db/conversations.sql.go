@@ -77,11 +77,12 @@ func (q *Queries) GetConversation(ctx context.Context, id mls.ConvoID) (GetConve
 const getStanding = `-- name: GetStanding :one
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
        c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite,
-       m.rows_ever, m.rows_active, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
+       m.rows_ever, m.rows_active, m.rows_invited, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
 FROM conversations c
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows_ever,
-           count(*) FILTER (WHERE d.left_at IS NULL) AS rows_active,
+           count(*) FILTER (WHERE d.left_at IS NULL AND d.invited_by IS NULL) AS rows_active,
+           count(*) FILTER (WHERE d.left_at IS NULL AND d.invited_by IS NOT NULL) AS rows_invited,
            coalesce(bool_or(d.is_admin), false)::boolean AS is_admin,
            coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq,
            coalesce(min(d.join_epoch) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_epoch,
@@ -117,6 +118,7 @@ type GetStandingRow struct {
 	ReinitSuite         *int32
 	RowsEver            int64
 	RowsActive          int64
+	RowsInvited         int64
 	IsAdmin             bool
 	JoinSeq             int64
 	JoinEpoch           int64
@@ -148,6 +150,7 @@ func (q *Queries) GetStanding(ctx context.Context, arg GetStandingParams) (GetSt
 		&i.ReinitSuite,
 		&i.RowsEver,
 		&i.RowsActive,
+		&i.RowsInvited,
 		&i.IsAdmin,
 		&i.JoinSeq,
 		&i.JoinEpoch,
@@ -192,19 +195,28 @@ func (q *Queries) InsertConversation(ctx context.Context, arg InsertConversation
 
 const listConversations = `-- name: ListConversations :many
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, s.invited_by
 FROM conversations c
-WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = $1 AND m.left_at IS NULL)
-  AND (c.last_activity_at, c.id) < ($2::timestamptz, $3::text)
-ORDER BY c.last_activity_at DESC, c.id DESC
-LIMIT $4
+JOIN (
+    SELECT m.convo_id, coalesce(max(m.invited_by), '')::text AS invited_by
+    FROM members m
+    WHERE m.user_did = $1 AND m.left_at IS NULL
+      AND CASE $2::text WHEN 'active' THEN m.invited_by IS NULL WHEN 'invited' THEN m.invited_by IS NOT NULL ELSE true END
+    GROUP BY m.convo_id
+) s ON s.convo_id = c.id
+WHERE CASE WHEN s.invited_by = '' THEN NOT $3::boolean AND (c.last_activity_at, c.id) < ($4::timestamptz, $5::text)
+           ELSE NOT $3::boolean OR (c.last_activity_at, c.id) < ($4::timestamptz, $5::text) END
+ORDER BY s.invited_by <> '', c.last_activity_at DESC, c.id DESC
+LIMIT $6
 `
 
 type ListConversationsParams struct {
-	UserDID  mls.DID
-	BeforeAt time.Time
-	BeforeID string
-	MaxRows  int32
+	UserDID          mls.DID
+	State            string
+	AmongInvitations bool
+	BeforeAt         time.Time
+	BeforeID         string
+	MaxRows          int32
 }
 
 type ListConversationsRow struct {
@@ -224,13 +236,16 @@ type ListConversationsRow struct {
 	CommitID            *string
 	ReinitGroupID       *string
 	ReinitSuite         *int32
+	InvitedBy           string
 }
 
-// ListConversations is a page of a user's active conversations, newest
-// activity first.
+// ListConversations is a page of the conversations that a user is in or is invited to, newest
+// activity first, invitations last. state is one of the two, or ” for both.
 func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsParams) ([]ListConversationsRow, error) {
 	rows, err := q.db.Query(ctx, listConversations,
 		arg.UserDID,
+		arg.State,
+		arg.AmongInvitations,
 		arg.BeforeAt,
 		arg.BeforeID,
 		arg.MaxRows,
@@ -259,6 +274,7 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 			&i.CommitID,
 			&i.ReinitGroupID,
 			&i.ReinitSuite,
+			&i.InvitedBy,
 		); err != nil {
 			return nil, err
 		}
@@ -324,12 +340,12 @@ func (q *Queries) LockConversation(ctx context.Context, convoID string, groupID 
 
 const lockConversationsOf = `-- name: LockConversationsOf :many
 SELECT c.id FROM conversations c
-WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = $1 AND m.left_at IS NULL)
+WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = $1 AND m.left_at IS NULL AND m.invited_by IS NULL)
 ORDER BY c.id
 FOR NO KEY UPDATE
 `
 
-// LockConversationsOf locks the conversations that a user is in, in the order of their ids.
+// LockConversationsOf locks the conversations that a user is a member of, in the order of their ids.
 func (q *Queries) LockConversationsOf(ctx context.Context, userDid mls.DID) ([]mls.ConvoID, error) {
 	rows, err := q.db.Query(ctx, lockConversationsOf, userDid)
 	if err != nil {

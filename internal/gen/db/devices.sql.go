@@ -646,7 +646,7 @@ SELECT p.id, p.owner_did, p.device_id, p.ref, p.cipher_suite, p.key_package, p.e
 FROM pending_welcomes w
 JOIN key_packages p ON p.id = w.key_package_id AND p.consumed_at IS NULL
 WHERE w.id = $1 AND w.status = 'open'
-  AND EXISTS (SELECT FROM members m WHERE m.convo_id = w.convo_id AND m.user_did = $2::text AND m.left_at IS NULL)
+  AND EXISTS (SELECT FROM members m WHERE m.convo_id = w.convo_id AND m.user_did = $2::text AND m.left_at IS NULL AND m.invited_by IS NULL)
 `
 
 type FindReservedKeyPackageRow struct {

@@ -30,7 +30,7 @@ const countRemains = `-- name: CountRemains :one
 SELECT (SELECT count(*) FROM removal_debts d WHERE d.user_did = $1 AND d.settled_at IS NULL) AS open_debts,
        (SELECT count(*) FROM removal_debts d WHERE d.user_did = $1 AND d.settled_at IS NOT NULL) AS settled_debts,
        (SELECT count(*) FROM group_states g WHERE $1::text = ANY (g.leaf_users)) AS group_states,
-       (SELECT count(*) FROM commit_additions a WHERE a.user_did = $1 OR a.before->>'promoted_by_did' = $1::text) AS additions,
+       (SELECT count(*) FROM commit_additions a WHERE a.user_did = $1 OR a.before->>'promoted_by_did' = $1::text OR a.before->>'invited_by' = $1::text) AS additions,
        (SELECT count(*) FROM event_stream e WHERE e.user_did = $1::text) AS events,
        EXISTS (SELECT FROM account_states s WHERE s.user_did = $1) AS state
 `
@@ -326,7 +326,7 @@ SET user_did = CASE WHEN user_did = $1::text THEN $2::text ELSE user_did END,
     audience_did = CASE WHEN audience_did = $1::text THEN $2::text ELSE audience_did END
 WHERE (generation, log_xid, position) IN (
     SELECT e.generation, e.log_xid, e.position FROM event_stream e
-    WHERE e.convo_id = $3::text AND (e.user_did = $1::text AND (e.kind NOT IN (3, 9) OR e.bucket_ts < $4::timestamptz)
+    WHERE e.convo_id = $3::text AND (e.user_did = $1::text AND (e.kind NOT IN (3, 9, 18) OR e.bucket_ts < $4::timestamptz)
                                             OR e.audience <> 3 AND e.audience_did = $1::text)
     LIMIT $5
 )
@@ -350,6 +350,21 @@ func (q *Queries) EraseEventNames(ctx context.Context, arg EraseEventNamesParams
 		arg.ToldBefore,
 		arg.MaxRows,
 	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const eraseInvitations = `-- name: EraseInvitations :execrows
+DELETE FROM invitations i
+WHERE i.id = ANY (ARRAY(SELECT o.id FROM invitations o WHERE o.user_did = $1 OR o.inviter_did = $1::text LIMIT $2))
+`
+
+// EraseInvitations forgets what counts of the account's invitations, made and got. Those of others stay
+// open on their rosters.
+func (q *Queries) EraseInvitations(ctx context.Context, userDID mls.DID, maxRows int32) (int64, error) {
+	result, err := q.db.Exec(ctx, eraseInvitations, userDID, maxRows)
 	if err != nil {
 		return 0, err
 	}
@@ -423,17 +438,21 @@ func (q *Queries) ErasePersonalEvents(ctx context.Context, userDID string, maxRo
 }
 
 const erasePromoter = `-- name: ErasePromoter :execrows
-UPDATE members SET promoted_by_did = $1::text WHERE convo_id = $2 AND promoted_by_did = $3::text
+UPDATE members
+SET promoted_by_did = CASE WHEN promoted_by_did = $1::text THEN $2::text ELSE promoted_by_did END,
+    invited_by = CASE WHEN invited_by = $1::text THEN $2::text ELSE invited_by END
+WHERE convo_id = $3 AND (promoted_by_did = $1::text OR invited_by = $1::text)
 `
 
 type ErasePromoterParams struct {
+	UserDID   string
 	Tombstone string
 	ConvoID   mls.ConvoID
-	UserDID   string
 }
 
+// ErasePromoter takes the name off those whom the account has promoted or invited. They stay what they are.
 func (q *Queries) ErasePromoter(ctx context.Context, arg ErasePromoterParams) (int64, error) {
-	result, err := q.db.Exec(ctx, erasePromoter, arg.Tombstone, arg.ConvoID, arg.UserDID)
+	result, err := q.db.Exec(ctx, erasePromoter, arg.UserDID, arg.Tombstone, arg.ConvoID)
 	if err != nil {
 		return 0, err
 	}
@@ -588,7 +607,7 @@ func (q *Queries) KeepFreshRemovals(ctx context.Context, arg KeepFreshRemovalsPa
 }
 
 const listConvosOfAccount = `-- name: ListConvosOfAccount :many
-SELECT m.convo_id FROM members m WHERE m.user_did = $1 OR m.promoted_by_did = $1::text
+SELECT m.convo_id FROM members m WHERE m.user_did = $1 OR m.promoted_by_did = $1::text OR m.invited_by = $1::text
 UNION SELECT c.id FROM conversations c WHERE c.creator_did = $1
 UNION SELECT k.convo_id FROM commits k WHERE k.sender_did = $1 OR k.depositor_did = $1::text OR k.blamed_did = $1::text
 UNION SELECT r.convo_id FROM convo_resets r WHERE r.user_did = $1

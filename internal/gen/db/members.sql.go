@@ -27,9 +27,10 @@ func (q *Queries) ClearAdmin(ctx context.Context, convoID mls.ConvoID, userDID m
 }
 
 const countActiveUsers = `-- name: CountActiveUsers :one
-SELECT count(DISTINCT user_did) FROM members WHERE convo_id = $1 AND left_at IS NULL
+SELECT count(DISTINCT user_did) FROM members WHERE convo_id = $1 AND left_at IS NULL AND invited_by IS NULL
 `
 
+// CountActiveUsers counts the members; who is only invited is none.
 func (q *Queries) CountActiveUsers(ctx context.Context, convoID mls.ConvoID) (int64, error) {
 	row := q.db.QueryRow(ctx, countActiveUsers, convoID)
 	var count int64
@@ -38,7 +39,7 @@ func (q *Queries) CountActiveUsers(ctx context.Context, convoID mls.ConvoID) (in
 }
 
 const findActiveUsers = `-- name: FindActiveUsers :many
-SELECT user_did, device_id, joined_at, is_admin, needs_rejoin, leaf_index, vacant
+SELECT user_did, device_id, joined_at, is_admin, needs_rejoin, leaf_index, vacant, (invited_by IS NOT NULL)::boolean AS invited
 FROM members
 WHERE convo_id = $1 AND user_did = ANY ($2::text[]) AND left_at IS NULL
 ORDER BY user_did, device_id
@@ -52,9 +53,10 @@ type FindActiveUsersRow struct {
 	NeedsRejoin bool
 	LeafIndex   *int64
 	Vacant      bool
+	Invited     bool
 }
 
-// FindActiveUsers is which of the users are in the conversation, a row per device.
+// FindActiveUsers is which of the users are on the conversation's roster, a row per device.
 func (q *Queries) FindActiveUsers(ctx context.Context, convoID mls.ConvoID, userDids []string) ([]FindActiveUsersRow, error) {
 	rows, err := q.db.Query(ctx, findActiveUsers, convoID, userDids)
 	if err != nil {
@@ -72,6 +74,7 @@ func (q *Queries) FindActiveUsers(ctx context.Context, convoID mls.ConvoID, user
 			&i.NeedsRejoin,
 			&i.LeafIndex,
 			&i.Vacant,
+			&i.Invited,
 		); err != nil {
 			return nil, err
 		}
@@ -85,12 +88,12 @@ func (q *Queries) FindActiveUsers(ctx context.Context, convoID mls.ConvoID, user
 
 const findLongestStanding = `-- name: FindLongestStanding :one
 SELECT user_did FROM members
-WHERE convo_id = $1 AND left_at IS NULL AND user_did <> $2::text
+WHERE convo_id = $1 AND left_at IS NULL AND invited_by IS NULL AND user_did <> $2::text
 ORDER BY join_seq, joined_at, user_did
 LIMIT 1
 `
 
-// FindLongestStanding is the user that has been in the conversation longest.
+// FindLongestStanding is the member that has been in the conversation longest.
 func (q *Queries) FindLongestStanding(ctx context.Context, convoID mls.ConvoID, exceptDID string) (mls.DID, error) {
 	row := q.db.QueryRow(ctx, findLongestStanding, convoID, exceptDID)
 	var user_did mls.DID
@@ -99,8 +102,8 @@ func (q *Queries) FindLongestStanding(ctx context.Context, convoID mls.ConvoID, 
 }
 
 const keepPlace = `-- name: KeepPlace :exec
-INSERT INTO members AS v (convo_id, user_did, device_id, mls_did, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, confirmed, vacant)
-SELECT m.convo_id, m.user_did, '', m.user_did, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.confirmed, true
+INSERT INTO members AS v (convo_id, user_did, device_id, mls_did, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, invited_by, vacant)
+SELECT m.convo_id, m.user_did, '', m.user_did, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.invited_by, true
 FROM members m
 WHERE m.convo_id = $1 AND m.user_did = $2 AND m.device_id = $3 AND m.left_at IS NULL
   AND NOT EXISTS (SELECT FROM members o WHERE o.convo_id = m.convo_id AND o.user_did = m.user_did AND o.device_id <> m.device_id AND o.left_at IS NULL)
@@ -114,7 +117,7 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     promoted_by_did = excluded.promoted_by_did,
     leaf_index      = NULL,
     needs_rejoin    = false,
-    confirmed       = excluded.confirmed,
+    invited_by      = excluded.invited_by,
     vacant          = true,
     left_at         = NULL,
     left_seq        = NULL,
@@ -162,7 +165,7 @@ func (q *Queries) ListAdmins(ctx context.Context, convoID mls.ConvoID) ([]mls.DI
 
 const listMembers = `-- name: ListMembers :many
 SELECT m.convo_id, m.user_did, m.device_id, m.mls_did, m.device_name, m.joined_at, m.join_generation, m.join_epoch, m.join_seq, m.is_admin, m.promoted_at, m.promoted_by_did, m.leaf_index, m.needs_rejoin, m.vacant,
-       coalesce(u.seen_on, to_timestamp(0))::timestamptz AS last_day
+       coalesce(m.invited_by, '')::text AS invited_by, coalesce(u.seen_on, to_timestamp(0))::timestamptz AS last_day
 FROM members m
 LEFT JOIN LATERAL (SELECT d.seen_on FROM user_days d WHERE d.user_did = m.user_did) u ON true
 WHERE m.convo_id = ANY ($1::text[]) AND m.left_at IS NULL
@@ -185,10 +188,11 @@ type ListMembersRow struct {
 	LeafIndex      *int64
 	NeedsRejoin    bool
 	Vacant         bool
+	InvitedBy      string
 	LastDay        time.Time
 }
 
-// ListMembers is the active devices of conversations, oldest first.
+// ListMembers is the devices on the rosters of conversations, oldest first.
 func (q *Queries) ListMembers(ctx context.Context, convoIds []string) ([]ListMembersRow, error) {
 	rows, err := q.db.Query(ctx, listMembers, convoIds)
 	if err != nil {
@@ -214,6 +218,7 @@ func (q *Queries) ListMembers(ctx context.Context, convoIds []string) ([]ListMem
 			&i.LeafIndex,
 			&i.NeedsRejoin,
 			&i.Vacant,
+			&i.InvitedBy,
 			&i.LastDay,
 		); err != nil {
 			return nil, err
@@ -226,47 +231,15 @@ func (q *Queries) ListMembers(ctx context.Context, convoIds []string) ([]ListMem
 	return items, nil
 }
 
-const listOpenTo = `-- name: ListOpenTo :many
-SELECT DISTINCT o.user_did
-FROM members m
-JOIN members o ON o.convo_id = m.convo_id
-JOIN conversations c ON c.id = m.convo_id
-WHERE m.user_did = $1 AND m.left_at IS NULL AND o.user_did = ANY ($2::text[]) AND o.left_at IS NULL
-  AND (o.confirmed OR c.creator_did = o.user_did AND o.join_seq = 0)
-ORDER BY o.user_did
-`
-
-// ListOpenTo is those of some users who are in a conversation with another one and have said so themselves:
-// they have made it and been there since, or confirmed their Welcome.
-func (q *Queries) ListOpenTo(ctx context.Context, userDID mls.DID, dids []string) ([]mls.DID, error) {
-	rows, err := q.db.Query(ctx, listOpenTo, userDID, dids)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []mls.DID{}
-	for rows.Next() {
-		var user_did mls.DID
-		if err := rows.Scan(&user_did); err != nil {
-			return nil, err
-		}
-		items = append(items, user_did)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listSharedConversations = `-- name: ListSharedConversations :many
 SELECT DISTINCT a.convo_id
 FROM members a
-WHERE a.user_did = $1 AND a.left_at IS NULL
-  AND EXISTS (SELECT FROM members b WHERE b.convo_id = a.convo_id AND b.user_did = $2::text AND b.left_at IS NULL)
+WHERE a.user_did = $1 AND a.left_at IS NULL AND a.invited_by IS NULL
+  AND EXISTS (SELECT FROM members b WHERE b.convo_id = a.convo_id AND b.user_did = $2::text AND b.left_at IS NULL AND b.invited_by IS NULL)
 ORDER BY a.convo_id
 `
 
-// ListSharedConversations is the conversations that two users are both in.
+// ListSharedConversations is the conversations that two users are both members of.
 func (q *Queries) ListSharedConversations(ctx context.Context, firstDID mls.DID, secondDID string) ([]mls.ConvoID, error) {
 	rows, err := q.db.Query(ctx, listSharedConversations, firstDID, secondDID)
 	if err != nil {
@@ -291,7 +264,7 @@ const listUsers = `-- name: ListUsers :many
 SELECT DISTINCT user_did FROM members WHERE left_at IS NULL ORDER BY user_did
 `
 
-// ListUsers is every user that is in a conversation, out of an index alone.
+// ListUsers is every user that is on a roster, out of an index alone.
 func (q *Queries) ListUsers(ctx context.Context) ([]mls.DID, error) {
 	rows, err := q.db.Query(ctx, listUsers)
 	if err != nil {
@@ -318,7 +291,7 @@ SET left_at = $1::timestamptz, left_seq = c.last_seq, left_reason = 'left',
     is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
 FROM conversations c
 WHERE c.id = m.convo_id AND m.convo_id = $2 AND m.user_did = $3 AND m.device_id = $4 AND m.left_at IS NULL
-RETURNING m.leaf_index
+RETURNING m.leaf_index, (m.invited_by IS NOT NULL)::boolean AS invited
 `
 
 type MarkDeviceDeletedParams struct {
@@ -328,17 +301,22 @@ type MarkDeviceDeletedParams struct {
 	DeviceID mls.DeviceID
 }
 
+type MarkDeviceDeletedRow struct {
+	LeafIndex *int64
+	Invited   bool
+}
+
 // MarkDeviceDeleted takes a device off the roster that its user has deleted.
-func (q *Queries) MarkDeviceDeleted(ctx context.Context, arg MarkDeviceDeletedParams) (*int64, error) {
+func (q *Queries) MarkDeviceDeleted(ctx context.Context, arg MarkDeviceDeletedParams) (MarkDeviceDeletedRow, error) {
 	row := q.db.QueryRow(ctx, markDeviceDeleted,
 		arg.LeftAt,
 		arg.ConvoID,
 		arg.UserDID,
 		arg.DeviceID,
 	)
-	var leaf_index *int64
-	err := row.Scan(&leaf_index)
-	return leaf_index, err
+	var i MarkDeviceDeletedRow
+	err := row.Scan(&i.LeafIndex, &i.Invited)
+	return i, err
 }
 
 const markDevicesLeft = `-- name: MarkDevicesLeft :execrows
@@ -372,29 +350,44 @@ func (q *Queries) MarkDevicesLeft(ctx context.Context, arg MarkDevicesLeftParams
 }
 
 const markUserLeft = `-- name: MarkUserLeft :many
-WITH bumped AS (
+WITH place AS (
+    SELECT bool_and(x.invited_by IS NOT NULL) AS invited
+    FROM members x
+    WHERE x.convo_id = $4::text AND x.user_did = $3 AND x.left_at IS NULL
+    HAVING count(*) > 0
+), bumped AS (
     UPDATE conversations c
     SET roster_version = c.roster_version + 1,
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
+    FROM place p
     WHERE c.id = $4::text
-      AND EXISTS (SELECT FROM members x WHERE x.convo_id = c.id AND x.user_did = $3 AND x.left_at IS NULL)
-    RETURNING c.id, c.log_xid, c.last_seq, c.epoch
+    RETURNING c.id, c.log_xid, c.last_seq, c.epoch, p.invited
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, epoch, bucket_ts)
-    SELECT g.generation, b.log_xid, 3, 1, b.id, b.last_seq, $3, b.epoch, $1::timestamptz
+    SELECT g.generation, b.log_xid, CASE WHEN b.invited THEN 18 ELSE 3 END, 1, b.id, b.last_seq, $3, b.epoch, $1::timestamptz
     FROM bumped b CROSS JOIN event_head g
+), told AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, convo_id, seq, user_did, epoch, bucket_ts)
+    SELECT g.generation, b.log_xid, 19, 3, $3, b.id, b.last_seq, $3, b.epoch, $1::timestamptz
+    FROM bumped b CROSS JOIN event_head g
+    WHERE b.invited AND $2::text = 'removed'
+), ended AS (
+    UPDATE invitations i
+    SET ended_at = $1::timestamptz, outcome = CASE WHEN $2::text = 'left' THEN 'declined' ELSE 'withdrawn' END
+    FROM bumped b
+    WHERE i.convo_id = b.id AND i.user_did = $3 AND i.ended_at IS NULL
 )
 UPDATE members m
-SET left_at = $1::timestamptz, left_seq = b.last_seq, left_reason = $2,
+SET left_at = $1::timestamptz, left_seq = b.last_seq, left_reason = $2::text,
     is_admin = false, promoted_at = NULL, promoted_by_did = NULL, needs_rejoin = false
 FROM bumped b
 WHERE m.convo_id = b.id AND m.user_did = $3 AND m.left_at IS NULL
-RETURNING m.device_id, m.leaf_index, m.vacant
+RETURNING m.device_id, m.leaf_index, m.vacant, (m.invited_by IS NOT NULL)::boolean AS invited
 `
 
 type MarkUserLeftParams struct {
 	LeftAt     time.Time
-	LeftReason *string
+	LeftReason string
 	UserDID    mls.DID
 	ConvoID    string
 }
@@ -403,10 +396,13 @@ type MarkUserLeftRow struct {
 	DeviceID  mls.DeviceID
 	LeafIndex *int64
 	Vacant    bool
+	Invited   bool
 }
 
 // MarkUserLeft takes all of a user's devices off the roster, and writes the
 // event that is the last one this user may see (I10). It returns the devices.
+// The streams of a user who was only invited had no place in the conversation:
+// its invitation ends, and when others did that, it is told so.
 func (q *Queries) MarkUserLeft(ctx context.Context, arg MarkUserLeftParams) ([]MarkUserLeftRow, error) {
 	rows, err := q.db.Query(ctx, markUserLeft,
 		arg.LeftAt,
@@ -421,7 +417,12 @@ func (q *Queries) MarkUserLeft(ctx context.Context, arg MarkUserLeftParams) ([]M
 	items := []MarkUserLeftRow{}
 	for rows.Next() {
 		var i MarkUserLeftRow
-		if err := rows.Scan(&i.DeviceID, &i.LeafIndex, &i.Vacant); err != nil {
+		if err := rows.Scan(
+			&i.DeviceID,
+			&i.LeafIndex,
+			&i.Vacant,
+			&i.Invited,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -498,7 +499,7 @@ func (q *Queries) SetLeaves(ctx context.Context, arg SetLeavesParams) (int64, er
 }
 
 const setNeedsRejoin = `-- name: SetNeedsRejoin :execrows
-UPDATE members SET needs_rejoin = $1, confirmed = confirmed OR NOT $1
+UPDATE members SET needs_rejoin = $1
 WHERE convo_id = $2 AND user_did = $3 AND device_id = $4 AND left_at IS NULL
 `
 
@@ -531,13 +532,24 @@ WITH bumped AS (
     RETURNING c.id, c.log_xid, c.generation
 ), added AS (
     SELECT t.ord, t.user_did, t.device_id, t.mls_did, nullif(t.device_name, '') AS device_name, nullif(t.leaf_index, -1) AS leaf_index,
-           old.user_did IS NOT NULL AND old.left_at IS NULL AS already
-    FROM (SELECT a.user_did, d.device_id, n.mls_did, e.device_name, l.leaf_index, a.ord
+           old.user_did IS NOT NULL AND old.left_at IS NULL AS already,
+           CASE WHEN s.user_did IS NULL THEN nullif(t.invited_by, '') ELSE s.invited_by END AS invited_by,
+           s.user_did IS NULL AND t.nth = 1 AS opens
+    FROM (SELECT a.user_did, d.device_id, n.mls_did, e.device_name, l.leaf_index, i.invited_by, a.ord,
+                 row_number() OVER (PARTITION BY a.user_did ORDER BY a.ord) AS nth
           FROM unnest($5::text[]) WITH ORDINALITY AS a (user_did, ord)
           JOIN unnest($6::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
           JOIN unnest($7::text[]) WITH ORDINALITY AS n (mls_did, ord) USING (ord)
           JOIN unnest($8::text[]) WITH ORDINALITY AS e (device_name, ord) USING (ord)
-          JOIN unnest($9::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)) t
+          JOIN unnest($9::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
+          JOIN unnest($10::text[]) WITH ORDINALITY AS i (invited_by, ord) USING (ord)) t
+    LEFT JOIN LATERAL (
+        SELECT x.user_did, x.invited_by
+        FROM members x
+        WHERE x.convo_id = $4::text AND x.user_did = t.user_did AND x.left_at IS NULL
+        ORDER BY x.device_id
+        LIMIT 1
+    ) s ON true
     LEFT JOIN members old ON old.convo_id = $4::text AND old.user_did = t.user_did AND old.device_id = t.device_id
 ), kept AS (
     INSERT INTO commit_additions (convo_id, seq, user_did, device_id, before, created_at)
@@ -548,14 +560,26 @@ WITH bumped AS (
     ON CONFLICT ON CONSTRAINT commit_additions_pkey DO NOTHING
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)
-    SELECT g.generation, b.log_xid, 2, 1, b.id, $3::bigint, a.user_did, nullif(a.device_id, ''), $2::bigint, $1::timestamptz
+    SELECT g.generation, b.log_xid, CASE WHEN a.invited_by IS NULL THEN 2 ELSE 18 END, 1, b.id, $3::bigint, a.user_did,
+           CASE WHEN a.invited_by IS NULL THEN nullif(a.device_id, '') END, $2::bigint, $1::timestamptz
     FROM added a CROSS JOIN bumped b CROSS JOIN event_head g
-    WHERE NOT a.already
+    WHERE NOT a.already AND (a.invited_by IS NULL OR a.opens)
     ORDER BY a.ord
+), told AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, convo_id, seq, user_did, epoch, bucket_ts)
+    SELECT g.generation, b.log_xid, 19, 3, a.user_did, b.id, $3::bigint, a.user_did, $2::bigint, $1::timestamptz
+    FROM added a CROSS JOIN bumped b CROSS JOIN event_head g
+    WHERE a.invited_by IS NOT NULL AND a.opens
+    ORDER BY a.ord
+), invited AS (
+    INSERT INTO invitations (convo_id, user_did, inviter_did, created_at)
+    SELECT b.id, a.user_did, a.invited_by, $1::timestamptz
+    FROM added a CROSS JOIN bumped b
+    WHERE a.invited_by IS NOT NULL AND a.opens
 )
-INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index)
+INSERT INTO members AS m (convo_id, user_did, device_id, mls_did, device_name, joined_at, join_generation, join_epoch, join_seq, is_admin, promoted_at, promoted_by_did, leaf_index, invited_by)
 SELECT b.id, a.user_did, a.device_id, a.mls_did, a.device_name, $1::timestamptz, b.generation, $2::bigint, $3::bigint,
-       p.user_did IS NOT NULL, p.promoted_at, p.promoted_by_did, a.leaf_index
+       p.user_did IS NOT NULL, p.promoted_at, p.promoted_by_did, a.leaf_index, a.invited_by
 FROM added a CROSS JOIN bumped b
 LEFT JOIN LATERAL (
     SELECT x.user_did, x.promoted_at, x.promoted_by_did
@@ -577,7 +601,7 @@ ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE SET
     leaf_index      = excluded.leaf_index,
     needs_rejoin    = false,
     vacant          = false,
-    confirmed       = m.confirmed AND m.left_at IS NULL,
+    invited_by      = excluded.invited_by,
     left_at         = NULL,
     left_seq        = NULL,
     left_reason     = NULL
@@ -594,6 +618,7 @@ type UpsertMembersParams struct {
 	MLSDids     []string
 	DeviceNames []string
 	LeafIndexes []int64
+	InvitedBys  []string
 }
 
 type UpsertMembersRow struct {
@@ -605,6 +630,9 @@ type UpsertMembersRow struct {
 // was not on it. A device that is on it keeps where it joined; a user that is
 // admin is so with its new devices too. What a commit (at join_seq) changes
 // is kept as it was.
+//
+// Who is not on the roster and comes with an inviter is invited: it is told so, and the members
+// learn no device of it.
 func (q *Queries) UpsertMembers(ctx context.Context, arg UpsertMembersParams) ([]UpsertMembersRow, error) {
 	rows, err := q.db.Query(ctx, upsertMembers,
 		arg.JoinedAt,
@@ -616,6 +644,7 @@ func (q *Queries) UpsertMembers(ctx context.Context, arg UpsertMembersParams) ([
 		arg.MLSDids,
 		arg.DeviceNames,
 		arg.LeafIndexes,
+		arg.InvitedBys,
 	)
 	if err != nil {
 		return nil, err

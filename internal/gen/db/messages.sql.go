@@ -175,10 +175,10 @@ const findLastReads = `-- name: FindLastReads :one
 SELECT l.join_seq, l.left_seq, coalesce(g.generation, 0)::bigint AS generation, coalesce(k.epoch + 1, -1)::bigint AS epoch
 FROM (
     SELECT coalesce(min(d.join_seq) FILTER (WHERE d.left_seq = d.last_seq), 0)::bigint AS join_seq, coalesce(max(d.left_seq), 0)::bigint AS left_seq
-    FROM (SELECT x.join_seq, x.left_seq, max(x.left_seq) OVER () AS last_seq
+    FROM (SELECT x.join_seq, x.left_seq, x.invited_by IS NOT NULL AS invited, max(x.left_seq) OVER () AS last_seq
           FROM members x
           WHERE x.convo_id = $1 AND x.user_did = $2) d
-    HAVING bool_and(d.left_seq IS NOT NULL)
+    HAVING bool_and(d.left_seq IS NOT NULL) AND NOT bool_or(d.invited AND d.left_seq = d.last_seq)
 ) l
 LEFT JOIN LATERAL (
     SELECT m.generation FROM messages m
@@ -203,7 +203,8 @@ type FindLastReadsRow struct {
 
 // FindLastReads is what a user who is off the roster may still read: after join_seq, where its last
 // membership began, up to left_seq, where it ended. There the conversation was in the generation and
-// epoch; the epoch is -1 where no commit had led to it, or the log is not kept that far back.
+// epoch; the epoch is -1 where no commit had led to it, or the log is not kept that far back. Whose
+// last membership was an invitation that it never accepted reads nothing.
 func (q *Queries) FindLastReads(ctx context.Context, convoID mls.ConvoID, userDID mls.DID) (FindLastReadsRow, error) {
 	row := q.db.QueryRow(ctx, findLastReads, convoID, userDID)
 	var i FindLastReadsRow
@@ -296,7 +297,7 @@ SELECT c.id, c.epoch, c.last_seq, m.rows_ever, m.rows_active, m.join_seq, coales
 FROM conversations c
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows_ever,
-           count(*) FILTER (WHERE d.left_at IS NULL) AS rows_active,
+           count(*) FILTER (WHERE d.left_at IS NULL AND d.invited_by IS NULL) AS rows_active,
            coalesce(min(d.join_seq) FILTER (WHERE d.left_at IS NULL), 0)::bigint AS join_seq
     FROM members d
     WHERE d.convo_id = c.id AND d.user_did = $1
@@ -620,7 +621,7 @@ WITH convo AS (
     WHERE c.id = CASE WHEN $3::text <> '' THEN $3::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $4::text) END
 ), judged AS (
     SELECT v.id, v.epoch, v.generation, v.roster_version, v.in_group, v.commit_id, v.ended,
-           EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = $2::text AND m.left_at IS NULL) AS is_member,
+           EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = $2::text AND m.left_at IS NULL AND m.invited_by IS NULL) AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM convo v
     LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = $5::text

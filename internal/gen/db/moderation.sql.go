@@ -391,11 +391,12 @@ func (q *Queries) IsConflictOver(ctx context.Context, arg IsConflictOverParams) 
 const listAcquaintances = `-- name: ListAcquaintances :many
 SELECT DISTINCT o.user_did
 FROM members m JOIN members o ON o.convo_id = m.convo_id
-WHERE m.user_did = $1 AND m.left_at IS NULL AND o.user_did = ANY ($2::text[]) AND o.left_at IS NULL
+WHERE m.user_did = $1 AND m.left_at IS NULL AND m.invited_by IS NULL
+  AND o.user_did = ANY ($2::text[]) AND o.left_at IS NULL AND o.invited_by IS NULL
 ORDER BY o.user_did
 `
 
-// ListAcquaintances is those of some users who share an active conversation with a user.
+// ListAcquaintances is those of some users who share a conversation with a user that both have accepted.
 func (q *Queries) ListAcquaintances(ctx context.Context, userDID mls.DID, dids []string) ([]mls.DID, error) {
 	rows, err := q.db.Query(ctx, listAcquaintances, userDID, dids)
 	if err != nil {

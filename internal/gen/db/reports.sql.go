@@ -32,7 +32,7 @@ FROM (
         SELECT m.user_did, bool_or(m.is_admin) AS admin
         FROM members m
         JOIN conversations c ON c.id = m.convo_id
-        WHERE m.convo_id = $2 AND m.left_at IS NULL AND NOT m.vacant
+        WHERE m.convo_id = $2 AND m.left_at IS NULL AND m.invited_by IS NULL AND NOT m.vacant
           AND (m.leaf_index IS NOT NULL OR c.verified_epoch IS NULL) AND m.join_seq < greatest($4::bigint, 1) AND m.user_did <> $5::text
           AND NOT EXISTS (SELECT FROM commit_additions a WHERE a.convo_id = m.convo_id AND a.seq = $4::bigint AND a.user_did = m.user_did)
         GROUP BY m.user_did
@@ -322,7 +322,7 @@ func (q *Queries) ForgetProposedDebts(ctx context.Context, convoID mls.ConvoID, 
 }
 
 const listRemovedBy = `-- name: ListRemovedBy :many
-SELECT m.user_did, m.device_id, m.leaf_index
+SELECT m.user_did, m.device_id, m.leaf_index, (m.invited_by IS NOT NULL)::boolean AS invited
 FROM members m
 WHERE m.convo_id = $1 AND m.left_seq = $2::bigint AND NOT m.vacant
   AND NOT EXISTS (SELECT FROM removal_debts d
@@ -334,6 +334,7 @@ type ListRemovedByRow struct {
 	UserDID   mls.DID
 	DeviceID  mls.DeviceID
 	LeafIndex *int64
+	Invited   bool
 }
 
 // ListRemovedBy is the devices that left the roster with a commit and owe their leaves to nobody. Places
@@ -347,7 +348,12 @@ func (q *Queries) ListRemovedBy(ctx context.Context, convoID mls.ConvoID, seq in
 	items := []ListRemovedByRow{}
 	for rows.Next() {
 		var i ListRemovedByRow
-		if err := rows.Scan(&i.UserDID, &i.DeviceID, &i.LeafIndex); err != nil {
+		if err := rows.Scan(
+			&i.UserDID,
+			&i.DeviceID,
+			&i.LeafIndex,
+			&i.Invited,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -533,7 +539,7 @@ const reopenRequests = `-- name: ReopenRequests :execrows
 UPDATE pending_welcomes p
 SET status = 'open', approved_at = NULL, closed_at = NULL, epoch = NULL, commit_seq = NULL
 WHERE p.convo_id = $1 AND p.commit_seq = $2::bigint AND p.status IN ('fulfilled', 'confirmed')
-  AND EXISTS (SELECT FROM members m WHERE m.convo_id = p.convo_id AND m.user_did = p.user_did AND m.left_at IS NULL)
+  AND EXISTS (SELECT FROM members m WHERE m.convo_id = p.convo_id AND m.user_did = p.user_did AND m.left_at IS NULL AND m.invited_by IS NULL)
   AND NOT EXISTS (SELECT FROM pending_welcomes o
                   WHERE o.convo_id = p.convo_id AND o.user_did = p.user_did AND o.device_id = p.device_id AND o.status = 'open')
 `
@@ -556,6 +562,7 @@ SET joined_at = (a.before->>'joined_at')::timestamptz,
     leaf_index = (a.before->>'leaf_index')::bigint,
     needs_rejoin = (a.before->>'needs_rejoin')::boolean,
     vacant = coalesce((a.before->>'vacant')::boolean, false),
+    invited_by = CASE WHEN a.before->>'left_at' IS NULL THEN m.invited_by ELSE a.before->>'invited_by' END,
     left_at = coalesce(m.left_at, (a.before->>'left_at')::timestamptz),
     left_seq = coalesce((a.before->>'left_seq')::bigint, m.left_seq),
     left_reason = coalesce(m.left_reason, a.before->>'left_reason'),
@@ -563,14 +570,16 @@ SET joined_at = (a.before->>'joined_at')::timestamptz,
     promoted_at = CASE WHEN a.before->>'left_at' IS NULL THEN m.promoted_at END,
     promoted_by_did = CASE WHEN a.before->>'left_at' IS NULL THEN m.promoted_by_did END
 FROM commit_additions a
+JOIN members o ON o.convo_id = a.convo_id AND o.user_did = a.user_did AND o.device_id = a.device_id
 WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NOT NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id
+RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited
 `
 
 type RestoreAdditionsRow struct {
 	UserDID  mls.DID
 	DeviceID mls.DeviceID
+	Invited  bool
 }
 
 // RestoreAdditions puts the rows of the other devices back as they were. Who has left since stays
@@ -584,7 +593,7 @@ func (q *Queries) RestoreAdditions(ctx context.Context, convoID mls.ConvoID, seq
 	items := []RestoreAdditionsRow{}
 	for rows.Next() {
 		var i RestoreAdditionsRow
-		if err := rows.Scan(&i.UserDID, &i.DeviceID); err != nil {
+		if err := rows.Scan(&i.UserDID, &i.DeviceID, &i.Invited); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -630,12 +639,13 @@ DELETE FROM members m
 USING commit_additions a
 WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id
+RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited
 `
 
 type UndoAdditionsRow struct {
 	UserDID  mls.DID
 	DeviceID mls.DeviceID
+	Invited  bool
 }
 
 // UndoAdditions takes the devices off the roster that were not on it before a commit added them.
@@ -648,7 +658,7 @@ func (q *Queries) UndoAdditions(ctx context.Context, convoID mls.ConvoID, seq ml
 	items := []UndoAdditionsRow{}
 	for rows.Next() {
 		var i UndoAdditionsRow
-		if err := rows.Scan(&i.UserDID, &i.DeviceID); err != nil {
+		if err := rows.Scan(&i.UserDID, &i.DeviceID, &i.Invited); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

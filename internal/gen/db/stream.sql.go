@@ -173,7 +173,7 @@ WITH moved AS (
     FROM moved m
     ORDER BY m.convo_id, m.generation, m.log_xid, m.position
 ), present AS (
-    SELECT DISTINCT d.convo_id FROM members d WHERE d.user_did = $1::text AND d.left_at IS NULL
+    SELECT DISTINCT d.convo_id FROM members d WHERE d.user_did = $1::text AND d.left_at IS NULL AND d.invited_by IS NULL
 )
 SELECT coalesce(p.convo_id, o.convo_id)::text AS convo_id,
        (p.convo_id IS NOT NULL)::boolean AS member_now,
@@ -187,7 +187,7 @@ SELECT coalesce(p.convo_id, o.convo_id)::text AS convo_id,
                 ORDER BY b.generation DESC, b.log_xid DESC, b.position DESC
                 LIMIT 1),
                EXISTS (SELECT FROM members d
-                       WHERE d.convo_id = o.convo_id AND d.user_did = $1::text AND d.left_at IS NULL
+                       WHERE d.convo_id = o.convo_id AND d.user_did = $1::text AND d.left_at IS NULL AND d.invited_by IS NULL
                          AND NOT EXISTS (SELECT FROM moved m WHERE m.convo_id = d.convo_id AND m.kind = 2 AND m.device_id = d.device_id)))
        END)::boolean AS member_then
 FROM present p

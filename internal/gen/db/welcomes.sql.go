@@ -369,7 +369,7 @@ func (q *Queries) FailWelcome(ctx context.Context, arg FailWelcomeParams) (int64
 }
 
 const findDebt = `-- name: FindDebt :one
-SELECT user_did, device_id, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by, spent_by,
+SELECT user_did, device_id, withheld, generation, coalesce(claimed_by, '')::text AS claimed_by, confirmed_by, disputed_by, spent_by,
        (settled_at IS NOT NULL)::boolean AS settled, (cardinality(confirmed_by) > 0)::boolean AS confirmed
 FROM removal_debts
 WHERE id = $1 AND convo_id = $2
@@ -378,6 +378,7 @@ WHERE id = $1 AND convo_id = $2
 type FindDebtRow struct {
 	UserDID     mls.DID
 	DeviceID    mls.DeviceID
+	Withheld    bool
 	Generation  mls.Generation
 	ClaimedBy   string
 	ConfirmedBy []string
@@ -394,6 +395,7 @@ func (q *Queries) FindDebt(ctx context.Context, iD string, convoID mls.ConvoID) 
 	err := row.Scan(
 		&i.UserDID,
 		&i.DeviceID,
+		&i.Withheld,
 		&i.Generation,
 		&i.ClaimedBy,
 		&i.ConfirmedBy,
@@ -604,11 +606,11 @@ func (q *Queries) FulfilRequests(ctx context.Context, arg FulfilRequestsParams) 
 }
 
 const insertRemovalDebts = `-- name: InsertRemovalDebts :exec
-INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, proposed_epoch, created_at)
-SELECT i.id, $1, $2, $3, d.device_id, nullif(l.leaf_index, -1), $4::bigint, $5::timestamptz
-FROM unnest($6::text[]) WITH ORDINALITY AS i (id, ord)
-JOIN unnest($7::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
-JOIN unnest($8::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
+INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, proposed_epoch, created_at, withheld)
+SELECT i.id, $1, $2, $3, d.device_id, nullif(l.leaf_index, -1), $4::bigint, $5::timestamptz, $6::boolean
+FROM unnest($7::text[]) WITH ORDINALITY AS i (id, ord)
+JOIN unnest($8::text[]) WITH ORDINALITY AS d (device_id, ord) USING (ord)
+JOIN unnest($9::bigint[]) WITH ORDINALITY AS l (leaf_index, ord) USING (ord)
 ON CONFLICT (convo_id, user_did, device_id) WHERE settled_at IS NULL DO NOTHING
 `
 
@@ -618,6 +620,7 @@ type InsertRemovalDebtsParams struct {
 	UserDID       mls.DID
 	ProposedEpoch *int64
 	CreatedAt     time.Time
+	Withheld      bool
 	Ids           []string
 	DeviceIds     []string
 	LeafIndexes   []int64
@@ -630,6 +633,7 @@ func (q *Queries) InsertRemovalDebts(ctx context.Context, arg InsertRemovalDebts
 		arg.UserDID,
 		arg.ProposedEpoch,
 		arg.CreatedAt,
+		arg.Withheld,
 		arg.Ids,
 		arg.DeviceIds,
 		arg.LeafIndexes,
@@ -703,7 +707,7 @@ SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS
 FROM pending_welcomes p
 WHERE p.convo_id = ANY ($1::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, d.device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed
+SELECT d.id, d.convo_id, d.user_did, CASE WHEN d.withheld THEN '' ELSE d.device_id END AS device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed
 FROM removal_debts d
 WHERE d.convo_id = ANY ($1::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id

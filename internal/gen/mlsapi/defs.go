@@ -36,7 +36,8 @@ func (v *DefsConvoMetadata) Validate() error { return lexrt.Validate(v) }
 
 // DefsConvoView is blue.catbird.mls.defs#convoView.
 //
-// A conversation as its members see it.
+// A conversation as its members see it. Who is only invited sees its users, neither devices nor
+// name, description and times of messages.
 type DefsConvoView struct {
 	// Conversation id: a TID.
 	ID string
@@ -45,7 +46,7 @@ type DefsConvoView struct {
 	GroupID string
 	// Who made the conversation.
 	Creator lexrt.DID
-	// The roster, a row for each device.
+	// The roster: a row for each device of a member, one for each invited user.
 	Members []DefsMemberView
 	// Current epoch of the group.
 	// At least 0.
@@ -73,6 +74,13 @@ type DefsConvoView struct {
 	// Message id of the newest commit that stands, absent before the first one.
 	// Optional.
 	CommitID *string
+	// active: the caller is a member. invited: somebody with whom the caller shares no conversation
+	// has added it; acceptConvo accepts, leaveConvo declines.
+	// Optional.
+	State *DefsConvoViewState
+	// Who has invited the caller, while state is invited.
+	// Optional.
+	InvitedBy *lexrt.DID
 }
 
 // Lex names the members of v.
@@ -90,6 +98,8 @@ func (v *DefsConvoView) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "assurance", &v.Assurance, lexrt.Optional, &enumDefsConvoViewAssurance)
 	lexrt.IntPtr(f, "generation", &v.Generation, lexrt.Optional, &ruleDefs_From0)
 	lexrt.StringPtr(f, "commitId", &v.CommitID, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "state", &v.State, lexrt.Optional, &enumDefsConvoViewState)
+	lexrt.StringPtr(f, "invitedBy", &v.InvitedBy, lexrt.Optional, &ruleDefs_DID)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -222,16 +232,16 @@ func (v *DefsKeyPackageRef) Validate() error { return lexrt.Validate(v) }
 
 // DefsMemberView is blue.catbird.mls.defs#memberView.
 //
-// A device of a member.
+// A device of a member, or a user who is invited.
 type DefsMemberView struct {
 	// Identity in MLS credentials: the account's DID, with a device fragment where there is one.
 	DID lexrt.URI
 	// Account DID of the user.
 	UserDID lexrt.DID
-	// Identifier of the device, from registerDevice.
+	// Identifier of the device, from registerDevice. Members of the conversation see it of members.
 	// Optional.
 	DeviceID *string
-	// Name of the device as its user knows it.
+	// Name of the device as its user knows it. Only the user itself sees it.
 	// At most 128 bytes, optional.
 	DeviceName *string
 	// When the user joined.
@@ -250,6 +260,9 @@ type DefsMemberView struct {
 	// MLS credential, where the service knows it.
 	// Optional.
 	Credential []byte
+	// invited: the user has not accepted yet. Left out for members.
+	// Optional.
+	State *DefsMemberViewState
 }
 
 // Lex names the members of v.
@@ -264,6 +277,7 @@ func (v *DefsMemberView) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "promotedBy", &v.PromotedBy, lexrt.Optional, &ruleDefs_DID)
 	lexrt.IntPtr(f, "leafIndex", &v.LeafIndex, lexrt.Optional, &ruleDefs_From0)
 	lexrt.Bytes(f, "credential", &v.Credential, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "state", &v.State, lexrt.Optional, &enumDefsMemberViewState)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -371,6 +385,23 @@ var enumDefsConvoViewAssurance = lexrt.StringRule{Known: []string{"verified", "o
 // Known reports whether v is one of the constants.
 func (v DefsConvoViewAssurance) Known() bool { return enumDefsConvoViewAssurance.Lists(string(v)) }
 
+// DefsConvoViewState is an open set: values other than its constants are accepted.
+//
+// active: the caller is a member. invited: somebody with whom the caller shares no conversation
+// has added it; acceptConvo accepts, leaveConvo declines.
+type DefsConvoViewState string
+
+// The values of DefsConvoViewState.
+const (
+	DefsConvoViewStateActive  DefsConvoViewState = "active"
+	DefsConvoViewStateInvited DefsConvoViewState = "invited"
+)
+
+var enumDefsConvoViewState = lexrt.StringRule{Known: []string{"active", "invited"}}
+
+// Known reports whether v is one of the constants.
+func (v DefsConvoViewState) Known() bool { return enumDefsConvoViewState.Lists(string(v)) }
+
 // DefsKeyPackageRefCipherSuite is an open set: values other than its constants are accepted.
 //
 // MLS cipher suite by its RFC 9420 name.
@@ -394,6 +425,22 @@ var enumDefsKeyPackageRefCipherSuite = lexrt.StringRule{Known: []string{"MLS_128
 func (v DefsKeyPackageRefCipherSuite) Known() bool {
 	return enumDefsKeyPackageRefCipherSuite.Lists(string(v))
 }
+
+// DefsMemberViewState is an open set: values other than its constants are accepted.
+//
+// invited: the user has not accepted yet. Left out for members.
+type DefsMemberViewState string
+
+// The values of DefsMemberViewState.
+const (
+	DefsMemberViewStateActive  DefsMemberViewState = "active"
+	DefsMemberViewStateInvited DefsMemberViewState = "invited"
+)
+
+var enumDefsMemberViewState = lexrt.StringRule{Known: []string{"active", "invited"}}
+
+// Known reports whether v is one of the constants.
+func (v DefsMemberViewState) Known() bool { return enumDefsMemberViewState.Lists(string(v)) }
 
 // DefsMessageViewMessageType is an open set: values other than its constants are accepted.
 //

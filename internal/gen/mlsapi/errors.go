@@ -55,6 +55,7 @@ var (
 	ErrTargetNotMember           = &lexrt.Error{Name: "TargetNotMember", Status: 400}
 	ErrTooManyDevices            = &lexrt.Error{Name: "TooManyDevices", Status: 400}
 	ErrTooManyDIDs               = &lexrt.Error{Name: "TooManyDids", Status: 400}
+	ErrTooManyInvitations        = &lexrt.Error{Name: "TooManyInvitations", Status: 429}
 	ErrTooManyKeyPackages        = &lexrt.Error{Name: "TooManyKeyPackages", Status: 400}
 	ErrTooManyMembers            = &lexrt.Error{Name: "TooManyMembers", Status: 400}
 	ErrWelcomeMismatch           = &lexrt.Error{Name: "WelcomeMismatch", Status: 400}

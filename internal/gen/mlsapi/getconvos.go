@@ -15,6 +15,9 @@ type GetConvosParams struct {
 	// Position to continue from, as a previous answer gave it.
 	// Optional.
 	Cursor *string
+	// Which conversations to list. Default: all.
+	// Optional.
+	State *GetConvosParamsState
 }
 
 // Lex names the members of v.
@@ -22,6 +25,7 @@ func (v *GetConvosParams) Lex(f *lexrt.Fields) {
 	lexrt.Default(f, &v.Limit, 50)
 	lexrt.Int(f, "limit", &v.Limit, lexrt.Optional, &ruleGetConvos_From1To100)
 	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
+	lexrt.StringPtr(f, "state", &v.State, lexrt.Optional, &enumGetConvosParamsState)
 }
 
 // DecodeQuery reads and validates v from a parsed query string. The error is a
@@ -117,6 +121,23 @@ func (v *GetConvosPendingRequest) AppendJSON(b []byte) []byte { return lexrt.App
 
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *GetConvosPendingRequest) Validate() error { return lexrt.Validate(v) }
+
+// GetConvosParamsState is an open set: values other than its constants are accepted.
+//
+// Which conversations to list. Default: all.
+type GetConvosParamsState string
+
+// The values of GetConvosParamsState.
+const (
+	GetConvosParamsStateActive  GetConvosParamsState = "active"
+	GetConvosParamsStateInvited GetConvosParamsState = "invited"
+	GetConvosParamsStateAll     GetConvosParamsState = "all"
+)
+
+var enumGetConvosParamsState = lexrt.StringRule{Known: []string{"active", "invited", "all"}}
+
+// Known reports whether v is one of the constants.
+func (v GetConvosParamsState) Known() bool { return enumGetConvosParamsState.Lists(string(v)) }
 
 // GetConvosPendingRequestKind is an open set: values other than its constants are accepted.
 //

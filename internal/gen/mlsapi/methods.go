@@ -4,12 +4,26 @@ package mlsapi
 
 import "mls-server/lexrt"
 
+// MethodAcceptConvo describes blue.catbird.mls.acceptConvo.
+//
+// Accept an invitation: the caller becomes a member. Messages are served from where the caller
+// was added, events from now on. A repeat succeeds.
+var MethodAcceptConvo = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotMember},
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   16384,
+	NSID:      "blue.catbird.mls.acceptConvo",
+	Output:    "application/json",
+	RateClass: "consent",
+}
+
 // MethodAddMembers describes blue.catbird.mls.addMembers.
 //
 // Add users to a conversation, or add further devices of its users. Takes the MLS commit that
 // performs the change; it is accepted only if it was made in the current epoch.
 var MethodAddMembers = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyMembers, ErrWelcomeMismatch},
+	Errors:    []*lexrt.Error{ErrAlreadyMember, ErrBlockedByMember, ErrBlueskyServiceUnavailable, ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrNotAdmin, ErrNotMember, ErrTooManyInvitations, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -39,7 +53,8 @@ var MethodCheckBlocks = &lexrt.Method{
 // MethodConfirmWelcome describes blue.catbird.mls.confirmWelcome.
 //
 // Tell the service whether the Welcome could be processed. A failure asks the other members to
-// add the device anew.
+// add the device anew. Of an invited user, success accepts the invitation where the service is
+// configured so, as it is by default.
 var MethodConfirmWelcome = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotMember},
 	Input:     "application/json",
@@ -56,7 +71,7 @@ var MethodConfirmWelcome = &lexrt.Method{
 // Conversation, roster, Welcome routing, consumed key packages and events are written together
 // or not at all.
 var MethodCreateConvo = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrGroupAlreadyExists, ErrGroupInfoRequired, ErrInvalidCipherSuite, ErrInvalidGroupID, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrMutualBlockDetected, ErrTooManyMembers, ErrWelcomeMismatch},
+	Errors:    []*lexrt.Error{ErrBlueskyServiceUnavailable, ErrGroupAlreadyExists, ErrGroupInfoRequired, ErrInvalidCipherSuite, ErrInvalidGroupID, ErrInvalidGroupInfo, ErrKeyPackageNotFound, ErrMutualBlockDetected, ErrTooManyInvitations, ErrTooManyMembers, ErrWelcomeMismatch},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16777216,
@@ -151,7 +166,8 @@ var MethodGetCommits = &lexrt.Method{
 
 // MethodGetConvos describes blue.catbird.mls.getConvos.
 //
-// List the conversations in which the caller is an active member, latest activity first.
+// List the conversations in which the caller is an active member, latest activity first, and
+// after them those that it is invited to.
 var MethodGetConvos = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrInvalidCursor},
 	Kind:      lexrt.Query,
@@ -267,8 +283,8 @@ var MethodHandleBlockChange = &lexrt.Method{
 
 // MethodLeaveConvo describes blue.catbird.mls.leaveConvo.
 //
-// Leave a conversation with all devices, or, as an admin and with a commit, take another user
-// out of it.
+// Leave a conversation with all devices, decline an invitation, or, as an admin and with a
+// commit, take another user out of the conversation.
 var MethodLeaveConvo = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrLastMember, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
@@ -541,6 +557,7 @@ var MethodUpdateGroupInfo = &lexrt.Method{
 // and must not be changed.
 func Methods() []*lexrt.Method {
 	return []*lexrt.Method{
+		MethodAcceptConvo,
 		MethodAddMembers,
 		MethodCheckBlocks,
 		MethodConfirmWelcome,

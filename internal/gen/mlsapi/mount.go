@@ -9,6 +9,7 @@ import (
 
 // Mount registers every method of s with r, each with its own descriptor.
 func Mount(r lexrt.Registrar, s Service) {
+	r.Handle(MethodAcceptConvo, lexrt.InputEndpoint(s.AcceptConvo))
 	r.Handle(MethodAddMembers, lexrt.InputEndpoint(s.AddMembers))
 	r.Handle(MethodCheckBlocks, lexrt.ParamsEndpoint(s.CheckBlocks))
 	r.Handle(MethodConfirmWelcome, lexrt.InputEndpoint(s.ConfirmWelcome))

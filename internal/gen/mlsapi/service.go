@@ -10,6 +10,7 @@ import (
 // Service has one method for each endpoint. A type that implements it can be mounted; there is
 // no default implementation, so a missing handler does not compile.
 type Service interface {
+	AcceptConvoHandler
 	AddMembersHandler
 	CheckBlocksHandler
 	ConfirmWelcomeHandler
@@ -49,6 +50,17 @@ type Service interface {
 	UpdateGroupInfoHandler
 }
 
+// AcceptConvoHandler handles blue.catbird.mls.acceptConvo.
+type AcceptConvoHandler interface {
+	// AcceptConvo handles blue.catbird.mls.acceptConvo.
+	//
+	// Accept an invitation: the caller becomes a member. Messages are served from where the caller
+	// was added, events from now on. A repeat succeeds.
+	//
+	// Errors: ConvoNotFound, NotMember.
+	AcceptConvo(ctx context.Context, caller lexrt.Caller, in *AcceptConvoInput) (*AcceptConvoOutput, error)
+}
+
 // AddMembersHandler handles blue.catbird.mls.addMembers.
 type AddMembersHandler interface {
 	// AddMembers handles blue.catbird.mls.addMembers.
@@ -58,7 +70,7 @@ type AddMembersHandler interface {
 	//
 	// Errors: AlreadyMember, BlockedByMember, BlueskyServiceUnavailable, CommitVoid, ConvoNotFound,
 	// EpochMismatch, GroupReinitialized, GroupReset, InvalidCommit, InvalidGroupInfo,
-	// KeyPackageNotFound, NotAdmin, NotMember, TooManyMembers, WelcomeMismatch.
+	// KeyPackageNotFound, NotAdmin, NotMember, TooManyInvitations, TooManyMembers, WelcomeMismatch.
 	AddMembers(ctx context.Context, caller lexrt.Caller, in *AddMembersInput) (*AddMembersOutput, error)
 }
 
@@ -77,7 +89,8 @@ type ConfirmWelcomeHandler interface {
 	// ConfirmWelcome handles blue.catbird.mls.confirmWelcome.
 	//
 	// Tell the service whether the Welcome could be processed. A failure asks the other members to
-	// add the device anew.
+	// add the device anew. Of an invited user, success accepts the invitation where the service is
+	// configured so, as it is by default.
 	//
 	// Errors: ConvoNotFound, NotMember.
 	ConfirmWelcome(ctx context.Context, caller lexrt.Caller, in *ConfirmWelcomeInput) (*ConfirmWelcomeOutput, error)
@@ -92,8 +105,8 @@ type CreateConvoHandler interface {
 	// or not at all.
 	//
 	// Errors: BlueskyServiceUnavailable, GroupAlreadyExists, GroupInfoRequired, InvalidCipherSuite,
-	// InvalidGroupId, InvalidGroupInfo, KeyPackageNotFound, MutualBlockDetected, TooManyMembers,
-	// WelcomeMismatch.
+	// InvalidGroupId, InvalidGroupInfo, KeyPackageNotFound, MutualBlockDetected,
+	// TooManyInvitations, TooManyMembers, WelcomeMismatch.
 	CreateConvo(ctx context.Context, caller lexrt.Caller, in *CreateConvoInput) (*CreateConvoOutput, error)
 }
 
@@ -166,7 +179,8 @@ type GetCommitsHandler interface {
 type GetConvosHandler interface {
 	// GetConvos handles blue.catbird.mls.getConvos.
 	//
-	// List the conversations in which the caller is an active member, latest activity first.
+	// List the conversations in which the caller is an active member, latest activity first, and
+	// after them those that it is invited to.
 	//
 	// Errors: InvalidCursor.
 	GetConvos(ctx context.Context, caller lexrt.Caller, params *GetConvosParams) (*GetConvosOutput, error)
@@ -263,8 +277,8 @@ type HandleBlockChangeHandler interface {
 type LeaveConvoHandler interface {
 	// LeaveConvo handles blue.catbird.mls.leaveConvo.
 	//
-	// Leave a conversation with all devices, or, as an admin and with a commit, take another user
-	// out of it.
+	// Leave a conversation with all devices, decline an invitation, or, as an admin and with a
+	// commit, take another user out of the conversation.
 	//
 	// Errors: CommitVoid, ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset,
 	// InvalidCommit, InvalidGroupInfo, LastMember, NotAdmin, NotMember.

@@ -303,6 +303,7 @@ const (
 	StreamConvoEventsInfoEventKindGroupReset           StreamConvoEventsInfoEventKind = "group-reset"
 	StreamConvoEventsInfoEventKindWelcomeRevoked       StreamConvoEventsInfoEventKind = "welcome-revoked"
 	StreamConvoEventsInfoEventKindDeviceJoinedExternal StreamConvoEventsInfoEventKind = "device-joined-external"
+	StreamConvoEventsInfoEventKindInvitation           StreamConvoEventsInfoEventKind = "invitation"
 	StreamConvoEventsInfoEventKindDeviceRevoked        StreamConvoEventsInfoEventKind = "device-revoked"
 	StreamConvoEventsInfoEventKindCompacted            StreamConvoEventsInfoEventKind = "compacted"
 	StreamConvoEventsInfoEventKindSlowConsumer         StreamConvoEventsInfoEventKind = "slow-consumer"
@@ -311,7 +312,7 @@ const (
 	StreamConvoEventsInfoEventKindServerRestart        StreamConvoEventsInfoEventKind = "server-restart"
 )
 
-var enumStreamConvoEventsInfoEventKind = lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "device-joined-external", "device-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}}
+var enumStreamConvoEventsInfoEventKind = lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "device-joined-external", "invitation", "device-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}}
 
 // Known reports whether v is one of the constants.
 func (v StreamConvoEventsInfoEventKind) Known() bool {

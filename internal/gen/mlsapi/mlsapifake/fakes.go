@@ -11,6 +11,23 @@ import (
 
 // Schemas are the schemas by their Go type names.
 var Schemas = lexfake.Set{
+	"AcceptConvoInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "convoId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}},
+	},
+	"AcceptConvoOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "accepted",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
+		}},
+	},
 	"AddMembersInput": &lexfake.Schema{
 		Input: true,
 		Kind:  lexfake.Object,
@@ -397,6 +414,18 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:   "commitId",
 			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "state",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"active", "invited"}},
+			},
+		}, {
+			Name: "invitedBy",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDID},
+			},
 		}},
 		TypeName: "blue.catbird.mls.defs#convoView",
 	},
@@ -544,6 +573,12 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:   "credential",
 			Schema: &lexfake.Schema{Kind: lexfake.Bytes},
+		}, {
+			Name: "state",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"active", "invited"}},
+			},
 		}},
 		TypeName: "blue.catbird.mls.defs#memberView",
 	},
@@ -2297,7 +2332,7 @@ var Schemas = lexfake.Set{
 			Name: "kind",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "device-joined-external", "device-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
+				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "device-joined-external", "invitation", "device-revoked", "compacted", "slow-consumer", "reauthenticate", "rollover", "server-restart"}},
 			},
 		}, {
 			Name:   "convoId",
@@ -2524,6 +2559,12 @@ var Schemas = lexfake.Set{
 
 // Types make new values of the struct types, by name.
 var Types = map[string]func() lexfake.Codec{
+	"AcceptConvoInput": func() lexfake.Codec {
+		return new(mlsapi.AcceptConvoInput)
+	},
+	"AcceptConvoOutput": func() lexfake.Codec {
+		return new(mlsapi.AcceptConvoOutput)
+	},
 	"AddMembersInput": func() lexfake.Codec {
 		return new(mlsapi.AddMembersInput)
 	},

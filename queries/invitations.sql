@@ -1,0 +1,81 @@
+-- name: LockInviter :exec
+-- LockInviter serialises what counts the invitations of a user.
+SELECT pg_advisory_xact_lock(hashtextextended(@inviter_did::text, 7303));
+
+-- name: WeighInvitations :many
+-- WeighInvitations is what stands against inviting some users: how many invitations from the inviter
+-- each has open, those that were taken back lately included, and when it last declined one; and how
+-- many the inviter has open and has made lately, of all users.
+SELECT u.user_did::text AS user_did, p.pair_open, p.declined_at, a.open, a.recent, a.oldest_at
+FROM unnest(@user_dids::text[]) AS u (user_did)
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE i.ended_at IS NULL OR i.outcome = 'withdrawn' AND i.created_at > @day_ago::timestamptz) AS pair_open,
+           coalesce(max(i.ended_at) FILTER (WHERE i.outcome = 'declined'), to_timestamp(0))::timestamptz AS declined_at
+    FROM invitations i
+    WHERE i.inviter_did = @inviter_did AND i.user_did = u.user_did
+) p
+CROSS JOIN (
+    SELECT count(*) FILTER (WHERE i.ended_at IS NULL) AS open,
+           count(*) FILTER (WHERE i.created_at > @hour_ago::timestamptz) AS recent,
+           coalesce(min(i.created_at) FILTER (WHERE i.created_at > @hour_ago::timestamptz), to_timestamp(0))::timestamptz AS oldest_at
+    FROM invitations i
+    WHERE i.inviter_did = @inviter_did
+) a
+ORDER BY u.user_did;
+
+-- name: AcceptInvitation :many
+-- AcceptInvitation makes an invited user a member, whose streams follow the conversation from here
+-- on, and tells the members of its devices. It returns those.
+WITH accepted AS (
+    UPDATE members m SET invited_by = NULL
+    WHERE m.convo_id = @convo_id::text AND m.user_did = @user_did AND m.left_at IS NULL AND m.invited_by IS NOT NULL
+    RETURNING m.device_id, m.needs_rejoin, m.vacant
+), ended AS (
+    UPDATE invitations i SET ended_at = @accepted_at::timestamptz, outcome = 'accepted'
+    WHERE i.convo_id = @convo_id::text AND i.user_did = @user_did AND i.ended_at IS NULL
+), bumped AS (
+    UPDATE conversations c
+    SET roster_version = c.roster_version + 1,
+        log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
+    WHERE c.id = @convo_id::text
+    RETURNING c.id, c.log_xid, c.last_seq, c.epoch
+), logged AS (
+    INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, user_did, device_id, epoch, bucket_ts)
+    SELECT g.generation, b.log_xid, 2, 1, b.id, b.last_seq, @user_did, nullif(a.device_id, ''), b.epoch, @accepted_at::timestamptz
+    FROM accepted a CROSS JOIN bumped b CROSS JOIN event_head g
+    ORDER BY a.device_id
+)
+SELECT a.device_id, a.needs_rejoin, a.vacant FROM accepted a ORDER BY a.device_id;
+
+-- name: DropInvitations :execrows
+-- DropInvitations forgets the open invitations of users whose addition was taken back.
+DELETE FROM invitations WHERE convo_id = @convo_id AND user_did = ANY (@user_dids::text[]) AND ended_at IS NULL;
+
+-- name: ListCrowded :many
+-- ListCrowded is the users with more open invitations than are kept, and how many are too many.
+SELECT user_did, (count(*) - @kept::bigint)::bigint AS surplus
+FROM invitations
+WHERE ended_at IS NULL
+GROUP BY user_did
+HAVING count(*) > @kept::bigint
+ORDER BY user_did
+LIMIT @max_rows;
+
+-- name: ListSurplus :many
+-- ListSurplus is the open invitations of a user that go first: those of the inviters who have most
+-- open ones, of whomever, the newest first.
+SELECT i.convo_id
+FROM invitations i
+CROSS JOIN LATERAL (SELECT count(*) AS open FROM invitations o WHERE o.inviter_did = i.inviter_did AND o.ended_at IS NULL) n
+WHERE i.user_did = @user_did AND i.ended_at IS NULL
+ORDER BY n.open DESC, i.inviter_did, i.id DESC
+LIMIT @max_rows;
+
+-- name: DeleteInvitations :execrows
+-- DeleteInvitations forgets invitations that count no longer: declined ones after a month, others after a day.
+DELETE FROM invitations i
+WHERE i.id = ANY (ARRAY(
+    SELECT o.id FROM invitations o
+    WHERE o.ended_at < @before::timestamptz AND (o.outcome <> 'declined' OR o.ended_at < @declined_before::timestamptz)
+    LIMIT @max_rows
+));
