@@ -77,8 +77,11 @@ func TestDebtClaimedByNamedCommit(t *testing.T) {
 	carol.Leave(t, chat, nil).OK(t)
 	carol.Post(t, mlsapi.MethodLeaveConvo, &mlsapi.LeaveConvoInput{ConvoID: chat.ID, TargetDID: &bob.DID, Commit: commit()}, nil).
 		Want(t, http.StatusForbidden, "NotMember")
-	bob.Post(t, mlsapi.MethodLeaveConvo, &mlsapi.LeaveConvoInput{ConvoID: chat.ID, TargetDID: &carol.DID}, nil).
-		Want(t, http.StatusBadRequest, "InvalidCommit")
+	wantCode(t, bob.Post(t, mlsapi.MethodLeaveConvo, &mlsapi.LeaveConvoInput{ConvoID: chat.ID, TargetDID: &carol.DID}, nil),
+		"InvalidCommit", mls.CodeCommitMissing)
+	bare := e2e.AdditionOf(chat, nil, carol.DID)
+	bare.Commit, bare.WelcomeMessage = nil, nil
+	wantCode(t, bob.Post(t, mlsapi.MethodAddMembers, bare, nil), "InvalidCommit", mls.CodeCommitMissing)
 	require.True(t, owes(t, alice.User, chat, carol.User))
 	var done mlsapi.LeaveConvoOutput
 	bob.Post(t, mlsapi.MethodLeaveConvo, out(), &done).OK(t)

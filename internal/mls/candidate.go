@@ -26,7 +26,7 @@ func ParseProposal(text *string) *Candidate { return parseText(text, ContentProp
 
 func parseText(text *string, want ContentType) *Candidate {
 	if text == nil {
-		return &Candidate{fault: CodeTruncated}
+		return &Candidate{fault: CodeCommitMissing}
 	}
 	raw, err := DecodeText(*text)
 	if err != nil {

@@ -72,7 +72,7 @@ func TestCandidatesOfTexts(t *testing.T) {
 	t.Parallel()
 	g := mlstest.NewGroup(1).At(2)
 	_, err := mls.ParseCommit(nil).Judge(g.State())
-	require.ErrorIs(t, err, mls.CodeTruncated)
+	require.ErrorIs(t, err, mls.CodeCommitMissing)
 	bad := "not base64!"
 	_, err = mls.ParseProposal(&bad).Judge(g.State())
 	require.ErrorIs(t, err, mls.CodeBadEncoding)

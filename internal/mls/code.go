@@ -158,6 +158,8 @@ const (
 	CodeForbiddenExtension
 	// CodeDeletedDevice: the signature key is that of a device that its user has deleted.
 	CodeDeletedDevice
+	// CodeCommitMissing: a request that makes a commit does not have one.
+	CodeCommitMissing
 	codeEnd
 )
 
@@ -228,6 +230,7 @@ var codeNames = [codeEnd]string{
 	CodeGroupInfoMissing:           "GroupInfoMissing",
 	CodeForbiddenExtension:         "ForbiddenExtension",
 	CodeDeletedDevice:              "DeletedDevice",
+	CodeCommitMissing:              "CommitMissing",
 }
 
 // Codes lists all codes, for documentation, metrics and tests.
