@@ -132,10 +132,15 @@ DELETE FROM key_packages p USING old o WHERE p.id = o.id;
 -- name: ListLoosePackages :many
 -- ListLoosePackages is what a user has published without a device and has the bytes of a signature key in
 -- it, whatever has become of it: first what somebody might still use.
-SELECT id, key_package FROM key_packages
-WHERE owner_did = @owner_did AND device_id = '' AND position(@signature_key::bytea IN key_package) > 0
-ORDER BY consumed_at IS NOT NULL, id DESC
-LIMIT @max_rows;
+SELECT k.id, k.key_package
+FROM (
+    SELECT p.id, p.key_package, p.consumed_at FROM key_packages p
+    WHERE p.owner_did = @owner_did AND p.device_id = ''
+    ORDER BY p.consumed_at IS NOT NULL, p.id DESC
+    LIMIT @max_rows
+) k
+WHERE position(@signature_key::bytea IN k.key_package) > 0
+ORDER BY k.consumed_at IS NOT NULL, k.id DESC;
 
 -- name: AdoptKeyPackages :exec
 -- AdoptKeyPackages gives packages that a user has published without a device to the one that signed them.
@@ -155,6 +160,10 @@ UPDATE user_devices u SET seen_on = @seen_on::timestamptz
 FROM unnest(@user_dids::text[]) WITH ORDINALITY AS d (user_did, ord)
 JOIN unnest(@device_ids::text[]) WITH ORDINALITY AS i (device_id, ord) USING (ord)
 WHERE u.user_did = d.user_did AND u.device_id = i.device_id AND (u.seen_on IS NULL OR u.seen_on < @seen_on::timestamptz);
+
+-- name: FindInitKeys :many
+-- FindInitKeys is those of the hashes that were seen before.
+SELECT hash FROM used_init_keys WHERE hash = ANY (@hashes::bytea[]);
 
 -- name: InsertInitKeys :many
 -- InsertInitKeys keeps the hashes that were never seen before, and returns those.

@@ -216,16 +216,18 @@ SET is_admin = false, promoted_at = NULL, promoted_by_did = NULL
 WHERE convo_id = @convo_id AND user_did = @user_did AND left_at IS NULL AND is_admin;
 
 -- name: ListAdmins :many
--- ListAdmins is the users, not the devices, that are admins.
-SELECT DISTINCT user_did FROM members
+-- ListAdmins is the users, not the devices, that are admins, and whether only a place is kept for one.
+SELECT user_did, bool_and(vacant)::boolean AS vacant FROM members
 WHERE convo_id = @convo_id AND left_at IS NULL AND is_admin
+GROUP BY user_did
 ORDER BY user_did;
 
 -- name: FindLongestStanding :one
--- FindLongestStanding is the member that has been in the conversation longest.
-SELECT user_did FROM members
+-- FindLongestStanding is the member that has been in the conversation longest, of those with a device if
+-- there are any.
+SELECT user_did, vacant FROM members
 WHERE convo_id = @convo_id AND left_at IS NULL AND invited_by IS NULL AND user_did <> @except_did::text
-ORDER BY join_seq, joined_at, user_did
+ORDER BY vacant, join_seq, joined_at, user_did
 LIMIT 1;
 
 -- name: SetNeedsRejoin :execrows

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -112,31 +113,41 @@ func (s *Service) ration(ctx context.Context, c *Claim, owners, strangers []mls.
 	if err != nil {
 		return 0, nil, err
 	}
-	empty := slices.DeleteFunc(slices.Clone(strangers), func(did mls.DID) bool {
-		return s.Limits.Peek("strangerClaims", string(did)).Remaining >= strangerPrice
-	})
-	if suite = c.Suite; suite == 0 {
-		suite = pickSuite(claimable, empty)
+	paid, scarceNow := map[mls.DID]bool{}, map[mls.DID]bool{}
+	short := func(k store.Claimable) bool {
+		bucket := s.Limits.Peek("strangerClaims", string(k.Owner))
+		return scarceNow[k.Owner] || slices.Contains(strangers, k.Owner) && !paid[k.Owner] && bucket.Remaining < min(k.Once*strangerPrice, bucket.Limit)
 	}
-	for _, k := range claimable {
-		if k.Suite == suite && k.Once > 0 && slices.Contains(strangers, k.Owner) &&
-			s.takeAtMost(ctx, "strangerClaims", string(k.Owner), k.Once*strangerPrice) != nil {
-			scarce = append(scarce, k.Owner)
+	for again := true; again; {
+		again = false
+		if suite = c.Suite; suite == 0 {
+			suite = pickSuite(claimable, short)
+		}
+		for _, k := range claimable {
+			if k.Suite != suite || k.Once == 0 || paid[k.Owner] || scarceNow[k.Owner] || !slices.Contains(strangers, k.Owner) {
+				continue
+			}
+			if s.takeAtMost(ctx, "strangerClaims", string(k.Owner), k.Once*strangerPrice) == nil {
+				paid[k.Owner] = true
+				continue
+			}
+			// Another server has given more than this one knew: another suite may serve better.
+			scarceNow[k.Owner], again = true, true
 		}
 	}
-	return suite, scarce, nil
+	return suite, slices.Sorted(maps.Keys(scarceNow)), nil
 }
 
 // pickSuite is the suite of which most of the asked users can be had, by most of their devices, the
 // smaller number first; 0 for none. A group has one suite: packages of several would be spent for
-// nothing, and who is left without one cannot be added, however many devices others have. Of those
-// who are scarce the last resort counts alone.
-func pickSuite(claimable []store.Claimable, scarce []mls.DID) mls.CipherSuite {
+// nothing, and who is left without one cannot be added, however many devices others have. Of what
+// is short the last resort counts alone.
+func pickSuite(claimable []store.Claimable, short func(store.Claimable) bool) mls.CipherSuite {
 	type reach struct{ users, devices int }
 	of := map[mls.CipherSuite]reach{}
 	for _, k := range claimable {
 		n := k.Devices
-		if slices.Contains(scarce, k.Owner) {
+		if short(k) {
 			n = k.LastResort
 		}
 		if n > 0 {

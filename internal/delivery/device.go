@@ -106,17 +106,20 @@ func (s *Service) register(ctx context.Context, tx *store.Tx, r *Registration, r
 	if err != nil {
 		return registered, nil, err
 	}
+	known := slices.ContainsFunc(devices, func(d store.UserDevice) bool { return string(d.SignatureKey) == string(r.SignatureKey) })
+	if !known {
+		// What the user has published with this key before it was a device's, is the device's now.
+		// They are read before conversations are held up.
+		if row.Adopted, err = loosePackages(ctx, tx, r); err != nil {
+			return registered, nil, err
+		}
+	}
 	// Commits lock their conversation before the key packages that they use.
 	if row.Convos, err = tx.LockConvosOf(ctx, r.User); err != nil {
 		return registered, nil, err
 	}
-	known := slices.ContainsFunc(devices, func(d store.UserDevice) bool { return string(d.SignatureKey) == string(r.SignatureKey) })
 	if !known {
 		if replaced, err = s.makeRoom(ctx, tx, r, row.Device.ID, devices); err != nil {
-			return registered, nil, err
-		}
-		// What the user has published with this key before it was a device's, is the device's now.
-		if row.Adopted, err = loosePackages(ctx, tx, r); err != nil {
 			return registered, nil, err
 		}
 	}

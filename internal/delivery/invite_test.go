@@ -182,7 +182,7 @@ func TestWhoeverAcceptsLeads(t *testing.T) {
 	}
 	w.accept(t, c, bob)
 	admins, err := w.Store.ListAdmins(t.Context(), c.id)
-	if err != nil || len(admins) != 1 || admins[0] != bob {
+	if err != nil || len(admins) != 1 || admins[0].User != bob {
 		t.Error(admins, err)
 	}
 }

@@ -345,21 +345,21 @@ func mayLeave(ctx context.Context, tx *store.Tx, standing *store.Standing) error
 }
 
 // succeed keeps a conversation from being left without an admin: the longest-standing member takes
-// the role.
+// the role, of those with a device if there are any.
 func succeed(ctx context.Context, tx *store.Tx, convo mls.ConvoID, leaver mls.DID, at time.Time) error {
 	admins, err := tx.ListAdmins(ctx, convo)
-	if err != nil || len(admins) > 0 {
+	if err != nil || slices.ContainsFunc(admins, func(a store.Admin) bool { return !a.Vacant }) {
 		return err
 	}
 	successor, err := tx.FindSuccessor(ctx, convo, leaver)
 	switch {
-	case errors.Is(err, mls.ErrLastMember):
+	case errors.Is(err, mls.ErrLastMember), err == nil && successor.Vacant && len(admins) > 0:
 		return nil
 	case err != nil:
 		return err
 	}
-	if err := tx.AppointAdmin(ctx, convo, successor, leaver, at); err != nil {
+	if err := tx.AppointAdmin(ctx, convo, successor.User, leaver, at); err != nil {
 		return err
 	}
-	return adminChanged(ctx, tx, store.AdminAction{ConvoID: convo, Actor: leaver, Kind: store.ActionSucceed, Target: successor, At: at})
+	return adminChanged(ctx, tx, store.AdminAction{ConvoID: convo, Actor: leaver, Kind: store.ActionSucceed, Target: successor.User, At: at})
 }

@@ -131,7 +131,7 @@ func (s *Service) Reset(ctx context.Context, tx *store.Tx, r Reset) (mls.ConvoID
 	}
 	// Who is invited stays so, in the group or out of it.
 	users := Members(roster)
-	if err := r.mayReset(ctx, tx, &standing, withDevices(roster)); err != nil {
+	if err := r.mayReset(ctx, tx, &standing, roster); err != nil {
 		return "", err
 	}
 	if err := r.Addition.welcomesFor(r.Next.CipherSuite); err != nil {
@@ -174,23 +174,22 @@ func (r *Reset) announced(ctx context.Context, tx *store.Tx, c *store.Convo) err
 	return mls.ErrGroupReinitialized
 }
 
-// withDevices is how many users of a roster have a device, or none at all to lose: those whose
-// place is kept can do nothing about the group.
-func withDevices(roster []store.Member) int {
-	return len(Members(slices.DeleteFunc(slices.Clone(roster), func(m store.Member) bool { return m.Vacant })))
+// others is whether users of a roster beside the caller have a device: those whose place is kept
+// can do nothing about the group.
+func (r *Reset) others(roster []store.Member) bool {
+	return slices.ContainsFunc(roster, func(m store.Member) bool { return !m.Vacant && m.InvitedBy == "" && m.User != r.User })
 }
 
 // mayReset says whether a user may reset the conversation now: an admin at any time, any other
-// member where the group cannot go on, once in a while over all of them. users are those with
-// devices.
-func (r *Reset) mayReset(ctx context.Context, tx *store.Tx, s *store.Standing, users int) error {
+// member where the group cannot go on, once in a while over all of them.
+func (r *Reset) mayReset(ctx context.Context, tx *store.Tx, s *store.Standing, roster []store.Member) error {
 	if s.Admin {
 		return nil
 	}
-	if s.Successor == nil && users > 1 {
-		if r.Next.CipherSuite != s.CipherSuite {
-			return mls.ErrNotAdmin // of another one the others may have no key packages
-		}
+	if s.Successor == nil && len(Members(roster)) > 1 && r.Next.CipherSuite != s.CipherSuite {
+		return mls.ErrNotAdmin // of another one the others may have no key packages
+	}
+	if s.Successor == nil && r.others(roster) {
 		broken, err := beyondRepair(ctx, tx, &s.Convo, r.Next.At)
 		switch {
 		case err != nil:

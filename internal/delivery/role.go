@@ -79,7 +79,7 @@ func explainCrossedDemotion(ctx context.Context, tx *store.Tx, c RoleChange) err
 	switch {
 	case err != nil:
 		return err
-	case len(admins) == 1 && admins[0] == c.Target:
+	case len(admins) == 1 && admins[0].User == c.Target:
 		return mls.ErrLastAdmin
 	}
 	return mls.ErrNotAdmin

@@ -216,6 +216,10 @@ func (v *voiding) take(ctx context.Context, tx *store.Tx, k *store.StoredCommit)
 	v.devices = append(v.devices, undone.Devices...)
 	v.gone = append(v.gone, undone.Gone...)
 	v.invited = append(v.invited, undone.Invited...)
+	for _, d := range undone.Absent {
+		// A later commit, which is void too, removed what was not there before this one.
+		v.owing[d.User] = slices.DeleteFunc(v.owing[d.User], func(left store.LeftDevice) bool { return left.Device == d.ID })
+	}
 	for user, left := range undone.Owing {
 		v.owing[user] = append(v.owing[user], left...)
 	}
@@ -278,6 +282,9 @@ func (v *voiding) finish(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	for _, user := range slices.Sorted(maps.Keys(v.owing)) {
+		if len(v.owing[user]) == 0 {
+			continue
+		}
 		e := ending{Removal: Removal{Target: user, At: v.at}}
 		if err := e.owe(ctx, tx, v.convo, v.owing[user]); err != nil {
 			return err

@@ -156,7 +156,10 @@ func TestLastResortsAreFew(t *testing.T) {
 	alice.Post(t, mlsapi.MethodRegisterDevice, in, &out).OK(t)
 	alice.ID = out.DeviceID
 	assert.Equal(t, int64(3), available(t, alice.User))
+	alice.Post(t, mlsapi.MethodRegisterDevice, in, nil).OK(t) // its answer was lost
+	assert.Equal(t, int64(3), available(t, alice.User))
 	alice.Post(t, mlsapi.MethodPublishKeyPackages, batchOf(batch[8:19]...), nil).OK(t)
+	alice.Post(t, mlsapi.MethodRegisterDevice, in, nil).OK(t)
 	assert.Equal(t, int64(3), available(t, alice.User))
 	alice.Post(t, mlsapi.MethodPublishKeyPackage, publication(batch[19]), nil).OK(t)
 	assert.Equal(t, int64(3), available(t, alice.User))

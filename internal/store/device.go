@@ -69,7 +69,7 @@ func (tx *Tx) RegisterDevice(ctx context.Context, p Registration) (Registered, e
 		return Registered{}, err
 	}
 	device := result.Device.Device
-	err = tx.Savepoint(ctx, func() error { return tx.firstPackages(ctx, device, p) })
+	err = tx.Savepoint(ctx, func() error { return tx.firstPackages(ctx, device, p, result.Existing) })
 	if result.TooManyPackages = errors.Is(err, mls.ErrTooManyKeyPackages); err != nil && !result.TooManyPackages {
 		return Registered{}, err
 	}
@@ -87,8 +87,13 @@ func (tx *Tx) RegisterDevice(ctx context.Context, p Registration) (Registered, e
 	return result, err
 }
 
-func (tx *Tx) firstPackages(ctx context.Context, device Device, p Registration) error {
+// firstPackages keeps the packages of a registration. One that is repeated brings what became of
+// the first one's packages meanwhile: used ones are known, old last resorts were withdrawn.
+func (tx *Tx) firstPackages(ctx context.Context, device Device, p Registration, repeated bool) error {
 	fresh, err := tx.unpublished(ctx, device, p.Packages, p.At, true)
+	if err == nil && repeated {
+		fresh, err = tx.leaveOutWithdrawn(ctx, fresh)
+	}
 	if err != nil {
 		return err
 	}

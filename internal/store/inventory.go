@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"maps"
 	"slices"
 	"time"
 
@@ -146,8 +147,8 @@ func (b *publishing) insert(ctx context.Context) error {
 	for _, i := range b.fresh {
 		byDevice[b.packages[i].Owner] = append(byDevice[b.packages[i].Owner], b.packages[i].NewKeyPackage)
 	}
-	for device, list := range byDevice {
-		owner := Device{b.user, device}
+	for _, device := range slices.Sorted(maps.Keys(byDevice)) { // locks are taken in one order
+		owner, list := Device{b.user, device}, byDevice[device]
 		if _, err := b.tx.q.InsertKeyPackages(ctx, keyPackageRows(owner, list, b.now)); err != nil {
 			return fail("insert key packages", err)
 		}
@@ -241,7 +242,7 @@ func (tx *Tx) WithdrawKeyPackages(ctx context.Context, d Device, packages []Unus
 }
 
 // maxLoose is how many packages that were published without a device a registration looks at.
-const maxLoose = 2000
+const maxLoose = 500
 
 // LoosePackage is a package that its user has published without a device, used or not.
 type LoosePackage struct {

@@ -159,6 +159,26 @@ func (tx *Tx) unpublished(ctx context.Context, owner Device, packages []NewKeyPa
 	return fresh, nil
 }
 
+// leaveOutWithdrawn leaves last-resort packages out whose init_key was seen: newer ones have
+// replaced them.
+func (tx *Tx) leaveOutWithdrawn(ctx context.Context, packages []indexed) ([]indexed, error) {
+	var hashes [][]byte
+	for _, p := range packages {
+		if p.LastResort {
+			h := sha256.Sum256(p.InitKey)
+			hashes = append(hashes, h[:])
+		}
+	}
+	if len(hashes) == 0 {
+		return packages, nil
+	}
+	seen, err := tx.q.FindInitKeys(ctx, hashes)
+	return slices.DeleteFunc(packages, func(p indexed) bool {
+		h := sha256.Sum256(p.InitKey)
+		return p.LastResort && slices.ContainsFunc(seen, func(s []byte) bool { return bytes.Equal(s, h[:]) })
+	}), fail("find init keys", err)
+}
+
 func (tx *Tx) insertKeyPackages(ctx context.Context, owner Device, packages []indexed, request *string, now time.Time) ([]int64, error) {
 	initKeys := make([][]byte, len(packages))
 	list := make([]NewKeyPackage, len(packages))

@@ -288,28 +288,44 @@ func (tx *Tx) Demote(ctx context.Context, convo mls.ConvoID, target mls.DID) err
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(admins, target) {
+	at := slices.IndexFunc(admins, func(a Admin) bool { return a.User == target })
+	if at < 0 {
 		return mls.ErrNotAdminTarget
 	}
-	if len(admins) == 1 {
+	if others := slices.Delete(slices.Clone(admins), at, at+1); len(others) == 0 || !admins[at].Vacant && !anyHere(others) {
 		return mls.ErrLastAdmin
 	}
 	_, err = tx.q.ClearAdmin(ctx, convo, target)
 	return fail("demote", err)
 }
 
-// ListAdmins is the users that are admins of a conversation.
-func (r *reader) ListAdmins(ctx context.Context, convo mls.ConvoID) ([]mls.DID, error) {
-	dids, err := r.q.ListAdmins(ctx, convo)
-	return dids, fail("list admins", err)
+// Admin is a user with that role.
+type Admin struct {
+	User mls.DID
+	// Vacant says that the user has no device, and its place is kept.
+	Vacant bool
 }
 
-// FindSuccessor is the member that has been in the conversation longest, but
-// for one. The error is mls.ErrLastMember when there is no other.
-func (r *reader) FindSuccessor(ctx context.Context, convo mls.ConvoID, except mls.DID) (mls.DID, error) {
-	did, err := r.q.FindLongestStanding(ctx, convo, string(except))
-	if isNotFound(err) {
-		return "", mls.ErrLastMember
+func anyHere(admins []Admin) bool {
+	return slices.ContainsFunc(admins, func(a Admin) bool { return !a.Vacant })
+}
+
+// ListAdmins is the users that are admins of a conversation.
+func (r *reader) ListAdmins(ctx context.Context, convo mls.ConvoID) ([]Admin, error) {
+	rows, err := r.q.ListAdmins(ctx, convo)
+	admins := make([]Admin, len(rows))
+	for i, row := range rows {
+		admins[i] = Admin{row.UserDID, row.Vacant}
 	}
-	return did, fail("find successor", err)
+	return admins, fail("list admins", err)
+}
+
+// FindSuccessor is the member that has been in the conversation longest, but for one; of those with
+// a device, if there are any. The error is mls.ErrLastMember when there is no other.
+func (r *reader) FindSuccessor(ctx context.Context, convo mls.ConvoID, except mls.DID) (Admin, error) {
+	row, err := r.q.FindLongestStanding(ctx, convo, string(except))
+	if isNotFound(err) {
+		return Admin{}, mls.ErrLastMember
+	}
+	return Admin{row.UserDID, row.Vacant}, fail("find successor", err)
 }

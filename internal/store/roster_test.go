@@ -165,8 +165,8 @@ func TestLastAdmin(t *testing.T) {
 		t.Errorf("%d devices without the role know who gave it to them", n)
 	}
 	next, err := s.FindSuccessor(t.Context(), convo, alice)
-	if err != nil || next != bob {
-		t.Errorf("successor %s, %v", next, err)
+	if err != nil || next.User != bob {
+		t.Errorf("successor %v, %v", next, err)
 	}
 	late := newConvo(t, s, dave, carol)
 	inTx(t, s, func(tx *Tx) error {
@@ -175,8 +175,8 @@ func TestLastAdmin(t *testing.T) {
 		}
 		return tx.UpsertMembers(t.Context(), late, []NewMember{{User: bob, MLSDID: "m"}}, Place{Epoch: 2, Seq: 10, At: noon})
 	})
-	if next, err := s.FindSuccessor(t.Context(), late, dave); err != nil || next != carol {
-		t.Errorf("the member of longest standing is carol: %s, %v", next, err)
+	if next, err := s.FindSuccessor(t.Context(), late, dave); err != nil || next.User != carol {
+		t.Errorf("the member of longest standing is carol: %v, %v", next, err)
 	}
 	alone := newConvo(t, s, alice)
 	_, err = s.FindSuccessor(t.Context(), alone, alice)

@@ -107,6 +107,8 @@ type Undone struct {
 	Gone    []mls.DID
 	// Invited are the users of Devices who had not accepted.
 	Invited []mls.DID
+	// Absent are those of Devices that were not on the roster before.
+	Absent []Device
 	// Owing are the devices whose removal stands, and whose leaves are in the group again.
 	Owing map[mls.DID][]LeftDevice
 }
@@ -176,7 +178,11 @@ func (tx *Tx) undoAdditions(ctx context.Context, c *Convo, k *StoredCommit, u *U
 		restored = append(restored, db.RestoreAdditionsRow(row))
 	}
 	for _, row := range restored {
-		u.Devices = append(u.Devices, Device{row.UserDID, row.DeviceID})
+		d := Device{row.UserDID, row.DeviceID}
+		u.Devices = append(u.Devices, d)
+		if row.Absent {
+			u.Absent = append(u.Absent, d)
+		}
 		if row.Invited {
 			u.Invited = append(u.Invited, row.UserDID)
 		}

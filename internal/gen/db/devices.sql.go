@@ -571,6 +571,31 @@ func (q *Queries) FindDeviceByKey(ctx context.Context, signatureKey []byte) (Use
 	return i, err
 }
 
+const findInitKeys = `-- name: FindInitKeys :many
+SELECT hash FROM used_init_keys WHERE hash = ANY ($1::bytea[])
+`
+
+// FindInitKeys is those of the hashes that were seen before.
+func (q *Queries) FindInitKeys(ctx context.Context, hashes [][]byte) ([][]byte, error) {
+	rows, err := q.db.Query(ctx, findInitKeys, hashes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := [][]byte{}
+	for rows.Next() {
+		var hash []byte
+		if err := rows.Scan(&hash); err != nil {
+			return nil, err
+		}
+		items = append(items, hash)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const findKeyPackagesByHash = `-- name: FindKeyPackagesByHash :many
 SELECT sha256, owner_did, device_id,
        (claimed_at IS NULL AND consumed_at IS NULL AND expires_at > $1::timestamptz)::boolean AS live
@@ -922,16 +947,21 @@ func (q *Queries) ListEndedRegistrations(ctx context.Context, userDID mls.DID, s
 }
 
 const listLoosePackages = `-- name: ListLoosePackages :many
-SELECT id, key_package FROM key_packages
-WHERE owner_did = $1 AND device_id = '' AND position($2::bytea IN key_package) > 0
-ORDER BY consumed_at IS NOT NULL, id DESC
-LIMIT $3
+SELECT k.id, k.key_package
+FROM (
+    SELECT p.id, p.key_package, p.consumed_at FROM key_packages p
+    WHERE p.owner_did = $1 AND p.device_id = ''
+    ORDER BY p.consumed_at IS NOT NULL, p.id DESC
+    LIMIT $2
+) k
+WHERE position($3::bytea IN k.key_package) > 0
+ORDER BY k.consumed_at IS NOT NULL, k.id DESC
 `
 
 type ListLoosePackagesParams struct {
 	OwnerDID     mls.DID
-	SignatureKey []byte
 	MaxRows      int32
+	SignatureKey []byte
 }
 
 type ListLoosePackagesRow struct {
@@ -942,7 +972,7 @@ type ListLoosePackagesRow struct {
 // ListLoosePackages is what a user has published without a device and has the bytes of a signature key in
 // it, whatever has become of it: first what somebody might still use.
 func (q *Queries) ListLoosePackages(ctx context.Context, arg ListLoosePackagesParams) ([]ListLoosePackagesRow, error) {
-	rows, err := q.db.Query(ctx, listLoosePackages, arg.OwnerDID, arg.SignatureKey, arg.MaxRows)
+	rows, err := q.db.Query(ctx, listLoosePackages, arg.OwnerDID, arg.MaxRows, arg.SignatureKey)
 	if err != nil {
 		return nil, err
 	}

@@ -87,18 +87,24 @@ func (q *Queries) FindActiveUsers(ctx context.Context, convoID mls.ConvoID, user
 }
 
 const findLongestStanding = `-- name: FindLongestStanding :one
-SELECT user_did FROM members
+SELECT user_did, vacant FROM members
 WHERE convo_id = $1 AND left_at IS NULL AND invited_by IS NULL AND user_did <> $2::text
-ORDER BY join_seq, joined_at, user_did
+ORDER BY vacant, join_seq, joined_at, user_did
 LIMIT 1
 `
 
-// FindLongestStanding is the member that has been in the conversation longest.
-func (q *Queries) FindLongestStanding(ctx context.Context, convoID mls.ConvoID, exceptDID string) (mls.DID, error) {
+type FindLongestStandingRow struct {
+	UserDID mls.DID
+	Vacant  bool
+}
+
+// FindLongestStanding is the member that has been in the conversation longest, of those with a device if
+// there are any.
+func (q *Queries) FindLongestStanding(ctx context.Context, convoID mls.ConvoID, exceptDID string) (FindLongestStandingRow, error) {
 	row := q.db.QueryRow(ctx, findLongestStanding, convoID, exceptDID)
-	var user_did mls.DID
-	err := row.Scan(&user_did)
-	return user_did, err
+	var i FindLongestStandingRow
+	err := row.Scan(&i.UserDID, &i.Vacant)
+	return i, err
 }
 
 const keepPlace = `-- name: KeepPlace :exec
@@ -137,25 +143,31 @@ func (q *Queries) KeepPlace(ctx context.Context, arg KeepPlaceParams) error {
 }
 
 const listAdmins = `-- name: ListAdmins :many
-SELECT DISTINCT user_did FROM members
+SELECT user_did, bool_and(vacant)::boolean AS vacant FROM members
 WHERE convo_id = $1 AND left_at IS NULL AND is_admin
+GROUP BY user_did
 ORDER BY user_did
 `
 
-// ListAdmins is the users, not the devices, that are admins.
-func (q *Queries) ListAdmins(ctx context.Context, convoID mls.ConvoID) ([]mls.DID, error) {
+type ListAdminsRow struct {
+	UserDID mls.DID
+	Vacant  bool
+}
+
+// ListAdmins is the users, not the devices, that are admins, and whether only a place is kept for one.
+func (q *Queries) ListAdmins(ctx context.Context, convoID mls.ConvoID) ([]ListAdminsRow, error) {
 	rows, err := q.db.Query(ctx, listAdmins, convoID)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []mls.DID{}
+	items := []ListAdminsRow{}
 	for rows.Next() {
-		var user_did mls.DID
-		if err := rows.Scan(&user_did); err != nil {
+		var i ListAdminsRow
+		if err := rows.Scan(&i.UserDID, &i.Vacant); err != nil {
 			return nil, err
 		}
-		items = append(items, user_did)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -573,13 +573,14 @@ FROM commit_additions a
 JOIN members o ON o.convo_id = a.convo_id AND o.user_did = a.user_did AND o.device_id = a.device_id
 WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NOT NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited
+RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited, (a.before->>'left_at' IS NOT NULL)::boolean AS absent
 `
 
 type RestoreAdditionsRow struct {
 	UserDID  mls.DID
 	DeviceID mls.DeviceID
 	Invited  bool
+	Absent   bool
 }
 
 // RestoreAdditions puts the rows of the other devices back as they were. Who has left since stays
@@ -593,7 +594,12 @@ func (q *Queries) RestoreAdditions(ctx context.Context, convoID mls.ConvoID, seq
 	items := []RestoreAdditionsRow{}
 	for rows.Next() {
 		var i RestoreAdditionsRow
-		if err := rows.Scan(&i.UserDID, &i.DeviceID, &i.Invited); err != nil {
+		if err := rows.Scan(
+			&i.UserDID,
+			&i.DeviceID,
+			&i.Invited,
+			&i.Absent,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -639,13 +645,14 @@ DELETE FROM members m
 USING commit_additions a
 WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited
+RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited, true::boolean AS absent
 `
 
 type UndoAdditionsRow struct {
 	UserDID  mls.DID
 	DeviceID mls.DeviceID
 	Invited  bool
+	Absent   bool
 }
 
 // UndoAdditions takes the devices off the roster that were not on it before a commit added them.
@@ -658,7 +665,12 @@ func (q *Queries) UndoAdditions(ctx context.Context, convoID mls.ConvoID, seq ml
 	items := []UndoAdditionsRow{}
 	for rows.Next() {
 		var i UndoAdditionsRow
-		if err := rows.Scan(&i.UserDID, &i.DeviceID, &i.Invited); err != nil {
+		if err := rows.Scan(
+			&i.UserDID,
+			&i.DeviceID,
+			&i.Invited,
+			&i.Absent,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
