@@ -287,7 +287,7 @@ func TestHostileMembers(t *testing.T) {
 			"update ", "add ", "report ", "taken back", "lie InvalidCommit", "lie InvalidGroupInfo", "reset ", "add anew ",
 			"join ", "join RateLimitExceeded", "led astray", "joins taken back", "deposit ", "no door GroupInfoUnavailable",
 		} {
-			if steps >= 1000 && !t.Failed() && counts[what] == 0 {
+			if *modelSeed != 0 && steps >= 1000 && !t.Failed() && counts[what] == 0 { // a new seed may miss one
 				t.Errorf("%q never happened, so the test shows little", what)
 			}
 		}
