@@ -41,6 +41,7 @@ func (c *groupConvo) add(u *groupUser, who *groupUser) {
 	in, next := u.VerifiedAddition(c.w.t, v, d, who.Device)
 	var out mlsapi.AddMembersOutput
 	if c.w.expect("add", u.Post(c.w.t, mlsapi.MethodAddMembers, in, &out), c.waits(u)) {
+		who.Accept(c.w.t, c.chat).OK(c.w.t)
 		c.accept(&groupState{tree: next, good: good, by: u, id: *out.MessageID, seq: *out.Seq, added: []*groupUser{who}})
 	}
 }
