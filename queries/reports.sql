@@ -202,8 +202,19 @@ CROSS JOIN event_head g
 ORDER BY u.ord;
 
 -- name: WithdrawWelcomes :execrows
--- WithdrawWelcomes removes the Welcomes of a commit.
-DELETE FROM welcomes WHERE convo_id = @convo_id AND commit_seq = @seq::bigint;
+-- WithdrawWelcomes removes the Welcomes of a commit. Those that they had superseded wait again, for devices
+-- that are still on the roster.
+WITH withdrawn AS (
+    SELECT w.id FROM welcomes w WHERE w.convo_id = @convo_id AND w.commit_seq = @seq::bigint
+), again AS (
+    UPDATE welcome_routes r
+    SET superseded_at = NULL, superseded_by = NULL
+    FROM withdrawn w
+    WHERE r.superseded_by = w.id
+      AND EXISTS (SELECT FROM members m
+                  WHERE m.convo_id = r.convo_id AND m.user_did = r.user_did AND m.device_id = r.device_id AND m.left_at IS NULL)
+)
+DELETE FROM welcomes w USING withdrawn x WHERE w.id = x.id;
 
 -- name: ReopenRequests :execrows
 -- ReopenRequests opens again what a commit had fulfilled, unless the device has asked again since.

@@ -13,7 +13,7 @@ WITH routed AS (
     JOIN unnest(@key_package_refs::bytea[]) WITH ORDINALITY AS r (key_package_ref, ord) USING (ord)
 ), superseded AS (
     UPDATE welcome_routes w
-    SET superseded_at = @now::timestamptz
+    SET superseded_at = @now::timestamptz, superseded_by = @welcome_id::bigint
     FROM routed r
     WHERE w.convo_id = @convo_id::text AND w.user_did = r.user_did AND w.device_id = r.device_id
       AND w.confirmed_at IS NULL AND w.superseded_at IS NULL AND w.welcome_id <> @welcome_id::bigint

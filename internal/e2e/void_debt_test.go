@@ -190,3 +190,30 @@ func TestDebtsFollowTheirLeaves(t *testing.T) {
 	assert.Empty(t, f.view(f.alice).PendingRequests)
 	f.roster(map[*e2e.Device]int64{f.alice: 0, erin: 1, f.dave: 3})
 }
+
+// TestWelcomesWaitAgain: a Welcome that the one of a void commit had superseded is there again for
+// a device that has not joined yet.
+func TestWelcomesWaitAgain(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	u, chat := gathering(t, s, 4)
+	phone := u[1].User.Register(t, 4)
+	u[0].AddPackages(t, chat, u[0].ClaimDevice(t, phone), phone.DID)
+	first, a := phone.Welcome(t, chat, phone.ID)
+	a.OK(t)
+	laptop := phone.User.Register(t, 4)
+	before := *chat
+	again := u[3].AddPackages(t, chat, append(u[3].ClaimDevice(t, phone), u[3].ClaimDevice(t, laptop)...), phone.DID)
+	second, a := phone.Welcome(t, chat, phone.ID)
+	a.OK(t)
+	require.Equal(t, *again.WelcomeMessage, second.Welcome)
+	for i, r := range []*e2e.Device{u[0], u[2]} {
+		require.Equal(t, i == 1, reports(t, r, &before, before.Group.Epoch, ""))
+	}
+	waiting, a := phone.Welcome(t, chat, phone.ID)
+	a.OK(t)
+	assert.Equal(t, first.Welcome, waiting.Welcome)
+	assert.True(t, phone.Confirm(t, chat, true))
+	_, a = phone.Welcome(t, chat, laptop.ID)
+	a.Want(t, http.StatusNotFound, "WelcomeNotFound")
+}

@@ -706,10 +706,21 @@ func (q *Queries) VoidCommit(ctx context.Context, arg VoidCommitParams) error {
 }
 
 const withdrawWelcomes = `-- name: WithdrawWelcomes :execrows
-DELETE FROM welcomes WHERE convo_id = $1 AND commit_seq = $2::bigint
+WITH withdrawn AS (
+    SELECT w.id FROM welcomes w WHERE w.convo_id = $1 AND w.commit_seq = $2::bigint
+), again AS (
+    UPDATE welcome_routes r
+    SET superseded_at = NULL, superseded_by = NULL
+    FROM withdrawn w
+    WHERE r.superseded_by = w.id
+      AND EXISTS (SELECT FROM members m
+                  WHERE m.convo_id = r.convo_id AND m.user_did = r.user_did AND m.device_id = r.device_id AND m.left_at IS NULL)
+)
+DELETE FROM welcomes w USING withdrawn x WHERE w.id = x.id
 `
 
-// WithdrawWelcomes removes the Welcomes of a commit.
+// WithdrawWelcomes removes the Welcomes of a commit. Those that they had superseded wait again, for devices
+// that are still on the roster.
 func (q *Queries) WithdrawWelcomes(ctx context.Context, convoID mls.ConvoID, seq int64) (int64, error) {
 	result, err := q.db.Exec(ctx, withdrawWelcomes, convoID, seq)
 	if err != nil {

@@ -933,7 +933,7 @@ WITH routed AS (
     JOIN unnest($5::bytea[]) WITH ORDINALITY AS r (key_package_ref, ord) USING (ord)
 ), superseded AS (
     UPDATE welcome_routes w
-    SET superseded_at = $6::timestamptz
+    SET superseded_at = $6::timestamptz, superseded_by = $1::bigint
     FROM routed r
     WHERE w.convo_id = $2::text AND w.user_did = r.user_did AND w.device_id = r.device_id
       AND w.confirmed_at IS NULL AND w.superseded_at IS NULL AND w.welcome_id <> $1::bigint
