@@ -18,7 +18,7 @@ type modelInvitations struct {
 
 // on says how a user stands to the roster: "" for who is a member or invited.
 func (c *modelConvo) on(u *modelUser) string {
-	if len(c.seated(u)) > 0 {
+	if _, kept := c.kept[u]; kept || len(c.seated(u)) > 0 {
 		return ""
 	}
 	if c.gone[u] != "" {
@@ -116,6 +116,11 @@ func (c *modelConvo) rows() (members, pending []string) {
 			members = append(members, fmt.Sprint(d.ID, d.DID, c.admins[d.owner]))
 		}
 	}
+	for u := range c.kept {
+		if len(c.seated(u)) == 0 {
+			members = append(members, fmt.Sprint("", u.DID, c.admins[u]))
+		}
+	}
 	for u := range c.invited {
 		members = append(members, fmt.Sprint("invited", u.DID))
 	}
@@ -157,6 +162,9 @@ func (w *world) compareInvitations(u *modelUser) {
 		users := map[*modelUser]bool{}
 		for d := range c.seats {
 			users[d.owner] = true
+		}
+		for other := range c.kept {
+			users[other] = true
 		}
 		s := seen{ID: c.ID, InvitedBy: string(c.invited[u].DID)}
 		for other := range users {

@@ -67,6 +67,9 @@ func (w *world) sendAddition(c *modelConvo, u *modelUser, a addition) {
 // join lets one of a user's devices join by itself: EXTERNAL_JOIN is open, since nobody knows the
 // leaves of an opaque group.
 func (w *world) join(c *modelConvo, u *modelUser) {
+	if len(u.devices) == 0 {
+		return
+	}
 	d, epoch := pick(w, u.devices), w.epoch(c)
 	commit := mlstest.Commit{From: d.Client, Leaf: 90, External: true, Proposals: []mlstest.Proposal{mlstest.ExternalInit()}}
 	replaces := w.chance(2)
@@ -142,7 +145,7 @@ func (w *world) judgeRemoval(c *modelConvo, u *modelUser) {
 	w.learnDebts(c)
 	var known []*modelDevice
 	for _, of := range w.users {
-		for _, d := range of.devices {
+		for _, d := range of.ever() {
 			if debt := c.debts[d]; debt != nil && debt.id != "" || c.closed[d] != nil {
 				known = append(known, d)
 			}
@@ -195,6 +198,9 @@ func (w *world) demote(c *modelConvo, u *modelUser) {
 }
 
 func (w *world) requestRejoin(c *modelConvo, u *modelUser) {
+	if len(u.devices) == 0 {
+		return
+	}
 	d := pick(w, u.devices)
 	k := d.Client.KeyPackage(time.Now())
 	in := d.RejoinInput(c.Chat)
@@ -253,6 +259,9 @@ func (w *world) answerRejoin(c *modelConvo, u *modelUser) {
 }
 
 func (w *world) welcome(c *modelConvo, u *modelUser) {
+	if len(u.devices) == 0 {
+		return
+	}
 	d := pick(w, u.devices)
 	want := c.on(u)
 	if want == "" && c.welcomes[d] == "" {
@@ -265,6 +274,9 @@ func (w *world) welcome(c *modelConvo, u *modelUser) {
 }
 
 func (w *world) confirmWelcome(c *modelConvo, u *modelUser) {
+	if len(u.devices) == 0 {
+		return
+	}
 	d, success := pick(w, u.devices), !w.chance(3)
 	in := &mlsapi.ConfirmWelcomeInput{ConvoID: c.ID, Success: success, DeviceID: &d.ID}
 	var out mlsapi.ConfirmWelcomeOutput
@@ -334,7 +346,11 @@ func (w *world) compare(u *modelUser) {
 				s.Members = append(s.Members, fmt.Sprint("invited", v.Members[i].UserDID))
 				continue
 			}
-			s.Members = append(s.Members, fmt.Sprint(*v.Members[i].DeviceID, v.Members[i].UserDID, v.Members[i].IsAdmin))
+			device := ""
+			if v.Members[i].DeviceID != nil {
+				device = *v.Members[i].DeviceID
+			}
+			s.Members = append(s.Members, fmt.Sprint(device, v.Members[i].UserDID, v.Members[i].IsAdmin))
 		}
 		for _, r := range v.PendingRequests {
 			id := ""

@@ -19,11 +19,19 @@ type modelReads struct {
 // noReads are those of who was only invited.
 var noReads = modelReads{until: -1}
 
-// joined is where the user's history begins: with the first of its devices.
+// joined is where the user's history begins: with the first of its devices, or the one whose place
+// is kept.
 func (c *modelConvo) joined(u *modelUser) modelSeat {
 	first := modelSeat{seq: 1 << 60, epoch: 1 << 60}
+	seats := []modelSeat{}
 	for _, d := range c.seated(u) {
-		first.seq, first.epoch = min(first.seq, c.seats[d].seq), min(first.epoch, c.seats[d].epoch)
+		seats = append(seats, c.seats[d])
+	}
+	if seat, kept := c.kept[u]; kept {
+		seats = append(seats, seat)
+	}
+	for _, seat := range seats {
+		first.seq, first.epoch = min(first.seq, seat.seq), min(first.epoch, seat.epoch)
 	}
 	return first
 }

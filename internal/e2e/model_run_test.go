@@ -189,7 +189,12 @@ func (w *world) operations() []operation {
 		{"propose", 3, w.sendProposal, false},
 		{"claim", 8, w.claim, false},
 		{"publish", 6, func(_ *modelConvo, u *modelUser) { w.publish(u) }, false},
-		{"register", 1, func(_ *modelConvo, u *modelUser) { w.registerMore(u) }, false},
+		{"register", 3, func(_ *modelConvo, u *modelUser) { w.registerMore(u) }, false},
+		{"delete a device", 1, func(_ *modelConvo, u *modelUser) { w.deleteDevice(u) }, false},
+		{"replace a device", 1, func(_ *modelConvo, u *modelUser) { w.replaceDevice(u) }, false},
+		{"sync", 3, func(_ *modelConvo, u *modelUser) { w.sync(u) }, false},
+		{"publish several", 2, func(_ *modelConvo, u *modelUser) { w.publishSeveral(u) }, false},
+		{"list devices", 2, func(_ *modelConvo, u *modelUser) { w.listDevices(u) }, false},
 		{"add", 14, w.addMembers, false},
 		{"accept", 4, w.acceptInvitation, false},
 		{"join", 3, w.join, false},
@@ -234,7 +239,12 @@ func (w *world) step() {
 }
 
 func (w *world) register(u *modelUser) {
-	d := &modelDevice{Device: u.Register(w.t, 1), owner: u}
+	w.registered(&modelDevice{Device: u.Register(w.t, 1), owner: u})
+}
+
+// registered gives a user a device that it has registered with one package.
+func (w *world) registered(d *modelDevice) {
+	u := d.owner
 	w.devices[d.ID] = d
 	u.devices = append(u.devices, d)
 	// Which package it registered is learnt by claiming it.
@@ -250,15 +260,25 @@ func (w *world) registerMore(u *modelUser) {
 		return
 	}
 	w.register(u)
-	d := u.devices[1]
+	w.pending(u.devices[len(u.devices)-1])
+	w.did = "register"
+	w.outcomes["register "]++
+}
+
+// pending asks the members of the conversations of a device's user to add it.
+func (w *world) pending(d *modelDevice) {
 	for _, c := range w.convos {
-		if c.here(u) == "" {
+		if c.here(d.owner) == "" {
 			c.requests[d] = &modelRequest{kind: "device"}
 		}
 	}
 }
 
-func (w *world) publish(u *modelUser) { w.publishFor(pick(w, u.devices)) }
+func (w *world) publish(u *modelUser) {
+	if len(u.devices) > 0 {
+		w.publishFor(pick(w, u.devices))
+	}
+}
 
 func (w *world) publishFor(d *modelDevice) {
 	k := d.Client.KeyPackage(time.Now())

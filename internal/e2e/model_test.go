@@ -22,6 +22,7 @@ type modelDevice struct {
 type modelUser struct {
 	*e2e.User
 	devices []*modelDevice
+	lost    []*modelDevice             // that it has deleted
 	bag     []mlsapi.DefsKeyPackageRef // what this user has claimed and may use
 }
 
@@ -48,11 +49,12 @@ type modelDebt struct {
 	// claimed is the committer who is said to have made the removal, nil for nobody.
 	claimed *modelUser
 	said    map[*modelUser]bool // that the leaf is gone
-	denied  map[*modelUser]bool // that it is; each once for a claim
+	denied  map[*modelUser]bool // that it is; each once until it is closed
+	spent   map[*modelUser]bool // who has said so and was contradicted, until another claim
 }
 
 func (d *modelDebt) claim(by *modelUser) {
-	d.claimed, d.said, d.denied = by, map[*modelUser]bool{}, map[*modelUser]bool{}
+	d.claimed, d.said, d.denied, d.spent = by, map[*modelUser]bool{}, map[*modelUser]bool{}, map[*modelUser]bool{}
 }
 
 type modelConvo struct {
@@ -60,7 +62,8 @@ type modelConvo struct {
 	epoch       int64
 	log         []modelMessage // seq 1 is at 0
 	seats       map[*modelDevice]modelSeat
-	gone        map[*modelUser]string // how who is not here has gone: "left" or "removed"
+	kept        map[*modelUser]modelSeat // of users whose last device was deleted
+	gone        map[*modelUser]string    // how who is not here has gone: "left" or "removed"
 	last        map[*modelUser]modelReads
 	admins      map[*modelUser]bool
 	demotedBy   map[*modelUser]*modelUser
@@ -79,7 +82,7 @@ type modelConvo struct {
 
 func newModelConvo(chat *e2e.Chat, epoch int64) *modelConvo {
 	return &modelConvo{
-		Chat: chat, epoch: epoch, seats: map[*modelDevice]modelSeat{}, gone: map[*modelUser]string{}, last: map[*modelUser]modelReads{}, admins: map[*modelUser]bool{},
+		Chat: chat, epoch: epoch, seats: map[*modelDevice]modelSeat{}, kept: map[*modelUser]modelSeat{}, gone: map[*modelUser]string{}, last: map[*modelUser]modelReads{}, admins: map[*modelUser]bool{},
 		demotedBy: map[*modelUser]*modelUser{}, welcomes: map[*modelDevice]string{}, confirmed: map[*modelDevice]time.Time{},
 		failed: map[*modelDevice]bool{}, requests: map[*modelDevice]*modelRequest{}, debts: map[*modelDevice]*modelDebt{}, closed: map[*modelDevice]*modelDebt{},
 		rejoins: map[*modelUser]int{}, joins: map[*modelDevice]int{}, cursors: map[*modelUser]int64{},
@@ -117,6 +120,11 @@ func (c *modelConvo) members() []*modelUser {
 	for d := range c.seats {
 		if c.invited[d.owner] == nil && !slices.Contains(users, d.owner) {
 			users = append(users, d.owner)
+		}
+	}
+	for u := range c.kept {
+		if !slices.Contains(users, u) {
+			users = append(users, u)
 		}
 	}
 	return users
@@ -205,7 +213,7 @@ func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
 	var devices []*modelDevice
 	for _, p := range a.packages {
 		d := w.device(p)
-		if w.used[*p.KeyPackageHash] || d == nil || !slices.Contains(a.users, d.owner) {
+		if w.used[*p.KeyPackageHash] || d == nil || slices.Contains(d.owner.lost, d) || !slices.Contains(a.users, d.owner) {
 			return "KeyPackageNotFound"
 		}
 		if w.reserved[*p.KeyPackageHash] {
@@ -271,12 +279,13 @@ func (c *modelConvo) part(u *modelUser, how string, by *modelUser, proposed int6
 		}
 	}
 	if by != nil {
-		for _, d := range u.devices {
+		for _, d := range u.ever() {
 			if c.debts[d] != nil {
 				c.debts[d].claim(by)
 			}
 		}
 	}
+	delete(c.kept, u)
 	for _, d := range u.devices {
 		delete(c.welcomes, d)
 		delete(c.requests, d)
@@ -307,19 +316,7 @@ func (c *modelConvo) leave(u *modelUser, proposal *modelMessage) string {
 		proposed = c.epoch
 	}
 	c.part(u, "left", nil, proposed)
-	if len(c.admins) == 0 {
-		heirs := c.members()
-		slices.SortFunc(heirs, func(a, b *modelUser) int {
-			if d := c.joined(a).seq - c.joined(b).seq; d != 0 {
-				return int(d)
-			}
-			if a.DID < b.DID {
-				return -1
-			}
-			return 1
-		})
-		c.admins[heirs[0]] = true
-	}
+	c.succeed()
 	return ""
 }
 
@@ -351,7 +348,7 @@ func (c *modelConvo) takeOut(u, target *modelUser, commit *modelMessage) string 
 		return err
 	}
 	owed := false
-	for _, d := range target.devices {
+	for _, d := range target.ever() {
 		if _, ok := c.debts[d]; ok && c.on(target) != "" {
 			owed = true
 		}
@@ -372,50 +369,12 @@ func (c *modelConvo) takeOut(u, target *modelUser, commit *modelMessage) string 
 		c.part(target, "removed", u, -1)
 		return ""
 	}
-	for _, d := range target.devices {
+	for _, d := range target.ever() {
 		if c.debts[d] != nil {
 			c.debts[d].claim(u)
 		}
 	}
 	return ""
-}
-
-// judge is reportCommit about a removal; open says whether it is open again.
-func (c *modelConvo) judge(u *modelUser, d *modelDevice, debt *modelDebt, gone bool) (open bool, err string) {
-	if err := c.here(u); err != "" {
-		return false, err
-	}
-	settled := c.debts[d] != debt
-	if !gone {
-		_, back := c.seats[d]
-		switch {
-		case !settled && debt.claimed == nil:
-			return true, ""
-		case debt.denied[u] || settled && (back || c.closed[d] != debt || c.debts[d] != nil):
-			return false, ""
-		}
-		delete(c.closed, d)
-		c.debts[d] = debt
-		debt.claimed, debt.said = nil, map[*modelUser]bool{}
-		debt.denied[u] = true
-		return true, ""
-	}
-	heard := slices.DeleteFunc(c.members(), func(m *modelUser) bool { return m == debt.claimed || m == d.owner })
-	if settled || len(heard) > 0 && !slices.Contains(heard, u) {
-		return false, ""
-	}
-	debt.said[u] = true
-	n := 0
-	for m := range debt.said {
-		if m == u || slices.Contains(heard, m) {
-			n++
-		}
-	}
-	if c.admins[u] || n >= min(2, len(heard)) {
-		delete(c.debts, d)
-		c.closed[d] = debt
-	}
-	return false, ""
 }
 
 func (c *modelConvo) promote(u, target *modelUser) string {
@@ -446,7 +405,7 @@ func (c *modelConvo) demote(u, target *modelUser) (err, or string) {
 		return "NotMember", ""
 	case !c.admins[target]:
 		return "NotAdminTarget", ""
-	case len(c.admins) == 1:
+	case len(c.admins) == 1 || !c.vacant(target) && len(c.withDevice(c.admins)) == 1:
 		return "LastAdmin", ""
 	}
 	delete(c.admins, target)
