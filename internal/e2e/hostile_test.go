@@ -287,7 +287,8 @@ func TestHostileMembers(t *testing.T) {
 			"update ", "add ", "report ", "taken back", "lie InvalidCommit", "lie InvalidGroupInfo", "reset ", "add anew ",
 			"join ", "join RateLimitExceeded", "led astray", "joins taken back", "deposit ", "no door GroupInfoUnavailable",
 		} {
-			if *modelSeed != 0 && steps >= 1000 && !t.Failed() && counts[what] == 0 { // a new seed may miss one
+			// A new seed may miss one.
+			if *modelSeed != 0 && steps >= 1000 && !t.Failed() && counts[what] == 0 {
 				t.Errorf("%q never happened, so the test shows little", what)
 			}
 		}
