@@ -25,7 +25,7 @@ ORDER BY u.user_did;
 
 -- name: AcceptInvitation :many
 -- AcceptInvitation makes an invited user a member, whose streams follow the conversation from here
--- on, and tells the members of its devices. It returns those.
+-- on, and tells the members of its devices, those whose removal is due included. It returns those that it has.
 WITH accepted AS (
     UPDATE members m SET invited_by = NULL
     WHERE m.convo_id = @convo_id::text AND m.user_did = @user_did AND m.left_at IS NULL AND m.invited_by IS NOT NULL
@@ -33,6 +33,9 @@ WITH accepted AS (
 ), ended AS (
     UPDATE invitations i SET ended_at = @accepted_at::timestamptz, outcome = 'accepted'
     WHERE i.convo_id = @convo_id::text AND i.user_did = @user_did AND i.ended_at IS NULL
+), shown AS (
+    UPDATE removal_debts d SET withheld = false
+    WHERE d.convo_id = @convo_id::text AND d.user_did = @user_did AND d.settled_at IS NULL AND d.withheld
 ), bumped AS (
     UPDATE conversations c
     SET roster_version = c.roster_version + 1,

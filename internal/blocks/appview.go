@@ -172,31 +172,17 @@ type relationship struct {
 	BlockedBy      string `json:"blockedBy"`
 	BlockingByList string `json:"blockingByList"`
 	BlockedByList  string `json:"blockedByList"`
+	Following      string `json:"following"`
 }
 
 // ask makes one call. With an error, what it returns is what the answer did say.
 func (a *AppView) ask(ctx context.Context, actor mls.DID, others []mls.DID) ([]store.BlockPair, []store.Block, error) {
-	q := url.Values{"actor": {string(actor)}}
-	for _, o := range others {
-		q.Add("others", string(o))
-	}
-	resp, err := a.client.Get(ctx, egress.Request{
-		URL: a.origin + "/xrpc/app.bsky.graph.getRelationships?" + q.Encode(), Purpose: egress.PurposeAppView, MaxBody: maxPage,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errSource, err)
-	}
-	if resp.Status != http.StatusOK {
-		if unknownActor(resp) {
-			return bothWays(actor, others), nil, nil // who is unknown to the network blocks nobody
-		}
-		return nil, nil, errSource
-	}
-	var answer struct {
-		Relationships []relationship `json:"relationships"`
-	}
-	if err := json.Unmarshal(resp.Body, &answer); err != nil {
-		return nil, nil, fmt.Errorf("%w: not the JSON that was asked for", errSource)
+	answer, unknown, err := a.relationships(ctx, actor, others)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case unknown:
+		return bothWays(actor, others), nil, nil // who is unknown to the network blocks nobody
 	}
 	asked := make(map[string]struct{}, len(others))
 	for _, o := range others {
@@ -204,7 +190,7 @@ func (a *AppView) ask(ctx context.Context, actor mls.DID, others []mls.DID) ([]s
 	}
 	var checked []store.BlockPair
 	var blocks []store.Block
-	for _, r := range answer.Relationships {
+	for _, r := range answer {
 		id := r.DID
 		if strings.HasSuffix(r.Type, "#notFoundActor") {
 			id = r.Actor
@@ -222,6 +208,53 @@ func (a *AppView) ask(ctx context.Context, actor mls.DID, others []mls.DID) ([]s
 		return checked, blocks, fmt.Errorf("%w: incomplete answer", errSource)
 	}
 	return checked, blocks, nil
+}
+
+// relationships is what the AppView says of an actor and others. unknown: it does not know the
+// actor.
+func (a *AppView) relationships(ctx context.Context, actor mls.DID, others []mls.DID) (answer []relationship, unknown bool, err error) {
+	q := url.Values{"actor": {string(actor)}}
+	for _, o := range others {
+		q.Add("others", string(o))
+	}
+	resp, err := a.client.Get(ctx, egress.Request{
+		URL: a.origin + "/xrpc/app.bsky.graph.getRelationships?" + q.Encode(), Purpose: egress.PurposeAppView, MaxBody: maxPage,
+	})
+	switch {
+	case err != nil:
+		return nil, false, fmt.Errorf("%w: %w", errSource, err)
+	case resp.Status != http.StatusOK && unknownActor(resp):
+		return nil, true, nil
+	case resp.Status != http.StatusOK:
+		return nil, false, errSource
+	}
+	var body struct {
+		Relationships []relationship `json:"relationships"`
+	}
+	if err := json.Unmarshal(resp.Body, &body); err != nil {
+		return nil, false, fmt.Errorf("%w: not the JSON that was asked for", errSource)
+	}
+	return body.Relationships, false, nil
+}
+
+// follows reports whether an actor follows another account. It takes of the whole budget.
+func (a *AppView) follows(ctx context.Context, actor, other mls.DID) (bool, error) {
+	if !a.budget.take(a.clock.Now(), 0) {
+		return false, errSpent
+	}
+	answer, unknown, err := a.relationships(ctx, actor, []mls.DID{other})
+	if err != nil || unknown {
+		return false, err
+	}
+	for _, r := range answer {
+		if r.DID == string(other) && !strings.HasSuffix(r.Type, "#notFoundActor") {
+			return r.Following != "", nil
+		}
+		if r.Actor == string(other) && strings.HasSuffix(r.Type, "#notFoundActor") {
+			return false, nil
+		}
+	}
+	return false, fmt.Errorf("%w: incomplete answer", errSource)
 }
 
 // unknownActor reports whether the AppView said that it does not know the actor.

@@ -12,10 +12,11 @@
 //   - work is bounded per question, per caller and, at the AppView, for all together, where half is
 //     kept for questions on which it depends whether users are put together.
 //
-// Blocks are public records. They are asked for through internal/egress and kept through the Cache
-// interface, where a row says that a user's list was read, never who wanted to know. The package
-// must not decide what a block means for a conversation, except for the policy of AnyBetween, and
-// must not log.
+// Whether users want to hear from strangers at all, they say in a record of their own; Gate puts
+// both together. Blocks are public records. They are asked for through internal/egress and kept
+// through the Cache interface, where a row says that a user's list was read, never who wanted to
+// know. The package must not decide what a block means for a conversation, except for the policy of
+// AnyBetween, and must not log.
 package blocks
 
 import (

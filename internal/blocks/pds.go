@@ -169,19 +169,8 @@ func (p *PDS) walk(ctx context.Context, author mls.DID, visit func(store.Block) 
 
 // record fetches one block record.
 func (p *PDS) record(ctx context.Context, author mls.DID, rkey string) (store.Block, error) {
-	server, err := p.server(ctx, author)
-	if err != nil {
-		return store.Block{}, err
-	}
-	if server == "" {
-		return store.Block{}, errNoRecord
-	}
-	q := url.Values{"repo": {string(author)}, "collection": {collection}, "rkey": {rkey}}
 	var r record
-	if err := p.get(ctx, server+"/xrpc/com.atproto.repo.getRecord?"+q.Encode(), &r); err != nil {
-		if errors.Is(err, errNoRepo) {
-			err = errNoRecord
-		}
+	if err := p.getRecord(ctx, author, collection, rkey, &r); err != nil {
 		return store.Block{}, err
 	}
 	b, ok := r.block(author, p.clock.Now())
@@ -189,6 +178,43 @@ func (p *PDS) record(ctx context.Context, author mls.DID, rkey string) (store.Bl
 		return store.Block{}, errSource
 	}
 	return b, nil
+}
+
+// declaration is from whom a user says that it accepts messages, "" for who does not say.
+func (p *PDS) declaration(ctx context.Context, user mls.DID) (Incoming, error) {
+	var r struct {
+		URI   string `json:"uri"`
+		Value struct {
+			AllowIncoming Incoming `json:"allowIncoming"`
+		} `json:"value"`
+	}
+	err := p.getRecord(ctx, user, declarationCollection, declarationKey, &r)
+	switch {
+	case errors.Is(err, errNoRecord):
+		return "", nil
+	case err != nil:
+		return "", err
+	case r.URI != "at://"+string(user)+"/"+declarationCollection+"/"+declarationKey:
+		return "", errSource
+	}
+	return r.Value.AllowIncoming, nil
+}
+
+// getRecord reads a record of an author. An account that is gone, or has no server, has none.
+func (p *PDS) getRecord(ctx context.Context, author mls.DID, collection, rkey string, into any) error {
+	server, err := p.server(ctx, author)
+	switch {
+	case err != nil:
+		return err
+	case server == "":
+		return errNoRecord
+	}
+	q := url.Values{"repo": {string(author)}, "collection": {collection}, "rkey": {rkey}}
+	err = p.get(ctx, server+"/xrpc/com.atproto.repo.getRecord?"+q.Encode(), into)
+	if errors.Is(err, errNoRepo) {
+		return errNoRecord
+	}
+	return err
 }
 
 // server finds the author's personal data server, "" when there is none.

@@ -47,6 +47,25 @@ const (
 	JoinOpen    ExternalJoin = "open"
 )
 
+// ConsentSource says where users declare from whom they accept messages.
+type ConsentSource string
+
+// The values of CONSENT_SOURCE.
+const (
+	ConsentRecords ConsentSource = "record"
+	ConsentOff     ConsentSource = "off"
+)
+
+// Incoming is from whom a user accepts messages.
+type Incoming string
+
+// The values of CONSENT_DEFAULT.
+const (
+	IncomingAll       Incoming = "all"
+	IncomingFollowing Incoming = "following"
+	IncomingNone      Incoming = "none"
+)
+
 // Config is everything that the environment decides. The zero value is not usable; see Load.
 type Config struct {
 	// Warnings are about values that were passed over, one sentence each, in the
@@ -82,6 +101,8 @@ type Config struct {
 	TrustedProxies   []netip.Prefix
 	BlocksFailClosed bool
 	ConsentByWelcome bool
+	ConsentSource    ConsentSource
+	ConsentDefault   Incoming
 
 	RequireIdempotency bool
 	EpochGrace         int

@@ -25,9 +25,10 @@ type Claim struct {
 	Now   time.Time
 }
 
-// ClaimKeyPackages hands out one package for each device. Owners who have none and those who block
-// the caller look alike. The error is mls.ErrRateLimitExceeded when the caller has claimed too
-// much, from one of them or altogether.
+// ClaimKeyPackages hands out one package for each device. Owners who have none, those who block the
+// caller and those who do not want to hear from it look alike. Strangers are not told which device
+// a package is of. The error is mls.ErrRateLimitExceeded when the caller has claimed too much, from
+// one of them or altogether.
 func (s *Service) ClaimKeyPackages(ctx context.Context, c Claim) ([]store.KeyPackage, error) {
 	cost, err := s.costOf(ctx, &c)
 	if err != nil {
@@ -51,9 +52,15 @@ func (s *Service) ClaimKeyPackages(ctx context.Context, c Claim) ([]store.KeyPac
 			return nil, err
 		}
 	}
-	return s.Claimer.ClaimKeyPackages(ctx, store.ClaimParams{
+	packages, err := s.Claimer.ClaimKeyPackages(ctx, store.ClaimParams{
 		Owners: owners, Scarce: scarce, Devices: c.Devices, CipherSuite: suite, Now: c.Now, Margin: claimMargin, Low: s.KeyPackageLow,
 	})
+	for i := range packages {
+		if slices.Contains(strangers, packages[i].Owner.User) {
+			packages[i].Owner.ID = ""
+		}
+	}
+	return packages, err
 }
 
 // served is the users without those whose accounts are refused.

@@ -12,17 +12,19 @@ import (
 )
 
 // AppView answers app.bsky.graph.getRelationships from a table of blocks, and, as the users'
-// personal data server, com.atproto.repo.listRecords.
+// personal data server, com.atproto.repo.listRecords and, of declarations, getRecord.
 type AppView struct {
 	server *httptest.Server
 	mu     sync.Mutex
 	blocks map[[2]mls.DID]string
-	down   bool
+	// declared is from whom users accept messages.
+	declared map[mls.DID]string
+	down     bool
 }
 
 func newAppView(tb testing.TB) *AppView {
 	tb.Helper()
-	v := &AppView{blocks: map[[2]mls.DID]string{}}
+	v := &AppView{blocks: map[[2]mls.DID]string{}, declared: map[mls.DID]string{}}
 	v.server = httptest.NewServer(http.HandlerFunc(v.serve))
 	tb.Cleanup(v.server.Close)
 	return v
@@ -41,6 +43,13 @@ func (v *AppView) Block(blocker, blocked mls.DID) {
 	v.blocks[[2]mls.DID{blocker, blocked}] = "at://" + string(blocker) + "/app.bsky.graph.block/3kblock222222"
 }
 
+// Declare makes a user say from whom it accepts messages: all, following or none.
+func (v *AppView) Declare(user mls.DID, incoming string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.declared[user] = incoming
+}
+
 // SetDown makes every request fail, or work again.
 func (v *AppView) SetDown(down bool) {
 	v.mu.Lock()
@@ -54,6 +63,10 @@ func (v *AppView) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if !v.down && r.URL.Path == "/xrpc/com.atproto.repo.listRecords" {
 		v.listRecords(w, r)
+		return
+	}
+	if !v.down && r.URL.Path == "/xrpc/com.atproto.repo.getRecord" {
+		v.getRecord(w, r)
 		return
 	}
 	if v.down || r.URL.Path != "/xrpc/app.bsky.graph.getRelationships" {
@@ -91,4 +104,16 @@ func (v *AppView) listRecords(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"records": records})
+}
+
+func (v *AppView) getRecord(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	incoming := v.declared[mls.DID(q.Get("repo"))]
+	if incoming == "" || q.Get("collection") != "chat.bsky.actor.declaration" || q.Get("rkey") != "self" {
+		http.Error(w, `{"error":"RecordNotFound","message":"Could not locate record"}`, http.StatusBadRequest)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"uri": "at://" + q.Get("repo") + "/chat.bsky.actor.declaration/self", "value": map[string]any{"allowIncoming": incoming},
+	})
 }

@@ -97,12 +97,12 @@ func TestClaimsFindASuiteForAll(t *testing.T) {
 		suited(t, bob, mls.SuiteX25519AES128, 2)
 	}
 	tablet, phone := suited(t, bob, mls.SuiteP256AES128, 2), suited(t, carol, mls.SuiteP256AES128, 2)
-	var devices []string
+	var keys []string
 	for _, k := range alice.Claim(t, bob.DID, carol.DID) {
 		assert.Equal(t, mls.SuiteP256AES128.String(), string(k.CipherSuite))
-		devices = append(devices, *k.DeviceID)
+		keys = append(keys, e2e.KeyOf(t, &k))
 	}
-	assert.ElementsMatch(t, []string{tablet.ID, phone.ID}, devices)
+	assert.ElementsMatch(t, []string{string(tablet.Client.SignatureKey), string(phone.Client.SignatureKey)}, keys)
 	assert.Len(t, alice.Claim(t, bob.DID), 3, "without carol most of his devices decide")
 }
 

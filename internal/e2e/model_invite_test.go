@@ -84,6 +84,9 @@ func (c *modelConvo) accept(u *modelUser) string {
 	c.invitations[pair] = i
 	delete(c.invited, u)
 	for _, d := range u.devices {
+		if debt := c.debts[d]; debt != nil {
+			debt.withheld = false
+		}
 		_, seated := c.seats[d]
 		switch {
 		case c.requests[d] != nil:

@@ -32,6 +32,7 @@ type world struct {
 	users    []*modelUser
 	convos   []*modelConvo
 	devices  map[string]*modelDevice // by device id
+	keys     map[string]*modelDevice // by signature key
 	used     map[string]bool         // references of packages that a Welcome has used
 	reserved map[string]bool         // of those that a rejoin has brought
 	did      string                  // the operation that is looked at
@@ -110,7 +111,7 @@ func TestModel(t *testing.T) {
 
 func newWorld(t *testing.T, s *e2e.Server, rng *rand.Rand) *world {
 	t.Helper()
-	w := &world{t: t, rng: rng, devices: map[string]*modelDevice{}, used: map[string]bool{}, reserved: map[string]bool{}, outcomes: map[string]int{}}
+	w := &world{t: t, rng: rng, devices: map[string]*modelDevice{}, keys: map[string]*modelDevice{}, used: map[string]bool{}, reserved: map[string]bool{}, outcomes: map[string]int{}}
 	w.invites, w.invitations = map[*modelUser]int{}, map[modelPair]modelInvitations{}
 	for _, u := range s.Users(10) {
 		m := &modelUser{User: u}
@@ -144,7 +145,7 @@ func (w *world) someone(c *modelConvo) *modelUser {
 	return pick(w, members)
 }
 
-func (w *world) device(p mlsapi.DefsKeyPackageRef) *modelDevice { return w.devices[*p.DeviceID] }
+func (w *world) device(p mlsapi.DefsKeyPackageRef) *modelDevice { return w.keys[e2e.KeyOf(w.t, &p)] }
 
 // expect compares the name of an answer's error with those that are due.
 func (w *world) expect(a e2e.Answer, want ...string) bool {
@@ -245,7 +246,7 @@ func (w *world) register(u *modelUser) {
 // registered gives a user a device that it has registered with one package.
 func (w *world) registered(d *modelDevice) {
 	u := d.owner
-	w.devices[d.ID] = d
+	w.devices[d.ID], w.keys[string(d.Client.SignatureKey)] = d, d
 	u.devices = append(u.devices, d)
 	// Which package it registered is learnt by claiming it.
 	u.bag = append(u.bag, u.ClaimDevice(w.t, d.Device)...)

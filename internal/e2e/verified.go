@@ -35,7 +35,7 @@ func (u *User) Additions(tb testing.TB, devices ...*Device) []mlstest.Addition {
 	claimed := u.Claim(tb, mls.UniqueDIDs(users)...)
 	added := make([]mlstest.Addition, len(devices))
 	for i, d := range devices {
-		at := slices.IndexFunc(claimed, func(k mlsapi.DefsKeyPackageRef) bool { return k.DeviceID != nil && *k.DeviceID == d.ID })
+		at := slices.IndexFunc(claimed, func(k mlsapi.DefsKeyPackageRef) bool { return KeyOf(tb, &k) == string(d.Client.SignatureKey) })
 		if at < 0 {
 			tb.Fatal("a device has no key package to claim")
 		}
@@ -46,6 +46,21 @@ func (u *User) Additions(tb testing.TB, devices ...*Device) []mlstest.Addition {
 		added[i] = mlstest.Addition{Client: d.Client, Package: mlstest.ReadKeyPackage(raw)}
 	}
 	return added
+}
+
+// KeyOf is the signature key of the device that a claimed package is of, which strangers are not
+// told otherwise.
+func KeyOf(tb testing.TB, k *mlsapi.DefsKeyPackageRef) string {
+	tb.Helper()
+	raw, err := mls.DecodeText(k.KeyPackage)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	parsed, err := mls.ParseKeyPackage(raw)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(parsed.Leaf.SignatureKey)
 }
 
 // welcome makes a Welcome into a group for those who are added.

@@ -1,6 +1,6 @@
 // Package blockstest is test support: an HTTP server that answers as the
-// sources of block records do, com.atproto.repo.getRecord and listRecords of a
-// personal data server and app.bsky.graph.getRelationships of an AppView, with
+// sources of block records and declarations do, com.atproto.repo.getRecord and
+// listRecords of a personal data server and app.bsky.graph.getRelationships of an AppView, with
 // their limits, pages and errors.
 //
 // Nothing but tests may import it. It listens on loopback only.
@@ -27,7 +27,10 @@ import (
 const (
 	blockCollection     = "app.bsky.graph.block"
 	listBlockCollection = "app.bsky.graph.listblock"
-	fakeCID             = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"
+
+	declarationCollection = "chat.bsky.actor.declaration"
+
+	fakeCID = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"
 )
 
 // Server is a PDS for every account it was told of, and an AppView that knows them.
@@ -39,6 +42,8 @@ type Server struct {
 	blocks   map[lexrt.DID]map[string]block // by author and record key
 	lists    map[lexrt.DID]map[lexrt.DID]string
 	gone     map[lexrt.DID]string // an account and the error name for it
+	declared map[lexrt.DID]string
+	follows  map[[2]lexrt.DID]bool
 	down     map[string]bool
 	requests map[string]int
 	lastKey  int64
@@ -69,7 +74,7 @@ func New(tb testing.TB, c clock.Clock) *Server {
 	}
 	s := &Server{
 		clock: c, blocks: map[lexrt.DID]map[string]block{}, lists: map[lexrt.DID]map[lexrt.DID]string{},
-		gone: map[lexrt.DID]string{}, down: map[string]bool{}, requests: map[string]int{},
+		declared: map[lexrt.DID]string{}, follows: map[[2]lexrt.DID]bool{}, gone: map[lexrt.DID]string{}, down: map[string]bool{}, requests: map[string]int{},
 	}
 	s.server = httptest.NewServer(http.HandlerFunc(s.serve))
 	tb.Cleanup(s.server.Close)
@@ -111,6 +116,23 @@ func (s *Server) Unblock(uri lexrt.ATURI) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.blocks[lexrt.DID(uri.Authority().String())], uri.RecordKey().String())
+}
+
+// Declare makes an account say from whom it accepts messages: all, following or none; "" deletes
+// the record.
+func (s *Server) Declare(did lexrt.DID, incoming string) {
+	s.AddAccount(did)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.declared[did] = incoming
+}
+
+// Follow makes an account follow another.
+func (s *Server) Follow(follower, followed lexrt.DID) {
+	s.AddAccount(follower, followed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.follows[[2]lexrt.DID{follower, followed}] = true
 }
 
 // BlockByList makes a block that only the AppView sees.
@@ -274,6 +296,13 @@ func (s *Server) getRecord(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	key := q.Get("rkey")
+	if incoming := s.declared[did]; incoming != "" && q.Get("collection") == declarationCollection && key == "self" {
+		answer(w, map[string]any{
+			"uri": "at://" + string(did) + "/" + declarationCollection + "/self", "cid": fakeCID,
+			"value": map[string]any{"$type": declarationCollection, "allowIncoming": incoming},
+		})
+		return
+	}
 	if _, ok := s.blocks[did][key]; !ok || q.Get("collection") != blockCollection {
 		fail(w, http.StatusBadRequest, "RecordNotFound", fmt.Sprintf("Could not locate record: at://%s/%s/%s", did, q.Get("collection"), key))
 		return
@@ -322,6 +351,9 @@ func (s *Server) getRelationships(w http.ResponseWriter, r *http.Request) {
 		put("blockedBy", s.blockURI(other, actor))
 		put("blockingByList", s.lists[actor][other])
 		put("blockedByList", s.lists[other][actor])
+		if s.follows[[2]lexrt.DID{actor, other}] {
+			put("following", "at://"+string(actor)+"/app.bsky.graph.follow/3kfollow22222")
+		}
 		list = append(list, rel)
 	}
 	answer(w, map[string]any{"actor": string(actor), "relationships": list})

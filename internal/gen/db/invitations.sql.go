@@ -20,6 +20,9 @@ WITH accepted AS (
 ), ended AS (
     UPDATE invitations i SET ended_at = $3::timestamptz, outcome = 'accepted'
     WHERE i.convo_id = $1::text AND i.user_did = $2 AND i.ended_at IS NULL
+), shown AS (
+    UPDATE removal_debts d SET withheld = false
+    WHERE d.convo_id = $1::text AND d.user_did = $2 AND d.settled_at IS NULL AND d.withheld
 ), bumped AS (
     UPDATE conversations c
     SET roster_version = c.roster_version + 1,
@@ -48,7 +51,7 @@ type AcceptInvitationRow struct {
 }
 
 // AcceptInvitation makes an invited user a member, whose streams follow the conversation from here
-// on, and tells the members of its devices. It returns those.
+// on, and tells the members of its devices, those whose removal is due included. It returns those that it has.
 func (q *Queries) AcceptInvitation(ctx context.Context, arg AcceptInvitationParams) ([]AcceptInvitationRow, error) {
 	rows, err := q.db.Query(ctx, acceptInvitation, arg.ConvoID, arg.UserDID, arg.AcceptedAt)
 	if err != nil {

@@ -204,7 +204,8 @@ type DefsKeyPackageRef struct {
 	// KeyPackageRef, hex.
 	// Optional.
 	KeyPackageHash *string
-	// Identifier of the device, from registerDevice.
+	// Identifier of the device, from registerDevice, for those who share a conversation with its
+	// user.
 	// Optional.
 	DeviceID *string
 }
