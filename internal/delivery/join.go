@@ -225,6 +225,10 @@ type ownLeaf struct {
 	device store.Device
 }
 
+// maxOwnLeaves is how many leaves of its own name a joiner has looked at. A GroupInfo of an opaque
+// conversation may have any number of them, and no user has as many devices.
+const maxOwnLeaves = 100
+
 // ownLeaves are those leaves of the user that belong to a registered device, or to a user without
 // one; none of a group of which nothing is known.
 func (j *joining) ownLeaves(ctx context.Context, tx *store.Tx, h *handshake) ([]ownLeaf, error) {
@@ -233,6 +237,7 @@ func (j *joining) ownLeaves(ctx context.Context, tx *store.Tx, h *handshake) ([]
 	}
 	r := rights{devices: j.registered}
 	var own []ownLeaf
+	looked := 0
 	for index, node := range h.group.Leaves() {
 		device, ok := ownerOf(h.leaves, index)
 		if h.change == nil {
@@ -242,6 +247,9 @@ func (j *joining) ownLeaves(ctx context.Context, tx *store.Tx, h *handshake) ([]
 		}
 		if !ok || device.User != h.sender || !r.registered(device) {
 			continue
+		}
+		if looked++; looked > maxOwnLeaves {
+			break
 		}
 		if device.ID == "" { // to a user without devices, every leaf of its name seems to belong
 			deleted, err := tx.FindDeletedKey(ctx, h.sender, node.SignatureKey)

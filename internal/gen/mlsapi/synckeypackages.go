@@ -8,7 +8,7 @@ import "mls-server/lexrt"
 type SyncKeyPackagesInput struct {
 	// The key packages that the device has keys for: SHA-256 of the key package, bare or wrapped in
 	// an MLSMessage, or its KeyPackageRef, in hex of any case.
-	// At most 200 items.
+	// At most 300 items.
 	LocalHashes []string
 	// The device.
 	// At most 36 bytes.
@@ -17,7 +17,7 @@ type SyncKeyPackagesInput struct {
 
 // Lex names the members of v.
 func (v *SyncKeyPackagesInput) Lex(f *lexrt.Fields) {
-	lexrt.Strings(f, "localHashes", &v.LocalHashes, lexrt.Required, &ruleSyncKeyPackages_ItemsMax200, &ruleSyncKeyPackages_Max128)
+	lexrt.Strings(f, "localHashes", &v.LocalHashes, lexrt.Required, &ruleSyncKeyPackages_ItemsMax300, &ruleSyncKeyPackages_Max128)
 	lexrt.String(f, "deviceId", &v.DeviceID, lexrt.Required, &ruleSyncKeyPackages_Max36)
 }
 
@@ -79,7 +79,7 @@ func (v *SyncKeyPackagesOutput) AppendJSON(b []byte) []byte { return lexrt.Appen
 func (v *SyncKeyPackagesOutput) Validate() error { return lexrt.Validate(v) }
 
 var (
-	ruleSyncKeyPackages_ItemsMax200 = lexrt.ArrayRule{MaxLen: 200}
+	ruleSyncKeyPackages_ItemsMax300 = lexrt.ArrayRule{MaxLen: 300}
 	ruleSyncKeyPackages_Max128      = lexrt.StringRule{MaxLen: 128}
 	ruleSyncKeyPackages_Max36       = lexrt.StringRule{MaxLen: 36}
 	ruleSyncKeyPackages_From0       = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}

@@ -2443,7 +2443,7 @@ var Schemas = lexfake.Set{
 			Name:     "localHashes",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Array: &lexrt.ArrayRule{MaxLen: 200},
+				Array: &lexrt.ArrayRule{MaxLen: 300},
 				Items: &lexfake.Schema{
 					Kind:   lexfake.String,
 					String: &lexrt.StringRule{MaxLen: 128},
