@@ -70,3 +70,9 @@ SELECT at FROM feed_position;
 -- name: PutFeedPosition :exec
 INSERT INTO feed_position AS p (at) VALUES (@at::timestamptz)
 ON CONFLICT ON CONSTRAINT feed_position_pkey DO UPDATE SET at = greatest(p.at, excluded.at);
+
+-- name: InsertClosure :exec
+-- InsertClosure writes down once that a conversation was closed.
+INSERT INTO operator_actions (action, convo_id, reason, created_at)
+SELECT 'close', @convo_id::text, nullif(@reason::text, ''), @created_at::timestamptz
+WHERE NOT EXISTS (SELECT FROM operator_actions o WHERE o.action = 'close' AND o.convo_id = @convo_id::text);

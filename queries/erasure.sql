@@ -180,9 +180,17 @@ DELETE FROM user_days WHERE user_did = @user_did AND user_did <> '';
 -- name: EraseDocument :execrows
 DELETE FROM did_documents WHERE account_did = @account_did;
 
--- name: EraseBlocks :execrows
-DELETE FROM bsky_blocks b
-WHERE b.ctid = ANY (ARRAY(SELECT o.ctid FROM bsky_blocks o WHERE o.blocker_did = @user_did OR o.blocked_did = @user_did LIMIT @max_rows));
+-- name: EraseBlocks :one
+-- EraseBlocks counts the blocks that it removes. That the lists of the others were read goes with them:
+-- else it would be known that they do not block the account.
+WITH gone AS (
+    DELETE FROM bsky_blocks b
+    WHERE b.ctid = ANY (ARRAY(SELECT o.ctid FROM bsky_blocks o WHERE o.blocker_did = @user_did OR o.blocked_did = @user_did LIMIT @max_rows))
+    RETURNING b.blocker_did
+), unread AS (
+    DELETE FROM block_checks c USING gone g WHERE c.blocker_did = g.blocker_did
+)
+SELECT count(*) FROM gone;
 
 -- name: EraseBlockChecks :execrows
 DELETE FROM block_checks c

@@ -95,6 +95,13 @@ SELECT json_build_object('record', 'action', 'convoId', a.convo_id, 'action', a.
 FROM admin_actions a WHERE a.actor_did = @user_did OR a.target_did = @user_did::text
 ORDER BY a.id;
 
+-- name: ExportInvitations :many
+-- ExportInvitations is the invitations that the account has had, or made.
+SELECT json_build_object('record', 'invitation', 'convoId', i.convo_id, 'invited', i.user_did, 'inviter', i.inviter_did, 'at', i.created_at, 'endedAt', i.ended_at,
+    'outcome', CASE WHEN i.user_did = @user_did THEN i.outcome END)::text AS line
+FROM invitations i WHERE i.user_did = @user_did OR i.inviter_did = @user_did
+ORDER BY i.id;
+
 -- name: ExportBlocks :many
 -- ExportBlocks is the account's own public block records, as far as they are kept here.
 SELECT json_build_object('record', 'block', 'blocked', b.blocked_did, 'uri', b.uri, 'createdAt', b.created_at, 'seenAt', b.seen_at)::text AS line

@@ -51,7 +51,10 @@ type App struct {
 	notifyAt string
 	metrics  *obs.Metrics
 	store    *store.Store
-	redis    redis.UniversalClient
+	// watched is the connection over which states of accounts are read: however busy the others
+	// are, a takedown does not wait for one of them.
+	watched *store.Store
+	redis   redis.UniversalClient
 	// refusals says what Redis refuses.
 	refusals *redisRefusals
 	bus      stream.Bus
@@ -110,6 +113,10 @@ func Build(ctx context.Context, cfg *config.Config, out io.Writer) (*App, error)
 	if err != nil {
 		return nil, err
 	}
+	a.watched, err = store.New(ctx, store.Config{URL: string(cfg.DatabaseURL), MaxConns: 1, Observer: a.metrics})
+	if err != nil {
+		return nil, err
+	}
 	if err := a.assemble(hasher); err != nil {
 		return nil, err
 	}
@@ -132,7 +139,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 		return err
 	}
 	checker := a.newBlocks(client, a.resolver)
-	a.accounts = accounts.New(a.store, func(users []mls.DID) { a.hub.EndStreams(users) })
+	a.accounts = accounts.New(accountStates{a.watched, a.store}, func(users []mls.DID) { a.hub.EndStreams(users) })
 	a.hub = stream.NewHub(stream.Options{
 		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
 		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser, Places: a.places(hasher), Refused: a.accounts.Refused,
@@ -176,21 +183,6 @@ func (a *App) note(m *lexrt.Method, caller lexrt.Caller) {
 	if m != mlsapi.MethodSendMessage {
 		a.days.Note(string(caller.DID))
 	}
-}
-
-// admit refuses accounts that are suspended, taken down or deactivated.
-func (a *App) admit(ctx context.Context, c xrpc.Credential) error {
-	return a.accounts.Admit(ctx, c.Caller.DID, c.Issued)
-}
-
-// firstLook is how long the start waits to know which accounts are refused. Requests are refused as
-// long as nobody knows.
-const firstLook = 2 * time.Second
-
-func (a *App) lookAtAccounts(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, firstLook)
-	defer cancel()
-	_ = a.accounts.Look(ctx) // Run looks again
 }
 
 func (a *App) runDeletions(ctx context.Context) { a.jobs.Carry(ctx, "device_deletions", a.deletions) }
@@ -324,6 +316,7 @@ func (a *App) shutdown(ctx context.Context, servers []*server) error {
 
 func (a *App) close() {
 	a.store.Close()
+	a.watched.Close()
 	if a.redis != nil {
 		_ = a.redis.Close() // nothing is buffered in it
 	}

@@ -65,7 +65,7 @@ var variables = []Variable{
 	text("ADMIN_HOST", "127.0.0.1", "Address of the admin port.", func(c *Config) *string { return &c.AdminHost }),
 	number("ADMIN_PORT", 9090, limits{0, 65535}, "Port of metrics and profiles; never expose it.", func(c *Config) *int { return &c.AdminPort }),
 	secretURL("DATABASE_URL", "PostgreSQL 15 or later, a postgresql:// URL.", func(c *Config) *Secret { return &c.DatabaseURL }, "postgresql", "postgres"),
-	number("DATABASE_MAX_CONNS", 20, limits{2, 1000}, "Connections to PostgreSQL at most.", func(c *Config) *int { return &c.DatabaseMaxConns }),
+	number("DATABASE_MAX_CONNS", 20, limits{2, 1000}, "Connections to PostgreSQL at most, besides one that is kept for what must not wait.", func(c *Config) *int { return &c.DatabaseMaxConns }),
 	secretURL("REDIS_URL", "Redis that several servers share, a redis:// URL of one node, not of a Redis Cluster; without it limits and replay checks are per process. Needs HASH_KEY in production.",
 		func(c *Config) *Secret { return &c.RedisURL }, "redis", "rediss", "unix"),
 	didValue("SERVICE_DID", "DID of this service: the audience of every token.", func(c *Config) *did { return &c.ServiceDID }),

@@ -109,7 +109,7 @@ func (s *Service) CloseConvo(ctx context.Context, a store.OperatorAction) (users
 	for {
 		var removed int
 		err := s.store.InTx(ctx, func(tx *store.Tx) (err error) {
-			removed, err = expelSome(ctx, tx, a, users == 0)
+			removed, err = expelSome(ctx, tx, a)
 			return err
 		})
 		if err != nil {
@@ -123,21 +123,21 @@ func (s *Service) CloseConvo(ctx context.Context, a store.OperatorAction) (users
 }
 
 // expelSome takes some users off a roster.
-func expelSome(ctx context.Context, tx *store.Tx, a store.OperatorAction, first bool) (int, error) {
+func expelSome(ctx context.Context, tx *store.Tx, a store.OperatorAction) (int, error) {
 	if _, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: a.ConvoID}); err != nil {
 		return 0, err
 	}
+	if err := tx.AuditOperator(ctx, a); err != nil {
+		return 0, err
+	}
 	users, err := tx.ListSomeUsers(ctx, a.ConvoID, closedAtOnce)
-	if err != nil || len(users) == 0 {
+	if err != nil {
 		return 0, err
 	}
 	for _, user := range users {
 		if _, err := tx.RemoveUser(ctx, a.ConvoID, user, store.LeaveRemoved, a.At); err != nil {
 			return 0, err
 		}
-	}
-	if first {
-		return len(users), tx.AuditOperator(ctx, a)
 	}
 	return len(users), nil
 }

@@ -175,6 +175,9 @@ func TestClosingIsCarriedOn(t *testing.T) {
 	if total != len(people) {
 		t.Errorf("%d users removed, of %d", total, len(people))
 	}
+	if n := db.count("SELECT count(*) FROM operator_actions"); n != 1 {
+		t.Errorf("written down %d times", n)
+	}
 	_, err := closing(t.Context())
 	wantKind(t, err, mls.ErrConvoNotFound, 0)
 }

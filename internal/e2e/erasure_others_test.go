@@ -47,7 +47,8 @@ func TestErasedAccountIsRemoved(t *testing.T) {
 	f.carol.Send(t, f.chat.Chat)
 	checkInvariantsBut(t, s, "I5: a message for each event", "I5: an audit row for each removal")
 
-	eventually(t, "the account is served again", func() bool { return len(f.alice.Convos(t)) == 0 })
+	eventually(t, "the account is served again", func() bool { return f.alice.Get(t, mlsapi.MethodGetConvos, nil).Error == "" })
+	assert.Empty(t, f.alice.Convos(t))
 	for _, chat := range []*e2e.Chat{f.chat.Chat, opaque, alone} {
 		f.alice.Get(t, mlsapi.MethodGetMessages, nil, "convoId", chat.ID).Want(t, missing, "ConvoNotFound")
 	}
@@ -74,6 +75,28 @@ func TestErasedAfterARemoval(t *testing.T) {
 	assert.True(t, owes(t, u[1].User, chat, u[4].User))
 }
 
+// Who blocks an account goes on blocking it when it comes back after its erasure.
+func TestErasedAccountStaysBlocked(t *testing.T) {
+	t.Parallel()
+	s, source := watched(t)
+	users := s.Users(3)
+	for _, u := range users {
+		u.SetPDS(source.URL())
+		source.AddAccount(u.DID)
+	}
+	alice, bob := users[0].Register(t, 4), users[1].Register(t, 4)
+	carol := users[2].Register(t, 4)
+	chat := carol.Create(t, bob.User)
+	source.Block(bob.DID, alice.DID)
+	carol.Post(t, mlsapi.MethodAddMembers, carol.Addition(t, chat, alice.User), nil).Want(t, forbidden, "BlockedByMember")
+	// Newer than what the server has in memory.
+	change(t, s, "UPDATE block_checks SET checked_at = checked_at + interval '1 minute'")
+	s.Operate(t, "erase-user", "--wait", "0s", string(alice.DID))
+	eventually(t, "the account is served again", func() bool { return alice.Get(t, mlsapi.MethodGetConvos, nil).Error == "" })
+	alice.User.Register(t, 4)
+	carol.Post(t, mlsapi.MethodAddMembers, carol.Addition(t, chat, alice.User), nil).Want(t, forbidden, "BlockedByMember")
+}
+
 // A conversation that is closed is over for everybody at once, and holds nothing any more.
 func TestClosedConvo(t *testing.T) {
 	t.Parallel()
@@ -97,6 +120,10 @@ func TestClosedConvo(t *testing.T) {
 	_, faults, err := s.TryOperate(t, "close-convo", chat.ID)
 	require.Error(t, err)
 	assert.Contains(t, faults, "there is no such conversation")
+	// Its group's id stays taken.
+	u[0].Post(t, mlsapi.MethodCreateConvo, &mlsapi.CreateConvoInput{
+		GroupID: string(chat.Group.GroupID()), IdempotencyKey: e2e.Key(), CipherSuite: mlsapi.CreateConvoInputCipherSuite(chat.Group.Suite.String()),
+	}, nil).Want(t, conflict, "GroupAlreadyExists")
 	again := u[0].Create(t, u[1].User)
 	u[1].Send(t, again)
 	checkInvariantsBut(t, s, "I5: a message for each event", "I5: an audit row for each removal")

@@ -17,7 +17,7 @@ var exported = map[string]string{
 	"account_states": "account", "user_days": "account", "did_documents": "account", "user_devices": "device", "deleted_devices": "deletedDevice",
 	"key_packages": "keyPackage", "members": "conversation", "conversations": "conversation", "cursors": "conversation", "commits": "commit",
 	"convo_resets": "reset", "welcome_routes": "welcome", "pending_welcomes": "request", "removal_debts": "removal", "commit_reports": "commitReport",
-	"reports": "report", "admin_actions": "action", "bsky_blocks": "block", "operator_actions": "operatorAction", "messages": "message",
+	"reports": "report", "admin_actions": "action", "bsky_blocks": "block", "invitations": "invitation", "operator_actions": "operatorAction", "messages": "message",
 
 	"group_states":     "not: public states of groups, which are all members'; deposits say no more than commits",
 	"commit_additions": "not: copies of the roster's rows, for a day",
@@ -32,7 +32,7 @@ var exported = map[string]string{
 
 // mayName are the fields in which an export names others: who shares a conversation with the
 // account, and whom the account itself has named.
-var mayName = map[string][]string{"conversation": {"members"}, "report": {"reported"}, "action": {"target"}, "block": {"blocked"}}
+var mayName = map[string][]string{"conversation": {"members"}, "report": {"reported"}, "action": {"target"}, "block": {"blocked"}, "invitation": {"invited", "inviter"}}
 
 // An export has all that is kept of an account, and of others only what the account was shown.
 func TestExport(t *testing.T) {

@@ -38,7 +38,8 @@ const Usage = `usage: mls-server admin COMMAND [--reason TEXT] [DID|CONVERSATION
   close-convo ID     end a conversation for all of its users, and delete what it holds
 
 The commands work on DATABASE_URL alone. Servers that run on it follow within a second. All may be
-repeated, and are written down in operator_actions with the reason. OPERATIONS.md says more.
+repeated; what changes something, or is handed out, is written down in operator_actions with the
+reason. OPERATIONS.md says more.
 `
 
 // Command is a command with its arguments. The zero value is not one; see Parse.

@@ -173,8 +173,12 @@ type OperatorAction struct {
 	At      time.Time
 }
 
-// AuditOperator writes down what an operator does, in the transaction of what it tells of.
+// AuditOperator writes down what an operator does, in the transaction of what it tells of; of a
+// conversation once that it was closed.
 func (tx *Tx) AuditOperator(ctx context.Context, a OperatorAction) error {
+	if a.Kind == OperatorClose { // which may take several transactions, and runs
+		return fail("audit", tx.q.InsertClosure(ctx, db.InsertClosureParams{ConvoID: string(a.ConvoID), Reason: a.Reason, CreatedAt: bucket(a.At)}))
+	}
 	return fail("audit", tx.q.InsertOperatorAction(ctx, db.InsertOperatorActionParams{
 		Action: string(a.Kind), UserDID: string(a.User), ConvoID: string(a.ConvoID), Reason: a.Reason, CreatedAt: bucket(a.At),
 	}))

@@ -171,6 +171,7 @@ func TestPlans(t *testing.T) {
 		{"listMemberships", nil, []string{"members"}, ""},
 		{"eraseBlockChecks", nil, []string{"block_checks"}, ""},
 		{"eraseInvitations", nil, []string{"invitations"}, ""},
+		{"insertClosure", nil, []string{"operator_actions"}, ""},
 		{"eraseOperatorAudit", nil, []string{"operator_actions"}, ""},
 	}
 	queries := generated(t)

@@ -108,6 +108,24 @@ func (q *Queries) GetFeedPosition(ctx context.Context) (time.Time, error) {
 	return at, err
 }
 
+const insertClosure = `-- name: InsertClosure :exec
+INSERT INTO operator_actions (action, convo_id, reason, created_at)
+SELECT 'close', $1::text, nullif($2::text, ''), $3::timestamptz
+WHERE NOT EXISTS (SELECT FROM operator_actions o WHERE o.action = 'close' AND o.convo_id = $1::text)
+`
+
+type InsertClosureParams struct {
+	ConvoID   string
+	Reason    string
+	CreatedAt time.Time
+}
+
+// InsertClosure writes down once that a conversation was closed.
+func (q *Queries) InsertClosure(ctx context.Context, arg InsertClosureParams) error {
+	_, err := q.db.Exec(ctx, insertClosure, arg.ConvoID, arg.Reason, arg.CreatedAt)
+	return err
+}
+
 const insertOperatorAction = `-- name: InsertOperatorAction :exec
 INSERT INTO operator_actions (action, user_did, convo_id, reason, created_at)
 VALUES ($1, nullif($2::text, ''), nullif($3::text, ''), nullif($4::text, ''), $5)

@@ -160,17 +160,24 @@ func (q *Queries) EraseBlockChecks(ctx context.Context, userDID mls.DID, maxRows
 	return result.RowsAffected(), nil
 }
 
-const eraseBlocks = `-- name: EraseBlocks :execrows
-DELETE FROM bsky_blocks b
-WHERE b.ctid = ANY (ARRAY(SELECT o.ctid FROM bsky_blocks o WHERE o.blocker_did = $1 OR o.blocked_did = $1 LIMIT $2))
+const eraseBlocks = `-- name: EraseBlocks :one
+WITH gone AS (
+    DELETE FROM bsky_blocks b
+    WHERE b.ctid = ANY (ARRAY(SELECT o.ctid FROM bsky_blocks o WHERE o.blocker_did = $1 OR o.blocked_did = $1 LIMIT $2))
+    RETURNING b.blocker_did
+), unread AS (
+    DELETE FROM block_checks c USING gone g WHERE c.blocker_did = g.blocker_did
+)
+SELECT count(*) FROM gone
 `
 
+// EraseBlocks counts the blocks that it removes. That the lists of the others were read goes with them:
+// else it would be known that they do not block the account.
 func (q *Queries) EraseBlocks(ctx context.Context, userDID mls.DID, maxRows int32) (int64, error) {
-	result, err := q.db.Exec(ctx, eraseBlocks, userDID, maxRows)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	row := q.db.QueryRow(ctx, eraseBlocks, userDID, maxRows)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const eraseCommitReports = `-- name: EraseCommitReports :execrows

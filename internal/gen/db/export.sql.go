@@ -244,6 +244,34 @@ func (q *Queries) ExportDevices(ctx context.Context, userDid mls.DID) ([]string,
 	return items, nil
 }
 
+const exportInvitations = `-- name: ExportInvitations :many
+SELECT json_build_object('record', 'invitation', 'convoId', i.convo_id, 'invited', i.user_did, 'inviter', i.inviter_did, 'at', i.created_at, 'endedAt', i.ended_at,
+    'outcome', CASE WHEN i.user_did = $1 THEN i.outcome END)::text AS line
+FROM invitations i WHERE i.user_did = $1 OR i.inviter_did = $1
+ORDER BY i.id
+`
+
+// ExportInvitations is the invitations that the account has had, or made.
+func (q *Queries) ExportInvitations(ctx context.Context, userDid mls.DID) ([]string, error) {
+	rows, err := q.db.Query(ctx, exportInvitations, userDid)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return nil, err
+		}
+		items = append(items, line)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const exportKeyPackages = `-- name: ExportKeyPackages :many
 SELECT json_build_object('record', 'keyPackage', 'hash', encode(k.ref, 'hex'), 'deviceId', k.device_id, 'cipherSuite', k.cipher_suite, 'lastResort', k.last_resort,
     'publishedOn', k.created_at, 'expiresAt', k.expires_at, 'claimedOn', k.claimed_at, 'usedOn', coalesce(k.consumed_at, k.used_on))::text AS line
