@@ -83,10 +83,12 @@ func (c *modelConvo) accept(u *modelUser) string {
 	i.counted--
 	c.invitations[pair] = i
 	delete(c.invited, u)
-	for _, d := range u.devices {
+	for _, d := range u.ever() {
 		if debt := c.debts[d]; debt != nil {
 			debt.withheld = false
 		}
+	}
+	for _, d := range u.devices {
 		_, seated := c.seats[d]
 		switch {
 		case c.requests[d] != nil:
