@@ -57,7 +57,7 @@ func TestJetstreamAccounts(t *testing.T) {
 	want(alice.User, "")
 	assert.Equal(t, [][]string{{string(bob.DID)}}, rowsOf(t, a, "SELECT user_did FROM account_states"))
 
-	j.account(t, alice.DID, "takendown", now)
+	j.account(t, alice.DID, "takendown", now.Add(-8*time.Second))
 	want(alice.User, taken)
 	for _, stream := range streams {
 		stream.Await(t, "reauthenticate")
@@ -65,7 +65,7 @@ func TestJetstreamAccounts(t *testing.T) {
 	var out mlsapi.GetKeyPackagesOutput
 	users[3].Get(t, mlsapi.MethodGetKeyPackages, &out, "dids", string(alice.DID), "dids", string(bob.DID)).OK(t)
 	assert.Empty(t, out.KeyPackages)
-	j.account(t, alice.DID, "", now.Add(4*time.Second))
+	j.account(t, alice.DID, "", now.Add(-4*time.Second)) // news of the future would count as of now
 	want(alice.User, "")
 
 	// A server that comes later is told all of it again, and so are the others by one that lies.
@@ -75,7 +75,7 @@ func TestJetstreamAccounts(t *testing.T) {
 	eventually(t, "the late server has heard all of it", func() bool {
 		return scrape(t, late)[`mls_jetstream_events_total{event="account"}`] >= told
 	})
-	j.account(t, alice.DID, "takendown", now)
+	j.account(t, alice.DID, "takendown", now.Add(-8*time.Second))
 	j.account(t, bob.DID, "", now.Add(-time.Minute))
 	j.account(t, users[3].DID, "deleted", now.Add(time.Hour)) // counts as now
 	users[3].Register(t, 1)
