@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -98,6 +99,11 @@ func (o output) until(t *testing.T, part string) {
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	path := binary(t)
+	// A server that is started with SIGHUP ignored, as by nohup, goes on ignoring it. These start
+	// as usual, whatever started the tests.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(heard) })
 	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		for _, twice := range []bool{false, true} {
 			t.Run(sig.String()+map[bool]string{true: " twice"}[twice], func(t *testing.T) {

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -90,16 +91,31 @@ func (s *Service) costOf(ctx context.Context, c *Claim) (map[mls.DID]int, error)
 }
 
 // takeClaims charges the caller for what it asks, by packages: of each owner, and altogether. A
-// claim of more than a bucket holds takes all of it.
+// claim of more than a bucket holds takes all of it. The bucket that has least to spare comes
+// first, so that one which refuses costs the caller nothing of the others.
 func (s *Service) takeClaims(ctx context.Context, c *Claim, cost map[mls.DID]int) error {
+	type charge struct {
+		class, subject string
+		packages, left int
+	}
+	charges := make([]charge, 0, len(cost)+1)
+	add := func(class, subject string, packages int) {
+		bucket := s.Limits.Peek(class, subject)
+		charges = append(charges, charge{class, subject, packages, bucket.Remaining - min(packages, bucket.Limit)})
+	}
 	total := 0
 	for did, n := range cost {
-		if err := s.takeAtMost(ctx, "claim", string(c.Caller)+" "+string(did), n); err != nil {
-			return err
-		}
+		add("claim", string(c.Caller)+" "+string(did), n)
 		total += n
 	}
-	return s.takeAtMost(ctx, "claimedPackages", string(c.Caller), total)
+	add("claimedPackages", string(c.Caller), total)
+	slices.SortFunc(charges, func(a, b charge) int { return cmp.Compare(a.left, b.left) })
+	for _, k := range charges {
+		if err := s.takeAtMost(ctx, k.class, k.subject, k.packages); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // strangerPrice is what a package costs of the bucket that all strangers have together for one
@@ -120,29 +136,30 @@ func (s *Service) ration(ctx context.Context, c *Claim, owners, strangers []mls.
 	if err != nil {
 		return 0, nil, err
 	}
-	paid, scarceNow := map[mls.DID]bool{}, map[mls.DID]bool{}
+	paid, drained := map[mls.DID]bool{}, map[mls.DID]bool{}
 	short := func(k store.Claimable) bool {
 		bucket := s.Limits.Peek("strangerClaims", string(k.Owner))
-		return scarceNow[k.Owner] || slices.Contains(strangers, k.Owner) && !paid[k.Owner] && bucket.Remaining < min(k.Once*strangerPrice, bucket.Limit)
+		return drained[k.Owner] || slices.Contains(strangers, k.Owner) && !paid[k.Owner] && bucket.Remaining < min(k.Once*strangerPrice, bucket.Limit)
 	}
+	// A bucket that other servers have drained is known when it refuses. Then another suite may
+	// serve better; what was paid for the first one is not asked for again.
 	for again := true; again; {
 		again = false
 		if suite = c.Suite; suite == 0 {
 			suite = pickSuite(claimable, short)
 		}
 		for _, k := range claimable {
-			if k.Suite != suite || k.Once == 0 || paid[k.Owner] || scarceNow[k.Owner] || !slices.Contains(strangers, k.Owner) {
+			if k.Suite != suite || k.Once == 0 || paid[k.Owner] || drained[k.Owner] || !slices.Contains(strangers, k.Owner) {
 				continue
 			}
 			if s.takeAtMost(ctx, "strangerClaims", string(k.Owner), k.Once*strangerPrice) == nil {
 				paid[k.Owner] = true
 				continue
 			}
-			// Another server has given more than this one knew: another suite may serve better.
-			scarceNow[k.Owner], again = true, true
+			drained[k.Owner], again = true, c.Suite == 0
 		}
 	}
-	return suite, slices.Sorted(maps.Keys(scarceNow)), nil
+	return suite, slices.Sorted(maps.Keys(drained)), nil
 }
 
 // pickSuite is the suite of which most of the asked users can be had, by most of their devices, the

@@ -12,6 +12,11 @@ import (
 // hangUp is a trigger's function that loses the connection, as a crash of the server would.
 const hangUp = "CREATE FUNCTION hang_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$"
 
+// hangUpAt has hangUp run when a statement writes to a table.
+func hangUpAt(table string) string {
+	return "CREATE TRIGGER hang_up BEFORE INSERT OR UPDATE OR DELETE ON " + table + " FOR EACH STATEMENT EXECUTE FUNCTION hang_up()"
+}
+
 // note is one that says which table a transaction writes to.
 const note = `CREATE TABLE written (xid text, name text);
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO written VALUES (txid_current()::text, TG_TABLE_NAME); RETURN NULL; END $$`
@@ -24,7 +29,7 @@ func lostAtEachTable(t *testing.T, s *e2e.Server, request func() e2e.Answer, tab
 	change(t, s, hangUp)
 	before := rowsIn(t, s, tables)
 	for _, table := range tables {
-		change(t, s, "CREATE TRIGGER hang_up BEFORE INSERT OR UPDATE OR DELETE ON "+table+" FOR EACH STATEMENT EXECUTE FUNCTION hang_up()")
+		change(t, s, hangUpAt(table))
 		request().Want(t, outage, "NotEnoughResources")
 		change(t, s, "DROP TRIGGER hang_up ON "+table)
 		if rowsIn(t, s, tables) != before {

@@ -32,8 +32,10 @@ var lifeTables = []string{
 type deviceLife struct {
 	t *testing.T
 	s *e2e.Server
-	// table is the one at which each request loses its connection first, "" for none.
+	// table is the one at which each request loses its connection first, "" for none; faults is how
+	// many have.
 	table              string
+	faults             int
 	exec               func(sql string, args ...any) error
 	laptop, phone, bob *e2e.Device
 	verified           *e2e.VerifiedChat
@@ -51,7 +53,7 @@ func TestDeviceLife(t *testing.T) {
 		_, err := db.Exec(t.Context(), sql, args...)
 		return err
 	}
-	change(t, s, "CREATE FUNCTION hang_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$")
+	change(t, s, hangUp)
 	for _, table := range append([]string{""}, lifeTables...) {
 		users := s.Users(2)
 		l := &deviceLife{t: t, s: s, exec: exec, table: table, laptop: users[0].Register(t, 12), bob: users[1].Register(t, 12)}
@@ -60,6 +62,9 @@ func TestDeviceLife(t *testing.T) {
 		l.verified = l.laptop.CreateVerified(t, l.bob)
 		l.opaque = l.laptop.Create(t, l.bob.User)
 		l.walk()
+		if table != "" && l.faults == 0 {
+			t.Errorf("no request came to %s, so its fault shows nothing", table)
+		}
 	}
 	checkInvariants(t, s)
 }
@@ -68,12 +73,13 @@ func TestDeviceLife(t *testing.T) {
 func (l *deviceLife) do(u *e2e.User, m *lexrt.Method, in lexrt.Response, out e2e.Decodable) {
 	l.t.Helper()
 	if l.table != "" {
-		l.change("CREATE TRIGGER hang_up BEFORE INSERT OR UPDATE OR DELETE ON " + l.table + " FOR EACH STATEMENT EXECUTE FUNCTION hang_up()")
+		l.change(hangUpAt(l.table))
 		a := u.Post(l.t, m, in, nil)
 		l.change("DROP TRIGGER hang_up ON " + l.table)
 		// Else it did not come to the table, or only after what it is answered for.
 		if a.Status != http.StatusOK {
 			a.Want(l.t, outage, "NotEnoughResources")
+			l.faults++
 		}
 	}
 	a := u.Post(l.t, m, in, out)

@@ -191,3 +191,26 @@ func TestImportProblems(t *testing.T) {
 		}
 	}
 }
+
+// TestImportNames: what the names of an imported package leave out.
+func TestImportNames(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct{ path, prefix string }{
+		"com.atproto.*=example.com/api":            {"example.com/api", "com.atproto"},
+		"com.atproto.*=example.com/api#":           {"example.com/api", ""},
+		"com.atproto.*=example.com/api#com":        {"example.com/api", "com"},
+		"com.atproto.repo.strongRef=example.com/a": {"example.com/a", "com.atproto.repo.strongRef"},
+		"com.atproto.*":                            {}, "=example.com/api": {}, "com.atproto.*=": {}, "com.atproto.*=a b": {},
+	} {
+		e, ok := parseImport(text)
+		if ok != (want.path != "") || ok && (e.Path != want.path || e.Prefix != want.prefix) {
+			t.Errorf("%s: %v, %q with the prefix %q", text, ok, e.Path, e.Prefix)
+		}
+	}
+	e, _ := parseImport("com.atproto.*=example.com/api")
+	for id, want := range map[string]bool{"com.atproto.repo.strongRef": true, "com.atproto": false, "com.atprotocol.x": false, "app.bsky.feed.post": false} {
+		if e.Has(id) != want {
+			t.Errorf("%s is there: %v", id, !want)
+		}
+	}
+}
