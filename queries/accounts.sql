@@ -50,7 +50,8 @@ WHERE a.user_did = ANY (ARRAY(
     SELECT o.user_did FROM account_states o
     WHERE NOT o.suspended AND NOT o.erasing AND o.host_status IS NULL AND o.host_at < @before::timestamptz
     LIMIT @max_rows
-));
+))
+  AND NOT a.suspended AND NOT a.erasing AND a.host_status IS NULL AND a.host_at < @before::timestamptz;
 
 -- name: InsertOperatorAction :exec
 INSERT INTO operator_actions (action, user_did, convo_id, reason, created_at)

@@ -17,4 +17,5 @@ DELETE FROM did_documents d WHERE d.account_did = ANY (@account_dids::text[]);
 -- name: DeleteDIDDocuments :execrows
 -- DeleteDIDDocuments removes documents that are too old to be used.
 DELETE FROM did_documents d
-WHERE d.account_did = ANY (ARRAY(SELECT o.account_did FROM did_documents o WHERE o.fetched_at < @before::timestamptz LIMIT @max_rows));
+WHERE d.account_did = ANY (ARRAY(SELECT o.account_did FROM did_documents o WHERE o.fetched_at < @before::timestamptz LIMIT @max_rows))
+  AND d.fetched_at < @before::timestamptz;

@@ -229,4 +229,5 @@ WHERE c.id = @convo_id::text AND NOT EXISTS (SELECT FROM members m WHERE m.convo
 -- name: DeleteDebts :execrows
 -- DeleteDebts forgets removals that were settled long ago.
 DELETE FROM removal_debts d
-WHERE d.id = ANY (ARRAY(SELECT o.id FROM removal_debts o WHERE o.settled_at < @before::timestamptz LIMIT @max_rows));
+WHERE d.id = ANY (ARRAY(SELECT o.id FROM removal_debts o WHERE o.settled_at < @before::timestamptz LIMIT @max_rows))
+  AND d.settled_at < @before::timestamptz;

@@ -27,15 +27,16 @@ FROM key_packages k WHERE k.owner_did = @owner_did
 ORDER BY k.id;
 
 -- name: ExportConversations :many
--- ExportConversations shows names and members of conversations that the account is in, and of the
--- others that it was there.
-SELECT json_build_object('record', 'conversation', 'convoId', c.id, 'groupId', c.group_id, 'member', w.there,
+-- ExportConversations shows what the account itself is shown: names and members of conversations that
+-- it is in, members alone of those that it is invited to, and of the others that it was there.
+SELECT json_build_object('record', 'conversation', 'convoId', c.id, 'groupId', c.group_id, 'member', w.there, 'invited', w.invited,
     'name', CASE WHEN w.there THEN c.name END, 'description', CASE WHEN w.there THEN c.description END,
     'creator', c.creator_did = @user_did, 'admin', w.admin, 'readTo', (SELECT u.seq FROM cursors u WHERE u.convo_id = c.id AND u.user_did = @user_did),
     'devices', w.devices,
-    'members', CASE WHEN w.there THEN (SELECT json_agg(DISTINCT o.user_did) FROM members o WHERE o.convo_id = c.id AND o.left_at IS NULL) END)::text AS line
+    'members', CASE WHEN w.there OR w.invited THEN (SELECT json_agg(DISTINCT o.user_did) FROM members o WHERE o.convo_id = c.id AND o.left_at IS NULL) END)::text AS line
 FROM (
-    SELECT m.convo_id, bool_or(m.left_at IS NULL) AS there, bool_or(m.is_admin) AS admin,
+    SELECT m.convo_id, bool_or(m.left_at IS NULL AND m.invited_by IS NULL) AS there,
+           bool_or(m.left_at IS NULL AND m.invited_by IS NOT NULL) AS invited, bool_or(m.is_admin) AS admin,
            json_agg(json_build_object('deviceId', m.device_id, 'deviceName', m.device_name, 'joinedAt', m.joined_at, 'joinEpoch', m.join_epoch, 'joinSeq', m.join_seq,
                                       'leftAt', m.left_at, 'leftReason', m.left_reason, 'leafIndex', m.leaf_index) ORDER BY m.device_id) AS devices
     FROM members m WHERE m.user_did = @user_did

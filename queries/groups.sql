@@ -43,7 +43,8 @@ WHERE s.ctid = ANY (ARRAY(
            OR EXISTS (SELECT FROM group_states n
                       WHERE n.convo_id = o.convo_id AND (n.generation, n.epoch) > (o.generation, o.epoch) AND n.superseded_at < @before::timestamptz))
     LIMIT @max_rows
-));
+))
+  AND s.superseded_at < @before::timestamptz;
 
 -- name: DeleteAdditions :execrows
 -- DeleteAdditions removes what commits that can no longer be taken back had changed.

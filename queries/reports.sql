@@ -269,4 +269,5 @@ WHERE d.seen_on < excluded.seen_on;
 -- name: DeleteUserDays :execrows
 -- DeleteUserDays forgets users who have not been here for long.
 DELETE FROM user_days u
-WHERE u.ctid = ANY (ARRAY(SELECT o.ctid FROM user_days o WHERE o.seen_on < @before::timestamptz AND o.user_did <> '' ORDER BY o.seen_on LIMIT @max_rows));
+WHERE u.ctid = ANY (ARRAY(SELECT o.ctid FROM user_days o WHERE o.seen_on < @before::timestamptz AND o.user_did <> '' ORDER BY o.seen_on LIMIT @max_rows))
+  AND u.seen_on < @before::timestamptz;

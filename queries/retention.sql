@@ -1,5 +1,7 @@
 -- Statements here name their rows by an array of keys: a join would be planned
--- for a tenth of the table, whatever the limit turns out to be.
+-- for a tenth of the table, whatever the limit turns out to be. What was true of
+-- a row that may change is asked once more of the row that goes: it may have
+-- been written while the statement waited for it.
 
 -- name: TryLockRetention :one
 -- TryLockRetention is held by one server process at a time, for one batch.
@@ -48,7 +50,8 @@ RETURNING p.id;
 -- name: DeleteRequests :execrows
 -- DeleteRequests removes requests that ended long ago.
 DELETE FROM pending_welcomes p
-WHERE p.id = ANY (ARRAY(SELECT o.id FROM pending_welcomes o WHERE o.created_at < @before::timestamptz AND o.status <> 'open' LIMIT @max_rows));
+WHERE p.id = ANY (ARRAY(SELECT o.id FROM pending_welcomes o WHERE o.created_at < @before::timestamptz AND o.status <> 'open' LIMIT @max_rows))
+  AND p.status <> 'open';
 
 -- name: DeleteKeyPackages :execrows
 -- DeleteKeyPackages removes packages that expired.
@@ -62,16 +65,19 @@ WHERE d.device_id = ANY (ARRAY(SELECT o.device_id FROM deleted_devices o WHERE o
 
 -- name: DeleteIdempotencyKeys :execrows
 DELETE FROM idempotency_keys i
-WHERE i.key_hash = ANY (ARRAY(SELECT o.key_hash FROM idempotency_keys o WHERE o.created_at < @before::timestamptz LIMIT @max_rows));
+WHERE i.key_hash = ANY (ARRAY(SELECT o.key_hash FROM idempotency_keys o WHERE o.created_at < @before::timestamptz LIMIT @max_rows))
+  AND i.created_at < @before::timestamptz;
 
 -- name: DeleteJTIs :execrows
 DELETE FROM used_jtis j
-WHERE j.hash = ANY (ARRAY(SELECT o.hash FROM used_jtis o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows));
+WHERE j.hash = ANY (ARRAY(SELECT o.hash FROM used_jtis o WHERE o.expires_at < @before::timestamptz LIMIT @max_rows))
+  AND j.expires_at < @before::timestamptz;
 
 -- name: DeleteEndedConflicts :execrows
 -- DeleteEndedConflicts removes what no Jetstream tells of again.
 DELETE FROM ended_conflicts e
-WHERE e.ctid = ANY (ARRAY(SELECT o.ctid FROM ended_conflicts o WHERE o.ended_at < @before::timestamptz LIMIT @max_rows));
+WHERE e.ctid = ANY (ARRAY(SELECT o.ctid FROM ended_conflicts o WHERE o.ended_at < @before::timestamptz LIMIT @max_rows))
+  AND e.ended_at < @before::timestamptz;
 
 -- name: DeleteBlockChecks :execrows
 -- DeleteBlockChecks removes look-ups too old to be of use, and with them the blocks that
@@ -83,4 +89,4 @@ WITH old AS (
     WHERE b.blocker_did = o.blocker_did AND (o.blocked_did = '' OR b.blocked_did = o.blocked_did) AND b.seen_at < @before::timestamptz
 )
 DELETE FROM block_checks c USING old o
-WHERE c.blocker_did = o.blocker_did AND c.blocked_did = o.blocked_did;
+WHERE c.blocker_did = o.blocker_did AND c.blocked_did = o.blocked_did AND c.checked_at < @before::timestamptz;

@@ -28,7 +28,7 @@ const (
 	pageStates = 5000
 	// readTimeout ends a look at a database that hangs.
 	readTimeout = 10 * time.Second
-	// leeway is how far the clocks of an account's host and of a Jetstream may be apart.
+	// leeway is how far apart the clocks of an account's host and of a Jetstream may be.
 	leeway = 30 * time.Second
 )
 
@@ -154,38 +154,38 @@ var errUnknown = &lexrt.Error{
 }
 
 // Admit returns why an account is refused, nil when it is not. issued is when its host has made the
-// token that it comes with, zero when that is not known: a host makes none for an account that is
-// deactivated or deleted, so that one made since says that the account is back, whatever became of
-// the news.
+// token that it comes with, zero when that is not known. A host that has deleted an account has no
+// key of it left, so that a token made since says that the account is back, whatever became of the
+// news. Of no other state a token says anything: hosts go on making them for accounts that are
+// deactivated or taken down.
 func (w *Watch) Admit(ctx context.Context, user mls.DID, issued time.Time) error {
+	state, why := w.judge(user)
+	if why == nil || state.Suspended || state.Erasing || state.Host != store.HostDeleted || !issued.After(state.HostAt.Add(leeway)) {
+		return why
+	}
+	if err := w.store.SetHostStatus(ctx, user, store.HostActive, issued); err != nil {
+		return err
+	}
+	if err := w.Look(ctx); err != nil {
+		return err
+	}
+	_, why = w.judge(user)
+	return why
+}
+
+// judge is what is known of an account, and why it is refused.
+func (w *Watch) judge(user mls.DID) (store.AccountState, error) {
 	w.mu.RLock()
 	state, refused := w.states[user]
 	known := w.known
 	w.mu.RUnlock()
 	switch {
 	case !known:
-		return errUnknown
+		return state, errUnknown
 	case !refused:
-		return nil
+		return state, nil
 	case state.Suspended || state.Erasing || state.Host == store.HostTakendown || state.Host == store.HostSuspended:
-		return lexrt.ErrAccountTakedown.WithMessage("Account has been taken down")
-	case issued.After(state.HostAt.Add(leeway)):
-		return w.back(ctx, user, issued)
+		return state, lexrt.ErrAccountTakedown.WithMessage("Account has been taken down")
 	}
-	return lexrt.ErrAccountDeactivated.WithMessage("Account is deactivated")
-}
-
-// back writes down that an account is active by its host's own hand.
-func (w *Watch) back(ctx context.Context, user mls.DID, issued time.Time) error {
-	if err := w.store.SetHostStatus(ctx, user, store.HostActive, issued); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	next := maps.Clone(w.states)
-	if s := next[user]; !s.Suspended && !s.Erasing && s.HostAt.Before(issued) {
-		delete(next, user)
-	}
-	w.states = next
-	return nil
+	return state, lexrt.ErrAccountDeactivated.WithMessage("Account is deactivated")
 }

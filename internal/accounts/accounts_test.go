@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,31 +191,87 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// A host makes no token for an account that is gone: a newer one says that the account is back,
-// when the news of it were lost. It says nothing about what others have taken down.
+// A host has no key left of an account that it has deleted: a newer token says that the account is
+// back, when the news of it were lost. Of other states it says nothing: hosts make tokens for
+// accounts that they have deactivated or taken down.
 func TestTokenSaysThatAnAccountIsBack(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
+	gone := map[mls.DID]string{alice: "AccountDeactivated", carol: "AccountTakedown"}
 	d.host(t, alice, store.HostDeactivated, noon)
 	d.host(t, bob, store.HostDeleted, noon)
 	d.host(t, carol, store.HostTakendown, noon)
 	d.look(t)
-	d.want(t, alice, time.Time{}, "AccountDeactivated")
-	d.want(t, alice, noon.Add(-time.Minute), "AccountDeactivated")
-	d.want(t, alice, noon.Add(30*time.Second), "AccountDeactivated")
-	d.want(t, carol, noon.Add(time.Hour), "AccountTakedown")
-	for _, user := range []mls.DID{alice, bob} {
-		d.want(t, user, noon.Add(31*time.Second), "")
-		d.want(t, user, time.Time{}, "")
+	for user, name := range gone {
+		d.want(t, user, noon.Add(time.Hour), name)
+	}
+	d.want(t, bob, time.Time{}, "AccountDeactivated")
+	d.want(t, bob, noon.Add(-time.Minute), "AccountDeactivated")
+	d.want(t, bob, noon.Add(30*time.Second), "AccountDeactivated")
+	d.want(t, bob, noon.Add(31*time.Second), "")
+	d.want(t, bob, time.Time{}, "")
+	d.look(t)
+	for user, name := range gone {
+		d.want(t, user, noon.Add(time.Hour), name)
 	}
 	other := accounts.New(d.store, func([]mls.DID) {})
 	require.NoError(t, other.Look(t.Context()))
-	assert.False(t, other.Refused(alice), "other servers know it too")
+	assert.False(t, other.Refused(bob), "other servers know it too")
+	d.host(t, bob, store.HostDeleted, noon)
 	d.look(t)
-	d.host(t, alice, store.HostDeactivated, noon)
+	d.want(t, bob, noon, "")
+	d.host(t, bob, store.HostDeleted, noon.Add(time.Hour))
+	d.look(t)
+	d.want(t, bob, noon.Add(time.Minute), "AccountDeactivated")
+	// What an operator has said, no token ends.
+	d.suspend(t, bob)
+	d.look(t)
+	d.want(t, bob, noon.Add(2*time.Hour), "AccountTakedown")
+	// Newer news end what the others were.
+	d.host(t, alice, store.HostActive, noon.Add(2*time.Second))
 	d.look(t)
 	d.want(t, alice, noon, "")
-	d.host(t, alice, store.HostDeactivated, noon.Add(time.Hour))
-	d.look(t)
-	d.want(t, alice, noon.Add(time.Minute), "AccountDeactivated")
+}
+
+// Somebody comes back while a look is on its way that has read the state of before: it does not put
+// the refusal back.
+func TestLookBesideAReturn(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.host(t, alice, store.HostDeleted, noon)
+	late := &lateStore{Store: d.store, read: make(chan struct{}), on: make(chan struct{})}
+	w := accounts.New(late, func([]mls.DID) {})
+	require.NoError(t, w.Look(t.Context()))
+	late.hold.Store(true)
+	d.suspend(t, bob) // something to read
+	d.host(t, alice, store.HostDeleted, noon.Add(2*time.Second))
+	looked, admitted := make(chan error, 1), make(chan error, 1)
+	go func() { looked <- w.Look(t.Context()) }()
+	<-late.read
+	go func() { admitted <- w.Admit(t.Context(), alice, noon.Add(time.Hour)) }()
+	for state := store.HostDeleted; state != store.HostActive; {
+		s, err := d.store.FindAccountState(t.Context(), alice)
+		require.NoError(t, err)
+		state = s.Host
+	}
+	close(late.on)
+	require.NoError(t, <-looked)
+	require.NoError(t, <-admitted)
+	assert.False(t, w.Refused(alice))
+}
+
+// lateStore hands a page over when it is told to.
+type lateStore struct {
+	*store.Store
+	hold     atomic.Bool
+	read, on chan struct{}
+}
+
+func (s *lateStore) ListAccountStates(ctx context.Context, after int64, limit int) ([]store.AccountState, error) {
+	page, err := s.Store.ListAccountStates(ctx, after, limit)
+	if s.hold.CompareAndSwap(true, false) {
+		close(s.read)
+		<-s.on
+	}
+	return page, err
 }

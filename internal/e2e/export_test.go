@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mls-server/internal/e2e"
+	"mls-server/internal/gen/mlsapi"
 )
 
 // exported is which record an account's rows of a table are in, or why they are in none.
@@ -97,7 +98,7 @@ func namesOnly(t *testing.T, record map[string]any, did string, people []string)
 	t.Helper()
 	kind, _ := record["record"].(string)
 	for field, value := range record {
-		if slices.Contains(mayName[kind], field) && (kind != "conversation" || record["member"] == true) {
+		if slices.Contains(mayName[kind], field) && (kind != "conversation" || record["member"] == true || record["invited"] == true) {
 			continue
 		}
 		text, err := json.Marshal(value)
@@ -154,4 +155,40 @@ func TestExportedMessages(t *testing.T) {
 		require.NotEmpty(t, want)
 		assert.Equal(t, want, ids(u.User))
 	}
+}
+
+// Who is invited is told what getConvos shows to it: by whom, and with whom it would be, but not
+// what the conversation is called.
+func TestExportedInvitation(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	users := s.Users(2)
+	alice, carol := users[0].Register(t, 4), users[1].Register(t, 4)
+	chat, in := alice.Invitation(t, carol.User)
+	in.Metadata = &mlsapi.CreateConvoMetadataInput{Name: new("Buy now"), Description: new("cheap")}
+	var made mlsapi.CreateConvoOutput
+	alice.Post(t, mlsapi.MethodCreateConvo, in, &made).OK(t)
+	chat.ID, chat.Group = made.ID, chat.Group.At(1)
+	alice.Send(t, chat)
+	people := []any{string(min(alice.DID, carol.DID)), string(max(alice.DID, carol.DID))}
+	want := func(u *e2e.User, member, invited bool, name, description, members any, messages int) {
+		t.Helper()
+		seen := 0
+		for _, r := range exportOf(t, s, string(u.DID)) {
+			switch r["record"] {
+			case "conversation":
+				assert.Equal(t, []any{member, invited, name, description, members}, []any{r["member"], r["invited"], r["name"], r["description"], r["members"]})
+				seen += 100
+			case "message":
+				seen++
+			}
+		}
+		assert.Equal(t, 100+messages, seen)
+	}
+	want(alice.User, true, false, "Buy now", "cheap", people, 1)
+	want(carol.User, false, true, nil, nil, people, 0)
+	carol.Accept(t, chat).OK(t)
+	want(carol.User, true, false, "Buy now", "cheap", people, 1)
+	carol.Leave(t, chat, nil).OK(t)
+	want(carol.User, false, false, nil, nil, nil, 1)
 }

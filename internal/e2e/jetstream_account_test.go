@@ -84,12 +84,22 @@ func TestJetstreamAccounts(t *testing.T) {
 	want(alice.User, "")
 	want(bob.User, "AccountDeactivated")
 
-	// The news that bob is back was lost. His host would make no token for him otherwise.
-	back := bob.Bearer(a.DID, get.NSID, authtest.Claim("iat", now.Add(25*time.Second).Unix()))
-	bob.Call(t, get, e2e.Request{Authorization: back}, nil).OK(t)
-	want(bob.User, "")
-	a.Operate(t, "restore-user", string(users[3].DID))
-	want(users[3], "")
+	// A host makes tokens for an account that is deactivated, by its own hand or the host's; it has
+	// none for one that is deleted, so that the news of its return was lost.
+	j.account(t, alice.DID, "deleted", now.Add(-2*time.Second))
+	want(alice.User, "AccountDeactivated")
+	later := func(u *e2e.User) e2e.Answer {
+		token := u.Bearer(a.DID, get.NSID, authtest.Claim("iat", now.Add(29*time.Second).Unix()))
+		return u.Call(t, get, e2e.Request{Authorization: token}, nil)
+	}
+	later(bob.User).Want(t, http.StatusUnauthorized, "AccountDeactivated")
+	later(alice.User).OK(t)
+	want(alice.User, "")
+	want(bob.User, "AccountDeactivated")
+	for _, u := range []*e2e.User{bob.User, users[3]} {
+		a.Operate(t, "restore-user", string(u.DID))
+		want(u, "")
+	}
 
 	// Where the servers stood is known to one that starts when none runs.
 	a.Stop()

@@ -39,6 +39,7 @@ WHERE a.user_did = ANY (ARRAY(
     WHERE NOT o.suspended AND NOT o.erasing AND o.host_status IS NULL AND o.host_at < $1::timestamptz
     LIMIT $2
 ))
+  AND NOT a.suspended AND NOT a.erasing AND a.host_status IS NULL AND a.host_at < $1::timestamptz
 `
 
 // DeleteAccountStates forgets what hosts said of accounts that nobody refuses.

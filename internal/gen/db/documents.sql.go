@@ -15,6 +15,7 @@ import (
 const deleteDIDDocuments = `-- name: DeleteDIDDocuments :execrows
 DELETE FROM did_documents d
 WHERE d.account_did = ANY (ARRAY(SELECT o.account_did FROM did_documents o WHERE o.fetched_at < $1::timestamptz LIMIT $2))
+  AND d.fetched_at < $1::timestamptz
 `
 
 // DeleteDIDDocuments removes documents that are too old to be used.

@@ -90,6 +90,7 @@ func (q *Queries) DeleteConvoMessages(ctx context.Context, convoID mls.ConvoID, 
 const deleteDebts = `-- name: DeleteDebts :execrows
 DELETE FROM removal_debts d
 WHERE d.id = ANY (ARRAY(SELECT o.id FROM removal_debts o WHERE o.settled_at < $1::timestamptz LIMIT $2))
+  AND d.settled_at < $1::timestamptz
 `
 
 // DeleteDebts forgets removals that were settled long ago.

@@ -69,6 +69,7 @@ WHERE s.ctid = ANY (ARRAY(
                       WHERE n.convo_id = o.convo_id AND (n.generation, n.epoch) > (o.generation, o.epoch) AND n.superseded_at < $1::timestamptz))
     LIMIT $2
 ))
+  AND s.superseded_at < $1::timestamptz
 `
 
 // DeleteGroupStates removes states that no commit which may still be taken back leads away from. The

@@ -113,6 +113,7 @@ func (q *Queries) CountVoided(ctx context.Context, userDID string, convoID mls.C
 const deleteUserDays = `-- name: DeleteUserDays :execrows
 DELETE FROM user_days u
 WHERE u.ctid = ANY (ARRAY(SELECT o.ctid FROM user_days o WHERE o.seen_on < $1::timestamptz AND o.user_did <> '' ORDER BY o.seen_on LIMIT $2))
+  AND u.seen_on < $1::timestamptz
 `
 
 // DeleteUserDays forgets users who have not been here for long.

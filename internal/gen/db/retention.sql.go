@@ -18,7 +18,7 @@ WITH old AS (
     WHERE b.blocker_did = o.blocker_did AND (o.blocked_did = '' OR b.blocked_did = o.blocked_did) AND b.seen_at < $1::timestamptz
 )
 DELETE FROM block_checks c USING old o
-WHERE c.blocker_did = o.blocker_did AND c.blocked_did = o.blocked_did
+WHERE c.blocker_did = o.blocker_did AND c.blocked_did = o.blocked_did AND c.checked_at < $1::timestamptz
 `
 
 // DeleteBlockChecks removes look-ups too old to be of use, and with them the blocks that
@@ -84,6 +84,7 @@ func (q *Queries) DeleteDeletedDevices(ctx context.Context, before time.Time, ma
 const deleteEndedConflicts = `-- name: DeleteEndedConflicts :execrows
 DELETE FROM ended_conflicts e
 WHERE e.ctid = ANY (ARRAY(SELECT o.ctid FROM ended_conflicts o WHERE o.ended_at < $1::timestamptz LIMIT $2))
+  AND e.ended_at < $1::timestamptz
 `
 
 // DeleteEndedConflicts removes what no Jetstream tells of again.
@@ -98,6 +99,7 @@ func (q *Queries) DeleteEndedConflicts(ctx context.Context, before time.Time, ma
 const deleteIdempotencyKeys = `-- name: DeleteIdempotencyKeys :execrows
 DELETE FROM idempotency_keys i
 WHERE i.key_hash = ANY (ARRAY(SELECT o.key_hash FROM idempotency_keys o WHERE o.created_at < $1::timestamptz LIMIT $2))
+  AND i.created_at < $1::timestamptz
 `
 
 func (q *Queries) DeleteIdempotencyKeys(ctx context.Context, before time.Time, maxRows int32) (int64, error) {
@@ -111,6 +113,7 @@ func (q *Queries) DeleteIdempotencyKeys(ctx context.Context, before time.Time, m
 const deleteJTIs = `-- name: DeleteJTIs :execrows
 DELETE FROM used_jtis j
 WHERE j.hash = ANY (ARRAY(SELECT o.hash FROM used_jtis o WHERE o.expires_at < $1::timestamptz LIMIT $2))
+  AND j.expires_at < $1::timestamptz
 `
 
 func (q *Queries) DeleteJTIs(ctx context.Context, before time.Time, maxRows int32) (int64, error) {
@@ -156,6 +159,7 @@ func (q *Queries) DeleteMessages(ctx context.Context, before time.Time, maxRows 
 const deleteRequests = `-- name: DeleteRequests :execrows
 DELETE FROM pending_welcomes p
 WHERE p.id = ANY (ARRAY(SELECT o.id FROM pending_welcomes o WHERE o.created_at < $1::timestamptz AND o.status <> 'open' LIMIT $2))
+  AND p.status <> 'open'
 `
 
 // DeleteRequests removes requests that ended long ago.
@@ -219,7 +223,9 @@ SELECT pg_try_advisory_xact_lock(7302) AS locked
 `
 
 // Statements here name their rows by an array of keys: a join would be planned
-// for a tenth of the table, whatever the limit turns out to be.
+// for a tenth of the table, whatever the limit turns out to be. What was true of
+// a row that may change is asked once more of the row that goes: it may have
+// been written while the statement waited for it.
 // TryLockRetention is held by one server process at a time, for one batch.
 func (q *Queries) TryLockRetention(ctx context.Context) (bool, error) {
 	row := q.db.QueryRow(ctx, tryLockRetention)
