@@ -15,10 +15,12 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"mls-server/lexrt"
@@ -39,6 +41,14 @@ type Options struct {
 	Token TokenSource
 	// UserAgent is sent with each request unless it is "".
 	UserAgent string
+	// Proxy is the service that calls are meant for when the base address is that of the account's
+	// PDS, as DID and service id: "did:web:mls.example.com#atproto_mls". It is sent as
+	// atproto-proxy, and Token then gives the tokens of the PDS session, for methods that take none
+	// as well: a PDS forwards for its own accounts only. "" calls the service itself.
+	Proxy string
+	// Header is sent with each request, event streams included. What the client sets by itself
+	// stands over it.
+	Header http.Header
 	// MaxResponse is the largest answer that is read, in bytes; 0 means 64 MiB.
 	MaxResponse int64
 	// MaxEvent is the largest event of a stream, in bytes; 0 means 32 MiB.
@@ -67,7 +77,10 @@ const (
 	maxErrorBody = 1 << 20
 )
 
-var errBase = errors.New("lexclient: the base address must be an absolute http or https URL without query")
+var (
+	errBase  = errors.New("lexclient: the base address must be an absolute http or https URL without query")
+	errProxy = errors.New("lexclient: Proxy must be a DID and a service id, for example did:web:mls.example.com#atproto_mls")
+)
 
 // New makes a client of the service at base, for example "https://mls.example.com".
 func New(base string, opt Options) (*Client, error) {
@@ -75,6 +88,10 @@ func New(base string, opt Options) (*Client, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errBase
 	}
+	if opt.Proxy != "" && !isService(opt.Proxy) {
+		return nil, errProxy
+	}
+	opt.Header = opt.Header.Clone() // the caller may go on writing to its own
 	if opt.HTTP == nil {
 		opt.HTTP = &http.Client{Timeout: defaultTimeout}
 	}
@@ -90,6 +107,13 @@ func New(base string, opt Options) (*Client, error) {
 	stream := *opt.HTTP
 	stream.Timeout = 0
 	return &Client{base: strings.TrimSuffix(base, "/"), http: opt.HTTP, stream: &stream, opt: opt}, nil
+}
+
+// isService tells whether text is a DID with the id of one of its services.
+func isService(text string) bool {
+	did, id, _ := strings.Cut(text, "#")
+	_, err := syntax.ParseDID(did)
+	return err == nil && id != "" && !strings.ContainsAny(id, "# ")
 }
 
 // Decoder is a value that reads itself from JSON, as generated types do.
@@ -179,8 +203,14 @@ func (c *Client) request(ctx context.Context, m *lexrt.Method, query url.Values,
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.NSID, err)
 	}
+	for name, values := range c.opt.Header {
+		req.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+	}
 	if body != nil {
 		req.Header.Set("Content-Type", body.ContentType)
+	}
+	if c.opt.Proxy != "" {
+		req.Header.Set("Atproto-Proxy", c.opt.Proxy)
 	}
 	if c.opt.UserAgent != "" {
 		req.Header.Set("User-Agent", c.opt.UserAgent)
@@ -188,7 +218,7 @@ func (c *Client) request(ctx context.Context, m *lexrt.Method, query url.Values,
 	if m.Output != "" {
 		req.Header.Set("Accept", m.Output)
 	}
-	if c.opt.Token == nil || m.Open {
+	if c.opt.Token == nil || m.Open && c.opt.Proxy == "" {
 		return req, nil
 	}
 	token, err := c.opt.Token(ctx, m.NSID)
