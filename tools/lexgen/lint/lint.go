@@ -40,6 +40,9 @@ func Check(set *lexicon.Set, opt Options) lexicon.Diags {
 		}
 	}
 	l.recursion()
+	if !opt.Part {
+		l.granted()
+	}
 	l.diags.Sort()
 	return l.diags
 }
@@ -157,28 +160,5 @@ func (l *linter) def(d *lexicon.Def) {
 func (l *linter) described(s lexicon.Schema, what string) {
 	if strings.TrimSpace(s.Doc()) == "" {
 		l.report(s.Node(), "description-missing", "the "+what+" has no description", `add "description": "…"`)
-	}
-}
-
-func (l *linter) permissionSet(s *lexicon.PermissionSet) {
-	n := s.Node()
-	l.docText(n, s.Description)
-	for _, t := range []struct{ key, text string }{{"title", s.Title}, {"detail", s.Detail}} {
-		if strings.TrimSpace(t.text) == "" {
-			l.report(n, "permission-set-text", "the permission set has no "+t.key, `add "`+t.key+`": "…"`)
-		}
-		at := n
-		if m := n.Get(t.key); m != nil {
-			at = m
-		}
-		l.text(at, "the "+t.key, t.text)
-	}
-	for _, list := range [][]lexicon.Translation{s.TitleLang, s.DetailLang} {
-		for _, t := range list {
-			l.text(n, "a translation", t.Text)
-		}
-	}
-	if len(s.Permissions) == 0 {
-		l.report(n, "permission-set-text", "the permission set grants nothing", `add at least one entry to "permissions"`)
 	}
 }

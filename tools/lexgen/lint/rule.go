@@ -61,5 +61,6 @@ func Rules() []Rule {
 		{"page-cursor", lexicon.Warning, "The parameter cursor and the output cursor are optional strings and come together."},
 		{"subscription-messages", lexicon.Warning, "A subscription has messages, and they are defined in its own file: their $type is the fragment."},
 		{"permission-set-text", lexicon.Warning, "A permission set has a title, a detail and at least one permission: people read them before they agree."},
+		{"permission-set-method", lexicon.Warning, "Where a group of lexicons has permission sets for methods, each of its methods is in one."},
 	}
 }
