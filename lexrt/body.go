@@ -2,7 +2,6 @@ package lexrt
 
 import (
 	"context"
-	"errors"
 	"io"
 )
 
@@ -43,25 +42,6 @@ type ContentTypeSetter interface {
 	// SetContentType must be called before the first Write.
 	SetContentType(mediaType string)
 }
-
-// Subscribed sends the messages of a subscription. It is used by one goroutine at a time.
-type Subscribed interface {
-	// Send writes one message. The type is the full one, for example
-	// "com.example.subscribe#note"; how it is framed is the runtime's matter.
-	Send(typ string, message Response) error
-}
-
-// SubscriptionEndpoint is the Endpoint of a subscription.
-type SubscriptionEndpoint func(ctx context.Context, req *Request, out Subscribed) error
-
-// SubscriptionRegistrar is the Registrar of a package with subscriptions.
-type SubscriptionRegistrar interface {
-	Registrar
-	HandleSubscription(m *Method, e SubscriptionEndpoint)
-}
-
-// ErrNoMessage is returned when a nil message is sent.
-var ErrNoMessage = errors.New("lexrt: there is no message to send")
 
 // InputEndpoint makes an Endpoint of a handler that takes a JSON body and answers with one.
 func InputEndpoint[In, Out any, PIn LexerOf[In], POut ResponseOf[Out]](handle func(ctx context.Context, caller Caller, in PIn) (POut, error)) Endpoint {

@@ -88,7 +88,7 @@ func (m *Method) Verbs() []string {
 	switch {
 	case m.Kind == Procedure:
 		return post
-	case m.Changes:
+	case m.Changes, m.Kind == Subscription:
 		return get
 	}
 	return getHead

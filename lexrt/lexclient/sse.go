@@ -4,21 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"strings"
 	"time"
-)
-
-// frame is one server-sent event as it was received.
-type frame struct {
-	id, name string
-	data     []byte
-}
-
-var (
-	errEventSize = errors.New("lexclient: an event is larger than MaxEvent")
-	errIdle      = errors.New("lexclient: the stream was silent for too long")
 )
 
 // connection reads the frames of one response (WHATWG HTML, section 9.2.6).
@@ -39,6 +27,8 @@ type connection struct {
 func newConnection(body io.ReadCloser, cancel context.CancelFunc, lastID string, limit int, idle time.Duration) *connection {
 	return &connection{body: body, cancel: cancel, r: bufio.NewReaderSize(body, 16<<10), lastID: lastID, pendingID: lastID, limit: limit, idle: idle}
 }
+
+func (c *connection) position() string { return c.lastID }
 
 func (c *connection) close() {
 	c.cancel()

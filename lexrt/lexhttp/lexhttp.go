@@ -5,9 +5,10 @@
 //	log.Fatal(http.ListenAndServe("localhost:8080", mux))
 //
 // It does what XRPC asks for: paths, verbs, media types, the largest body of each method,
-// parameters, declared errors. What a service adds around that is the business of the handlers and
-// of middleware: limits of rates, deadlines (http.Server has them), CORS, logs. Subscriptions over
-// WebSockets are not served.
+// parameters, declared errors, WebSockets for subscriptions. What a service adds around that is the
+// business of the handlers and of middleware: limits of rates, deadlines (http.Server has them),
+// CORS, logs. An http.Server does not wait for subscriptions when it shuts down; Wait does, and
+// handlers end them when the server tells them to.
 package lexhttp
 
 import (
@@ -18,8 +19,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"mls-server/lexrt"
+	"mls-server/lexrt/lexsocket"
 )
 
 // Options are what a service decides.
@@ -31,6 +34,8 @@ type Options struct {
 	// Fault is told of errors that clients do not hear of: those that are no *lexrt.Error, and
 	// those that the method does not declare. It may be nil.
 	Fault func(m *lexrt.Method, err error)
+	// Socket are the settings of subscriptions' connections.
+	Socket lexsocket.Options
 }
 
 // Anyone is an Authenticate that lets everybody in, as nobody.
@@ -39,11 +44,12 @@ func Anyone(*http.Request, *lexrt.Method) (lexrt.Caller, error) { return lexrt.C
 // Mux serves endpoints below /xrpc/. It implements lexrt.Registrar and http.Handler. Methods are
 // registered before it serves.
 type Mux struct {
-	opt     Options
-	methods map[string]route
+	opt           Options
+	methods       map[string]route
+	subscriptions sync.WaitGroup
 }
 
-var _ lexrt.Registrar = (*Mux)(nil)
+var _ lexrt.SubscriptionRegistrar = (*Mux)(nil)
 
 type route struct {
 	method *lexrt.Method
@@ -86,6 +92,39 @@ func (s *Mux) HandleRaw(m *lexrt.Method, e lexrt.RawEndpoint) {
 		return e(w.r.Context(), req, w)
 	}}
 }
+
+// HandleSubscription implements lexrt.SubscriptionRegistrar.
+func (s *Mux) HandleSubscription(m *lexrt.Method, e lexrt.SubscriptionEndpoint) {
+	s.methods[m.NSID] = route{m, func(w *answer, req *lexrt.Request) error {
+		if err := lexsocket.Check(w.r); err != nil {
+			lexsocket.Headers(w.w.Header(), err)
+			return err
+		}
+		serve, err := e(req)
+		if err != nil {
+			return err
+		}
+		conn, err := lexsocket.Accept(w.w, w.r, m, s.opt.Socket)
+		if err != nil {
+			return err
+		}
+		s.subscriptions.Add(1)
+		defer s.subscriptions.Done()
+		conn.Close(s.ended(m, conn, serve(conn.Context(), conn)))
+		return nil
+	}}
+}
+
+// ended is what the client is told of the end of a subscription.
+func (s *Mux) ended(m *lexrt.Method, conn *lexsocket.Conn, err error) error {
+	if _, closed := errors.AsType[*lexrt.CloseError](err); err == nil || closed || conn.Context().Err() != nil {
+		return err
+	}
+	return s.public(m, err)
+}
+
+// Wait waits until all subscriptions have ended.
+func (s *Mux) Wait() { s.subscriptions.Wait() }
 
 // ServeHTTP answers a request.
 func (s *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {

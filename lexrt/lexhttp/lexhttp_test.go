@@ -3,6 +3,7 @@ package lexhttp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,7 +11,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/coder/websocket"
+
 	"mls-server/lexrt"
+	"mls-server/lexrt/lexcbor"
 	"mls-server/lexrt/lexhttp"
 )
 
@@ -80,6 +84,23 @@ func server(t *testing.T, authenticate func(*http.Request, *lexrt.Method) (lexrt
 			return errSecret
 		}
 		return nil
+	})
+	mux.HandleSubscription(&lexrt.Method{NSID: "com.example.subscribeNotes", Kind: lexrt.Subscription, Open: true, Errors: []*lexrt.Error{errTooLong}}, func(req *lexrt.Request) (func(context.Context, lexrt.Subscribed) error, error) {
+		if req.Query.Get("do") == "refuse" {
+			return nil, lexrt.ErrRateLimitExceeded.WithMessage("later")
+		}
+		return func(ctx context.Context, out lexrt.Subscribed) error {
+			switch req.Query.Get("do") {
+			case "secret":
+				return errSecret
+			case "named":
+				return errTooLong
+			case "wait":
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return out.Send("com.example.subscribeNotes#note", &note{"a"})
+		}, nil
 	})
 	mux.HandleRaw(&lexrt.Method{NSID: "com.example.copy", Kind: lexrt.Procedure, Input: "text/*", Output: "*/*", MaxBody: 20, Open: true}, func(_ context.Context, req *lexrt.Request, out io.Writer) error {
 		if to, ok := out.(lexrt.ContentTypeSetter); ok {
@@ -161,6 +182,8 @@ func TestAnswers(t *testing.T) {
 		{"bytes", "POST", "/xrpc/com.example.copy", "text/markdown", "# a", "", 200, "# a"},
 		{"stream", "GET", "/xrpc/com.example.watch", "", "", "", 200, ": two lines\n\nid: 7\nevent: note\ndata: {\"text\":\"a\"}\n\n"},
 		{"head of a stream", "HEAD", "/xrpc/com.example.watch?do=forever", "", "", "", 200, ""},
+		{"subscription without a WebSocket", "GET", "/xrpc/com.example.subscribeNotes", "", "", "", 426, "WebSocket"},
+		{"head of a subscription", "HEAD", "/xrpc/com.example.subscribeNotes", "", "", "", 400, ""},
 		{"stream that is refused", "GET", "/xrpc/com.example.watch?do=refuse", "", "", "", 429, "RateLimitExceeded"},
 		{"stream without events", "GET", "/xrpc/com.example.watch?do=nothing", "", "", "", 200, ""},
 		{"line break in an id", "GET", "/xrpc/com.example.watch?do=break", "", "", "", 500, "InternalServerError"},
@@ -211,5 +234,42 @@ func TestResume(t *testing.T) {
 	url, _ := server(t, nil)
 	if got, err := call(t, "GET", url+"/xrpc/com.example.watch", "", "", "Last-Event-ID", "6"); err != nil || !strings.Contains(got.body, `"a6"`) {
 		t.Error(err, got)
+	}
+}
+
+// TestSubscriptions says how each ends, and tells of faults that clients do not hear of.
+func TestSubscriptions(t *testing.T) {
+	t.Parallel()
+	url, faults := server(t, nil)
+	for do, want := range map[string]string{
+		"":       "{\"text\":\"a\"} 1000",
+		"secret": `{"error":"InternalServerError","message":"Internal Server Error"} 1011`,
+		"named":  `{"error":"NoteTooLong"} 1008`,
+	} {
+		conn, _, err := websocket.Dial(t.Context(), url+"/xrpc/com.example.subscribeNotes?do="+do, nil) //nolint:bodyclose // the connection has it
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, data, err := conn.Read(t.Context())
+		if err != nil {
+			t.Fatal(do, err)
+		}
+		frame, bad := lexcbor.ReadFrame("com.example.subscribeNotes", data)
+		_, _, err = conn.Read(t.Context())
+		if got := fmt.Sprintf("%s %d", frame.Body, websocket.CloseStatus(err)); bad != nil || got != want {
+			t.Errorf("%s: %v %s", do, bad, got)
+		}
+	}
+	_, resp, err := websocket.Dial(t.Context(), url+"/xrpc/com.example.subscribeNotes?do=refuse", nil) //nolint:bodyclose // the library has read it
+	if err == nil || resp.StatusCode != http.StatusTooManyRequests {
+		t.Error(err)
+	}
+	// A client that leaves is no fault of the server.
+	conn, _, err := websocket.Dial(t.Context(), url+"/xrpc/com.example.subscribeNotes?do=wait", nil) //nolint:bodyclose // as above
+	if err != nil || conn.Close(websocket.StatusNormalClosure, "") != nil {
+		t.Error(err)
+	}
+	if n := len(faults()); n != 1 {
+		t.Errorf("%d faults were told: %v", n, faults())
 	}
 }

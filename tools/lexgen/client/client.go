@@ -206,13 +206,12 @@ func (w *writer) clientFile(b *bytes.Buffer) {
 // method writes the call of one endpoint.
 func (w *writer) method(b *bytes.Buffer, m *ir.Method) {
 	about := strings.TrimPrefix(sentence(m.Schema.Description), ":")
-	if m.Schema.Kind() == lexicon.KindSubscription {
-		name := w.free(m.GoName + "NSID")
-		comment(b, name+" is the name of a subscription over a WebSocket, which this client does not follow."+about)
-		fmt.Fprintf(b, "const %s = %q\n\n", name, m.NSID)
-		return
+	subscription := m.Schema.Kind() == lexicon.KindSubscription
+	if subscription {
+		comment(b, m.GoName+" follows "+m.NSID+" over a WebSocket."+about)
+	} else {
+		comment(b, m.GoName+" calls "+m.NSID+"."+about)
 	}
-	comment(b, m.GoName+" calls "+m.NSID+"."+about)
 	if len(m.Errors) > 0 {
 		names := make([]string, len(m.Errors))
 		for i, e := range m.Errors {
@@ -222,6 +221,10 @@ func (w *writer) method(b *bytes.Buffer, m *ir.Method) {
 		comment(b, "Errors: "+strings.Join(names, ", ")+".")
 	}
 	r := requestOf(m)
+	if subscription {
+		w.subscription(b, m, r)
+		return
+	}
 	if o := m.Output; o != nil && o.Events && o.Type != nil && o.Type.Kind == ir.StructKind {
 		w.events(b, m, r)
 		return
@@ -306,6 +309,40 @@ func (w *writer) events(b *bytes.Buffer, m *ir.Method, r request) {
 	fmt.Fprintf(b, "func (c *%s) %s(%s) *lexclient.Stream[%s] {\n", w.client, m.GoName, strings.Join(r.params, ", "), event)
 	w.query(b, m)
 	fmt.Fprintf(b, "\treturn lexclient.NewStream[%s](c.rt, %s.%s, %s, %q)\n}\n\n", event, w.types, m.Var, r.query, cursor)
+}
+
+// subscription writes the call that follows a subscription.
+func (w *writer) subscription(b *bytes.Buffer, m *ir.Method, r request) {
+	b.WriteString("//\n")
+	comment(b, "The subscription connects when its first message is asked for. It must be closed.")
+	message, decode := "*lexrt.RawUnion", "lexrt.RawMessage"
+	if m.Message != nil {
+		message, decode = m.Message.GoName, w.types+"."+m.Decode
+	}
+	param, member := resume(m)
+	fmt.Fprintf(b, "func (c *%s) %s(%s) *lexclient.Subscription[%s] {\n", w.client, m.GoName, strings.Join(r.params, ", "), message)
+	w.query(b, m)
+	fmt.Fprintf(b, "\treturn lexclient.NewSubscription(c.rt, %s.%s, %s, lexclient.Resume{Param: %q, Member: %q}, %s)\n}\n\n", w.types, m.Var, r.query, param, member, decode)
+}
+
+// resume says how a subscription goes on after a break: with the parameter cursor, which takes the
+// member seq of messages where it is an integer, and their member cursor where it is a string.
+func resume(m *ir.Method) (param, member string) {
+	if m.Params == nil || m.Message == nil {
+		return "", ""
+	}
+	for _, f := range m.Params.Fields {
+		if f.Name != "cursor" {
+			continue
+		}
+		member := map[ir.Kind]string{ir.Int: "seq", ir.String: "cursor"}[f.Type.Kind]
+		for _, message := range m.Message.Members {
+			if slices.ContainsFunc(message.Fields, func(g *ir.Field) bool { return g.Name == member && g.Type.Kind == f.Type.Kind }) {
+				return f.Name, member
+			}
+		}
+	}
+	return "", ""
 }
 
 // bodyType is the type of a JSON body. A body that is not a struct has no exported codec of

@@ -162,28 +162,6 @@ func handlerDoc(m *ir.Method) string {
 	return strings.Join(parts, "\n\n")
 }
 
-// stream writes the typed sender of a subscription.
-func (u *unit) stream(m *ir.Method) {
-	name := m.Stream
-	u.add(name, doc(name+" sends the messages of "+m.NSID+". It is used by one goroutine at a time."),
-		jen.Type().Id(name).Struct(jen.Id("out").Add(u.rt("Subscribed"))))
-	u.add(m.NewStream, doc(m.NewStream+" makes a sender that writes to out."),
-		jen.Func().Id(m.NewStream).Params(jen.Id("out").Add(u.rt("Subscribed"))).Op("*").Id(name).Block(
-			jen.Return(jen.Op("&").Id(name).Values(jen.Id("out").Op(":").Id("out")))))
-	u.add(name+".Send", doc("Send writes one message. A nil message is an error."),
-		jen.Func().Params(jen.Id("s").Op("*").Id(name)).Id("Send").Params(jen.Id("message").Id(m.Message.GoName)).Error().Block(
-			jen.Switch(jen.Id("m").Op(":=").Id("message").Assert(jen.Type())).BlockFunc(func(g *jen.Group) {
-				for _, member := range m.Message.Members {
-					g.Case(jen.Op("*").Id(member.GoName)).Block(jen.Return(jen.Id("s").Dot("out").Dot("Send").Call(jen.Lit(member.TypeName), jen.Id("m"))))
-				}
-				if !m.Message.Closed {
-					g.Case(jen.Op("*").Id(unknownVariant)).Block(jen.Return(jen.Id("s").Dot("out").Dot("Send").Call(jen.Id("m").Dot("Type"), jen.Id("m"))))
-				}
-			}),
-			jen.Return(u.rt("ErrNoMessage")),
-		))
-}
-
 func (e *emitter) mountFile() (File, error) {
 	u := e.newUnit("mount.go", nil)
 	registrar := "Registrar"
@@ -224,6 +202,9 @@ func (u *unit) endpoint(m *ir.Method) jen.Code {
 			return u.rt("InputEndpoint").Call(jen.Id("s").Dot(m.GoName))
 		}
 	}
+	if kind == "HandleSubscription" {
+		return u.subscribe(m)
+	}
 	params := []jen.Code{jen.Id("ctx").Qual(ctxPath, "Context"), jen.Id("req").Op("*").Add(u.rt("Request"))}
 	results := []jen.Code{jen.Error()}
 	fail := func() jen.Code { return jen.Return(jen.Err()) }
@@ -235,8 +216,6 @@ func (u *unit) endpoint(m *ir.Method) jen.Code {
 		params = append(params, jen.Id("out").Add(u.rt("EventStream")))
 	case "HandleRaw":
 		params = append(params, jen.Id("out").Qual("io", "Writer"))
-	case "HandleSubscription":
-		params = append(params, jen.Id("out").Add(u.rt("Subscribed")))
 	}
 	return jen.Func().Params(params...).Params(results...).BlockFunc(func(g *jen.Group) {
 		args := []jen.Code{jen.Id("ctx"), jen.Id("req").Dot("Caller")}
@@ -249,11 +228,7 @@ func (u *unit) endpoint(m *ir.Method) jen.Code {
 			args = append(args, u.readInput(g, m, fail))
 		}
 		if kind != "Handle" {
-			out := jen.Id("out")
-			if m.Message != nil {
-				out = jen.Id(m.NewStream).Call(jen.Id("out"))
-			}
-			args = append(args, out)
+			args = append(args, jen.Id("out"))
 		}
 		call := jen.Id("s").Dot(m.GoName).Call(args...)
 		u.answer(g, m, kind, call)

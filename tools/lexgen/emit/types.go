@@ -32,6 +32,9 @@ func (e *emitter) lexiconFile(l *ir.Lexicon) (File, error) {
 			u.permissionSet(d)
 		}
 	}
+	if l.Method != nil && l.Method.Message != nil {
+		u.messageDecoder(l.Method)
+	}
 	return u.finish()
 }
 

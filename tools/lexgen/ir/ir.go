@@ -229,10 +229,11 @@ type Method struct {
 	NSID, GoName string
 	// Var is the descriptor's name, Handler that of the interface with the one method.
 	Var, Handler string
-	// Stream and NewStream are the sender's type and constructor when there is a Message.
-	Stream, NewStream string
-	Lexicon           *Lexicon
-	Schema            *lexicon.Method
+	// Stream and NewStream are the sender's type and constructor when there is a Message, Decode
+	// the function that reads one.
+	Stream, NewStream, Decode string
+	Lexicon                   *Lexicon
+	Schema                    *lexicon.Method
 	// Params is nil when the method has none.
 	Params *Struct
 	// Input and Output are nil when the method has none. A Body without Type is not JSON.

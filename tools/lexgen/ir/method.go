@@ -40,7 +40,7 @@ func (b *builder) message(m *Method, s lexicon.Schema) {
 	default:
 		return
 	}
-	m.Stream, m.NewStream = b.helper(m.GoName+"Stream"), b.helper("New"+m.GoName+"Stream")
+	m.Stream, m.NewStream, m.Decode = b.helper(m.GoName+"Stream"), b.helper("New"+m.GoName+"Stream"), b.helper("Decode"+m.GoName+"Message")
 }
 
 // helper names something that is generated beside a definition.

@@ -9,14 +9,18 @@ import (
 
 // Mount registers every method of s with r, each with its own descriptor.
 func Mount(r lexrt.SubscriptionRegistrar, s Service) {
-	r.HandleSubscription(MethodSubscribe, func(ctx context.Context, req *lexrt.Request, out lexrt.Subscribed) error {
+	r.HandleSubscription(MethodSubscribe, func(req *lexrt.Request) (func(ctx context.Context, out lexrt.Subscribed) error, error) {
 		params := new(SubscribeParams)
 		if err := params.DecodeQuery(req.Query); err != nil {
-			return err
+			return nil, err
 		}
-		return s.Subscribe(ctx, req.Caller, params, NewSubscribeStream(out))
+		return func(ctx context.Context, out lexrt.Subscribed) error {
+			return s.Subscribe(ctx, req.Caller, params, NewSubscribeStream(out))
+		}, nil
 	})
-	r.HandleSubscription(MethodWatch, func(ctx context.Context, req *lexrt.Request, out lexrt.Subscribed) error {
-		return s.Watch(ctx, req.Caller, out)
+	r.HandleSubscription(MethodWatch, func(req *lexrt.Request) (func(ctx context.Context, out lexrt.Subscribed) error, error) {
+		return func(ctx context.Context, out lexrt.Subscribed) error {
+			return s.Watch(ctx, req.Caller, out)
+		}, nil
 	})
 }

@@ -46,6 +46,11 @@ func (s *SubscribeStream) Send(message SubscribeMessage) error {
 	return lexrt.ErrNoMessage
 }
 
+// Raw is what messages are written to, for those who send frames that they have encoded before.
+func (s *SubscribeStream) Raw() lexrt.Subscribed {
+	return s.out
+}
+
 // WatchHandler handles com.example.watch.
 type WatchHandler interface {
 	// Watch handles com.example.watch.

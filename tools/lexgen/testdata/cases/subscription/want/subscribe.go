@@ -113,3 +113,10 @@ var enumSubscribeInfoName = lexrt.StringRule{Known: []string{"OutdatedCursor"}}
 
 // Known reports whether v is one of the constants.
 func (v SubscribeInfoName) Known() bool { return enumSubscribeInfoName.Lists(string(v)) }
+
+// DecodeSubscribeMessage reads and validates a message of com.example.subscribe, of which typ
+// is the full type and body the JSON form. Errors: *lexrt.InvalidError with every issue;
+// lexrt.ErrUnknownMessage for a type that a closed union does not have.
+func DecodeSubscribeMessage(typ string, body []byte) (SubscribeMessage, error) {
+	return lexrt.UnmarshalMessage(typ, body, &unionSubscribeMessage)
+}
