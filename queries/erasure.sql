@@ -41,8 +41,8 @@ ORDER BY convo_id;
 -- name: KeepFreshRemovals :execrows
 -- KeepFreshRemovals puts settled debts in the place of the roster's rows of leaves that a commit has
 -- removed lately: should it be taken back, the leaves are owed again.
-INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, created_at, settled_epoch, settled_seq, settled_at)
-SELECT gen_random_uuid()::text, m.convo_id, k.generation, m.user_did, m.device_id, m.leaf_index, m.left_at, k.epoch + 1, k.seq, m.left_at
+INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, created_at, settled_epoch, settled_seq, settled_at, withheld)
+SELECT gen_random_uuid()::text, m.convo_id, k.generation, m.user_did, m.device_id, m.leaf_index, m.left_at, k.epoch + 1, k.seq, m.left_at, m.invited_by IS NOT NULL
 FROM members m
 JOIN commits k ON k.convo_id = m.convo_id AND k.seq = m.left_seq AND k.void_seq IS NULL
 WHERE m.convo_id = @convo_id AND m.user_did = @user_did AND NOT m.vacant AND m.left_at >= @since::timestamptz
@@ -60,9 +60,14 @@ SET promoted_by_did = CASE WHEN promoted_by_did = @user_did::text THEN @tombston
     invited_by = CASE WHEN invited_by = @user_did::text THEN @tombstone::text ELSE invited_by END
 WHERE convo_id = @convo_id AND (promoted_by_did = @user_did::text OR invited_by = @user_did::text);
 
+-- name: EraseInviter :execrows
+-- EraseInviter takes the name off the account's open invitations of others. They stay open, and count for
+-- those who have them.
+UPDATE invitations SET inviter_did = @tombstone
+WHERE convo_id = @convo_id AND inviter_did = @user_did AND ended_at IS NULL;
+
 -- name: EraseInvitations :execrows
--- EraseInvitations forgets what counts of the account's invitations, made and got. Those of others stay
--- open on their rosters.
+-- EraseInvitations forgets what counts of the account's invitations, made and got.
 DELETE FROM invitations i
 WHERE i.id = ANY (ARRAY(SELECT o.id FROM invitations o WHERE o.user_did = @user_did OR o.inviter_did = @user_did::text LIMIT @max_rows));
 

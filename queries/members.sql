@@ -74,8 +74,8 @@ WITH bumped AS (
     WHERE a.invited_by IS NOT NULL AND a.opens
     ORDER BY a.ord
 ), invited AS (
-    INSERT INTO invitations (convo_id, user_did, inviter_did, created_at)
-    SELECT b.id, a.user_did, a.invited_by, @joined_at::timestamptz
+    INSERT INTO invitations (convo_id, user_did, inviter_did, created_at, join_seq)
+    SELECT b.id, a.user_did, a.invited_by, @joined_at::timestamptz, @join_seq::bigint
     FROM added a CROSS JOIN bumped b
     WHERE a.invited_by IS NOT NULL AND a.opens
 )

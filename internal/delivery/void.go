@@ -146,13 +146,12 @@ type voiding struct {
 	// notice is the place of the notice that tells of them, epoch the one that is open again.
 	notice mls.Seq
 	epoch  mls.Epoch
-	// committers are those whose commits were taken, devices what they had added, gone the users
-	// who are off the roster by that, invited those of them who had not accepted, owing the devices
-	// whose removal stands without its commit.
+	// committers are those whose commits were taken, devices what they had added of users who had
+	// accepted, gone all users who are off the roster now, owing the devices whose removal stands
+	// without its commit.
 	committers []mls.DID
 	devices    []store.Device
 	gone       []mls.DID
-	invited    []mls.DID
 	owing      map[mls.DID][]store.LeftDevice
 }
 
@@ -213,9 +212,8 @@ func (v *voiding) take(ctx context.Context, tx *store.Tx, k *store.StoredCommit)
 	}
 	v.epoch = k.Epoch
 	v.committers = append(v.committers, k.Committer)
-	v.devices = append(v.devices, undone.Devices...)
+	v.devices = append(v.devices, undone.Members...)
 	v.gone = append(v.gone, undone.Gone...)
-	v.invited = append(v.invited, undone.Invited...)
 	for _, d := range undone.Absent {
 		// A later commit, which is void too, removed what was not there before this one.
 		v.owing[d.User] = slices.DeleteFunc(v.owing[d.User], func(left store.LeftDevice) bool { return left.Device == d.ID })
@@ -226,42 +224,38 @@ func (v *voiding) take(ctx context.Context, tx *store.Tx, k *store.StoredCommit)
 	return nil
 }
 
-// uninvite ends the invitations of users whose addition was taken back, as if they had never come:
-// the committer waits before the next one anyway.
-func (v *voiding) uninvite(ctx context.Context, tx *store.Tx, users []mls.DID) error {
-	if len(users) == 0 {
-		return nil
+// dismiss tells those who are off the roster now: members that they are, by the last event of their
+// streams (I10), the invited that their invitation is over.
+func (v *voiding) dismiss(ctx context.Context, tx *store.Tx, gone []mls.DID) error {
+	var members []mls.DID
+	var events []store.NewEvent
+	for _, d := range v.devices {
+		members = append(members, d.User)
+		events = append(events, store.NewEvent{
+			Kind: store.EventWelcomeRevoked, Audience: store.ToUser, AudienceDID: d.User, User: d.User, Device: d.ID, Epoch: &v.epoch,
+		})
 	}
-	if err := tx.DropInvitations(ctx, v.convo.ID, users); err != nil {
+	invited, err := tx.DropInvitations(ctx, v.convo.ID, gone)
+	if err != nil {
 		return err
 	}
-	var events []store.NewEvent
-	for _, user := range users {
+	for _, user := range invited {
 		events = append(events,
 			store.NewEvent{Kind: store.EventInvited, Audience: store.ToMembers, User: user, Epoch: &v.epoch},
 			store.NewEvent{Kind: store.EventInvitation, Audience: store.ToUser, AudienceDID: user, User: user, Epoch: &v.epoch})
 	}
-	return tx.AppendEvents(ctx, v.convo.ID, v.at, events...)
+	if err := tx.AppendEvents(ctx, v.convo.ID, v.at, events...); err != nil {
+		return err
+	}
+	// Who was invited now, after an earlier membership, has had its last event then.
+	left := without(gone, without(gone, members))
+	return tx.LogDepartures(ctx, v.convo, without(left, invited), v.at)
 }
 
 // finish tells those who are gone, reopens the epoch, tells the members, and records what they owe.
 func (v *voiding) finish(ctx context.Context, tx *store.Tx) error {
-	var revoked []store.NewEvent
-	for _, d := range v.devices {
-		if !slices.Contains(v.invited, d.User) {
-			revoked = append(revoked, store.NewEvent{
-				Kind: store.EventWelcomeRevoked, Audience: store.ToUser, AudienceDID: d.User, User: d.User, Device: d.ID, Epoch: &v.epoch,
-			})
-		}
-	}
-	if err := tx.AppendEvents(ctx, v.convo.ID, v.at, revoked...); err != nil {
-		return err
-	}
 	gone := mls.UniqueDIDs(v.gone)
-	if err := tx.LogDepartures(ctx, v.convo, without(gone, v.invited), v.at); err != nil {
-		return err
-	}
-	if err := v.uninvite(ctx, tx, without(gone, without(gone, v.invited))); err != nil {
+	if err := v.dismiss(ctx, tx, gone); err != nil {
 		return err
 	}
 	for _, user := range gone {

@@ -174,7 +174,7 @@ func TestAcceptanceIsOneTransaction(t *testing.T) {
 	alice, _, carol, chat := invitation(t)
 	carol.User.Register(t, 1)
 	lostAtEachTable(t, alice.Server, func() e2e.Answer { return carol.Accept(t, chat) },
-		"members", "invitations", "removal_debts", "conversations", "event_stream", "pending_welcomes")
+		"members", "invitations", "commit_additions", "removal_debts", "conversations", "event_stream", "pending_welcomes")
 	require.Len(t, alice.Pending(t, chat), 1)
 	checkInvariants(t, alice.Server)
 }

@@ -60,7 +60,7 @@ func (w *world) deleted(d *modelDevice) {
 			}
 			delete(c.seats, d)
 			if c.debts[d] == nil {
-				c.debts[d] = &modelDebt{proposed: -1}
+				c.debts[d] = &modelDebt{proposed: -1, withheld: c.invited[u] != nil}
 				c.debts[d].claim(nil)
 				delete(c.closed, d)
 			}
@@ -73,12 +73,6 @@ func (w *world) deleted(d *modelDevice) {
 	u.lost, d.live = append(u.lost, d), nil
 }
 
-// isInvited says that a user is invited somewhere: the model does not know what becomes of the
-// invitations of devices that are gone.
-func (w *world) isInvited(u *modelUser) bool {
-	return slices.ContainsFunc(w.convos, func(c *modelConvo) bool { return c.invited[u] != nil })
-}
-
 // deleteDevice deletes a device, perhaps once more, or somebody else's.
 func (w *world) deleteDevice(u *modelUser) {
 	if len(u.lost) > 0 && w.chance(4) {
@@ -89,7 +83,7 @@ func (w *world) deleteDevice(u *modelUser) {
 	if w.chance(4) {
 		of = w.user()
 	}
-	if len(of.devices) == 0 || w.isInvited(of) {
+	if len(of.devices) == 0 {
 		return
 	}
 	d := pick(w, of.devices)
@@ -105,7 +99,7 @@ func (w *world) deleteDevice(u *modelUser) {
 
 // replaceDevice registers a device in the place of one that the user has, or of none.
 func (w *world) replaceDevice(u *modelUser) {
-	if len(u.devices) == 0 || w.isInvited(u) {
+	if len(u.devices) == 0 {
 		return
 	}
 	old := pick(w, u.devices)

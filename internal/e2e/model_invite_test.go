@@ -122,7 +122,7 @@ func (c *modelConvo) rows() (members, pending []string) {
 		}
 	}
 	for u := range c.kept {
-		if len(c.seated(u)) == 0 {
+		if c.invited[u] == nil && len(c.seated(u)) == 0 {
 			members = append(members, fmt.Sprint("", u.DID, c.admins[u]))
 		}
 	}

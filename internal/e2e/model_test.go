@@ -123,7 +123,7 @@ func (c *modelConvo) members() []*modelUser {
 		}
 	}
 	for u := range c.kept {
-		if !slices.Contains(users, u) {
+		if c.invited[u] == nil && !slices.Contains(users, u) {
 			users = append(users, u)
 		}
 	}

@@ -115,6 +115,9 @@ func (tx *Tx) EraseFromConvo(ctx context.Context, e Erasure) (Erased, error) {
 		{table: "members", run: func(ctx context.Context, q *db.Queries) (int64, error) {
 			return q.ErasePromoter(ctx, db.ErasePromoterParams{Tombstone: dead, ConvoID: convo, UserDID: string(user)})
 		}},
+		{table: "invitations", run: func(ctx context.Context, q *db.Queries) (int64, error) {
+			return q.EraseInviter(ctx, db.EraseInviterParams{Tombstone: dead, ConvoID: convo, UserDID: string(user)})
+		}},
 		{table: "conversations", run: func(ctx context.Context, q *db.Queries) (int64, error) {
 			return q.EraseCreator(ctx, db.EraseCreatorParams{Tombstone: e.Tombstone, ConvoID: convo, UserDID: user})
 		}},

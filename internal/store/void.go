@@ -101,12 +101,10 @@ func (r *reader) CountVoided(ctx context.Context, c *Convo, user mls.DID) (Voide
 
 // Undone is what taking a commit back has left to do.
 type Undone struct {
-	// Devices are off the roster again, or as they were before; Gone are the users without any
-	// device on it now.
-	Devices []Device
-	Gone    []mls.DID
-	// Invited are the users of Devices who had not accepted.
-	Invited []mls.DID
+	// Devices are off the roster again, or as they were before; Members are those of them whose
+	// users had accepted, Gone the users without any device on it now.
+	Devices, Members []Device
+	Gone             []mls.DID
 	// Absent are those of Devices that were not on the roster before.
 	Absent []Device
 	// Owing are the devices whose removal stands, and whose leaves are in the group again.
@@ -183,8 +181,8 @@ func (tx *Tx) undoAdditions(ctx context.Context, c *Convo, k *StoredCommit, u *U
 		if row.Absent {
 			u.Absent = append(u.Absent, d)
 		}
-		if row.Invited {
-			u.Invited = append(u.Invited, row.UserDID)
+		if !row.Invited {
+			u.Members = append(u.Members, d)
 		}
 	}
 	return nil
@@ -231,10 +229,11 @@ func (tx *Tx) ReopenEpoch(ctx context.Context, c *Convo, epoch mls.Epoch, at tim
 	return tx.restoreLeaves(ctx, c.ID, state.Leaves)
 }
 
-// DropInvitations forgets the open invitations of users whose addition was taken back.
-func (tx *Tx) DropInvitations(ctx context.Context, convo mls.ConvoID, users []mls.DID) error {
-	_, err := tx.q.DropInvitations(ctx, convo, texts(users))
-	return fail("drop invitations", err)
+// DropInvitations forgets the open invitations of users whose addition was taken back, and returns
+// who had one.
+func (tx *Tx) DropInvitations(ctx context.Context, convo mls.ConvoID, users []mls.DID) ([]mls.DID, error) {
+	invited, err := tx.q.DropInvitations(ctx, convo, texts(users))
+	return invited, fail("drop invitations", err)
 }
 
 // LogDepartures writes the last events of members whom a void commit had brought onto the roster

@@ -369,10 +369,30 @@ DELETE FROM invitations i
 WHERE i.id = ANY (ARRAY(SELECT o.id FROM invitations o WHERE o.user_did = $1 OR o.inviter_did = $1::text LIMIT $2))
 `
 
-// EraseInvitations forgets what counts of the account's invitations, made and got. Those of others stay
-// open on their rosters.
+// EraseInvitations forgets what counts of the account's invitations, made and got.
 func (q *Queries) EraseInvitations(ctx context.Context, userDID mls.DID, maxRows int32) (int64, error) {
 	result, err := q.db.Exec(ctx, eraseInvitations, userDID, maxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const eraseInviter = `-- name: EraseInviter :execrows
+UPDATE invitations SET inviter_did = $1
+WHERE convo_id = $2 AND inviter_did = $3 AND ended_at IS NULL
+`
+
+type EraseInviterParams struct {
+	Tombstone string
+	ConvoID   mls.ConvoID
+	UserDID   string
+}
+
+// EraseInviter takes the name off the account's open invitations of others. They stay open, and count for
+// those who have them.
+func (q *Queries) EraseInviter(ctx context.Context, arg EraseInviterParams) (int64, error) {
+	result, err := q.db.Exec(ctx, eraseInviter, arg.Tombstone, arg.ConvoID, arg.UserDID)
 	if err != nil {
 		return 0, err
 	}
@@ -588,8 +608,8 @@ func (q *Queries) EraseWelcomeRoutes(ctx context.Context, convoID mls.ConvoID, u
 }
 
 const keepFreshRemovals = `-- name: KeepFreshRemovals :execrows
-INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, created_at, settled_epoch, settled_seq, settled_at)
-SELECT gen_random_uuid()::text, m.convo_id, k.generation, m.user_did, m.device_id, m.leaf_index, m.left_at, k.epoch + 1, k.seq, m.left_at
+INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, created_at, settled_epoch, settled_seq, settled_at, withheld)
+SELECT gen_random_uuid()::text, m.convo_id, k.generation, m.user_did, m.device_id, m.leaf_index, m.left_at, k.epoch + 1, k.seq, m.left_at, m.invited_by IS NOT NULL
 FROM members m
 JOIN commits k ON k.convo_id = m.convo_id AND k.seq = m.left_seq AND k.void_seq IS NULL
 WHERE m.convo_id = $1 AND m.user_did = $2 AND NOT m.vacant AND m.left_at >= $3::timestamptz

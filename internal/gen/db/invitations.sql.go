@@ -20,9 +20,19 @@ WITH accepted AS (
 ), ended AS (
     UPDATE invitations i SET ended_at = $3::timestamptz, outcome = 'accepted'
     WHERE i.convo_id = $1::text AND i.user_did = $2 AND i.ended_at IS NULL
+    RETURNING i.join_seq
+), gone AS (
+    UPDATE members m SET invited_by = NULL
+    FROM ended e
+    WHERE m.convo_id = $1::text AND m.user_did = $2 AND m.left_seq >= e.join_seq AND m.invited_by IS NOT NULL
+), kept AS (
+    UPDATE commit_additions a SET before = jsonb_set(a.before, '{invited_by}', 'null')
+    FROM ended e
+    WHERE a.convo_id = $1::text AND a.seq > e.join_seq AND a.user_did = $2 AND (a.before->>'left_seq')::bigint >= e.join_seq
 ), shown AS (
     UPDATE removal_debts d SET withheld = false
-    WHERE d.convo_id = $1::text AND d.user_did = $2 AND d.settled_at IS NULL AND d.withheld
+    FROM ended e
+    WHERE d.convo_id = $1::text AND d.user_did = $2 AND d.withheld AND (d.settled_at IS NULL OR d.settled_seq >= e.join_seq)
 ), bumped AS (
     UPDATE conversations c
     SET roster_version = c.roster_version + 1,
@@ -51,7 +61,8 @@ type AcceptInvitationRow struct {
 }
 
 // AcceptInvitation makes an invited user a member, whose streams follow the conversation from here
-// on, and tells the members of its devices, those whose removal is due included. It returns those that it has.
+// on. It returns its devices. Those that went while it was invited are a member's from now on, too:
+// members learn which ones they have to remove, and so it is when a commit is taken back.
 func (q *Queries) AcceptInvitation(ctx context.Context, arg AcceptInvitationParams) ([]AcceptInvitationRow, error) {
 	rows, err := q.db.Query(ctx, acceptInvitation, arg.ConvoID, arg.UserDID, arg.AcceptedAt)
 	if err != nil {
@@ -96,17 +107,31 @@ func (q *Queries) DeleteInvitations(ctx context.Context, arg DeleteInvitationsPa
 	return result.RowsAffected(), nil
 }
 
-const dropInvitations = `-- name: DropInvitations :execrows
+const dropInvitations = `-- name: DropInvitations :many
 DELETE FROM invitations WHERE convo_id = $1 AND user_did = ANY ($2::text[]) AND ended_at IS NULL
+RETURNING user_did
 `
 
-// DropInvitations forgets the open invitations of users whose addition was taken back.
-func (q *Queries) DropInvitations(ctx context.Context, convoID mls.ConvoID, userDids []string) (int64, error) {
-	result, err := q.db.Exec(ctx, dropInvitations, convoID, userDids)
+// DropInvitations forgets the open invitations of users whose addition was taken back, and returns
+// those of the users who had one.
+func (q *Queries) DropInvitations(ctx context.Context, convoID mls.ConvoID, userDids []string) ([]mls.DID, error) {
+	rows, err := q.db.Query(ctx, dropInvitations, convoID, userDids)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	items := []mls.DID{}
+	for rows.Next() {
+		var user_did mls.DID
+		if err := rows.Scan(&user_did); err != nil {
+			return nil, err
+		}
+		items = append(items, user_did)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listCrowded = `-- name: ListCrowded :many

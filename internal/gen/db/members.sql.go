@@ -584,8 +584,8 @@ WITH bumped AS (
     WHERE a.invited_by IS NOT NULL AND a.opens
     ORDER BY a.ord
 ), invited AS (
-    INSERT INTO invitations (convo_id, user_did, inviter_did, created_at)
-    SELECT b.id, a.user_did, a.invited_by, $1::timestamptz
+    INSERT INTO invitations (convo_id, user_did, inviter_did, created_at, join_seq)
+    SELECT b.id, a.user_did, a.invited_by, $1::timestamptz, $3::bigint
     FROM added a CROSS JOIN bumped b
     WHERE a.invited_by IS NOT NULL AND a.opens
 )
