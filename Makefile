@@ -57,6 +57,13 @@ gen-check: $(LEXGEN) ## Fail and name the file when generated code is out of dat
 install-lexgen: ## Install lexgen where go install puts programs
 	@cd tools/lexgen && $(GO) install . && dir=$$($(GO) env GOBIN) && echo "installed $${dir:-$$($(GO) env GOPATH)/bin}/lexgen"
 
+.PHONY: module
+module: ## Give the whole repository another module path (MODULE=host.example/owner/name), to publish it
+	@[ -n '$(MODULE)' ] || { echo 'make module MODULE=host.example/owner/name'; exit 2; }
+	@cd tools && $(GO) run ./module .. '$(MODULE)'
+	@$(GO) test ./internal/repo -run '^TestPagesWrap$$' -count=1 -update
+	@$(MAKE) --no-print-directory gen
+
 .PHONY: breaking
 breaking: $(LEXGEN) ## Compare the lexicons with the last release (before the first: with a fixed commit)
 	@.ci/breaking

@@ -29,8 +29,9 @@ type where struct {
 
 // server is this repository's.
 func server(dir string) where {
+	const domain = "mls-server/internal/mls"
 	return where{
-		dir: dir, module: "mls-server", domain: "mls-server/internal/mls", api: "mls-server/internal/gen/mlsapi",
+		dir: dir, module: strings.TrimSuffix(domain, "/internal/mls"), domain: domain, api: "mls-server/internal/gen/mlsapi",
 		handlers: "mls-server/internal/handlers", runtime: "mls-server/lexrt", roots: []string{"mls-server/cmd/mls-server"},
 	}
 }
