@@ -2,6 +2,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+# A go.work of your own (see CONTRIBUTING.md) is for editors. The targets build each module by its
+# own go.mod, and -modfile does not work in a workspace.
+export GOWORK := off
 
 GO      ?= go
 BIN     := bin
@@ -91,6 +94,23 @@ vuln: ## Look for known vulnerabilities in what the code calls (says so when the
 .PHONY: image
 image: ## Build the container image mls-server:$(VERSION)
 	@docker build --build-arg VERSION='$(VERSION)' --build-arg REVISION='$(REVISION)' -t mls-server:'$(VERSION)' .
+
+.PHONY: oci
+oci: $(DEVDB) ## Build the image without an engine into bin/oci, unpack it and start its server
+	@.ci/deps umoci
+	@GO='$(GO)' VERSION='$(VERSION)' REVISION='$(REVISION)' .ci/oci
+
+.PHONY: reproducible
+reproducible: ## Build the released binary twice, from nothing and in two places, and compare
+	@GO='$(GO)' .ci/reproducible
+
+.PHONY: release-check
+release-check: deps ## What has to be true before VERSION=v1.2.3 is tagged
+	@GO='$(GO)' .ci/release-check '$(VERSION)'
+
+.PHONY: release
+release: ## Build what the release VERSION=v1.2.3 publishes into dist/: archives, SBOMs, notes, checksums
+	@GO='$(GO)' .ci/release '$(VERSION)'
 
 .PHONY: licences
 licences: ## Write docs/licences.md from the modules in the server's build
