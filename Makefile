@@ -38,6 +38,10 @@ test: build $(DEVDB) $(LEXGEN) deps ## Run all tests: Go, generator, real client
 e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from npm
 	@.ci/e2e
 
+.PHONY: e2e-pds
+e2e-pds: ## Run the server beside real PLC directories and PDSs, old and new, and under a real browser
+	@GO='$(GO)' .ci/e2e-pds
+
 .PHONY: histories
 histories: build $(DEVDB) deps ## Play fifty random histories with a hostile member on clients from npm (HISTORIES=n, HISTORY_SEED=n)
 	@HISTORIES=$${HISTORIES:-50} .ci/e2e test/histories.test.mjs

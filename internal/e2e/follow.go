@@ -43,7 +43,11 @@ func (u *User) Follow(tb testing.TB, query string) *Stream {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
+	if u.Through != nil {
+		u.Through(req)
+	} else {
+		req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
+	}
 	// The common client's deadline would end the stream.
 	resp, err := (&http.Client{Transport: u.Server.client.Transport}).Do(req) //nolint:bodyclose // closed by the cleanup below
 	if err != nil {

@@ -169,6 +169,14 @@ func (s *Server) NewUser(curve authtest.Curve) *User {
 	return u
 }
 
+// Adopt is a user whose identity others publish, and whose requests go through somebody else.
+func (s *Server) Adopt(identity *authtest.Identity, through func(r *http.Request)) *User {
+	u := &User{Identity: identity, Server: s, Through: through}
+	s.canary.Add("DID", string(u.DID))
+	accounts.Store(u.DID, u)
+	return u
+}
+
 // Users makes n users.
 func (s *Server) Users(n int) []*User {
 	users := make([]*User, n)

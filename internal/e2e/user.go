@@ -19,6 +19,8 @@ import (
 type User struct {
 	*authtest.Identity
 	Server *Server
+	// Through, when not nil, changes each request before it is sent: to a PDS that passes it on.
+	Through func(r *http.Request)
 }
 
 // Answer is what the server said.
@@ -145,12 +147,17 @@ func (u *User) Open(ctx context.Context, m *lexrt.Method, r Request) (*http.Resp
 	}
 	switch r.Authorization {
 	case "":
-		req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
+		if u.Through == nil {
+			req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
+		}
 	case "-":
 	default:
 		req.Header.Set("Authorization", r.Authorization)
 	}
 	maps.Copy(req.Header, r.Header)
+	if u.Through != nil {
+		u.Through(req)
+	}
 	return u.Server.client.Do(req)
 }
 

@@ -18,8 +18,6 @@ const usualHeaders = "Authorization, Content-Type, Content-Encoding, Last-Event-
 // browser sends preflights for each URL by itself, so they are not counted: they
 // cost less than a 429. All other OPTIONS count against the client's address.
 func (x *exchange) options(ctx context.Context, allow string) {
-	h := x.w.Header()
-	h.Set("Vary", "Access-Control-Request-Headers")
 	headers, preflight := askedHeaders(x.r)
 	if !preflight {
 		if err := x.takeAddress(ctx, ratelimit.ClassRefused); err != nil {
@@ -27,6 +25,17 @@ func (x *exchange) options(ctx context.Context, allow string) {
 			return
 		}
 	}
+	x.permit(allow, headers)
+}
+
+// everyVerb is what preflights of paths that are none are allowed, so that a page may read the
+// answer that says so.
+const everyVerb = "GET,HEAD,POST"
+
+// permit tells the verbs and the headers that a page of any origin may send.
+func (x *exchange) permit(allow, headers string) {
+	h := x.w.Header()
+	h.Set("Vary", "Access-Control-Request-Headers")
 	h.Set("Allow", allow)
 	h.Set("Access-Control-Allow-Methods", allow)
 	h.Set("Access-Control-Allow-Headers", headers)

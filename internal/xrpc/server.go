@@ -178,13 +178,20 @@ func (s *Server) mount(m *lexrt.Method, run func(*exchange, *lexrt.Request) erro
 }
 
 // unmatched answers requests that no method was mounted for, as atproto's own
-// server does, and counts them against the client's address.
+// server does, and counts them against the client's address. Their preflights are
+// answered, too, or a page would learn nothing of what is wrong.
 func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
 	x := s.begin(nil, w, r)
 	defer x.finish(r.Context())
 	if err := x.takeAddress(r.Context(), ratelimit.ClassRefused); err != nil {
 		x.fail(err)
 		return
+	}
+	if r.Method == http.MethodOptions {
+		if headers, preflight := askedHeaders(r); preflight {
+			x.permit(everyVerb, headers)
+			return
+		}
 	}
 	nsid, ok := xrpcPath(r.URL.Path)
 	switch {

@@ -251,6 +251,25 @@ func TestPreflights(t *testing.T) {
 	}
 }
 
+// A page can read that there is nothing at a path: its preflight is answered, and counted.
+func TestPreflightsOfNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, path := range []string{"/xrpc/test.example.unknown", "/xrpc/a/b", "/nothing"} {
+		a := f.do(t, "OPTIONS", path, nil, "Origin", "https://app.example", "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization")
+		a.want(t, 200, "")
+		for name, want := range map[string]string{
+			"Access-Control-Allow-Headers": "authorization", "Access-Control-Allow-Methods": "GET,HEAD,POST",
+			"Access-Control-Allow-Origin": "*", "Vary": "Access-Control-Request-Headers",
+		} {
+			if got := a.header.Get(name); got != want {
+				t.Errorf("%s: %s: %q, want %q", path, name, got, want)
+			}
+		}
+	}
+	f.do(t, "OPTIONS", "/xrpc/test.example.unknown", nil).want(t, 501, "MethodNotImplemented")
+}
+
 // A doubled slash is answered as the path that was meant, and every answer, on
 // every path, can be read by a page of another origin and named by its request.
 func TestPathsThatAreNotClean(t *testing.T) {
