@@ -29,7 +29,7 @@ const POLL_EVERY = 250;
  * @property {import('./keys.mjs').Suite} [suite]
  * @property {import('./text.mjs').Base64Form} [base64]
  * @property {import('./objects.mjs').ObjectForm} [form]
- * @property {import('./padding.mjs').PaddingForm} [padding]
+ * @property {import('./package.mjs').PaddingForm} [padding]
  */
 
 /** An account. */

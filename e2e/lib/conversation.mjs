@@ -12,8 +12,8 @@ import { Group } from './mls.mjs';
 import { contentTypeOf, groupIdOf, readWelcome, writeKeyPackage } from './objects.mjs';
 import { Entrance } from './outside.mjs';
 import { Submissions } from './submissions.mjs';
+import { vouchContent } from './package.mjs';
 import { fromBase64, fromHex, ulid } from './text.mjs';
-import { vouchContent } from './vouch.mjs';
 
 /** How often a commit is made anew because others were faster. */
 const COMMIT_ATTEMPTS = 20;

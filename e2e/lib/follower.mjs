@@ -2,13 +2,8 @@
  * A device that is driven by the event stream alone: it asks for nothing until an event tells it to.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { jsonToLex } from '@atproto/lexicon';
-import { EventSource } from 'eventsource';
-import { NSID } from './lexicons.mjs';
+import { follow } from './package.mjs';
 
-const METHOD = 'streamConvoEvents';
-/** How long to wait after the service refused a connection, in milliseconds. */
-const RETRY = 1000;
 /** Claims in quick succession say several times that key packages run low, in milliseconds. */
 const STOCKED_FOR = 5000;
 
@@ -19,25 +14,21 @@ export class Follower {
   events = [];
 
   #device;
-  #lexicons;
-  /** @type {EventSource | undefined} */
-  #source;
+  #stop = new AbortController();
+  #stopped = false;
   /** @type {string | undefined} */
   #cursor;
   #stocked = 0;
-  #stopped = false;
+  /** @type {Promise<void>} */
+  #following = Promise.resolve();
   /** @type {Promise<void>} */
   #queue = Promise.resolve();
   /** @type {unknown} */
   #failure;
 
-  /**
-   * @param {import('./client.mjs').Device} device
-   * @param {import('@atproto/lexicon').Lexicons} lexicons
-   */
-  constructor(device, lexicons) {
+  /** @param {import('./client.mjs').Device} device */
+  constructor(device) {
     this.#device = device;
-    this.#lexicons = lexicons;
   }
 
   /** Opens the stream and reads what was there before. */
@@ -49,7 +40,8 @@ export class Follower {
   /** Closes the stream. Throws what went wrong while following. */
   async stop() {
     this.#stopped = true;
-    this.#source?.close();
+    this.#stop.abort();
+    await this.#following;
     await this.#queue;
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -60,44 +52,39 @@ export class Follower {
    * @param {() => Promise<void>} [meanwhile] what happens in between
    */
   async interrupt(meanwhile) {
-    this.#source?.close();
+    this.#stop.abort();
+    await this.#following;
     await meanwhile?.();
     await this.#open();
   }
 
   /** @returns {Promise<void>} when the service has accepted the stream */
   #open() {
-    const url = new URL(`/xrpc/${NSID}.${METHOD}`, this.#device.api.url);
-    if (this.#cursor !== undefined) url.searchParams.set('cursor', this.#cursor);
-    const source = new EventSource(url, { fetch: (input, init) => this.#fetch(input, init) });
-    this.#source = source;
-    for (const name of ['messageEvent', 'infoEvent']) {
-      source.addEventListener(name, (event) => this.#enqueue(() => this.#handle(name, event.data, event.lastEventId)));
-    }
+    this.#stop = new AbortController();
     return new Promise((resolve, reject) => {
-      source.addEventListener('open', () => {
-        // Before the first event there is no position to resume from: what happened until now has to be asked for.
-        if (this.#cursor === undefined) this.#enqueue(() => this.#device.sync());
-        resolve();
-      });
-      source.addEventListener('error', (event) => {
-        if (source.readyState !== EventSource.CLOSED || this.#stopped) return; // it comes back by itself
-        reject(new Error(`the stream was refused: ${event.code} ${event.message}`));
-        void sleep(RETRY).then(() => (this.#stopped ? undefined : this.#open().catch(() => undefined)));
+      this.#following = this.#follow(this.#stop.signal, resolve).catch((error) => {
+        this.#failure ??= error;
+        reject(error);
       });
     });
   }
 
   /**
-   * Every connection needs a token of its own: a token is good for one request.
-   *
-   * @param {string | URL | Request} input
-   * @param {RequestInit} init
+   * @param {AbortSignal} signal
+   * @param {() => void} opened
    */
-  async #fetch(input, init) {
-    const headers = new Headers(init.headers);
-    headers.set('authorization', `Bearer ${await this.#device.api.token(METHOD)}`);
-    return fetch(input, { ...init, headers });
+  async #follow(signal, opened) {
+    const from = this.#cursor === undefined ? {} : { cursor: this.#cursor };
+    for await (const item of follow(this.#device.api.agent, { ...from, signal })) {
+      if (item.type === 'open') {
+        // Before the first event there is no position to resume from: what happened until now has to be asked for.
+        if (!item.resumed) this.#enqueue(() => this.#device.sync());
+        opened();
+      } else {
+        this.#cursor = item.cursor;
+        if (item.type === 'event') this.#enqueue(() => this.#handle(item.event));
+      }
+    }
   }
 
   /**
@@ -116,21 +103,11 @@ export class Follower {
     });
   }
 
-  /**
-   * @param {string} name
-   * @param {string} data
-   * @param {string} id
-   */
-  async #handle(name, data, id) {
-    const wrapper = jsonToLex(JSON.parse(data));
-    const valid = this.#lexicons.validate(`${NSID}.${METHOD}#eventWrapper`, wrapper);
-    if (!valid.success) throw valid.error;
-    const { event } = /** @type {{ event: any }} */ (wrapper);
-    if (event.$type !== `${NSID}.${METHOD}#${name}`) throw new Error(`a ${event.$type} came as ${name}`);
-    if (event.cursor !== id) throw new Error('the cursor of an event is not its id');
-    this.#cursor = id;
-    this.events.push(name === 'messageEvent' ? 'message' : event.kind);
-    if (name === 'messageEvent') await this.#device.conversations.get(event.message.convoId)?.receive(event.message);
+  /** @param {any} event */
+  async #handle(event) {
+    const message = event.$type === 'blue.catbird.mls.streamConvoEvents#messageEvent';
+    this.events.push(message ? 'message' : event.kind);
+    if (message) await this.#device.conversations.get(event.message.convoId)?.receive(event.message);
     else await this.#heed(event);
   }
 

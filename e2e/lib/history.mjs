@@ -3,7 +3,7 @@
  * one of them commits what nobody can process. The same seed makes the same choices.
  */
 import assert from 'node:assert/strict';
-import { pad } from './padding.mjs';
+import { pad } from './package.mjs';
 import { ulid } from './text.mjs';
 
 /** @typedef {import('./client.mjs').Device} Device */

@@ -15,8 +15,7 @@ import {
 } from 'ts-mls';
 import { decryptSenderData } from 'ts-mls/privateMessage.js';
 import { clientConfig, memberOf } from './keys.mjs';
-import { readKeyPackage } from './objects.mjs';
-import { unpad } from './padding.mjs';
+import { readKeyPackage, readMessage } from './objects.mjs';
 import { fromHex, toHex } from './text.mjs';
 import { checkJoiner } from './vouch.mjs';
 
@@ -247,7 +246,7 @@ export class Group {
    * @returns {Promise<Opened>}
    */
   async open(bytes) {
-    const message = unpad(bytes);
+    const message = readMessage(bytes);
     switch (message.wireformat) {
       case 'mls_private_message': {
         const { contentType, epoch } = message.privateMessage;

@@ -20,7 +20,7 @@ import {
   unsafeTestingAuthenticationService,
   wireformats,
 } from 'ts-mls-next';
-import { pad } from './padding.mjs';
+import { pad } from './package.mjs';
 import { fromBase64, toBase64, ulid } from './text.mjs';
 
 /** @typedef {import('ts-mls-next').ClientState} ClientState */

@@ -4,7 +4,7 @@
 import { decodeMlsMessage, encodeMlsMessage } from 'ts-mls';
 import { decodeKeyPackage, encodeKeyPackage } from 'ts-mls/keyPackage.js';
 import { decodeWelcome, encodeWelcome } from 'ts-mls/welcome.js';
-import { unpad } from './padding.mjs';
+import { unpad } from './package.mjs';
 import { toHex } from './text.mjs';
 
 /** @typedef {'wrapped' | 'bare'} ObjectForm whether key packages and Welcomes stand in an MLSMessage */
@@ -72,13 +72,25 @@ export function readWelcome(bytes) {
 }
 
 /**
+ * Reads a message of a group, padded or not.
+ *
+ * @param {Uint8Array} bytes
+ * @returns {import('ts-mls').MLSMessage}
+ */
+export function readMessage(bytes) {
+  const decoded = decodeMlsMessage(unpad(bytes), 0);
+  if (decoded === undefined) throw new Error('ts-mls cannot read the message');
+  return decoded[0];
+}
+
+/**
  * What a message of a group is, by its header alone: no keys are needed.
  *
  * @param {Uint8Array} bytes padded or not
  * @returns {import('ts-mls').ContentTypeName}
  */
 export function contentTypeOf(bytes) {
-  const message = unpad(bytes);
+  const message = readMessage(bytes);
   if (message.wireformat === 'mls_private_message') return message.privateMessage.contentType;
   if (message.wireformat === 'mls_public_message') return message.publicMessage.content.contentType;
   throw new Error(`a ${message.wireformat} is not a message of a group`);
@@ -90,7 +102,7 @@ export function contentTypeOf(bytes) {
  * @param {Uint8Array} bytes a padded MLSMessage
  */
 export function groupIdOf(bytes) {
-  const message = unpad(bytes);
+  const message = readMessage(bytes);
   if (message.wireformat === 'mls_private_message') return toHex(message.privateMessage.groupId);
   if (message.wireformat === 'mls_public_message') return toHex(message.publicMessage.content.groupId);
   throw new Error(`a ${message.wireformat} is not a message of a group`);

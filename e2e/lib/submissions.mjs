@@ -2,7 +2,7 @@
  * What one device hands to the service for one conversation, and the messages of its own that come back in the log.
  */
 import { writeWelcome } from './objects.mjs';
-import { pad } from './padding.mjs';
+import { pad } from './package.mjs';
 import { toBase64, ulid } from './text.mjs';
 
 /**

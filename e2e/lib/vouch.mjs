@@ -1,26 +1,10 @@
 /**
  * Who may join a group from outside. The service looks at it too, but a service that lies must not get a device of its own in.
  */
+import { vouchContent } from './package.mjs';
 import { fromHex, toHex } from './text.mjs';
 
 /** @typedef {import('./keys.mjs').Member & { leaf: number, signatureKey: string }} LeafMember */
-
-/**
- * What a device signs to vouch for another one of its user: "mls-server device", then the group's id and the other's
- * signature key, each behind its length in 32 bits, big-endian.
- *
- * @param {Uint8Array} groupId
- * @param {Uint8Array} publicKey
- * @returns {Uint8Array}
- */
-export function vouchContent(groupId, publicKey) {
-  const part = (/** @type {Uint8Array} */ bytes) => {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(bytes.length);
-    return [length, bytes];
-  };
-  return new Uint8Array(Buffer.concat([Buffer.from('mls-server device'), ...part(groupId), ...part(publicKey)]));
-}
 
 /**
  * Refuses a commit from outside unless the group knows its device: it has the key of the leaf that it replaces, or a device of the

@@ -76,7 +76,7 @@ export class World {
    * @returns {Promise<Follower>}
    */
   async follow(device) {
-    const follower = new Follower(device, this.#lexicons);
+    const follower = new Follower(device);
     this.#followers.push(follower);
     await follower.start();
     return follower;

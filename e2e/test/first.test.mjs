@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { isError } from '../lib/api.mjs';
-import { MAX_SIZE } from '../lib/padding.mjs';
+import { MAX_SIZE } from '../lib/package.mjs';
 import { World } from '../lib/world.mjs';
 
 /** @typedef {import('../lib/client.mjs').Device} Device */

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { isError } from '../lib/api.mjs';
-import { pad } from '../lib/padding.mjs';
+import { pad } from '../lib/package.mjs';
 import { ulid } from '../lib/text.mjs';
 import { World } from '../lib/world.mjs';
 

@@ -1,8 +1,11 @@
 /**
- * Clients that follow their group by the event stream alone, with an EventSource from npm.
+ * Clients that follow their group by the event stream alone, with this repository's client, and with an EventSource from npm.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { jsonToLex } from '@atproto/lexicon';
+import { EventSource } from 'eventsource';
+import { loadLexicons, NSID } from '../lib/lexicons.mjs';
 import { until } from '../lib/until.mjs';
 import { World } from '../lib/world.mjs';
 
@@ -72,6 +75,29 @@ describe('event stream', () => {
       Array.from({ length: 20 }, (_, i) => `while bob was away: ${i}`),
     );
     assert.equal(new Set(texts).size, texts.length);
+  });
+
+  it('is read by a stock EventSource, too', async () => {
+    const { api } = bobPhone;
+    const source = new EventSource(new URL(`/xrpc/${NSID}.streamConvoEvents`, api.url), {
+      // Every connection needs a token of its own: a token is good for one request.
+      fetch: async (input, init) =>
+        fetch(input, { ...init, headers: { ...init.headers, authorization: `Bearer ${await api.token('streamConvoEvents')}` } }),
+    });
+    try {
+      await new Promise((resolve) => source.addEventListener('open', resolve));
+      const event = new Promise((resolve) => source.addEventListener('messageEvent', resolve));
+      await on(alicePhone).send('to everybody');
+      const { data, lastEventId } = /** @type {MessageEvent} */ (await event);
+      const wrapper = /** @type {any} */ (jsonToLex(JSON.parse(data)));
+      const valid = loadLexicons().validate(`${NSID}.streamConvoEvents#eventWrapper`, wrapper);
+      assert.ok(valid.success);
+      assert.equal(wrapper.event.$type, `${NSID}.streamConvoEvents#messageEvent`);
+      assert.equal(wrapper.event.cursor, lastEventId);
+    } finally {
+      source.close();
+    }
+    await has(bobPhone, 'to everybody');
   });
 
   it('has a new device added by whoever is online', async () => {

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { isError } from '../lib/api.mjs';
-import { pad } from '../lib/padding.mjs';
+import { pad } from '../lib/package.mjs';
 import { toBase64, ulid } from '../lib/text.mjs';
 import { World } from '../lib/world.mjs';
 

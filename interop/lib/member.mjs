@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { decodeMlsMessage } from 'ts-mls';
 import { isError } from '../../e2e/lib/api.mjs';
-import { pad } from '../../e2e/lib/padding.mjs';
+import { pad } from '../../e2e/lib/package.mjs';
 import { fromBase64, toBase64, toHex, ulid } from '../../e2e/lib/text.mjs';
 
 /** How often a commit is made anew because others were faster. */

@@ -1,0 +1,76 @@
+/**
+ * How requests get to the service: directly with service tokens, or through the account's PDS. Both send a request again when the
+ * answer's error name says that this helps.
+ *
+ * An agent is what `new Client(agent)` of @atproto/lex-client and `new XrpcClient(agent.fetchHandler, …)` of @atproto/xrpc take.
+ */
+import type { Agent } from '@atproto/lex-client';
+import type { DidString } from '@atproto/lex-schema';
+import { patient, type Patience } from './patience.js';
+import type { TokenSource } from './token.js';
+
+/** A DID and the id of one of its services, for example did:web:mls.example.com#atproto_mls. */
+export type ServiceRef = `${DidString}#${string}`;
+
+/** What both agents take. */
+export interface AgentOptions {
+  /** Sent with each request; headers of the request itself stand over them. */
+  headers?: HeadersInit;
+  /** How often and how long to try; see {@link Patience}. */
+  patience?: Partial<Patience>;
+}
+
+export interface DirectOptions extends AgentOptions {
+  /** Where the service is, for example https://mls.example.com. */
+  url: string | URL;
+  /** The account. */
+  did?: DidString;
+  /** Where tokens come from; without it requests have none, as describeServer takes them. */
+  token?: TokenSource;
+  /** Default: the global fetch. */
+  fetch?: typeof globalThis.fetch;
+}
+
+/** Calls the service itself, which streams need on a PDS that cuts them. Every request gets a token of its own. */
+export function directAgent(options: DirectOptions): Agent {
+  const { token } = options;
+  const send = options.fetch ?? globalThis.fetch;
+  const handler = patient(async (path, init) => {
+    const url = new URL(path, options.url);
+    const headers = new Headers(init.headers);
+    if (token !== undefined) headers.set('authorization', `Bearer ${await token(methodOf(path), init.signal ?? undefined)}`);
+    return send(url, { ...init, headers });
+  }, options);
+  return options.did === undefined ? { fetchHandler: handler } : { did: options.did, fetchHandler: handler };
+}
+
+/**
+ * A signed-in account: an Agent of @atproto/api, an OAuthSession, a PasswordSession of @atproto/lex. It sends a request to the
+ * account's PDS.
+ */
+export interface Session {
+  readonly did?: string | undefined;
+  fetchHandler(path: string, init: RequestInit): Promise<Response>;
+}
+
+/** Calls the service through the account's PDS. */
+export function proxyAgent(session: Session, service: ServiceRef, options: AgentOptions = {}): Agent {
+  serviceDid(service);
+  const handler = patient((path, init) => {
+    const headers = new Headers(init.headers);
+    headers.set('atproto-proxy', service);
+    return session.fetchHandler(path, { ...init, headers });
+  }, options);
+  return session.did === undefined ? { fetchHandler: handler } : { did: session.did as DidString, fetchHandler: handler };
+}
+
+/** The DID of a service reference. Throws when there is none in it, or no service id. */
+export function serviceDid(service: string): DidString {
+  const match = /^(did:[a-z]+:[A-Za-z0-9._:%-]*[A-Za-z0-9._-])#[^#\s]+$/.exec(service);
+  if (match === null) throw new TypeError('a service is named by a DID and a service id, for example did:web:mls.example.com#atproto_mls');
+  return match[1] as DidString;
+}
+
+function methodOf(path: string): string {
+  return path.slice('/xrpc/'.length).replace(/\?.*$/s, '');
+}

@@ -1,0 +1,176 @@
+/** Following streamConvoEvents across broken connections. */
+import type { Agent } from '@atproto/lex-client';
+import { lexParse } from '@atproto/lex-json';
+import { streamConvoEvents } from './lexicons/blue/catbird/mls.js';
+import { retryAfter, sleep } from './patience.js';
+import { frames } from './sse.js';
+
+/** An event, with its $type. New kinds may come at any time: ignore those that are not known. */
+export type ConvoEvent = streamConvoEvents.EventWrapper['event'];
+
+export type StreamItem =
+  /** The service has accepted a connection. Not resumed: what happened before has to be asked for (getConvos, getMessages). */
+  | { type: 'open'; resumed: boolean }
+  /** Something happened. Keep the cursor when it has taken effect. */
+  | { type: 'event'; cursor: string; event: ConvoEvent }
+  /** Nothing happened up to here. The cursor may be kept as well. */
+  | { type: 'position'; cursor: string };
+
+export interface StreamOptions {
+  /** Where to go on. */
+  cursor?: string;
+  /** Only the events of that conversation. */
+  convoId?: string;
+  /** Ends the stream. */
+  signal?: AbortSignal;
+  /** How long a connection may be silent in milliseconds: the service says something every 15 seconds. Default 45,000. */
+  idleTimeout?: number;
+  /** Longest wait between two connections in milliseconds. Default 30,000. */
+  longestWait?: number;
+}
+
+/** Why the service refuses the stream; trying again would not help. */
+export class StreamError extends Error {
+  constructor(readonly status: number, readonly error: string, message: string) {
+    super(`the stream was refused: ${error}: ${message}`);
+    this.name = 'StreamError';
+  }
+}
+
+/** An event that is not as the lexicon has it. Whoever goes on behind it uses its cursor. */
+export class InvalidEventError extends Error {
+  constructor(readonly cursor: string | undefined, cause: unknown) {
+    super('an event of the stream breaks its schema', { cause });
+    this.name = 'InvalidEventError';
+  }
+}
+
+/** These say why the connection ends; the next one goes on from the same place. */
+const ENDS = new Set(['slow-consumer', 'reauthenticate', 'rollover', 'server-restart']);
+
+/**
+ * Follows the caller's conversations until the signal ends it. Each connection gets a token of its own from the agent, resumes behind
+ * the last event, and is given up when it is silent for too long.
+ */
+export async function* follow(agent: Agent, options: StreamOptions = {}): AsyncGenerator<StreamItem, void> {
+  const { signal, idleTimeout = 45_000, longestWait = 30_000 } = options;
+  let cursor = options.cursor;
+  let failures = 0;
+  while (!signal?.aborted) {
+    const connection = new Connection(signal, idleTimeout);
+    try {
+      const response = await connect(agent, connection.signal, cursor, options.convoId);
+      if (!response.ok || response.body === null) {
+        const asked = await refusal(response);
+        failures++;
+        connection.close();
+        await pause(asked, failures, longestWait, signal);
+        continue;
+      }
+      yield { type: 'open', resumed: cursor !== undefined };
+      for await (const frame of frames(response.body)) {
+        connection.alive();
+        if (frame.id !== undefined && frame.id !== '') cursor = frame.id;
+        if (frame.data !== undefined) {
+          const event = parse(frame.data, cursor);
+          failures = 0;
+          // What the service says of the connection itself needs nobody's attention.
+          if (!isEnd(event)) yield { type: 'event', cursor: cursor ?? '', event };
+        } else if (frame.id !== undefined && frame.id !== '') {
+          failures = 0;
+          yield { type: 'position', cursor: frame.id };
+        }
+      }
+    } catch (error) {
+      if (signal?.aborted) return;
+      if (error instanceof StreamError || error instanceof InvalidEventError || error instanceof RangeError) throw error;
+      // Anything else has to do with the connection or with the token, which the next one gets anew.
+      if (!(error instanceof TypeError) && !connection.silent && !isAbort(error)) throw error;
+    } finally {
+      connection.close();
+    }
+    failures++;
+    await pause(undefined, failures, longestWait, signal);
+  }
+}
+
+function connect(agent: Agent, signal: AbortSignal, cursor: string | undefined, convoId: string | undefined): Promise<Response> {
+  const query = new URLSearchParams();
+  if (cursor !== undefined) query.set('cursor', cursor);
+  if (convoId !== undefined) query.set('convoId', convoId);
+  // Last-Event-ID says that this is a client that resumes, and not a browser's page that runs through a proxy.
+  const headers = { accept: 'text/event-stream', 'last-event-id': cursor ?? '' };
+  return agent.fetchHandler(`/xrpc/${streamConvoEvents.$lxm}${query.size > 0 ? `?${query}` : ''}`, { signal, headers, cache: 'no-store' });
+}
+
+/** A connection that is cut when it is silent for too long. */
+class Connection {
+  readonly #controller = new AbortController();
+  readonly #outer;
+  readonly #abort = () => this.#controller.abort(this.#outer?.reason);
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  silent = false;
+
+  constructor(outer: AbortSignal | undefined, private readonly idle: number) {
+    this.#outer = outer;
+    outer?.addEventListener('abort', this.#abort, { once: true });
+    this.alive();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  alive(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.silent = true;
+      this.#controller.abort();
+    }, this.idle);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#outer?.removeEventListener('abort', this.#abort);
+    this.#controller.abort();
+  }
+}
+
+/** How long a refusal asks to wait, in milliseconds. Throws when it is for good. */
+async function refusal(response: Response): Promise<number | undefined> {
+  let body: { error?: unknown; message?: unknown } = {};
+  try {
+    const parsed: unknown = await response.json();
+    if (typeof parsed === 'object' && parsed !== null) body = parsed;
+  } catch {
+    // the status is all there is
+  }
+  const passes = response.status === 408 || response.status === 429 || (response.status >= 500 && response.status !== 501);
+  const stale = body.error === 'JwtExpired' || body.error === 'ReplayedToken';
+  const names = ['RateLimitExceeded', 'NotEnoughResources', 'RequestTimeout', 'UpstreamFailure', 'UpstreamTimeout'];
+  if (!passes && !stale && !names.includes(String(body.error))) {
+    throw new StreamError(response.status, String(body.error ?? 'InvalidResponse'), String(body.message ?? `status ${response.status}`));
+  }
+  return retryAfter(response.headers.get('retry-after'), body.message);
+}
+
+async function pause(asked: number | undefined, failures: number, longest: number, signal: AbortSignal | undefined): Promise<void> {
+  const wait = (Math.min(250 * 2 ** (failures - 1), longest) * (1 + Math.random())) / 2;
+  await sleep(Math.max(wait, asked ?? 0), signal).catch(() => undefined); // the loop sees that the signal has ended it
+}
+
+function parse(data: string, cursor: string | undefined): ConvoEvent {
+  try {
+    return streamConvoEvents.eventWrapper.parse(lexParse(data)).event;
+  } catch (error) {
+    throw new InvalidEventError(cursor, error);
+  }
+}
+
+function isEnd(event: ConvoEvent): boolean {
+  return event.$type === 'blue.catbird.mls.streamConvoEvents#infoEvent' && ENDS.has(String((event as { kind?: unknown }).kind));
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}
