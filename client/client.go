@@ -127,6 +127,19 @@ func (c *Client) DemoteAdmin(ctx context.Context, in *DemoteAdminInput) (*Demote
 	return out, nil
 }
 
+// DepositSendKey calls blue.catbird.mls.depositSendKey. Give the key for sealed sends in the
+// present epoch, where no commit has brought one. Four keys are kept at most, one of each user,
+// so that a false one stops nobody.
+//
+// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, NotMember.
+func (c *Client) DepositSendKey(ctx context.Context, in *DepositSendKeyInput) (*DepositSendKeyOutput, error) {
+	out := new(DepositSendKeyOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodDepositSendKey, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DescribeServer calls blue.catbird.mls.describeServer. Say what this service is, what it
 // accepts and what its limits are. Needs no token and is counted by address.
 func (c *Client) DescribeServer(ctx context.Context) (*DescribeServerOutput, error) {
@@ -513,6 +526,21 @@ func (c *Client) ResolveReport(ctx context.Context, in *ResolveReportInput) (*Re
 func (c *Client) SendMessage(ctx context.Context, in *SendMessageInput) (*SendMessageOutput, error) {
 	out := new(SendMessageOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodSendMessage, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SendSealed calls blue.catbird.mls.sendSealed. Store an encrypted application message without
+// telling the service by whom it is. There is no token: who knows the send key of the epoch is
+// a member. The service answers, stores and delivers it like one of sendMessage. Use a
+// connection for it that has carried no token.
+//
+// Errors: ConvoNotFound, EpochMismatch, InvalidAsset, MessageIdConflict, MessageTooLarge,
+// TokenNotAllowed.
+func (c *Client) SendSealed(ctx context.Context, in *SendSealedInput) (*SendSealedOutput, error) {
+	out := new(SendSealedOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodSendSealed, nil, in, out); err != nil {
 		return nil, err
 	}
 	return out, nil

@@ -89,6 +89,10 @@ type (
 	DemoteAdminInput = mlsapi.DemoteAdminInput
 	// DemoteAdminOutput is blue.catbird.mls.demoteAdmin output.
 	DemoteAdminOutput = mlsapi.DemoteAdminOutput
+	// DepositSendKeyInput is blue.catbird.mls.depositSendKey input.
+	DepositSendKeyInput = mlsapi.DepositSendKeyInput
+	// DepositSendKeyOutput is blue.catbird.mls.depositSendKey output.
+	DepositSendKeyOutput = mlsapi.DepositSendKeyOutput
 	// DescribeServerOutput is blue.catbird.mls.describeServer output.
 	DescribeServerOutput = mlsapi.DescribeServerOutput
 	// DescribeServerOutputExternalJoin is a set of values: Who may join by an external commit:
@@ -276,6 +280,10 @@ type (
 	SendMessageInput = mlsapi.SendMessageInput
 	// SendMessageOutput is blue.catbird.mls.sendMessage output.
 	SendMessageOutput = mlsapi.SendMessageOutput
+	// SendSealedInput is blue.catbird.mls.sendSealed input.
+	SendSealedInput = mlsapi.SendSealedInput
+	// SendSealedOutput is blue.catbird.mls.sendSealed output.
+	SendSealedOutput = mlsapi.SendSealedOutput
 	// StreamConvoEventsEventWrapper is blue.catbird.mls.streamConvoEvents#eventWrapper: One frame
 	// of the stream.
 	StreamConvoEventsEventWrapper = mlsapi.StreamConvoEventsEventWrapper
@@ -766,6 +774,8 @@ var (
 	ErrReportNotFound = mlsapi.ErrReportNotFound
 	// ErrTargetNotMember is the error TargetNotMember, for errors.Is.
 	ErrTargetNotMember = mlsapi.ErrTargetNotMember
+	// ErrTokenNotAllowed is the error TokenNotAllowed, for errors.Is.
+	ErrTokenNotAllowed = mlsapi.ErrTokenNotAllowed
 	// ErrTooManyDIDs is the error TooManyDids, for errors.Is.
 	ErrTooManyDIDs = mlsapi.ErrTooManyDIDs
 	// ErrTooManyDevices is the error TooManyDevices, for errors.Is.

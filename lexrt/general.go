@@ -30,6 +30,9 @@ var (
 	ErrNotEnoughResources    = &Error{Name: "NotEnoughResources", Status: 503}
 )
 
+// ErrTokenNotAllowed is what anonymous methods answer to a request with a token. They declare it.
+var ErrTokenNotAllowed = &Error{Name: "TokenNotAllowed", Status: 400}
+
 var generalErrors = []*Error{
 	ErrInvalidRequest, ErrAuthMissing, ErrBadJWT, ErrBadJWTAudience, ErrBadJWTIssuer, ErrBadJWTLexiconMethod,
 	ErrBadJWTSignature, ErrBadJWTType, ErrJWTExpired, ErrReplayedToken, ErrUnresolvedDID, ErrAccountDeactivated,

@@ -53,6 +53,12 @@ type Method struct {
 	Privileged bool
 	// Open methods take no token: Caller is zero, and calls are counted by the client's address.
 	Open bool
+	// Anonymous methods are open, and refuse a request that comes with a token with
+	// ErrTokenNotAllowed, so that no proxy which adds tokens by itself names the caller.
+	Anonymous bool
+	// ByteClass names the rate limit that the size of a request's body draws from, in KiB, "" for
+	// none.
+	ByteClass string
 	// Changes says of a query that it has effects, so that HEAD must not run it (RFC 9110, 9.2.1).
 	Changes bool
 	// Errors are those that the lexicon declares, sorted by name.

@@ -2,7 +2,7 @@
 -- SendMessages is SendMessage for many messages at once, into one or several
 -- conversations. Each message is judged as SendMessage judges it, and one that
 -- is refused stands in no other's way. Senders are read against the roster and
--- stored nowhere (I7).
+-- stored nowhere (I7); sealed sends have none (I16).
 --
 -- The rows of the conversations that will be written are locked in the order of
 -- their ids, so that two batches, and a batch and a transaction that locks
@@ -22,13 +22,16 @@
 WITH incoming AS (
     SELECT unnest(@ords::integer[]) AS ord, unnest(@convo_ids::text[]) AS convo_id, unnest(@group_ids::text[]) AS group_id,
            unnest(@framed_groups::text[]) AS framed_group, unnest(@user_dids::text[]) AS user_did, unnest(@msg_ids::text[]) AS msg_id,
-           unnest(@commit_ids::text[]) AS commit_id,
+           unnest(@commit_ids::text[]) AS commit_id, unnest(@seals::bigint[]) AS seal,
            unnest(@epochs::bigint[]) AS epoch, unnest(@graces::bigint[]) AS grace, unnest(@received_ats::timestamptz[]) AS received_at
 ), judged AS (
     SELECT i.ord, i.framed_group, i.user_did, i.msg_id, i.commit_id, i.epoch, i.grace, i.received_at, c.id, c.epoch AS convo_epoch, c.generation, c.roster_version,
            coalesce(c.commit_id, '') AS convo_commit, c.reinit_group_id IS NOT NULL AS ended,
            CASE WHEN i.framed_group = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = i.framed_group END AS in_group,
-           EXISTS (SELECT FROM members m WHERE m.convo_id = c.id AND m.user_did = i.user_did AND m.left_at IS NULL AND m.invited_by IS NULL) AS is_member,
+           CASE WHEN i.seal = 0
+                THEN EXISTS (SELECT FROM members m WHERE m.convo_id = c.id AND m.user_did = i.user_did AND m.left_at IS NULL AND m.invited_by IS NULL)
+                ELSE EXISTS (SELECT FROM send_keys k WHERE k.convo_id = c.id AND k.mark = i.seal AND k.generation = c.generation AND k.epoch = c.epoch)
+           END AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM incoming i
     JOIN conversations c ON c.id = CASE WHEN i.convo_id <> '' THEN i.convo_id ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = i.group_id) END

@@ -1,7 +1,8 @@
 -- name: SendMessage :one
 -- SendMessage is the whole of a send in one statement: membership, epoch,
 -- duplicates, the sequence, the message and its event. The sender is read
--- against the roster and stored nowhere (I7).
+-- against the roster and stored nowhere (I7). A sealed send has none (I16): seal is the mark of the
+-- keys by which its sender was found to be a member, 0 for other sends.
 --
 -- sent is 0 when nothing was written; the other columns say why, as the
 -- statement's snapshot has it. When they find no fault either, a concurrent
@@ -14,7 +15,10 @@ WITH convo AS (
     WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END
 ), judged AS (
     SELECT v.id, v.epoch, v.generation, v.roster_version, v.in_group, v.commit_id, v.ended,
-           EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = @user_did::text AND m.left_at IS NULL AND m.invited_by IS NULL) AS is_member,
+           CASE WHEN @seal::bigint = 0
+                THEN EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = @user_did::text AND m.left_at IS NULL AND m.invited_by IS NULL)
+                ELSE EXISTS (SELECT FROM send_keys k WHERE k.convo_id = v.id AND k.mark = @seal::bigint AND k.generation = v.generation AND k.epoch = v.epoch)
+           END AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM convo v
     LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = @msg_id::text
@@ -41,11 +45,11 @@ WITH convo AS (
     SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, @msg_id::text, @received_at::timestamptz
     FROM locked l CROSS JOIN event_head g
 )
-SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member, j.in_group::boolean AS in_group,
+SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member::boolean AS is_member, j.in_group::boolean AS in_group,
        CASE WHEN j.in_group THEN false
             ELSE EXISTS (SELECT FROM convo_groups g WHERE g.group_id = @framed_group::text AND g.convo_id = j.id) END::boolean AS in_former,
        coalesce(j.commit_id, '')::text AS convo_commit, j.ended::boolean AS ended,
-       EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = @user_did::text)::boolean AS was_member,
+       (j.is_member OR EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = @user_did::text))::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
        coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
        coalesce((SELECT s.seq FROM stored s), 0)::bigint AS sent

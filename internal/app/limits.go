@@ -1,10 +1,12 @@
 package app
 
 import (
+	"maps"
 	"time"
 
 	"mls-server/internal/auth"
 	"mls-server/internal/clock"
+	"mls-server/internal/delivery"
 	"mls-server/internal/egress"
 	"mls-server/internal/ratelimit"
 	"mls-server/internal/shared"
@@ -17,7 +19,11 @@ const maxTokens = 1_000_000
 
 // limiter counts in Redis where there is one, else in the process.
 func (a *App) limiter(hasher *shared.Hasher) (ratelimit.Limiter, error) {
-	own, err := ratelimit.NewMemory(a.cfg.Rates, clock.System)
+	rates := maps.Clone(a.cfg.Rates)
+	each := rates[delivery.ClassSealedConvo]
+	units := func(sends int) int { return min(sends*delivery.SealedUnits, ratelimit.MaxRate) }
+	rates[delivery.ClassSealedConvo] = ratelimit.Rate{PerMinute: units(each.PerMinute), Burst: units(each.Burst)}
+	own, err := ratelimit.NewMemory(rates, clock.System)
 	if err != nil || a.redis == nil {
 		return own, err
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"mls-server/internal/clock"
+	"mls-server/internal/delivery"
+	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/redact"
 	"mls-server/internal/shared"
 	"mls-server/internal/stream"
@@ -91,8 +93,12 @@ func refusal(err error) string {
 
 // private reports whether a class is counted in this process alone: that of sends,
 // while there is no other server, so that the command stream of Redis does not say
-// when somebody sent a message (I7).
+// when somebody sent a message (I7); and always those that count sealed sends by
+// address (I16).
 func (a *App) private(class string) bool {
+	if class == mlsapi.MethodSendSealed.RateClass || class == mlsapi.MethodSendSealed.ByteClass {
+		return true
+	}
 	bus, ok := a.bus.(*stream.RedisBus)
-	return ok && class == "sendMessage" && bus.Alone()
+	return ok && (class == "sendMessage" || class == delivery.ClassSealedConvo) && bus.Alone()
 }

@@ -15,6 +15,8 @@ type Bundle struct {
 	Handshake *mls.Candidate
 	// Info is the GroupInfo of the epoch that a commit leads to, nil for none.
 	Info *mls.Deposit
+	// SendKey is a key for sealed sends in that epoch, nil for none.
+	SendKey *mls.SendKey
 	// Joins says that the commit has to come from outside, and that admit will judge who joins. All
 	// other bundles come from members.
 	Joins bool
@@ -43,8 +45,10 @@ type handshake struct {
 	// the device that joins.
 	group  *mls.Group
 	joiner store.Device
-	// info is the GroupInfo of the epoch that the commit leads to, nil for none.
-	info *mls.GroupInfo
+	// info is the GroupInfo of the epoch that the commit leads to, sendKey the key for sealed sends
+	// in it, nil for none.
+	info    *mls.GroupInfo
+	sendKey *mls.SendKey
 }
 
 // submission says whose a commit or proposal is, and since when.
@@ -160,7 +164,7 @@ func (s *Service) examineAt(ctx context.Context, c *store.Convo, b *Bundle) {
 // in it, are those of this moment. Errors: mls.ErrGroupReset, mls.ErrGroupReinitialized, those of
 // mls.Candidate, mls.ErrInvalidGroupInfo, mls.ErrNotAdmin.
 func judge(ctx context.Context, tx *store.Tx, s *store.Standing, b *Bundle, r submission) (handshake, error) {
-	h := handshake{bytes: b.Handshake.Bytes, sender: r.sender, at: r.at}
+	h := handshake{bytes: b.Handshake.Bytes, sender: r.sender, at: r.at, sendKey: b.SendKey}
 	if err := refuseFormer(ctx, tx, &s.Convo, b.Handshake.Group()); err != nil {
 		return h, err
 	}

@@ -19,6 +19,7 @@ func commit(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake, 
 		return Stored{}, err
 	}
 	stored := h.stored(convo, h.sender)
+	stored.RemovesNobody = h.removesNobody()
 	var err error
 	if stored.State, err = h.nextState(convo, packages); err != nil {
 		return Stored{}, err
@@ -130,6 +131,18 @@ func (h *handshake) unknown() bool { return !h.Visible && h.Message.Public != ni
 // seen reports whether all that a commit does can be seen.
 func (h *handshake) seen() bool { return h.change != nil || h.Resolved() }
 
+// removesNobody reports whether all members are seen to be in the group behind the commit, with the
+// same leaves, and the group goes on.
+func (h *handshake) removesNobody() bool {
+	if h.ReInit != nil {
+		return false
+	}
+	if h.change != nil {
+		return len(h.change.Removed) == 0
+	}
+	return h.Resolved() && len(h.Removed) == 0
+}
+
 // placeOf is the place of the commit that a conversation has just accepted.
 func placeOf(convo *store.Convo, at time.Time) store.Place {
 	return store.Place{Generation: convo.Generation, Epoch: convo.Epoch, Seq: convo.LastSeq, At: at}
@@ -158,16 +171,26 @@ func settleSeen(ctx context.Context, tx *store.Tx, convo *store.Convo, h handsha
 // conclude makes the roster follow a commit of a group that the server follows, after the method
 // that brought it has done its part: devices whose leaf is gone are gone, and the others have the
 // leaves that the tree gives them. A device that asks to be added anew keeps its place meanwhile.
+//
+// The key for sealed sends that came with the commit, of whichever group, is the very last step.
 func conclude(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake, out Stored) error {
-	if h.change == nil {
-		return nil
-	}
-	if len(h.change.Removed) > 0 {
-		if err := h.endRemoved(ctx, tx, convo, out.leaves); err != nil {
+	if h.change != nil {
+		if err := h.moveRoster(ctx, tx, convo, out.leaves); err != nil {
 			return err
 		}
 	}
-	return tx.SetLeaves(ctx, convo.ID, out.leaves)
+	_, err := giveKey(ctx, tx, convo, h.sender, h.sendKey)
+	return err
+}
+
+// moveRoster makes the roster follow the leaves behind the commit.
+func (h *handshake) moveRoster(ctx context.Context, tx *store.Tx, convo *store.Convo, leaves []store.Leaf) error {
+	if len(h.change.Removed) > 0 {
+		if err := h.endRemoved(ctx, tx, convo, leaves); err != nil {
+			return err
+		}
+	}
+	return tx.SetLeaves(ctx, convo.ID, leaves)
 }
 
 // endRemoved ends the membership of devices whose leaf is gone and that have no other one.

@@ -47,6 +47,8 @@ type NewGroup struct {
 	Info *mls.Deposit
 	// Epoch is what the creator says that it is in, nil for nothing.
 	Epoch *mls.Epoch
+	// SendKey is a key for sealed sends in the epoch that it begins in, nil for none.
+	SendKey *mls.SendKey
 }
 
 // Found comes before the transaction that makes a conversation. It settles which epoch the
@@ -140,6 +142,9 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, g 
 		return err
 	}
 	if err := enter(ctx, tx, entry{convo: convo, Addition: a, used: used, inviter: c.Creator, invited: invited}); err != nil {
+		return err
+	}
+	if _, err := giveKey(ctx, tx, convo, c.Creator, g.SendKey); err != nil {
 		return err
 	}
 	if begun.state != nil {

@@ -145,16 +145,20 @@ func settle(ctx context.Context, tx *store.Tx, convo *store.Convo, target mls.DI
 		return Stored{}, err
 	}
 	out, err := commit(ctx, tx, convo, h)
-	switch {
-	case err != nil:
+	if err != nil {
 		return out, err
-	case h.change != nil:
-		return out, conclude(ctx, tx, convo, h, out)
-	case !h.seen():
-		return out, tx.ClaimDebts(ctx, convo.ID, []mls.DID{target}, h.sender, placeOf(convo, h.at))
 	}
-	_, err = tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, placeOf(convo, h.at))
-	return out, err
+	switch {
+	case h.change != nil: // conclude does it
+	case h.seen():
+		_, err = tx.SettleDebts(ctx, convo.ID, []mls.DID{target}, placeOf(convo, h.at))
+	default:
+		err = tx.ClaimDebts(ctx, convo.ID, []mls.DID{target}, h.sender, placeOf(convo, h.at))
+	}
+	if err != nil {
+		return out, err
+	}
+	return out, conclude(ctx, tx, convo, h, out)
 }
 
 // ending is the end of a membership.

@@ -253,6 +253,9 @@ func (r *Reset) goOn(ctx context.Context, tx *store.Tx, s *store.Standing, begun
 	if err := tx.SetLeaves(ctx, convo.ID, begun.state.Leaves); err != nil {
 		return err
 	}
+	if _, err := giveKey(ctx, tx, convo, r.User, r.Group.SendKey); err != nil {
+		return err
+	}
 	return requestLeafless(ctx, tx, convo.ID, at)
 }
 

@@ -7,11 +7,12 @@ import (
 	"mls-server/internal/store"
 )
 
-// Message is a message to send. Info is the GroupInfo of the epoch that it leads to, nil for none:
-// it means something for commits only.
+// Message is a message to send. Info is the GroupInfo of the epoch that it leads to, SendKey the
+// key for sealed sends in it, nil for none: they mean something for commits only.
 type Message struct {
 	store.SendParams
-	Info *mls.Deposit
+	Info    *mls.Deposit
+	SendKey *mls.SendKey
 }
 
 // Send stores a message. An application message, and what cannot be read, goes the short way: one
@@ -27,7 +28,7 @@ func (s *Service) Send(ctx context.Context, p Message) (store.SendResult, error)
 		result, err := s.Sender.SendMessage(ctx, p.SendParams)
 		return result, s.TellGroup(ctx, p.Key, p.Sender, err)
 	}
-	b := Bundle{Handshake: message.AsHandshake(), Info: p.Info}
+	b := Bundle{Handshake: message.AsHandshake(), Info: p.Info, SendKey: p.SendKey}
 	if b.Handshake != nil {
 		s.examine(ctx, p.Key, p.Sender, &b)
 	}

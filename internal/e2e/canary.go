@@ -57,9 +57,14 @@ const tokenKind = "token"
 // canaries has the canary of each directory, as long as its first server's test runs.
 var canaries sync.Map
 
+// NewCanary remembers nothing yet.
+func NewCanary() *Canary {
+	return &Canary{kinds: map[string]*sample{}, called: map[string]map[int]int{}}
+}
+
 func canaryOf(tb testing.TB, dir *authtest.Directory) *Canary {
 	tb.Helper()
-	c := &Canary{kinds: map[string]*sample{}, called: map[string]map[int]int{}}
+	c := NewCanary()
 	// Every client of the suite has this address, and no DID may be logged, known or not.
 	c.Add("client address", "127.0.0.1")
 	c.Add("DID", "did:plc:", "did:web:")

@@ -129,6 +129,12 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) *traffic
 	a.OK(t)
 	require.True(t, deposit(t, devices[alice], own, own.Tree.GroupInfo(0)))
 	devices[dave].Join(t, own, mlstest.Draft{})
+	require.True(t, dave.GiveKey(t, own.Chat, own.SendKey()))
+	sealed := own.Sealed()
+	trySealed(t, s, sealed).OK(t)
+	trySealed(t, s, sealed).OK(t)
+	own.Group = own.Group.At(own.Group.Epoch - 1)
+	trySealed(t, s, own.Sealed()).Want(t, missing, "ConvoNotFound")
 	tr.say = func() { say(alice) }
 
 	// In vain: strangers, wrong arguments, wrong tokens, and failures within.

@@ -22,6 +22,7 @@ var scenarios = map[string]func(t *testing.T){
 	"leaving":         refuseLeaving,
 	"reading":         refuseReading,
 	"sending":         refuseSending,
+	"sealed sends":    refuseSealed,
 	"large messages":  refuseLargeMessages,
 	"key packages":    refuseKeyPackages,
 	"claims":          refuseClaims,

@@ -156,6 +156,10 @@ var valid = map[*lexrt.Method]func(t *testing.T, c *scene, r role) e2e.Request{
 		newcomer.Register(t, 1)
 		return post(c.caller(r).Addition(t, c.chat, newcomer))
 	},
+	mlsapi.MethodSendSealed: func(_ *testing.T, c *scene, _ role) e2e.Request { return post(c.chat.Sealed()) },
+	mlsapi.MethodDepositSendKey: func(_ *testing.T, c *scene, _ role) e2e.Request {
+		return post(&mlsapi.DepositSendKeyInput{ConvoID: c.chat.ID, Epoch: int64(c.chat.Group.Epoch), SendKey: c.chat.SendKey()})
+	},
 	mlsapi.MethodLeaveConvo: func(_ *testing.T, c *scene, _ role) e2e.Request {
 		return post(&mlsapi.LeaveConvoInput{ConvoID: c.chat.ID})
 	},

@@ -104,6 +104,10 @@ func TestSweepTokens(t *testing.T) {
 		t.Run(short(m), func(t *testing.T) {
 			t.Parallel()
 			u := s.Users(1)[0]
+			if m.Anonymous {
+				refusesTokens(t, u, m)
+				return
+			}
 			if m.Open {
 				ignoresTokens(t, u, m)
 				return
@@ -141,6 +145,21 @@ func ignoresTokens(t *testing.T, u *e2e.User, m *lexrt.Method) {
 	}
 }
 
+// refusesTokens: a method whose caller is nobody's business takes no request that says who it is,
+// in whichever form, and a good one least of all.
+func refusesTokens(t *testing.T, u *e2e.User, m *lexrt.Method) {
+	t.Helper()
+	u.Call(t, m, e2e.Request{Authorization: "-", RawQuery: "%zz"}, nil).Want(t, http.StatusBadRequest, "InvalidRequest")
+	for _, c := range badTokens {
+		if token := c.value(u, m); token != "-" {
+			u.Call(t, m, e2e.Request{Authorization: token, RawQuery: "%zz"}, nil).Want(t, http.StatusBadRequest, "TokenNotAllowed")
+		}
+	}
+	for _, token := range []string{u.Bearer(u.Server.DID, m.NSID), "x", " "} {
+		u.Call(t, m, e2e.Request{Authorization: "-", Header: header("Authorization", token)}, nil).Want(t, http.StatusBadRequest, "TokenNotAllowed")
+	}
+}
+
 // Whether a token needs lxm and jti is a property of the method table: the
 // configuration decides for standard methods, and never for privileged ones.
 func TestSweepPrivileged(t *testing.T) {
@@ -149,6 +168,9 @@ func TestSweepPrivileged(t *testing.T) {
 	u := s.Users(1)[0]
 	privileged := 0
 	for _, m := range mlsapi.Methods() {
+		if m.Anonymous {
+			continue // it takes no token at all
+		}
 		noLXM := e2e.Request{Authorization: u.Bearer(s.DID, ""), RawQuery: "%zz"}
 		noJTI := e2e.Request{Authorization: u.Bearer(s.DID, m.NSID, authtest.Claim("jti", nil)), RawQuery: "%zz"}
 		if m.Privileged {

@@ -147,7 +147,7 @@ func (u *User) Open(ctx context.Context, m *lexrt.Method, r Request) (*http.Resp
 	}
 	switch r.Authorization {
 	case "":
-		if u.Through == nil {
+		if u.Through == nil && !m.Anonymous {
 			req.Header.Set("Authorization", u.Bearer(u.Server.DID, m.NSID))
 		}
 	case "-":

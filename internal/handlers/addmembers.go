@@ -24,7 +24,7 @@ func (h *Handlers) AddMembers(ctx context.Context, caller lexrt.Caller, in *mlsa
 	if err != nil {
 		return nil, err
 	}
-	add := delivery.AddRequest{Key: key, Sender: caller.DID, Commit: bundle(in.Commit, in.GroupInfo), Addition: addition}
+	add := delivery.AddRequest{Key: key, Sender: caller.DID, Commit: bundle(in.Commit, in.GroupInfo, in.SendKey), Addition: addition}
 	var vetted delivery.Vetted
 	r := request{
 		method: mlsapi.MethodAddMembers, caller: caller.DID, key: in.IdempotencyKey, input: in,

@@ -30,7 +30,7 @@ func (h *Handlers) CreateConvo(ctx context.Context, caller lexrt.Caller, in *mls
 	if err != nil {
 		return nil, err
 	}
-	group := delivery.NewGroup{Info: mls.ParseDeposit(in.GroupInfo), Epoch: (*mls.Epoch)(in.CurrentEpoch)}
+	group := delivery.NewGroup{Info: mls.ParseDeposit(in.GroupInfo), Epoch: (*mls.Epoch)(in.CurrentEpoch), SendKey: mls.ParseSendKey(in.SendKey)}
 	r := request{
 		method: mlsapi.MethodCreateConvo, caller: caller.DID, key: in.IdempotencyKey, input: in,
 		prepare: func(ctx context.Context) error { return h.Delivery.Found(ctx, &convo, group, &addition) },

@@ -18,7 +18,7 @@ func (h *Handlers) LeaveConvo(ctx context.Context, caller lexrt.Caller, in *mlsa
 	var stored delivery.Stored
 	if in.TargetDID != nil && *in.TargetDID != caller.DID {
 		stored, err = h.Delivery.RemoveByCommit(ctx, delivery.Removal{
-			Key: key, Actor: caller.DID, Target: *in.TargetDID, Commit: bundle(in.Commit, in.GroupInfo), At: h.now(),
+			Key: key, Actor: caller.DID, Target: *in.TargetDID, Commit: bundle(in.Commit, in.GroupInfo, in.SendKey), At: h.now(),
 		})
 	} else {
 		leave := delivery.Departure{Key: key, User: caller.DID, At: h.now()}

@@ -16,7 +16,7 @@ func (h *Handlers) ProcessExternalCommit(ctx context.Context, caller lexrt.Calle
 	if err != nil {
 		return nil, err
 	}
-	join := delivery.JoinRequest{Key: key, User: caller.DID, Commit: bundle(&in.ExternalCommit, in.GroupInfo), At: h.now()}
+	join := delivery.JoinRequest{Key: key, User: caller.DID, Commit: bundle(&in.ExternalCommit, in.GroupInfo, in.SendKey), At: h.now()}
 	join.Commit.Joins = true
 	r := request{
 		method: mlsapi.MethodProcessExternalCommit, caller: caller.DID, key: in.IdempotencyKey, byContent: true, input: in,

@@ -18,7 +18,7 @@ func (h *Handlers) RemoveMember(ctx context.Context, caller lexrt.Caller, in *ml
 	}
 	removal := delivery.Removal{Key: key, Actor: caller.DID, Target: in.TargetDID, Reason: orEmpty(in.Reason), At: h.now()}
 	if in.Commit != nil {
-		removal.Commit = bundle(in.Commit, in.GroupInfo)
+		removal.Commit = bundle(in.Commit, in.GroupInfo, in.SendKey)
 	}
 	r := request{
 		method: mlsapi.MethodRemoveMember, caller: caller.DID, key: &in.IdempotencyKey, input: in,

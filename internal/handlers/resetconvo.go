@@ -30,7 +30,7 @@ func (h *Handlers) ResetConvo(ctx context.Context, caller lexrt.Caller, in *mlsa
 	}
 	reset := delivery.Reset{
 		Key: key, User: caller.DID, Generation: mls.Generation(in.ExpectedGeneration), Epoch: mls.Epoch(in.ExpectedEpoch), Next: next,
-		Group: delivery.NewGroup{Info: mls.ParseDeposit(&in.GroupInfo), Epoch: (*mls.Epoch)(in.CurrentEpoch)}, Addition: addition,
+		Group: delivery.NewGroup{Info: mls.ParseDeposit(&in.GroupInfo), Epoch: (*mls.Epoch)(in.CurrentEpoch), SendKey: mls.ParseSendKey(in.SendKey)}, Addition: addition,
 	}
 	r := request{
 		method: mlsapi.MethodResetConvo, caller: caller.DID, key: in.IdempotencyKey, input: in,

@@ -30,7 +30,7 @@ func (h *Handlers) SendMessage(ctx context.Context, caller lexrt.Caller, in *mls
 	sent, err := h.Delivery.Send(ctx, delivery.Message{SendParams: store.SendParams{
 		Key: key, Sender: caller.DID, ID: id, Epoch: mls.Epoch(in.Epoch), CommitID: mls.MessageID(orEmpty(in.CommitID)),
 		Ciphertext: in.Ciphertext, DeclaredSize: in.DeclaredSize, At: h.now(),
-	}, Info: mls.ParseDeposit(in.GroupInfo)})
+	}, Info: mls.ParseDeposit(in.GroupInfo), SendKey: mls.ParseSendKey(in.SendKey)})
 	if err != nil {
 		return nil, err
 	}

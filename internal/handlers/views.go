@@ -51,9 +51,9 @@ func optionalSeq(s mls.Seq) *int64 {
 	return new(int64(s))
 }
 
-// bundle is a commit with the GroupInfo that came along with it.
-func bundle(commit, groupInfo *string) *delivery.Bundle {
-	return &delivery.Bundle{Handshake: mls.ParseCommit(commit), Info: mls.ParseDeposit(groupInfo)}
+// bundle is a commit with the GroupInfo and the send key that came along with it.
+func bundle(commit, groupInfo *string, sendKey []byte) *delivery.Bundle {
+	return &delivery.Bundle{Handshake: mls.ParseCommit(commit), Info: mls.ParseDeposit(groupInfo), SendKey: mls.ParseSendKey(sendKey)}
 }
 
 // orEmpty is the inverse of optional.

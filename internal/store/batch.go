@@ -145,7 +145,7 @@ func batchParams(messages []SendParams, hashes [][]byte, open []int) db.SendMess
 	n := len(open)
 	arg := db.SendMessagesParams{
 		Ords: make([]int32, n), ConvoIds: make([]string, n), GroupIds: make([]string, n), FramedGroups: make([]string, n),
-		UserDids: make([]string, n), MsgIds: make([]string, n), CommitIds: make([]string, n), Epochs: make([]int64, n), Graces: make([]int64, n),
+		UserDids: make([]string, n), MsgIds: make([]string, n), CommitIds: make([]string, n), Seals: make([]int64, n), Epochs: make([]int64, n), Graces: make([]int64, n),
 		ReceivedAts: make([]time.Time, n), Ciphertexts: make([][]byte, n), CiphertextHashes: make([][]byte, n), DeclaredSizes: make([]int64, n),
 	}
 	for at, i := range open {
@@ -153,7 +153,7 @@ func batchParams(messages []SendParams, hashes [][]byte, open []int) db.SendMess
 		arg.Ords[at] = int32(i) //nolint:gosec // an index into a batch
 		arg.ConvoIds[at], arg.GroupIds[at], arg.FramedGroups[at] = string(p.Key.ConvoID), string(p.Key.GroupID), string(p.GroupID)
 		arg.UserDids[at], arg.MsgIds[at], arg.Epochs[at] = string(p.Sender), string(p.ID), int64(p.Epoch)
-		arg.CommitIds[at] = string(p.CommitID)
+		arg.CommitIds[at], arg.Seals[at] = string(p.CommitID), int64(p.Seal)
 		arg.Graces[at], arg.ReceivedAts[at] = clampGrace(p.Grace), bucket(p.At)
 		arg.Ciphertexts[at], arg.CiphertextHashes[at], arg.DeclaredSizes[at] = p.Ciphertext, hashes[i], noSize
 		if p.DeclaredSize != nil {

@@ -31,10 +31,13 @@ type SendParams struct {
 	Key mls.ConvoKey
 	// GroupID is the group that the message is framed for, "" when it cannot be read.
 	GroupID mls.GroupID
-	// Sender is held against the roster and stored nowhere (I7).
+	// Sender is held against the roster and stored nowhere (I7); "" for a sealed send.
 	Sender mls.DID
-	ID     mls.MessageID
-	Epoch  mls.Epoch
+	// Seal names the keys by which a sealed send has shown that its sender is a member, 0 for other
+	// sends. It is stored nowhere.
+	Seal  Seal
+	ID    mls.MessageID
+	Epoch mls.Epoch
 	// CommitID is the commit that the sender believes to stand, "" for any.
 	CommitID mls.MessageID
 	// Grace is how many epochs behind the conversation's Epoch may be.
@@ -93,7 +96,7 @@ func (s *Store) sendMessage(ctx context.Context, p SendParams, send sendStatemen
 	hash := sha256.Sum256(p.Ciphertext)
 	arg := db.SendMessageParams{
 		ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), FramedGroup: string(p.GroupID), UserDID: string(p.Sender),
-		MsgID: string(p.ID), CommitID: string(p.CommitID), Epoch: int64(p.Epoch), Grace: clampGrace(p.Grace),
+		MsgID: string(p.ID), CommitID: string(p.CommitID), Seal: int64(p.Seal), Epoch: int64(p.Epoch), Grace: clampGrace(p.Grace),
 		Ciphertext: p.Ciphertext, DeclaredSize: p.DeclaredSize, PaddedSize: int64(len(p.Ciphertext)),
 		CiphertextHash: hash[:], ReceivedAt: bucket(p.At),
 	}
@@ -182,6 +185,8 @@ type Handshake struct {
 	State *GroupState
 	// Successor is the group that a ReInit commit announces, nil for none.
 	Successor *Successor
+	// RemovesNobody says of a commit that it is seen to leave all members in the group.
+	RemovesNobody bool
 	// At is floored to 2 seconds (I8).
 	At time.Time
 }
@@ -217,6 +222,9 @@ func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 		return 0, fail("accept commit", err, epochHasCommit)
 	}
 	tx.AfterCommit(func() { tx.stored(KindCommit, len(h.Bytes)) })
+	if err := tx.endSendKeys(ctx, h); err != nil {
+		return 0, err
+	}
 	return mls.Seq(seq), tx.advanceState(ctx, h)
 }
 

@@ -53,6 +53,7 @@ INSERT INTO user_days SELECT 'a' || i, timestamptz '2000-01-01 00:00:00+00' + (i
 INSERT INTO invitations (convo_id, user_did, inviter_did, created_at, ended_at, outcome) SELECT c.id, 'did:plc:v' || i, c.creator_did, 'epoch', CASE i WHEN 1 THEN NULL ELSE timestamptz 'epoch' + substr(c.creator_did, 10)::int * interval '2 s' END, CASE i WHEN 1 THEN NULL ELSE 'declined' END FROM conversations c, generate_series(1, 4) i;
 INSERT INTO convo_resets SELECT c.id, g, g, c.creator_did, false, 'epoch' FROM conversations c, generate_series(1, 4) g;
 INSERT INTO commit_reports SELECT c.id, 0, 'did:plc:r' || i, '', 4, 'epoch' FROM conversations c, generate_series(1, 4) i;
+INSERT INTO send_keys SELECT id, 0, 3, 1, decode(repeat('00', 128), 'hex'), decode(repeat('00', 128), 'hex'), '{}', 1 FROM conversations;
 INSERT INTO cursors SELECT convo_id, user_did, 1 FROM members;
 INSERT INTO idempotency_keys SELECT sha256(i::text::bytea), sha256('b'), 200, 'x', now() FROM generate_series(1, 20000) i;
 INSERT INTO used_jtis SELECT sha256(i::text::bytea), now() FROM generate_series(1, 20000) i;

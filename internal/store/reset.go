@@ -50,6 +50,9 @@ func (tx *Tx) ResetConvo(ctx context.Context, c *Convo, n NextGroup) error {
 // dropFormer ends what waited for the groups that a conversation no longer has.
 func (tx *Tx) dropFormer(ctx context.Context, c *Convo, at time.Time) error {
 	now := bucket(at)
+	if err := tx.dropSendKeys(ctx, c.ID); err != nil {
+		return err
+	}
 	for _, drop := range []func() (int64, error){
 		func() (int64, error) { return tx.q.DropFormerStates(ctx, c.ID, c.Generation) },
 		func() (int64, error) { return tx.q.DropFormerReports(ctx, c.ID, c.Generation) },

@@ -213,6 +213,9 @@ func (tx *Tx) ReopenEpoch(ctx context.Context, c *Convo, epoch mls.Epoch, at tim
 		return fail("reopen epoch", err)
 	}
 	c.Epoch, c.LastSeq = epoch, c.LastSeq+1
+	if err := tx.dropSendKeys(ctx, c.ID); err != nil {
+		return err
+	}
 	if _, err := tx.q.ForgetProposedDebts(ctx, c.ID, int64(epoch)); err != nil {
 		return fail("forget proposed debts", err)
 	}

@@ -21,6 +21,7 @@ var (
 	errTooLarge             = lexrt.ErrPayloadTooLarge.WithMessage("request entity too large")
 	errContentEncoding      = lexrt.ErrUnsupportedMediaType.WithMessage("unsupported content encoding; use identity or gzip")
 	errBusy                 = retryLater(lexrt.ErrNotEnoughResources.WithMessage("The server is busy; try again in 2 seconds"), 2*time.Second)
+	errTokenNotAllowed      = lexrt.ErrTokenNotAllowed.WithMessage("This method takes no token, which would tell who calls; send the request without Authorization")
 	errTimeout              = lexrt.ErrRequestTimeout.WithMessage("The request body did not arrive in time")
 )
 

@@ -1,6 +1,7 @@
 package xrpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -28,7 +29,8 @@ type exchange struct {
 	start time.Time
 	event Event
 	body  *pace // nil until somebody reads the request's body
-	// account is the caller's DID, "" before it is known.
+	// account is the caller's DID, the client's address where there is no caller, "" before it is
+	// known.
 	account string
 	began   bool // the status line is written
 	// abrupt: too many failures came from the client's address to read what is left of this
@@ -94,13 +96,20 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 	if err != nil {
 		return err
 	}
-	x.account = string(cred.Caller.DID)
+	x.account = cmp.Or(string(cred.Caller.DID), x.s.opt.ClientIP(x.r))
+	announced, err := x.countBytes(ctx, x.r.ContentLength, 0)
+	if err != nil {
+		return err
+	}
 	req := lexrt.Request{Caller: cred.Caller}
 	release, err := x.read(&req) //nolint:contextcheck // it has the request, and with it the context
 	if err != nil {
 		return err
 	}
 	defer release()
+	if _, err := x.countBytes(ctx, x.event.BytesIn, announced); err != nil {
+		return err
+	}
 	if x.m.Input != "" { // which may have taken its time
 		if err := x.check(ctx, cred); err != nil {
 			return err
@@ -140,11 +149,29 @@ func (x *exchange) read(req *lexrt.Request) (release func(), err error) {
 	return b.release, nil
 }
 
+// countBytes counts the size of a body against the subject's limit of the method's byte class,
+// where it has one: what is announced before anything is read, and when it is read what goes beyond
+// that. It returns how many KiB are counted by now.
+func (x *exchange) countBytes(ctx context.Context, size int64, counted int) (int, error) {
+	cost := int((max(size, 0) + 1<<10 - 1) >> 10)
+	if x.m.ByteClass == "" || cost <= counted {
+		return counted, nil
+	}
+	lim := x.s.opt.Limiter.Take(ctx, x.m.ByteClass, x.account, cost-counted)
+	if !lim.Allowed {
+		return counted, x.closed(lim)
+	}
+	return cost, nil
+}
+
 // admit returns the caller of a request whose token is genuine, counts it against
 // the account's limit and uses the token up. An open method has no caller and is
 // counted by address; a token that came along, as a PDS that passes requests on
-// adds one, is not looked at.
+// adds one, is not looked at. An anonymous method refuses a request with one unread.
 func (x *exchange) admit(ctx context.Context) (Credential, error) {
+	if x.m.Anonymous && len(x.r.Header["Authorization"]) > 0 {
+		return Credential{}, x.unauthenticated(ctx, errTokenNotAllowed)
+	}
 	if x.m.Open {
 		return Credential{}, x.count(ctx, x.s.opt.ClientIP(x.r))
 	}

@@ -34,7 +34,9 @@ type TokenSource func(ctx context.Context, lxm string) (string, error)
 // Options are the settings of a Client. The zero value is usable.
 type Options struct {
 	// HTTP sends the requests; nil is a client that gives up after 60 seconds. Its
-	// timeout does not apply to event streams.
+	// timeout does not apply to event streams. Calls of anonymous methods go over
+	// connections of their own, without its cookies; where its Transport is not an
+	// *http.Transport, that has to see to it.
 	HTTP *http.Client
 	// Token is where bearer tokens come from; nil sends requests without one. Methods that take
 	// none are called without one.
@@ -46,8 +48,8 @@ type Options struct {
 	// atproto-proxy, and Token then gives the tokens of the PDS session, for methods that take none
 	// as well: a PDS forwards for its own accounts only. "" calls the service itself.
 	Proxy string
-	// Header is sent with each request, event streams included. What the client sets by itself
-	// stands over it.
+	// Header is sent with each request, event streams included, but for those of anonymous methods.
+	// What the client sets by itself stands over it.
 	Header http.Header
 	// MaxResponse is the largest answer that is read, in bytes; 0 means 64 MiB.
 	MaxResponse int64
@@ -65,7 +67,10 @@ type Client struct {
 	http *http.Client
 	// stream is http without its timeout.
 	stream *http.Client
-	opt    Options
+	// apart sends what shall not be known to be the caller's: over connections of its own, without
+	// cookies.
+	apart *http.Client
+	opt   Options
 }
 
 const (
@@ -78,7 +83,9 @@ const (
 )
 
 var (
-	errBase  = errors.New("lexclient: the base address must be an absolute http or https URL without query")
+	errBase           = errors.New("lexclient: the base address must be an absolute http or https URL without query")
+	errAnonymousProxy = errors.New("lexclient: a PDS knows its account, and would name it: call the method with a client of the service itself")
+
 	errProxy = errors.New("lexclient: Proxy must be a DID and a service id, for example did:web:mls.example.com#atproto_mls")
 )
 
@@ -106,7 +113,20 @@ func New(base string, opt Options) (*Client, error) {
 	}
 	stream := *opt.HTTP
 	stream.Timeout = 0
-	return &Client{base: strings.TrimSuffix(base, "/"), http: opt.HTTP, stream: &stream, opt: opt}, nil
+	apart := &http.Client{Timeout: opt.HTTP.Timeout, CheckRedirect: opt.HTTP.CheckRedirect, Transport: apartFrom(opt.HTTP.Transport)}
+	return &Client{base: strings.TrimSuffix(base, "/"), http: opt.HTTP, stream: &stream, apart: apart, opt: opt}, nil
+}
+
+// apartFrom is a transport like another one that shares no connection with it. Of a kind that this
+// package does not know it is the same one.
+func apartFrom(t http.RoundTripper) http.RoundTripper {
+	if t == nil {
+		t = http.DefaultTransport
+	}
+	if known, ok := t.(*http.Transport); ok {
+		return known.Clone()
+	}
+	return t
 }
 
 // isService tells whether text is a DID with the id of one of its services.
@@ -176,7 +196,11 @@ func (c *Client) CallRaw(ctx context.Context, m *lexrt.Method, query url.Values,
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.http.Do(req)
+	send := c.http
+	if m.Anonymous {
+		send = c.apart
+	}
+	resp, err := send.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.NSID, err)
 	}
@@ -203,6 +227,9 @@ func (c *Client) request(ctx context.Context, m *lexrt.Method, query url.Values,
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.NSID, err)
 	}
+	if m.Anonymous {
+		return req, c.unnamed(req, m, body)
+	}
 	for name, values := range c.opt.Header {
 		req.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
 	}
@@ -227,6 +254,24 @@ func (c *Client) request(ctx context.Context, m *lexrt.Method, query url.Values,
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	return req, nil
+}
+
+// unnamed completes the request of an anonymous method: it has nothing but what the method asks
+// for.
+func (c *Client) unnamed(req *http.Request, m *lexrt.Method, body *lexrt.Body) error {
+	if c.opt.Proxy != "" {
+		return fmt.Errorf("%s: %w", m.NSID, errAnonymousProxy)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", body.ContentType)
+	}
+	if m.Output != "" {
+		req.Header.Set("Accept", m.Output)
+	}
+	if c.opt.UserAgent != "" {
+		req.Header.Set("User-Agent", c.opt.UserAgent)
+	}
+	return nil
 }
 
 // answerError reads an error answer and closes its body.

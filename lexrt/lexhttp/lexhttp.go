@@ -149,6 +149,9 @@ func (s *Mux) serve(m route, a *answer) error {
 		a.w.Header().Set("Allow", strings.Join(verbs, ", "))
 		return lexrt.ErrInvalidRequest.WithMessage("Incorrect HTTP method expected " + verbs[0])
 	}
+	if m.method.Anonymous && a.r.Header.Get("Authorization") != "" {
+		return lexrt.ErrTokenNotAllowed.WithMessage("This method takes no token")
+	}
 	req := &lexrt.Request{}
 	var err error
 	if !m.method.Open {

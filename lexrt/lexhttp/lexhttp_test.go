@@ -59,6 +59,7 @@ func server(t *testing.T, authenticate func(*http.Request, *lexrt.Method) (lexrt
 		return &note{in.Text + caller.DID.String()}, nil
 	}))
 	mux.Handle(&lexrt.Method{NSID: "com.example.touch", Kind: lexrt.Procedure, Open: true}, func(context.Context, *lexrt.Request) (lexrt.Response, error) { return nil, nil })
+	mux.Handle(&lexrt.Method{NSID: "com.example.whisper", Kind: lexrt.Procedure, Open: true, Anonymous: true, Errors: []*lexrt.Error{lexrt.ErrTokenNotAllowed}}, func(context.Context, *lexrt.Request) (lexrt.Response, error) { return nil, nil })
 	mux.Handle(&lexrt.Method{NSID: "com.example.getNote", Kind: lexrt.Query, Output: "application/json", Open: true}, func(_ context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return &note{req.Query.Get("text")}, nil
 	})
@@ -176,6 +177,8 @@ func TestAnswers(t *testing.T) {
 		{"head", "HEAD", "/xrpc/com.example.getNote?text=b", "", "", "", 200, ""},
 		{"bad query", "GET", "/xrpc/com.example.getNote?text=%zz", "", "", "", 400, "query string"},
 		{"body of a query", "GET", "/xrpc/com.example.getNote", json, "{}", "", 400, "none was expected"},
+		{"anonymous", "POST", "/xrpc/com.example.whisper", "", "", "", 200, ""},
+		{"anonymous with a token", "POST", "/xrpc/com.example.whisper", "", "", token, 400, `{"error":"TokenNotAllowed"`},
 		{"empty answer", "POST", "/xrpc/com.example.touch", "", "", "", 200, ""},
 		{"unknown method", "GET", "/xrpc/com.example.none", "", "", "", 501, "MethodNotImplemented"},
 		{"elsewhere", "GET", "/", "", "", "", 404, "NotFound"},

@@ -51,7 +51,9 @@ func readTables(l *loaded) (*tables, error) {
 			case "Errors":
 				m.declared = namesIn(l.api, kv.Value, declared)
 			case "Violations":
-				m.decoded = namesIn(l.api, kv.Value, declared)
+				m.decoded = append(m.decoded, namesIn(l.api, kv.Value, declared)...)
+			case "Anonymous":
+				m.decoded = append(m.decoded, "TokenNotAllowed") // by the runtime
 			}
 		}
 		t.methods = append(t.methods, m)

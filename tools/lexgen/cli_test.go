@@ -263,6 +263,8 @@ func TestPolicyProblems(t *testing.T) {
 		`{"violations": {"com.example.getNote": {"/x maxLength": "Nope"}}}`:        "which the method does not declare",
 		`{"violations": {"com.example.getNote": {"x": "NotFound"}}}`:               "must be a JSON pointer, a space and a constraint",
 		`{"methods": {"com.example.getNote": {"open": true, "privileged": true}}}`: "cannot be both",
+		`{"methods": {"com.example.getNote": {"anonymous": true}}}`:                "must declare the error TokenNotAllowed",
+		`{"methods": {"com.example.getNote": {"byteClass": "notes"}}}`:             "has a \"byteClass\" but no input",
 		`{} {}`: "goes on after the end",
 	} {
 		c := newCLI(t)

@@ -14,13 +14,16 @@ const sendMessages = `-- name: SendMessages :many
 WITH incoming AS (
     SELECT unnest($1::integer[]) AS ord, unnest($2::text[]) AS convo_id, unnest($3::text[]) AS group_id,
            unnest($4::text[]) AS framed_group, unnest($5::text[]) AS user_did, unnest($6::text[]) AS msg_id,
-           unnest($7::text[]) AS commit_id,
-           unnest($8::bigint[]) AS epoch, unnest($9::bigint[]) AS grace, unnest($10::timestamptz[]) AS received_at
+           unnest($7::text[]) AS commit_id, unnest($8::bigint[]) AS seal,
+           unnest($9::bigint[]) AS epoch, unnest($10::bigint[]) AS grace, unnest($11::timestamptz[]) AS received_at
 ), judged AS (
     SELECT i.ord, i.framed_group, i.user_did, i.msg_id, i.commit_id, i.epoch, i.grace, i.received_at, c.id, c.epoch AS convo_epoch, c.generation, c.roster_version,
            coalesce(c.commit_id, '') AS convo_commit, c.reinit_group_id IS NOT NULL AS ended,
            CASE WHEN i.framed_group = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = i.framed_group END AS in_group,
-           EXISTS (SELECT FROM members m WHERE m.convo_id = c.id AND m.user_did = i.user_did AND m.left_at IS NULL AND m.invited_by IS NULL) AS is_member,
+           CASE WHEN i.seal = 0
+                THEN EXISTS (SELECT FROM members m WHERE m.convo_id = c.id AND m.user_did = i.user_did AND m.left_at IS NULL AND m.invited_by IS NULL)
+                ELSE EXISTS (SELECT FROM send_keys k WHERE k.convo_id = c.id AND k.mark = i.seal AND k.generation = c.generation AND k.epoch = c.epoch)
+           END AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM incoming i
     JOIN conversations c ON c.id = CASE WHEN i.convo_id <> '' THEN i.convo_id ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = i.group_id) END
@@ -54,8 +57,8 @@ WITH incoming AS (
     FROM (SELECT b.id, max(b.seq) AS last_seq, max(b.received_at) AS received_at, max(b.log_xid) AS log_xid FROM numbered b GROUP BY b.id) n
     WHERE c.id = n.id
 ), payload AS (
-    SELECT unnest($1::integer[]) AS ord, unnest($11::bytea[]) AS ciphertext, unnest($12::bytea[]) AS ciphertext_hash,
-           unnest($13::bigint[]) AS declared_size
+    SELECT unnest($1::integer[]) AS ord, unnest($12::bytea[]) AS ciphertext, unnest($13::bytea[]) AS ciphertext_hash,
+           unnest($14::bigint[]) AS declared_size
 ), stored AS (
     INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
     SELECT n.id, n.seq, n.msg_id, 1, n.generation, n.epoch, p.ciphertext, nullif(p.declared_size, -1), octet_length(p.ciphertext), n.received_at, p.ciphertext_hash
@@ -87,6 +90,7 @@ type SendMessagesParams struct {
 	UserDids         []string
 	MsgIds           []string
 	CommitIds        []string
+	Seals            []int64
 	Epochs           []int64
 	Graces           []int64
 	ReceivedAts      []time.Time
@@ -115,7 +119,7 @@ type SendMessagesRow struct {
 // SendMessages is SendMessage for many messages at once, into one or several
 // conversations. Each message is judged as SendMessage judges it, and one that
 // is refused stands in no other's way. Senders are read against the roster and
-// stored nowhere (I7).
+// stored nowhere (I7); sealed sends have none (I16).
 //
 // The rows of the conversations that will be written are locked in the order of
 // their ids, so that two batches, and a batch and a transaction that locks
@@ -141,6 +145,7 @@ func (q *Queries) SendMessages(ctx context.Context, arg SendMessagesParams) ([]S
 		arg.UserDids,
 		arg.MsgIds,
 		arg.CommitIds,
+		arg.Seals,
 		arg.Epochs,
 		arg.Graces,
 		arg.ReceivedAts,

@@ -621,38 +621,41 @@ WITH convo AS (
     WHERE c.id = CASE WHEN $3::text <> '' THEN $3::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $4::text) END
 ), judged AS (
     SELECT v.id, v.epoch, v.generation, v.roster_version, v.in_group, v.commit_id, v.ended,
-           EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = $2::text AND m.left_at IS NULL AND m.invited_by IS NULL) AS is_member,
+           CASE WHEN $5::bigint = 0
+                THEN EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = $2::text AND m.left_at IS NULL AND m.invited_by IS NULL)
+                ELSE EXISTS (SELECT FROM send_keys k WHERE k.convo_id = v.id AND k.mark = $5::bigint AND k.generation = v.generation AND k.epoch = v.epoch)
+           END AS is_member,
            twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
     FROM convo v
-    LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = $5::text
+    LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = $6::text
 ), locked AS (
     UPDATE conversations c
     SET last_seq = c.last_seq + 1,
-        last_activity_at = greatest(c.last_activity_at, $6::timestamptz),
-        last_message_bucket_ts = greatest(c.last_message_bucket_ts, $6::timestamptz),
+        last_activity_at = greatest(c.last_activity_at, $7::timestamptz),
+        last_message_bucket_ts = greatest(c.last_message_bucket_ts, $7::timestamptz),
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
     FROM judged j
     WHERE c.id = j.id
       AND j.is_member AND j.in_group AND j.twin_seq IS NULL
       AND c.roster_version = j.roster_version AND c.generation = j.generation AND c.reinit_group_id IS NULL
-      AND $7::bigint BETWEEN c.epoch - $8::bigint AND c.epoch
-      AND ($9::text = '' OR coalesce(c.commit_id, $9::text) = $9::text)
+      AND $8::bigint BETWEEN c.epoch - $9::bigint AND c.epoch
+      AND ($10::text = '' OR coalesce(c.commit_id, $10::text) = $10::text)
     RETURNING c.id, c.last_seq, c.log_xid, c.generation
 ), stored AS (
     INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT l.id, l.last_seq, $5::text, 1, l.generation, $7::bigint, $10::bytea, $11::bigint, $12::bigint, $6::timestamptz, $13::bytea
+    SELECT l.id, l.last_seq, $6::text, 1, l.generation, $8::bigint, $11::bytea, $12::bigint, $13::bigint, $7::timestamptz, $14::bytea
     FROM locked l
     RETURNING seq
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
-    SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, $5::text, $6::timestamptz
+    SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, $6::text, $7::timestamptz
     FROM locked l CROSS JOIN event_head g
 )
-SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member, j.in_group::boolean AS in_group,
+SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member::boolean AS is_member, j.in_group::boolean AS in_group,
        CASE WHEN j.in_group THEN false
             ELSE EXISTS (SELECT FROM convo_groups g WHERE g.group_id = $1::text AND g.convo_id = j.id) END::boolean AS in_former,
        coalesce(j.commit_id, '')::text AS convo_commit, j.ended::boolean AS ended,
-       EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = $2::text)::boolean AS was_member,
+       (j.is_member OR EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = $2::text))::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
        coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
        coalesce((SELECT s.seq FROM stored s), 0)::bigint AS sent
@@ -664,6 +667,7 @@ type SendMessageParams struct {
 	UserDID        string
 	ConvoID        string
 	GroupID        string
+	Seal           int64
 	MsgID          string
 	ReceivedAt     time.Time
 	Epoch          int64
@@ -693,7 +697,8 @@ type SendMessageRow struct {
 
 // SendMessage is the whole of a send in one statement: membership, epoch,
 // duplicates, the sequence, the message and its event. The sender is read
-// against the roster and stored nowhere (I7).
+// against the roster and stored nowhere (I7). A sealed send has none (I16): seal is the mark of the
+// keys by which its sender was found to be a member, 0 for other sends.
 //
 // sent is 0 when nothing was written; the other columns say why, as the
 // statement's snapshot has it. When they find no fault either, a concurrent
@@ -705,6 +710,7 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		arg.UserDID,
 		arg.ConvoID,
 		arg.GroupID,
+		arg.Seal,
 		arg.MsgID,
 		arg.ReceivedAt,
 		arg.Epoch,

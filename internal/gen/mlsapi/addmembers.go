@@ -33,6 +33,12 @@ type AddMembersInput struct {
 	// verified conversation.
 	// At most 2097152 bytes, optional.
 	GroupInfo *string
+	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
+	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It
+	// means nothing without a commit, and is passed over while members who are gone are still to be
+	// removed from the group.
+	// Exactly 32 bytes, optional.
+	SendKey []byte
 }
 
 // Lex names the members of v.
@@ -45,6 +51,7 @@ func (v *AddMembersInput) Lex(f *lexrt.Fields) {
 	lexrt.Structs(f, "keyPackageHashes", &v.KeyPackageHashes, lexrt.Optional, nil)
 	lexrt.Strings(f, "welcomeMessages", &v.WelcomeMessages, lexrt.Optional, &ruleAddMembers_ItemsMax512, &ruleAddMembers_Max2097152)
 	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleAddMembers_Max2097152)
+	lexrt.Bytes(f, "sendKey", &v.SendKey, lexrt.Optional, &ruleAddMembers_BytesMin32Max32)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -126,9 +133,10 @@ func (v *AddMembersKeyPackageHashEntry) AppendJSON(b []byte) []byte { return lex
 func (v *AddMembersKeyPackageHashEntry) Validate() error { return lexrt.Validate(v) }
 
 var (
-	ruleAddMembers_ItemsMin1Max50 = lexrt.ArrayRule{MinLen: 1, MaxLen: 50}
-	ruleAddMembers_DID            = lexrt.StringRule{Format: lexrt.FormatDID}
-	ruleAddMembers_ItemsMax512    = lexrt.ArrayRule{MaxLen: 512}
-	ruleAddMembers_Max2097152     = lexrt.StringRule{MaxLen: 2097152}
-	ruleAddMembers_From0          = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleAddMembers_ItemsMin1Max50  = lexrt.ArrayRule{MinLen: 1, MaxLen: 50}
+	ruleAddMembers_DID             = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleAddMembers_ItemsMax512     = lexrt.ArrayRule{MaxLen: 512}
+	ruleAddMembers_Max2097152      = lexrt.StringRule{MaxLen: 2097152}
+	ruleAddMembers_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
+	ruleAddMembers_From0           = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
 )

@@ -38,6 +38,10 @@ type CreateConvoInput struct {
 	// brings a GroupInfo.
 	// At most 2097152 bytes, optional.
 	GroupInfo *string
+	// Key for sealed sends in the epoch in which the group begins: MLS-Exporter("mls-server sealed
+	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves.
+	// Exactly 32 bytes, optional.
+	SendKey []byte
 	// MLS Welcomes as welcomeMessage, where the added devices get several: each device is named by
 	// one of them.
 	// At most 512 items, optional.
@@ -55,6 +59,7 @@ func (v *CreateConvoInput) Lex(f *lexrt.Fields) {
 	lexrt.StructPtr(f, "metadata", &v.Metadata, lexrt.Optional)
 	lexrt.IntPtr(f, "currentEpoch", &v.CurrentEpoch, lexrt.Optional, &ruleCreateConvo_From0)
 	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleCreateConvo_Max2097152)
+	lexrt.Bytes(f, "sendKey", &v.SendKey, lexrt.Optional, &ruleCreateConvo_BytesMin32Max32)
 	lexrt.Strings(f, "welcomeMessages", &v.WelcomeMessages, lexrt.Optional, &ruleCreateConvo_ItemsMax512, &ruleCreateConvo_Max2097152)
 }
 
@@ -160,11 +165,12 @@ func (v CreateConvoInputCipherSuite) Known() bool {
 type CreateConvoOutput = DefsConvoView
 
 var (
-	ruleCreateConvo_Max128      = lexrt.StringRule{MaxLen: 128}
-	ruleCreateConvo_ItemsMax100 = lexrt.ArrayRule{MaxLen: 100}
-	ruleCreateConvo_DID         = lexrt.StringRule{Format: lexrt.FormatDID}
-	ruleCreateConvo_From0       = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
-	ruleCreateConvo_Max2097152  = lexrt.StringRule{MaxLen: 2097152}
-	ruleCreateConvo_ItemsMax512 = lexrt.ArrayRule{MaxLen: 512}
-	ruleCreateConvo_Max512      = lexrt.StringRule{MaxLen: 512}
+	ruleCreateConvo_Max128          = lexrt.StringRule{MaxLen: 128}
+	ruleCreateConvo_ItemsMax100     = lexrt.ArrayRule{MaxLen: 100}
+	ruleCreateConvo_DID             = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleCreateConvo_From0           = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleCreateConvo_Max2097152      = lexrt.StringRule{MaxLen: 2097152}
+	ruleCreateConvo_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
+	ruleCreateConvo_ItemsMax512     = lexrt.ArrayRule{MaxLen: 512}
+	ruleCreateConvo_Max512          = lexrt.StringRule{MaxLen: 512}
 )

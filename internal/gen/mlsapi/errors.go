@@ -53,6 +53,7 @@ var (
 	ErrRateLimitExceeded         = &lexrt.Error{Name: "RateLimitExceeded", Status: 429}
 	ErrReportNotFound            = &lexrt.Error{Name: "ReportNotFound", Status: 404}
 	ErrTargetNotMember           = &lexrt.Error{Name: "TargetNotMember", Status: 400}
+	ErrTokenNotAllowed           = &lexrt.Error{Name: "TokenNotAllowed", Status: 400}
 	ErrTooManyDevices            = &lexrt.Error{Name: "TooManyDevices", Status: 400}
 	ErrTooManyDIDs               = &lexrt.Error{Name: "TooManyDids", Status: 400}
 	ErrTooManyInvitations        = &lexrt.Error{Name: "TooManyInvitations", Status: 429}

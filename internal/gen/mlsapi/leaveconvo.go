@@ -20,6 +20,12 @@ type LeaveConvoInput struct {
 	// verified conversation.
 	// At most 2097152 bytes, optional.
 	GroupInfo *string
+	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
+	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It
+	// means nothing without a commit, and is passed over while members who are gone are still to be
+	// removed from the group.
+	// Exactly 32 bytes, optional.
+	SendKey []byte
 }
 
 // Lex names the members of v.
@@ -28,6 +34,7 @@ func (v *LeaveConvoInput) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "targetDid", &v.TargetDID, lexrt.Optional, &ruleLeaveConvo_DID)
 	lexrt.StringPtr(f, "commit", &v.Commit, lexrt.Optional, nil)
 	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleLeaveConvo_Max2097152)
+	lexrt.Bytes(f, "sendKey", &v.SendKey, lexrt.Optional, &ruleLeaveConvo_BytesMin32Max32)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -79,7 +86,8 @@ func (v *LeaveConvoOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b, 
 func (v *LeaveConvoOutput) Validate() error { return lexrt.Validate(v) }
 
 var (
-	ruleLeaveConvo_DID        = lexrt.StringRule{Format: lexrt.FormatDID}
-	ruleLeaveConvo_Max2097152 = lexrt.StringRule{MaxLen: 2097152}
-	ruleLeaveConvo_From0      = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleLeaveConvo_DID             = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleLeaveConvo_Max2097152      = lexrt.StringRule{MaxLen: 2097152}
+	ruleLeaveConvo_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
+	ruleLeaveConvo_From0           = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
 )

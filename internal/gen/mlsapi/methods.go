@@ -116,6 +116,20 @@ var MethodDemoteAdmin = &lexrt.Method{
 	RateClass:  "default",
 }
 
+// MethodDepositSendKey describes blue.catbird.mls.depositSendKey.
+//
+// Give the key for sealed sends in the present epoch, where no commit has brought one. Four
+// keys are kept at most, one of each user, so that a false one stops nobody.
+var MethodDepositSendKey = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrNotMember},
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   4096,
+	NSID:      "blue.catbird.mls.depositSendKey",
+	Output:    "application/json",
+	RateClass: "groupInfo",
+}
+
 // MethodDescribeServer describes blue.catbird.mls.describeServer.
 //
 // Say what this service is, what it accepts and what its limits are. Needs no token and is
@@ -499,6 +513,29 @@ var MethodSendMessage = &lexrt.Method{
 	},
 }
 
+// MethodSendSealed describes blue.catbird.mls.sendSealed.
+//
+// Store an encrypted application message without telling the service by whom it is. There is no
+// token: who knows the send key of the epoch is a member. The service answers, stores and
+// delivers it like one of sendMessage. Use a connection for it that has carried no token.
+var MethodSendSealed = &lexrt.Method{
+	Anonymous: true,
+	ByteClass: "sealedBytes",
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrInvalidAsset, ErrMessageIDConflict, ErrMessageTooLarge, ErrTokenNotAllowed},
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   1572864,
+	NSID:      "blue.catbird.mls.sendSealed",
+	Open:      true,
+	Output:    "application/json",
+	RateClass: "sealed",
+	Violations: []lexrt.Violation{
+		{Pointer: "/ciphertext", Rule: "maxLength", Error: ErrMessageTooLarge},
+		{Pointer: "/paddedSize", Rule: "maximum", Error: ErrMessageTooLarge},
+		{Pointer: "/paddedSize", Rule: "minimum", Error: ErrInvalidAsset},
+	},
+}
+
 // MethodStreamConvoEvents describes blue.catbird.mls.streamConvoEvents.
 //
 // Follow the caller's conversations as a stream of server-sent events. Resume with the cursor
@@ -564,6 +601,7 @@ func Methods() []*lexrt.Method {
 		MethodCreateConvo,
 		MethodDeleteDevice,
 		MethodDemoteAdmin,
+		MethodDepositSendKey,
 		MethodDescribeServer,
 		MethodGetAdminStats,
 		MethodGetBlockStatus,
@@ -591,6 +629,7 @@ func Methods() []*lexrt.Method {
 		MethodResetConvo,
 		MethodResolveReport,
 		MethodSendMessage,
+		MethodSendSealed,
 		MethodStreamConvoEvents,
 		MethodSyncKeyPackages,
 		MethodUpdateCursor,

@@ -16,6 +16,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodCreateConvo, lexrt.InputEndpoint(s.CreateConvo))
 	r.Handle(MethodDeleteDevice, lexrt.InputEndpoint(s.DeleteDevice))
 	r.Handle(MethodDemoteAdmin, lexrt.InputEndpoint(s.DemoteAdmin))
+	r.Handle(MethodDepositSendKey, lexrt.InputEndpoint(s.DepositSendKey))
 	r.Handle(MethodDescribeServer, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		return lexrt.Answer(s.DescribeServer(ctx, req.Caller))
 	})
@@ -47,6 +48,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodResetConvo, lexrt.InputEndpoint(s.ResetConvo))
 	r.Handle(MethodResolveReport, lexrt.InputEndpoint(s.ResolveReport))
 	r.Handle(MethodSendMessage, lexrt.InputEndpoint(s.SendMessage))
+	r.Handle(MethodSendSealed, lexrt.InputEndpoint(s.SendSealed))
 	r.HandleStream(MethodStreamConvoEvents, func(ctx context.Context, req *lexrt.Request, out lexrt.EventStream) error {
 		params := new(StreamConvoEventsParams)
 		if err := params.DecodeQuery(req.Query); err != nil {

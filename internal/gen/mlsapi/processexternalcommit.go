@@ -19,6 +19,12 @@ type ProcessExternalCommitInput struct {
 	// by the joiner; base64, wrapped in an MLSMessage or bare. Required in a verified conversation.
 	// At most 2097152 bytes, optional.
 	GroupInfo *string
+	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
+	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It
+	// means nothing without a commit, and is passed over while members who are gone are still to be
+	// removed from the group.
+	// Exactly 32 bytes, optional.
+	SendKey []byte
 	// Makes a repeated request safe: the same key with the same body gets the first answer again.
 	// Without it, the same commit does.
 	// At most 36 bytes, optional.
@@ -30,6 +36,7 @@ func (v *ProcessExternalCommitInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
 	lexrt.String(f, "externalCommit", &v.ExternalCommit, lexrt.Required, &ruleProcessExternalCommit_Max2097152)
 	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleProcessExternalCommit_Max2097152)
+	lexrt.Bytes(f, "sendKey", &v.SendKey, lexrt.Optional, &ruleProcessExternalCommit_BytesMin32Max32)
 	lexrt.StringPtr(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Optional, &ruleProcessExternalCommit_Max36)
 }
 
@@ -84,8 +91,9 @@ func (v *ProcessExternalCommitOutput) AppendJSON(b []byte) []byte { return lexrt
 func (v *ProcessExternalCommitOutput) Validate() error { return lexrt.Validate(v) }
 
 var (
-	ruleProcessExternalCommit_Max2097152 = lexrt.StringRule{MaxLen: 2097152}
-	ruleProcessExternalCommit_Max36      = lexrt.StringRule{MaxLen: 36}
-	ruleProcessExternalCommit_From0      = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
-	ruleProcessExternalCommit_Datetime   = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleProcessExternalCommit_Max2097152      = lexrt.StringRule{MaxLen: 2097152}
+	ruleProcessExternalCommit_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
+	ruleProcessExternalCommit_Max36           = lexrt.StringRule{MaxLen: 36}
+	ruleProcessExternalCommit_From0           = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleProcessExternalCommit_Datetime        = lexrt.StringRule{Format: lexrt.FormatDatetime}
 )

@@ -24,6 +24,12 @@ type RemoveMemberInput struct {
 	// verified conversation.
 	// At most 2097152 bytes, optional.
 	GroupInfo *string
+	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
+	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It
+	// means nothing without a commit, and is passed over while members who are gone are still to be
+	// removed from the group.
+	// Exactly 32 bytes, optional.
+	SendKey []byte
 }
 
 // Lex names the members of v.
@@ -34,6 +40,7 @@ func (v *RemoveMemberInput) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "reason", &v.Reason, lexrt.Optional, &ruleRemoveMember_Max500)
 	lexrt.StringPtr(f, "commit", &v.Commit, lexrt.Optional, nil)
 	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleRemoveMember_Max2097152)
+	lexrt.Bytes(f, "sendKey", &v.SendKey, lexrt.Optional, &ruleRemoveMember_BytesMin32Max32)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -85,9 +92,10 @@ func (v *RemoveMemberOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b
 func (v *RemoveMemberOutput) Validate() error { return lexrt.Validate(v) }
 
 var (
-	ruleRemoveMember_DID        = lexrt.StringRule{Format: lexrt.FormatDID}
-	ruleRemoveMember_Max26      = lexrt.StringRule{MaxLen: 26}
-	ruleRemoveMember_Max500     = lexrt.StringRule{MaxLen: 500}
-	ruleRemoveMember_Max2097152 = lexrt.StringRule{MaxLen: 2097152}
-	ruleRemoveMember_From0      = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleRemoveMember_DID             = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleRemoveMember_Max26           = lexrt.StringRule{MaxLen: 26}
+	ruleRemoveMember_Max500          = lexrt.StringRule{MaxLen: 500}
+	ruleRemoveMember_Max2097152      = lexrt.StringRule{MaxLen: 2097152}
+	ruleRemoveMember_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
+	ruleRemoveMember_From0           = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
 )

@@ -27,6 +27,10 @@ type ResetConvoInput struct {
 	// from then on.
 	// At most 2097152 bytes.
 	GroupInfo string
+	// Key for sealed sends in the epoch in which the group begins: MLS-Exporter("mls-server sealed
+	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves.
+	// Exactly 32 bytes, optional.
+	SendKey []byte
 	// MLS Welcomes for the members' devices, base64, wrapped in an MLSMessage or bare: each device
 	// is named by one of them.
 	// At most 512 items, optional.
@@ -51,6 +55,7 @@ func (v *ResetConvoInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "groupId", &v.GroupID, lexrt.Required, &ruleResetConvo_Max128)
 	lexrt.String(f, "cipherSuite", &v.CipherSuite, lexrt.Required, &enumResetConvoInputCipherSuite)
 	lexrt.String(f, "groupInfo", &v.GroupInfo, lexrt.Required, &ruleResetConvo_Max2097152)
+	lexrt.Bytes(f, "sendKey", &v.SendKey, lexrt.Optional, &ruleResetConvo_BytesMin32Max32)
 	lexrt.Strings(f, "welcomeMessages", &v.WelcomeMessages, lexrt.Optional, &ruleResetConvo_ItemsMax512, &ruleResetConvo_Max2097152)
 	lexrt.Structs(f, "keyPackageHashes", &v.KeyPackageHashes, lexrt.Optional, nil)
 	lexrt.IntPtr(f, "currentEpoch", &v.CurrentEpoch, lexrt.Optional, &ruleResetConvo_From0)
@@ -99,9 +104,10 @@ func (v ResetConvoInputCipherSuite) Known() bool {
 type ResetConvoOutput = DefsConvoView
 
 var (
-	ruleResetConvo_From0       = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
-	ruleResetConvo_Max128      = lexrt.StringRule{MaxLen: 128}
-	ruleResetConvo_Max2097152  = lexrt.StringRule{MaxLen: 2097152}
-	ruleResetConvo_ItemsMax512 = lexrt.ArrayRule{MaxLen: 512}
-	ruleResetConvo_Max36       = lexrt.StringRule{MaxLen: 36}
+	ruleResetConvo_From0           = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleResetConvo_Max128          = lexrt.StringRule{MaxLen: 128}
+	ruleResetConvo_Max2097152      = lexrt.StringRule{MaxLen: 2097152}
+	ruleResetConvo_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
+	ruleResetConvo_ItemsMax512     = lexrt.ArrayRule{MaxLen: 512}
+	ruleResetConvo_Max36           = lexrt.StringRule{MaxLen: 36}
 )

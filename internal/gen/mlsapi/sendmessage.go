@@ -32,6 +32,12 @@ type SendMessageInput struct {
 	// verified conversation.
 	// At most 2097152 bytes, optional.
 	GroupInfo *string
+	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
+	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It
+	// means nothing without a commit, and is passed over while members who are gone are still to be
+	// removed from the group.
+	// Exactly 32 bytes, optional.
+	SendKey []byte
 	// Message id of the commit by which the sender came to the epoch, as getEpoch names it.
 	// EpochMismatch when another commit stands.
 	// At most 128 bytes, optional.
@@ -48,6 +54,7 @@ func (v *SendMessageInput) Lex(f *lexrt.Fields) {
 	lexrt.IntPtr(f, "declaredSize", &v.DeclaredSize, lexrt.Optional, &ruleSendMessage_From0To10485760)
 	lexrt.Int(f, "paddedSize", &v.PaddedSize, lexrt.Required, &ruleSendMessage_From512To10485760)
 	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleSendMessage_Max2097152)
+	lexrt.Bytes(f, "sendKey", &v.SendKey, lexrt.Optional, &ruleSendMessage_BytesMin32Max32)
 	lexrt.StringPtr(f, "commitId", &v.CommitID, lexrt.Optional, &ruleSendMessage_Max128)
 }
 
@@ -103,6 +110,7 @@ var (
 	ruleSendMessage_From0To10485760   = lexrt.IntRule{Min: 0, Max: 10485760}
 	ruleSendMessage_From512To10485760 = lexrt.IntRule{Min: 512, Max: 10485760}
 	ruleSendMessage_Max2097152        = lexrt.StringRule{MaxLen: 2097152}
+	ruleSendMessage_BytesMin32Max32   = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
 	ruleSendMessage_Max128            = lexrt.StringRule{MaxLen: 128}
 	ruleSendMessage_Datetime          = lexrt.StringRule{Format: lexrt.FormatDatetime}
 )

@@ -17,6 +17,7 @@ type Service interface {
 	CreateConvoHandler
 	DeleteDeviceHandler
 	DemoteAdminHandler
+	DepositSendKeyHandler
 	DescribeServerHandler
 	GetAdminStatsHandler
 	GetBlockStatusHandler
@@ -44,6 +45,7 @@ type Service interface {
 	ResetConvoHandler
 	ResolveReportHandler
 	SendMessageHandler
+	SendSealedHandler
 	StreamConvoEventsHandler
 	SyncKeyPackagesHandler
 	UpdateCursorHandler
@@ -132,6 +134,17 @@ type DemoteAdminHandler interface {
 	//
 	// Errors: ConvoNotFound, LastAdmin, NotAdmin, NotAdminTarget, NotMember.
 	DemoteAdmin(ctx context.Context, caller lexrt.Caller, in *DemoteAdminInput) (*DemoteAdminOutput, error)
+}
+
+// DepositSendKeyHandler handles blue.catbird.mls.depositSendKey.
+type DepositSendKeyHandler interface {
+	// DepositSendKey handles blue.catbird.mls.depositSendKey.
+	//
+	// Give the key for sealed sends in the present epoch, where no commit has brought one. Four
+	// keys are kept at most, one of each user, so that a false one stops nobody.
+	//
+	// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, NotMember.
+	DepositSendKey(ctx context.Context, caller lexrt.Caller, in *DepositSendKeyInput) (*DepositSendKeyOutput, error)
 }
 
 // DescribeServerHandler handles blue.catbird.mls.describeServer.
@@ -435,6 +448,19 @@ type SendMessageHandler interface {
 	// InvalidAsset, InvalidCommit, InvalidGroupInfo, MessageIdConflict, MessageTooLarge, NotAdmin,
 	// NotMember.
 	SendMessage(ctx context.Context, caller lexrt.Caller, in *SendMessageInput) (*SendMessageOutput, error)
+}
+
+// SendSealedHandler handles blue.catbird.mls.sendSealed.
+type SendSealedHandler interface {
+	// SendSealed handles blue.catbird.mls.sendSealed.
+	//
+	// Store an encrypted application message without telling the service by whom it is. There is no
+	// token: who knows the send key of the epoch is a member. The service answers, stores and
+	// delivers it like one of sendMessage. Use a connection for it that has carried no token.
+	//
+	// Errors: ConvoNotFound, EpochMismatch, InvalidAsset, MessageIdConflict, MessageTooLarge,
+	// TokenNotAllowed.
+	SendSealed(ctx context.Context, caller lexrt.Caller, in *SendSealedInput) (*SendSealedOutput, error)
 }
 
 // StreamConvoEventsHandler handles blue.catbird.mls.streamConvoEvents.

@@ -194,9 +194,12 @@ func structTitle(s *ir.Struct) string {
 
 func (p *page) facts(m *ir.Method) {
 	add := func(name, text string) { p.Facts = append(p.Facts, fact{name, text}) }
-	if m.Open {
+	switch {
+	case m.Anonymous:
+		add("Authorization", "none, and a request that comes with a token is refused; calls are counted by the client's address")
+	case m.Open:
 		add("Authorization", "none; calls are counted by the client's address")
-	} else {
+	default:
 		add("Authorization", "Bearer: a service token whose lxm is "+m.NSID)
 	}
 	if m.Privileged {

@@ -47,6 +47,12 @@ func (u *unit) methodDict(m *ir.Method) jen.Dict {
 	if m.Open {
 		d[jen.Id("Open")] = jen.True()
 	}
+	if m.Anonymous {
+		d[jen.Id("Anonymous")] = jen.True()
+	}
+	if m.ByteClass != "" {
+		d[jen.Id("ByteClass")] = jen.Lit(m.ByteClass)
+	}
 	if m.Privileged {
 		d[jen.Id("Privileged")] = jen.True()
 	}

@@ -246,8 +246,10 @@ type Method struct {
 	MaxBody    int64
 	RateClass  string
 	Privileged bool
-	// Open methods take no token.
-	Open bool
+	// ByteClass is the rate class that the size of a body draws from, "" for none.
+	ByteClass string
+	// Open methods take no token, Anonymous ones refuse one, and are open.
+	Open, Anonymous bool
 	// Changes is true of queries that have effects.
 	Changes    bool
 	Violations []Violation

@@ -41,6 +41,12 @@ type MethodPolicy struct {
 	Privileged bool  `json:"privileged"`
 	// Open methods take no token: anybody may call them, and they are counted by address.
 	Open bool `json:"open"`
+	// Anonymous methods are open and refuse a request that comes with a token: its caller is
+	// nobody's business. They declare TokenNotAllowed.
+	Anonymous bool `json:"anonymous"`
+	// ByteClass names the rate limit that the size of a call's body is counted against, in KiB; ""
+	// where it is counted against none.
+	ByteClass string `json:"byteClass"`
 	// Changes says of a query that it has effects.
 	Changes bool `json:"changes"`
 }
@@ -86,10 +92,9 @@ func (b *builder) applyPolicy(m *Method) {
 	p := b.opt.Policy
 	mp := p.Methods[m.NSID]
 	m.RateClass, m.Privileged = mp.RateClass, mp.Privileged
-	m.Changes, m.Open = mp.Changes, mp.Open
-	if mp.Open && mp.Privileged {
-		b.policyError("%s cannot be both \"open\" and \"privileged\": the one takes no token, the other a strict one", m.NSID)
-	}
+	m.Changes, m.Open = mp.Changes, mp.Open || mp.Anonymous
+	m.Anonymous, m.ByteClass = mp.Anonymous, mp.ByteClass
+	b.tokenDiags(m)
 	if mp.Changes && m.Schema.Kind() != lexicon.KindQuery {
 		b.policyError("\"changes\" is said of queries, and %s is a %s", m.NSID, m.Schema.Kind())
 	}
@@ -131,6 +136,23 @@ func (b *builder) applyPolicy(m *Method) {
 		m.MaxBody = DefaultMaxBody
 	default:
 		b.policyError("the input of %s has no size bound (%s); give the method a \"maxBody\" in bytes", m.NSID, why)
+	}
+}
+
+// tokenNotAllowed is the error of anonymous methods for requests that come with a token.
+const tokenNotAllowed = "TokenNotAllowed"
+
+// tokenDiags reports what the policy says of a method's tokens and its body and cannot be.
+func (b *builder) tokenDiags(m *Method) {
+	if m.Open && m.Privileged {
+		b.policyError("%s cannot be both \"open\" and \"privileged\": the one takes no token, the other a strict one", m.NSID)
+	}
+	declared := slices.ContainsFunc(m.Errors, func(e *MethodError) bool { return e.Name == tokenNotAllowed })
+	if m.Anonymous && !declared {
+		b.policyError("%s is \"anonymous\" and must declare the error %s", m.NSID, tokenNotAllowed)
+	}
+	if m.ByteClass != "" && m.Input == nil {
+		b.policyError("the method %s has a \"byteClass\" but no input", m.NSID)
 	}
 }
 

@@ -13,6 +13,8 @@ type Options struct {
 	// BodyCap tells the largest request body in bytes that a server accepts for a
 	// method, 0 when it has no say. It may be nil.
 	BodyCap func(nsid string) int64
+	// Anonymous tells the methods that take no token on purpose. It may be nil.
+	Anonymous func(nsid string) bool
 	// Part says that lexicons of the set are missing, so that nothing can be said of what
 	// nothing uses.
 	Part bool

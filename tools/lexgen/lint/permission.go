@@ -31,7 +31,8 @@ func (l *linter) permissionSet(s *lexicon.PermissionSet) {
 }
 
 // granted reports the methods that no permission set of their group grants, where the group has
-// sets for its methods: nobody who signs in with these could call them.
+// sets for its methods: nobody who signs in with these could call them. Methods that take no token
+// need no grant.
 func (l *linter) granted() {
 	sets, granted := map[string][]string{}, map[string]bool{}
 	for _, f := range l.set.Files {
@@ -58,6 +59,9 @@ func (l *linter) granted() {
 			continue
 		}
 		if _, ok := main.Schema.(*lexicon.Method); !ok || granted[f.ID] || sets[group(f.ID)] == nil {
+			continue
+		}
+		if l.opt.Anonymous != nil && l.opt.Anonymous(f.ID) {
 			continue
 		}
 		l.f = f

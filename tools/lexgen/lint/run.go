@@ -77,7 +77,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 }
 
 func (c *command) run(stdout io.Writer) (code int, err error) {
-	caps, ownPolicy, err := bodyCaps(c.in, c.policy)
+	policies, ownPolicy, err := methodPolicies(c.in, c.policy)
 	if err != nil {
 		return 2, err
 	}
@@ -91,7 +91,7 @@ func (c *command) run(stdout io.Writer) (code int, err error) {
 	}
 	// What is invalid gets no advice, but all the rest does.
 	sound, left := set.Sound(diags)
-	opt := Options{Part: diags.HasErrors(), BodyCap: func(id string) int64 { return caps[id].MaxBody }}
+	opt := Options{Part: diags.HasErrors(), BodyCap: func(id string) int64 { return policies[id].MaxBody }, Anonymous: func(id string) bool { return policies[id].Anonymous }}
 	diags = append(diags, Check(sound, opt)...)
 	diags.Sort()
 	r := reporter{least: lexicon.Warning, strict: c.strict, all: c.all}
@@ -116,12 +116,13 @@ func number(n int, what string) string {
 }
 
 type methodPolicy struct {
-	MaxBody int64 `json:"maxBody"`
+	MaxBody   int64 `json:"maxBody"`
+	Anonymous bool  `json:"anonymous"`
 }
 
-// bodyCaps reads the sizes of request bodies from the policy file, and tells its
+// methodPolicies reads what the policy file says of methods, and tells its
 // place inside of the folder, where it must not be taken for a lexicon.
-func bodyCaps(in, policy string) (map[string]methodPolicy, string, error) {
+func methodPolicies(in, policy string) (map[string]methodPolicy, string, error) {
 	exclude := ""
 	if policy == "" {
 		policy = filepath.Join(in, "policy.json")

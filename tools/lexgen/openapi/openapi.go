@@ -194,6 +194,9 @@ func (d *document) path(m *ir.Method, group string) object {
 	}
 	op.set("responses", d.responses(m))
 	op.set("x-rate-class", m.RateClass)
+	if m.ByteClass != "" {
+		op.set("x-byte-class", m.ByteClass)
+	}
 	if m.MaxBody > 0 {
 		op.set("x-max-body-bytes", m.MaxBody)
 	}

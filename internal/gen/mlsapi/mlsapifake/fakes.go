@@ -80,6 +80,12 @@ var Schemas = lexfake.Set{
 				Kind:   lexfake.String,
 				String: &lexrt.StringRule{MaxLen: 2097152},
 			},
+		}, {
+			Name: "sendKey",
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
+			},
 		}},
 	},
 	"AddMembersKeyPackageHashEntry": &lexfake.Schema{
@@ -264,6 +270,12 @@ var Schemas = lexfake.Set{
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
 				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
+		}, {
+			Name: "sendKey",
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
 			},
 		}, {
 			Name: "welcomeMessages",
@@ -685,6 +697,37 @@ var Schemas = lexfake.Set{
 		Kind: lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "ok",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
+		}},
+	},
+	"DepositSendKeyInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "convoId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "epoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "sendKey",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
+			},
+		}},
+	},
+	"DepositSendKeyOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "accepted",
 			Required: true,
 			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
 		}},
@@ -1475,6 +1518,12 @@ var Schemas = lexfake.Set{
 				Kind:   lexfake.String,
 				String: &lexrt.StringRule{MaxLen: 2097152},
 			},
+		}, {
+			Name: "sendKey",
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
+			},
 		}},
 	},
 	"LeaveConvoOutput": &lexfake.Schema{
@@ -1587,6 +1636,12 @@ var Schemas = lexfake.Set{
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
 				String: &lexrt.StringRule{MaxLen: 2097152},
+			},
+		}, {
+			Name: "sendKey",
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
 			},
 		}, {
 			Name: "idempotencyKey",
@@ -1946,6 +2001,12 @@ var Schemas = lexfake.Set{
 				Kind:   lexfake.String,
 				String: &lexrt.StringRule{MaxLen: 2097152},
 			},
+		}, {
+			Name: "sendKey",
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
+			},
 		}},
 	},
 	"RemoveMemberOutput": &lexfake.Schema{
@@ -2156,6 +2217,12 @@ var Schemas = lexfake.Set{
 				String: &lexrt.StringRule{MaxLen: 2097152},
 			},
 		}, {
+			Name: "sendKey",
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
+			},
+		}, {
 			Name: "welcomeMessages",
 			Schema: &lexfake.Schema{
 				Array: &lexrt.ArrayRule{MaxLen: 512},
@@ -2272,6 +2339,12 @@ var Schemas = lexfake.Set{
 				String: &lexrt.StringRule{MaxLen: 2097152},
 			},
 		}, {
+			Name: "sendKey",
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
+			},
+		}, {
 			Name: "commitId",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
@@ -2280,6 +2353,76 @@ var Schemas = lexfake.Set{
 		}},
 	},
 	"SendMessageOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "messageId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "receivedAt",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
+			},
+		}, {
+			Name:     "seq",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Int},
+		}, {
+			Name:     "epoch",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Int},
+		}},
+	},
+	"SendSealedInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "convoId",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 255},
+			},
+		}, {
+			Name:     "msgId",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 26},
+			},
+		}, {
+			Name:     "epoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "ciphertext",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MaxLen: 1048576},
+				Kind:  lexfake.Bytes,
+			},
+		}, {
+			Name:     "paddedSize",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 512, Max: 1048576},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:     "proof",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Bytes: &lexrt.BytesRule{MinLen: 32, MaxLen: 32},
+				Kind:  lexfake.Bytes,
+			},
+		}},
+	},
+	"SendSealedOutput": &lexfake.Schema{
 		Kind: lexfake.Object,
 		Props: []lexfake.Prop{{
 			Name:     "messageId",
@@ -2628,6 +2771,12 @@ var Types = map[string]func() lexfake.Codec{
 	"DemoteAdminOutput": func() lexfake.Codec {
 		return new(mlsapi.DemoteAdminOutput)
 	},
+	"DepositSendKeyInput": func() lexfake.Codec {
+		return new(mlsapi.DepositSendKeyInput)
+	},
+	"DepositSendKeyOutput": func() lexfake.Codec {
+		return new(mlsapi.DepositSendKeyOutput)
+	},
 	"DescribeServerOutput": func() lexfake.Codec {
 		return new(mlsapi.DescribeServerOutput)
 	},
@@ -2786,6 +2935,12 @@ var Types = map[string]func() lexfake.Codec{
 	},
 	"SendMessageOutput": func() lexfake.Codec {
 		return new(mlsapi.SendMessageOutput)
+	},
+	"SendSealedInput": func() lexfake.Codec {
+		return new(mlsapi.SendSealedInput)
+	},
+	"SendSealedOutput": func() lexfake.Codec {
+		return new(mlsapi.SendSealedOutput)
 	},
 	"StreamConvoEventsEventWrapper": func() lexfake.Codec {
 		return new(mlsapi.StreamConvoEventsEventWrapper)

@@ -1,0 +1,146 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+
+	"mls-server/internal/mls"
+	"mls-server/internal/store"
+)
+
+// ClassSealedConvo is the rate class of a conversation's sealed sends.
+const ClassSealedConvo = "sealedConvo"
+
+// SealedUnits is how many units of its class a sealed send costs a conversation of one member. One
+// of n members has n times as many sends: each costs the nth part.
+const SealedUnits = 1000
+
+// sealedAttempts bounds how often a sealed send is judged anew because its keys were gone when it
+// was to be stored. Each time, the conversation's epoch or roster has moved on.
+const sealedAttempts = 3
+
+// SealedMessage is an application message that does not say by whom it is.
+type SealedMessage struct {
+	Key mls.ConvoKey
+	// Statement is what Proof is over.
+	Statement mls.SealedStatement
+	Proof     []byte
+	Message   store.SendParams
+}
+
+// SendSealed stores a message of somebody who knows a send key of the present epoch, as Send stores
+// one of a known sender (I16). A conversation that is unknown, one without a key and a wrong proof
+// are the same: the same statement is run, and the same number of keys is tried. Errors:
+// mls.ErrConvoNotFound; mls.ErrEpochMismatch for a right proof by the present key over another
+// epoch, or by the key before over its own; mls.ErrInvalidAsset, mls.ErrMessageIDConflict,
+// mls.ErrRateLimitExceeded.
+func (s *Service) SendSealed(ctx context.Context, m SealedMessage) (store.SendResult, error) {
+	message := mls.ParseSend(m.Message.Ciphertext)
+	application, group := message.IsApplicationOf(m.Message.Epoch)
+	if !application {
+		return store.SendResult{}, mls.InvalidAsset("a sealed send must be an application message of its epoch")
+	}
+	m.Message.GroupID = group
+	for attempt := range sealedAttempts {
+		keys, err := s.store.FindSendKeys(ctx, m.Key)
+		if err != nil {
+			return store.SendResult{}, err
+		}
+		present, former := m.Statement.Proves(m.Proof, keys.Present), m.Statement.Proves(m.Proof, keys.Former)
+		switch {
+		case present && keys.Epoch == m.Message.Epoch:
+		case present:
+			return store.SendResult{}, otherEpoch()
+		case former && keys.Epoch == m.Message.Epoch+1:
+			return s.repeatSealed(ctx, &keys, m.Message)
+		default:
+			return store.SendResult{}, mls.ErrConvoNotFound
+		}
+		if attempt == 0 {
+			cost := max(SealedUnits/max(keys.Users, 1), 1)
+			if err := s.take(ctx, ClassSealedConvo, string(keys.ConvoID), int(cost)); err != nil {
+				return store.SendResult{}, err
+			}
+		}
+		m.Message.Seal = keys.Seal
+		sent, err := s.Sender.SendMessage(ctx, m.Message)
+		if err == nil {
+			return sent, nil
+		}
+		if err := sealedFault(err); err != nil {
+			return store.SendResult{}, err
+		}
+	}
+	return store.SendResult{}, mls.ErrConvoNotFound
+}
+
+// otherEpoch does not say which epoch is current.
+func otherEpoch() error {
+	return mls.Detailed(mls.ErrEpochMismatch, "the message was made in another epoch than the present one")
+}
+
+// repeatSealed answers a message of the epoch before: it may be there already.
+func (s *Service) repeatSealed(ctx context.Context, keys *store.SendKeys, p store.SendParams) (store.SendResult, error) {
+	repeat, err := s.store.FindRepeat(ctx, keys.ConvoID, p.ID, p.Ciphertext)
+	switch {
+	case err != nil:
+		return store.SendResult{}, err
+	case repeat != nil:
+		return *repeat, nil
+	}
+	return store.SendResult{}, otherEpoch()
+}
+
+// sealedFault is what is told of a fault of a sealed send, nil when its keys are to be tried anew:
+// the roster, the epoch or the group has changed since they were.
+func sealedFault(err error) error {
+	switch {
+	case errors.Is(err, mls.ErrConvoNotFound), errors.Is(err, mls.ErrNotMember), errors.Is(err, mls.ErrEpochMismatch), errors.Is(err, mls.ErrGroupReinitialized):
+		return nil
+	case errors.Is(err, mls.ErrGroupReset):
+		return mls.InvalidAsset("the message belongs to another group")
+	}
+	return err
+}
+
+// SendKeyDeposit is a key for sealed sends that a member gives for the present epoch.
+type SendKeyDeposit struct {
+	Key  mls.ConvoKey
+	User mls.DID
+	// Epoch is the one that the user believes to stand.
+	Epoch   mls.Epoch
+	SendKey *mls.SendKey
+}
+
+// DepositSendKey keeps a key for sealed sends, and reports whether the epoch has it now. It has not
+// while somebody knows it who is no member any more. Errors: those of LockAsMember,
+// mls.ErrEpochMismatch, mls.ErrGroupReinitialized.
+func (s *Service) DepositSendKey(ctx context.Context, d SendKeyDeposit) (accepted bool, err error) {
+	err = s.store.InTx(ctx, func(tx *store.Tx) error {
+		standing, err := tx.LockAsMember(ctx, d.Key, d.User)
+		switch {
+		case err != nil:
+			return err
+		case standing.Successor != nil:
+			return mls.ErrGroupReinitialized
+		case standing.Epoch != d.Epoch:
+			return mls.EpochMismatch(d.Epoch, standing.Epoch)
+		}
+		accepted, err = giveKey(ctx, tx, &standing.Convo, d.User, d.SendKey)
+		return err
+	})
+	return accepted, err
+}
+
+// giveKey keeps the key that a user gives for the conversation's epoch, nil for none. Where it
+// comes with a commit, it is the last step: whoever leaves by the commit takes all keys along that
+// are there by then.
+func giveKey(ctx context.Context, tx *store.Tx, convo *store.Convo, user mls.DID, key *mls.SendKey) (bool, error) {
+	if key == nil || convo.Successor != nil {
+		return false, nil
+	}
+	if stray, err := tx.HasStrayLeaf(ctx, convo.ID); err != nil || stray {
+		return false, err
+	}
+	return tx.GiveSendKey(ctx, convo, user, key)
+}
