@@ -15,24 +15,8 @@ import (
 	"syscall"
 
 	"mls-server/internal/app"
-	"mls-server/internal/clock"
 	"mls-server/internal/config"
-	"mls-server/internal/inspect"
-	"mls-server/internal/operator"
 )
-
-const usage = `usage: mls-server <command>
-
-  serve [--migrate] [--hints]   serve until SIGTERM, SIGINT or SIGHUP; migrate first, print what to try
-  migrate                       apply the migrations to DATABASE_URL
-  config                        print the effective configuration, secrets hidden
-  admin COMMAND ...             suspend, export or erase accounts, close conversations; see admin help
-  inspect [--help] [FILE]       show what a delivery service sees in an MLS object
-  healthcheck                   exit 0 when the server on SERVER_PORT is ready
-  version                       print the version
-
-A second signal ends a server that is stopping at once.
-`
 
 func main() {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
@@ -55,64 +39,40 @@ func main() {
 
 // run returns the exit code: 0 for success, 1 for failures, 2 for wrong usage.
 func run(ctx context.Context, args []string) int {
-	command := "serve"
+	name := "serve"
 	if len(args) > 0 {
-		command, args = args[0], args[1:]
+		name, args = args[0], args[1:]
 	}
-	if command == "inspect" {
-		return inspect.Run(args, os.Stdin, os.Stdout, os.Stderr, isTerminal(os.Stdout), clock.System)
+	if slices.Contains([]string{"help", "-h", "--help"}, name) {
+		fmt.Print(usage())
+		return 0
 	}
-	if command == "admin" {
-		return administer(ctx, args)
-	}
-	var options serveOptions
-	flags := flag.NewFlagSet(command, flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the usage says it
-	commands := map[string]func() error{
-		"serve":       func() error { return serve(ctx, options) },
-		"migrate":     withConfig(func(c *config.Config) error { return app.Migrate(ctx, c, os.Stdout) }),
-		"config":      withConfig(func(c *config.Config) error { return app.PrintConfig(os.Stdout, c) }),
-		"healthcheck": withConfig(func(c *config.Config) error { return app.Healthcheck(ctx, c) }),
-		"version":     func() error { return printVersion(os.Stdout) },
-		"help":        func() error { return printUsage(os.Stdout) },
-	}
-	if command == "serve" {
-		flags.BoolVar(&options.migrate, "migrate", false, "")
-		flags.BoolVar(&options.hints, "hints", false, "")
-	}
-	do, known := commands[command]
-	if command == "-h" || command == "--help" {
-		do, known = commands["help"], true
-	}
-	if !known {
+	c := find(name)
+	if c == nil {
 		return misuse("there is no such command")
+	}
+	if c.raw != nil {
+		return c.raw(ctx, args)
+	}
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the usage says it
+	if c.flags != nil {
+		c.flags(flags)
 	}
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		do = commands["help"]
+		fmt.Print(c.help())
+		return 0
 	case err != nil:
-		return misuse(command + ": " + err.Error())
-	case flags.NArg() > 0:
-		return misuse(command + " takes no arguments")
+		return misuse(name + ": " + err.Error())
+	case flags.NArg() > c.most && c.most == 0:
+		return misuse(name + " takes no arguments")
+	case flags.NArg() > c.most:
+		return misuse(name + " takes fewer arguments")
 	}
-	if err := do(); err != nil {
-		fmt.Fprintln(os.Stderr, "mls-server:", err)
-		return 1
-	}
-	return 0
-}
-
-// administer runs a command of the operator's on the database.
-func administer(ctx context.Context, args []string) int {
-	do, err := operator.Parse(args)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "mls-server: admin: %v\n\n%s", err, operator.Usage)
-		return 2
-	}
-	if do.OnlyHelps() {
-		_, err = io.WriteString(os.Stdout, operator.Usage)
-	} else {
-		err = withConfig(func(c *config.Config) error { return app.Administer(ctx, c, do, os.Stdout) })()
+	err := c.run(ctx, flags.Args())
+	if text, is := errors.AsType[misused](err); is {
+		return misuse(string(text))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mls-server:", err)
@@ -121,13 +81,13 @@ func administer(ctx context.Context, args []string) int {
 	return 0
 }
 
-func printUsage(w io.Writer) error {
-	_, err := io.WriteString(w, usage)
-	return err
-}
+// misused says that a command was given what it does not take.
+type misused string
+
+func (m misused) Error() string { return string(m) }
 
 func misuse(text string) int {
-	fmt.Fprintf(os.Stderr, "mls-server: %s\n\n%s", text, usage)
+	fmt.Fprintf(os.Stderr, "mls-server: %s\n\n%s", text, usage())
 	return 2
 }
 

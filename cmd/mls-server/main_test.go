@@ -42,7 +42,18 @@ func TestArguments(t *testing.T) {
 		{"serve --help", 0, "usage: mls-server"},
 		{"--help", 0, "usage: mls-server"},
 		{"help", 0, "usage: mls-server"},
-		{"migrate now", 2, "migrate takes no arguments"},
+		{"migrate --help", 0, "mls-server migrate status"},
+		{"serve --help", 0, "For example:"},
+		{"help", 0, "admin COMMAND"},
+		{"migrate now", 2, "migrate takes nothing, or status"},
+		{"migrate status now", 2, "migrate takes fewer arguments"},
+		{"migrate status", 1, "missing 00001_"},
+		{"completion", 2, "completion takes bash, zsh or fish"},
+		{"completion powershell", 2, "completion takes bash, zsh or fish"},
+		{"completion fish", 0, "complete -c mls-server"},
+		{"completion zsh", 0, "bashcompinit"},
+		{"doctor now", 2, "doctor takes no arguments"},
+		{"doctor", 1, "run mls-server migrate"},
 		{"serve extra", 2, "serve takes no arguments"},
 		{"version x", 2, "takes no arguments"},
 		{"migrate --force", 2, "not defined: -force"},
@@ -68,6 +79,22 @@ func TestArguments(t *testing.T) {
 	var tables int
 	if err := pgtest.Open(t, database).QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").Scan(&tables); err != nil || tables != 0 {
 		t.Errorf("%d tables, %v", tables, err)
+	}
+}
+
+// TestCompletion: bash completes commands, and the words after them.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	path := binary(t)
+	for typed, want := range map[string]string{
+		"mi": "migrate", "co": "config completion", "migrate st": "status", "admin sus": "suspend-user", "version ": "", "admin close-convo x": "",
+	} {
+		words := strings.Split("mls-server "+typed, " ")
+		script := `source <("$0" completion bash); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mls_server; echo "${COMPREPLY[*]}"`
+		out, err := exec.CommandContext(t.Context(), "bash", append([]string{"-c", script, path}, words...)...).CombinedOutput()
+		if err != nil || strings.TrimSpace(string(out)) != want {
+			t.Errorf("%q: %s, want %q (%v)", typed, out, want, err)
+		}
 	}
 }
 

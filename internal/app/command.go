@@ -14,6 +14,8 @@ import (
 	"mls-server/internal/clock"
 	"mls-server/internal/config"
 	"mls-server/internal/delivery"
+	"mls-server/internal/doctor"
+	"mls-server/internal/netopt"
 	"mls-server/internal/operator"
 	"mls-server/internal/store"
 )
@@ -30,6 +32,57 @@ func Migrate(ctx context.Context, cfg *config.Config, w io.Writer) error {
 	}
 	return s.Migrate(ctx, func(text string) { _, _ = fmt.Fprintln(w, "mls-server migrate: "+text) })
 }
+
+// MigrationStatus says on w which migrations the database has and which it lacks. It fails when it
+// lacks any, so that scripts can tell.
+func MigrationStatus(ctx context.Context, cfg *config.Config, w io.Writer) error {
+	s, err := store.New(ctx, store.Config{URL: string(cfg.DatabaseURL)})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	status, err := s.MigrationStatus(ctx)
+	if err != nil {
+		return errors.New(s.Explain(err))
+	}
+	_, _ = fmt.Fprintf(w, "mls-server migrate: the schema is at version %d, this release has %d\n", status.Current, status.Target)
+	for _, name := range status.Missing {
+		_, _ = fmt.Fprintln(w, "mls-server migrate: missing", name)
+	}
+	if !status.Ready() {
+		return errSchemaBehind
+	}
+	return nil
+}
+
+// Examine checks what the server stands on and says on w what it found. It fails when something has
+// to be mended.
+func Examine(ctx context.Context, cfg *config.Config, w io.Writer, colour bool) error {
+	s, err := store.New(ctx, store.Config{URL: string(cfg.DatabaseURL), MaxConns: 2})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	p := &doctor.Patient{Config: cfg, Store: s, HTTP: &http.Client{}, Clock: clock.System, Files: netopt.OpenFiles()}
+	if cfg.RedisURL != "" {
+		client, err := openRedis(string(cfg.RedisURL))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = client.Close() }()
+		p.Redis = client
+	}
+	findings := doctor.Examine(ctx, p)
+	if err := doctor.Print(w, findings, colour); err != nil {
+		return err
+	}
+	if doctor.Worst(findings) == doctor.Fault {
+		return errFaults
+	}
+	return nil
+}
+
+var errFaults = errors.New("something has to be mended")
 
 // adminTimeout ends a statement of the operator's: some look through whole tables.
 const adminTimeout = 10 * time.Minute

@@ -57,7 +57,7 @@ func TestWorkflows(t *testing.T) {
 	if matrix == nil {
 		t.Fatal("nightly.yml has no targets")
 	}
-	for _, one := range strings.Split(matrix[1], ",") {
+	for one := range strings.SplitSeq(matrix[1], ",") {
 		if name := strings.Fields(one)[0]; !slices.Contains(known, name) {
 			t.Errorf("nightly.yml: there is no make %s", name)
 		}

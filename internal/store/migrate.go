@@ -25,6 +25,8 @@ type MigrationStatus struct {
 	Current int64
 	// Target is the version of the last migration in the binary.
 	Target int64
+	// Missing are the files of the migrations that are still to be applied, in their order.
+	Missing []string
 }
 
 // Ready says that nothing is left to apply. A database that is ahead is ready
@@ -38,11 +40,33 @@ func (s *Store) MigrationStatus(ctx context.Context) (status MigrationStatus, er
 		return status, err
 	}
 	defer func() { err = errors.Join(err, m.db.Close()) }()
-	status.Current, status.Target, err = m.provider.GetVersions(ctx)
-	if err != nil {
-		err = fmt.Errorf("store: migrate: %w", err)
+	// goose would make its table to look into it; whoever only asks changes nothing.
+	var begun bool
+	if err := m.db.QueryRowContext(ctx, "SELECT to_regclass('goose_db_version') IS NOT NULL").Scan(&begun); err != nil {
+		return status, fmt.Errorf("store: migrate: %w", err)
 	}
-	return status, err
+	if !begun {
+		for _, source := range m.provider.ListSources() {
+			status.Target, status.Missing = source.Version, append(status.Missing, path.Base(source.Path))
+		}
+		return status, nil
+	}
+	if status.Current, status.Target, err = m.provider.GetVersions(ctx); err != nil {
+		return status, fmt.Errorf("store: migrate: %w", err)
+	}
+	if status.Ready() {
+		return status, nil
+	}
+	all, err := m.provider.Status(ctx)
+	if err != nil {
+		return status, fmt.Errorf("store: migrate: %w", err)
+	}
+	for _, one := range all {
+		if one.State == goose.StatePending {
+			status.Missing = append(status.Missing, path.Base(one.Source.Path))
+		}
+	}
+	return status, nil
 }
 
 // Migrate applies what is missing. Any number of processes may do so at once,
