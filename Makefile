@@ -99,6 +99,11 @@ vuln: ## Look for known vulnerabilities in what the code calls (says so when the
 image: ## Build the container image mls-server:$(VERSION)
 	@docker build --build-arg VERSION='$(VERSION)' --build-arg REVISION='$(REVISION)' -t mls-server:'$(VERSION)' .
 
+.PHONY: instruments
+instruments: deps ## Try the alerts, and every panel of the dashboard, on a real Prometheus
+	@.ci/deps prometheus
+	@$(GO) test -tags instruments -count=1 ./internal/e2e/instruments
+
 .PHONY: oci
 oci: $(DEVDB) ## Build the image without an engine into bin/oci, unpack it and start its server
 	@.ci/deps umoci

@@ -175,6 +175,12 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	a.jobs = jobs.New(a.store, keep, a.metrics, a.log, clock.System)
 	a.health = &health{store: a.store, lag: a.hub.Lag, clock: clock.System, full: a.tokensFull, known: a.accounts.Known}
 	a.pages()
+	a.metrics.WatchPool(func() (p obs.PoolState) {
+		p.Used, p.Idle, p.Most, p.Waits, p.Waited = a.store.PoolState()
+		return p
+	})
+	a.metrics.WatchBodyMemory(a.api.BodyMemory)
+	a.metrics.WatchGeneration(a.store.GenerationBegan)
 	return nil
 }
 

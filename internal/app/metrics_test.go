@@ -41,6 +41,8 @@ func TestMetricsOfJobsAndRuntime(t *testing.T) {
 	a.metrics.AdminHandler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
 	for _, want := range []string{
 		"mls_active_conversations 1\n", `mls_job_runs_total{job="used_jtis",result="ok"} 1`, `mls_job_rows_total{job="used_jtis"} 1`,
+		"mls_retention_timestamp_seconds 1.", "mls_pool_connections_max 20\n", `mls_pool_connections{state="idle"} `, "mls_pool_waits_total ", "mls_pool_wait_seconds_total ",
+		`mls_body_memory_bytes{state="used"} 0`, `mls_body_memory_bytes{state="max"} 3.3554432e+08`, "mls_event_log_generation_timestamp_seconds 1.",
 		`mls_undeclared_errors_total{method="blue.catbird.mls.getConvos"} 1`,
 	} {
 		if !strings.Contains(w.Body.String(), want) {

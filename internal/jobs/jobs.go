@@ -30,6 +30,7 @@ type Store interface {
 // Observer counts runs. It is given names out of a closed set and numbers only.
 type Observer interface {
 	ObserveJob(job string, rows int64, err error)
+	ObserveRetention(at time.Time)
 	SetActiveConversations(n int64)
 }
 
@@ -90,6 +91,10 @@ func (r *Runner) Once(ctx context.Context) {
 	if err != nil && stopping.Err() == nil {
 		r.observer.ObserveJob("retention", 0, err)
 		r.log.LogAttrs(ctx, slog.LevelError, "job failed", slog.String("component", "jobs"), slog.Any("err", err))
+	}
+	// Nothing removed and nothing wrong: another server is at it.
+	if err == nil && len(removed) > 0 {
+		r.observer.ObserveRetention(now)
 	}
 	if n, err := r.store.CountActiveConvos(ctx, now.Add(-24*time.Hour)); err == nil {
 		r.observer.SetActiveConversations(n)

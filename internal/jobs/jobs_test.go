@@ -28,7 +28,10 @@ func (silent) CountActiveConvos(ctx context.Context, _ time.Time) (int64, error)
 type observed struct {
 	rows     map[string]int64
 	failures int
+	retained time.Time
 }
+
+func (o *observed) ObserveRetention(at time.Time) { o.retained = at }
 
 func (o *observed) ObserveJob(job string, rows int64, err error) {
 	o.rows[job] += rows
@@ -48,7 +51,7 @@ func TestSilentDatabase(t *testing.T) {
 		runner := jobs.New(silent{}, store.DefaultRetention(), o, slog.New(slog.DiscardHandler), clock.System)
 		begin := time.Now()
 		runner.Once(t.Context())
-		if took := time.Since(begin); took != 10*time.Minute || o.failures != 1 || o.rows["messages"] != 1000 || o.rows["active"] != 0 {
+		if took := time.Since(begin); took != 10*time.Minute || o.failures != 1 || o.rows["messages"] != 1000 || o.rows["active"] != 0 || !o.retained.IsZero() {
 			t.Errorf("after %v: %+v", took, o)
 		}
 		ctx, stop := context.WithTimeout(t.Context(), time.Second)

@@ -28,24 +28,26 @@ type Metrics struct {
 	Egress
 	Blocks
 	Build
+	Gauges
 
-	set set
+	set *set
 }
 
 // New returns metrics on a registry of their own.
 func New() *Metrics {
-	s := set{registry: prometheus.NewRegistry()}
+	s := &set{registry: prometheus.NewRegistry()}
 	m := &Metrics{
-		Requests: newRequests(&s),
-		Queries:  newQueries(&s),
-		Messages: newMessages(&s),
-		Jobs:     newJobs(&s),
-		Streams:  newStreams(&s),
-		Redis:    newRedis(&s),
-		Tokens:   newTokens(&s),
-		Egress:   newEgress(&s),
-		Blocks:   newBlocks(&s),
-		Build:    newBuild(&s),
+		Requests: newRequests(s),
+		Queries:  newQueries(s),
+		Messages: newMessages(s),
+		Jobs:     newJobs(s),
+		Streams:  newStreams(s),
+		Redis:    newRedis(s),
+		Tokens:   newTokens(s),
+		Egress:   newEgress(s),
+		Blocks:   newBlocks(s),
+		Build:    newBuild(s),
+		Gauges:   newGauges(s),
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.set = s

@@ -172,6 +172,7 @@ func TestPlans(t *testing.T) {
 		{"listMemberships", nil, []string{"members"}, ""},
 		{"eraseBlockChecks", nil, []string{"block_checks"}, ""},
 		{"eraseInvitations", nil, []string{"invitations"}, ""},
+		{"describeDatabase", nil, []string{"pg_authid", "pg_database"}, ""},
 		{"insertClosure", nil, []string{"operator_actions"}, ""},
 		{"eraseOperatorAudit", nil, []string{"operator_actions"}, ""},
 	}

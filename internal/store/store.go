@@ -131,6 +131,13 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 
 var errBadURL = errors.New("store: DATABASE_URL is not a PostgreSQL connection string")
 
+// PoolState is what the pool is at: connections in use, idle, and at most; how often a statement
+// had to wait for one, and for how long altogether.
+func (s *Store) PoolState() (used, idle, most int32, waits int64, waited time.Duration) {
+	state := s.pool.Stat()
+	return state.AcquiredConns(), state.IdleConns(), state.MaxConns(), state.EmptyAcquireCount(), state.EmptyAcquireWaitTime()
+}
+
 // Close closes the pool, after the statements under way.
 func (s *Store) Close() { s.pool.Close() }
 

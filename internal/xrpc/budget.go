@@ -26,6 +26,23 @@ func newBudget(size int64) *budget {
 	return &budget{size: size, share: size / 4, sem: semaphore.NewWeighted(size), held: map[string]int64{}}
 }
 
+// used is how much of it is held.
+func (b *budget) used() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var n int64
+	for _, held := range b.held {
+		n += held
+	}
+	return n
+}
+
+// BodyMemory is how many bytes large bodies and answers hold, as they are counted, and how many
+// they may hold.
+func (s *Server) BodyMemory() (used, most int64) {
+	return s.bodies.used() + s.answers.used(), s.bodies.size + s.answers.size
+}
+
 // claim is what one body or answer holds of a budget.
 type claim struct {
 	b       *budget
