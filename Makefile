@@ -42,6 +42,10 @@ e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from n
 e2e-pds: ## Run the server beside real PLC directories and PDSs, old and new, and under a real browser
 	@GO='$(GO)' .ci/e2e-pds
 
+.PHONY: pds
+pds: deps ## Start a PDS with the accounts alice.test and bob.test, to try clients with beside make run
+	@.ci/e2e-pds play
+
 .PHONY: histories
 histories: build $(DEVDB) deps ## Play fifty random histories with a hostile member on clients from npm (HISTORIES=n, HISTORY_SEED=n)
 	@HISTORIES=$${HISTORIES:-50} .ci/e2e test/histories.test.mjs

@@ -54,13 +54,20 @@ export function patient(send: Send, options: { headers?: HeadersInit; patience?:
         if (wait > patience.longestWait) return response;
         await response.body?.cancel();
       } catch (error) {
-        // fetch says TypeError when it cannot reach the server, and nothing else does.
-        if (!(error instanceof TypeError) || signal?.aborted || attempt >= attempts) throw error;
+        if (!isUnreachable(error) || signal?.aborted || attempt >= attempts) throw error;
         wait = Math.min(wait, patience.longestWait);
       }
       await patience.sleep(wait, signal);
     }
   };
+}
+
+/**
+ * Whether fetch could not reach the server, or lost it. It says so by a TypeError, as mistakes in programs do, too: those of fetch
+ * have a cause (Node.js) or speak of it (browsers).
+ */
+export function isUnreachable(error: unknown): boolean {
+  return error instanceof TypeError && (error.cause !== undefined || /fetch|network|load failed|terminated/i.test(error.message));
 }
 
 /** Name and wait of an error answer, whose body stays unread. */

@@ -2,7 +2,7 @@
 import type { Agent } from '@atproto/lex-client';
 import { lexParse } from '@atproto/lex-json';
 import { streamConvoEvents } from './lexicons/blue/catbird/mls.js';
-import { retryAfter, sleep } from './patience.js';
+import { isUnreachable, retryAfter, sleep } from './patience.js';
 import { frames } from './sse.js';
 
 /** An event, with its $type. New kinds may come at any time: ignore those that are not known. */
@@ -83,9 +83,7 @@ export async function* follow(agent: Agent, options: StreamOptions = {}): AsyncG
       }
     } catch (error) {
       if (signal?.aborted) return;
-      if (error instanceof StreamError || error instanceof InvalidEventError || error instanceof RangeError) throw error;
-      // Anything else has to do with the connection or with the token, which the next one gets anew.
-      if (!(error instanceof TypeError) && !connection.silent && !isAbort(error)) throw error;
+      if (!isUnreachable(error) && !connection.silent) throw error;
     } finally {
       connection.close();
     }
@@ -169,8 +167,4 @@ function parse(data: string, cursor: string | undefined): ConvoEvent {
 
 function isEnd(event: ConvoEvent): boolean {
   return event.$type === 'blue.catbird.mls.streamConvoEvents#infoEvent' && ENDS.has(String((event as { kind?: unknown }).kind));
-}
-
-function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError';
 }

@@ -87,6 +87,14 @@ test('what will not pass, or not soon, is reported at once', async (t) => {
   }
 });
 
+test('a mistake in the program is no fault of the network', async (t) => {
+  const { url, asked } = await serve(t, () => ({ body: epoch }));
+  const { waits, patience } = hurry();
+  const client = new Client(directAgent({ url, token: async () => /** @type {any} */ (undefined).token, patience }));
+  await assert.rejects(client.call(mls.getEpoch, { convoId: 'c' }), /reading 'token'/);
+  assert.deepEqual([asked.length, waits], [0, []]);
+});
+
 test('patience ends', async (t) => {
   const busy = { status: 503, body: { error: 'NotEnoughResources', message: '' } };
   const { url, asked } = await serve(t, () => busy);

@@ -101,6 +101,11 @@ test('a refusal for good ends it, and so does an event that is none', async (t) 
   assert.deepEqual(await take(kinds.items), ['open false', '8 new', 'MethodNotImplemented'], 'unknown kinds are passed on');
 });
 
+test('a mistake in the program ends it', async () => {
+  const agent = directAgent({ url: 'http://127.0.0.1:1', token: async () => /** @type {any} */ (undefined).token });
+  assert.match((await take(follow(agent))).join(), /reading 'token'/);
+});
+
 test('the signal ends it, while it waits and while it reads', async (t) => {
   for (const connection of /** @type {((r: import('node:http').ServerResponse) => void)[]} */ ([(r) => void open(r).write(info('1', 'a')), (r) => r.writeHead(429, { 'retry-after': '60' }).end()])) {
     const controller = new AbortController();
