@@ -39,7 +39,7 @@ e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from n
 	@.ci/e2e
 
 .PHONY: e2e-pds
-e2e-pds: ## Run the server beside real PLC directories and PDSs, old and new, and under a real browser
+e2e-pds: $(LEXGEN) ## Run the server beside real PLC directories and PDSs, old and new, and under a real browser
 	@GO='$(GO)' .ci/e2e-pds
 
 .PHONY: pds

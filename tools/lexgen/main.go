@@ -14,6 +14,7 @@ import (
 	"mls-server/tools/lexgen/breaking"
 	"mls-server/tools/lexgen/explain"
 	"mls-server/tools/lexgen/lint"
+	"mls-server/tools/lexgen/pull"
 	"mls-server/tools/lexgen/starter"
 )
 
@@ -40,6 +41,7 @@ func commands() []command {
 		{"check", "compare the generated code with what gen would write; exit 1 and name the files that differ", runCheck},
 		{"lint", "check lexicons against the rules of style", withProject(coded(lint.Run), (*project).lintArgs)},
 		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", withProject(coded(breaking.Run), (*project).breakingArgs)},
+		{"pull", "fetch published lexicons by their NSIDs, with a lock file", withProject(coded(pull.Run), (*project).pullArgs)},
 		{"explain", "explain what a diagnostic means, with examples", coded(explain.Run)},
 		{"new", "write a starting lexicon", coded(starter.Run)},
 		{"schema", "print the JSON Schema of " + projectFile + ", or with \"lexicon\" that of lexicons, for editors", runSchema},

@@ -260,6 +260,11 @@ func withProject(run func(args []string, out, errs io.Writer) error, members fun
 // lintArgs are the members that lint knows.
 func (p *project) lintArgs() []string { return p.some("in", "policy", "exclude", "compat", "deps") }
 
+// pullArgs are the folder, and the lock file beside lexgen.json.
+func (p *project) pullArgs() []string {
+	return append(p.some("in"), "--lock="+filepath.Join(filepath.Dir(p.file), "lexicons.json"))
+}
+
 // breakingArgs are those that breaking knows, and those that are for it alone. Its policy is
 // relative to the folder.
 func (p *project) breakingArgs() []string {

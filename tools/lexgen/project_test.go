@@ -80,6 +80,14 @@ func TestProjectIsFound(t *testing.T) {
 		if code := run([]string{"lint"}, &out, &errs); code != 0 || !strings.Contains(out.String(), "2 lexicons") {
 			t.Error(code, out.String(), errs.String())
 		}
+		errs.Reset()
+		lock, err := filepath.Rel(here, filepath.Join(dir, "lexicons.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := run([]string{"pull"}, &out, &errs); code != 1 || !strings.Contains(errs.String(), ", and "+lock+" names none") {
+			t.Error(code, errs.String())
+		}
 	}
 	var out, errs bytes.Buffer
 	if code := run([]string{"breaking"}, &out, &errs); code != 1 || !strings.Contains(out.String(), "/defs/main/record/properties/body") {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -70,9 +71,7 @@ func trySend(ctx context.Context, verb, link string, header http.Header, body []
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	return receive(web, req)
 }
 
@@ -86,7 +85,10 @@ func receive(client *http.Client, req *http.Request) (answer, error) {
 	a := answer{Status: resp.StatusCode, Header: resp.Header}
 	a.Body, err = io.ReadAll(resp.Body)
 	if a.Status != http.StatusOK {
-		var fault struct{ Error, Message string }
+		var fault struct {
+			Error   string `json:"error"`
+			Message string `json:"message"`
+		}
 		if json.Unmarshal(a.Body, &fault) == nil {
 			a.Error, a.Message = fault.Error, fault.Message
 		}

@@ -85,14 +85,9 @@ func startNetwork(name string) (*network, error) {
 	return n, nil
 }
 
-// startNode runs a program of a folder with the Node.js that the folder brings along, or the
-// machine's. It ends with its input.
+// startNode runs a program of a folder, which ends with its input.
 func startNode(dir, program string) (io.WriteCloser, *bufio.Scanner, *exec.Cmd, error) {
-	node := "node"
-	if own, err := filepath.Glob(filepath.Join(dir, "node_modules", "node-*", "bin", "node")); err == nil && len(own) == 1 {
-		node = own[0]
-	}
-	cmd := exec.Command(node, program) //nolint:noctx // it outlives the test that asks for it first
+	cmd := exec.Command(nodeOf(dir), program) //nolint:noctx // it outlives the test that asks for it first
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -114,6 +109,14 @@ func startNode(dir, program string) (io.WriteCloser, *bufio.Scanner, *exec.Cmd, 
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 16<<20)
 	return in, lines, cmd, nil
+}
+
+// nodeOf is the Node.js that a folder brings along, or the machine's.
+func nodeOf(dir string) string {
+	if own, err := filepath.Glob(filepath.Join(dir, "node_modules", "node-*", "bin", "node")); err == nil && len(own) == 1 {
+		return own[0]
+	}
+	return "node"
 }
 
 // read reads the next line that is one of ours: a PDS may write others.
