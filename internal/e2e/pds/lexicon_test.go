@@ -155,4 +155,3 @@ func serveTXT(tb testing.TB, name, text string) (address string) {
 	}()
 	return conn.LocalAddr().String()
 }
-
