@@ -4,7 +4,7 @@
 // taken down or not there, or because it is being erased. The database is where that is written
 // down, and every server keeps all of it in memory: a request costs a look into a map. A poll reads
 // what was changed since the last one, so that no connection has to be kept, and none can be lost
-// unnoticed. While the database is away, what was known last holds.
+// unnoticed. While the database is away, what was known last holds, and Age says how old it is.
 //
 // It must not decide who is suspended, and must not log or count anything that names a user (I9).
 package accounts
@@ -46,23 +46,25 @@ type Watch struct {
 	refuse func(users []mls.DID)
 	// looking is held by the one that reads.
 	looking chan struct{}
+	clock   clock.Clock
 
 	mu     sync.RWMutex
 	states map[mls.DID]store.AccountState // of those that are refused
 	at     store.AccountChanges
 	known  bool
+	looked time.Time // when the last look that went well has begun
 }
 
 // New returns a Watch that refuses everybody for a moment, until Run has read the database. refuse
 // is told of accounts that are refused from now on, and must not block.
-func New(s Store, refuse func(users []mls.DID)) *Watch {
-	return &Watch{store: s, refuse: refuse, looking: make(chan struct{}, 1), states: map[mls.DID]store.AccountState{}}
+func New(s Store, refuse func(users []mls.DID), c clock.Clock) *Watch {
+	return &Watch{store: s, refuse: refuse, looking: make(chan struct{}, 1), clock: c, states: map[mls.DID]store.AccountState{}, looked: c.Now()}
 }
 
 // Run follows the changes until ctx ends.
 func (w *Watch) Run(ctx context.Context) {
 	for {
-		_ = w.Look(ctx) // what could not be read now is read next time
+		_ = w.Look(ctx) // what could not be read now is read next time; Age tells of it
 		if clock.Pause(ctx, poll) != nil {
 			return
 		}
@@ -77,6 +79,14 @@ func (w *Watch) Known(ctx context.Context) bool {
 	return known || w.Look(ctx) == nil
 }
 
+// Age is how old what is known is: a takedown that was made since is not known here. It is a
+// fraction of a second where all is well, and grows while the database cannot be read.
+func (w *Watch) Age() time.Duration {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.clock.Now().Sub(w.looked)
+}
+
 // Look reads what has changed.
 func (w *Watch) Look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
@@ -87,13 +97,17 @@ func (w *Watch) Look(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	began := w.clock.Now()
 	now, err := w.store.AccountChanges(ctx)
 	if err != nil {
 		return err
 	}
-	w.mu.RLock()
+	w.mu.Lock()
 	at, states, known := w.at, w.states, w.known
-	w.mu.RUnlock()
+	if known && now == at {
+		w.looked = began
+	}
+	w.mu.Unlock()
 	if known && now == at {
 		return nil
 	}
@@ -119,15 +133,15 @@ func (w *Watch) Look(ctx context.Context) error {
 			break
 		}
 	}
-	w.replace(next, now)
+	w.replace(next, now, began)
 	return nil
 }
 
 // replace puts new states in the place of the old ones, and tells of those that are refused now.
-func (w *Watch) replace(next map[mls.DID]store.AccountState, at store.AccountChanges) {
+func (w *Watch) replace(next map[mls.DID]store.AccountState, at store.AccountChanges, looked time.Time) {
 	w.mu.Lock()
 	before := w.states
-	w.states, w.at, w.known = next, at, true
+	w.states, w.at, w.known, w.looked = next, at, true, looked
 	w.mu.Unlock()
 	var refused []mls.DID
 	for user := range next {

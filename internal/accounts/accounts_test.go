@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mls-server/internal/accounts"
+	"mls-server/internal/clock/clocktest"
 	"mls-server/internal/mls"
 	"mls-server/internal/pgtest"
 	"mls-server/internal/store"
@@ -33,13 +34,14 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type desk struct {
 	*accounts.Watch
 	store *store.Store
+	clock *clocktest.Manual
 	url   string
 	told  []string
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	d := &desk{url: pgtest.New(t)}
+	d := &desk{url: pgtest.New(t), clock: clocktest.New()}
 	s, err := store.New(t.Context(), store.Config{URL: d.url})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
@@ -47,7 +49,7 @@ func newDesk(t *testing.T) *desk {
 	d.Watch = accounts.New(s, func(users []mls.DID) {
 		slices.Sort(users)
 		d.told = append(d.told, fmt.Sprint(users))
-	})
+	}, d.clock)
 	return d
 }
 
@@ -104,6 +106,36 @@ func TestUnknown(t *testing.T) {
 	d.want(t, alice, noon, "AccountTakedown")
 	d.want(t, bob, noon, "")
 	assert.Equal(t, []string{"[" + string(alice) + "]"}, d.told)
+}
+
+// Whoever asks is told for how long nothing could be learnt, from the start on.
+func TestAge(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	pool := pgtest.Open(t, d.url)
+	rename := func(from, to string) {
+		t.Helper()
+		_, err := pool.Exec(t.Context(), "ALTER TABLE "+from+" RENAME TO "+to)
+		require.NoError(t, err)
+	}
+	d.clock.Advance(time.Minute)
+	assert.Equal(t, time.Minute, d.Age())
+	for _, table := range []string{"account_changes", "account_states"} {
+		d.look(t)
+		assert.Zero(t, d.Age())
+		d.clock.Advance(time.Second)
+		d.look(t) // which finds no change
+		assert.Zero(t, d.Age())
+		d.suspend(t, bob)
+		rename(table, "away")
+		d.clock.Advance(time.Second)
+		require.Error(t, d.Look(t.Context()))
+		d.clock.Advance(time.Hour)
+		assert.Equal(t, time.Hour+time.Second, d.Age())
+		rename("away", table)
+		d.look(t)
+		d.restore(t, bob, noon)
+	}
 }
 
 // What an operator does holds from the next look on, and is told once.
@@ -214,7 +246,7 @@ func TestTokenSaysThatAnAccountIsBack(t *testing.T) {
 	for user, name := range gone {
 		d.want(t, user, noon.Add(time.Hour), name)
 	}
-	other := accounts.New(d.store, func([]mls.DID) {})
+	other := accounts.New(d.store, func([]mls.DID) {}, d.clock)
 	require.NoError(t, other.Look(t.Context()))
 	assert.False(t, other.Refused(bob), "other servers know it too")
 	d.host(t, bob, store.HostDeleted, noon)
@@ -240,7 +272,7 @@ func TestLookBesideAReturn(t *testing.T) {
 	d := newDesk(t)
 	d.host(t, alice, store.HostDeleted, noon)
 	late := &lateStore{Store: d.store, read: make(chan struct{}), on: make(chan struct{})}
-	w := accounts.New(late, func([]mls.DID) {})
+	w := accounts.New(late, func([]mls.DID) {}, d.clock)
 	require.NoError(t, w.Look(t.Context()))
 	late.hold.Store(true)
 	d.suspend(t, bob) // something to read

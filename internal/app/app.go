@@ -139,7 +139,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 		return err
 	}
 	checker := a.newBlocks(client, a.resolver)
-	a.accounts = accounts.New(accountStates{a.watched, a.store}, func(users []mls.DID) { a.hub.EndStreams(users) })
+	a.accounts = accounts.New(accountStates{a.watched, a.store}, func(users []mls.DID) { a.hub.EndStreams(users) }, clock.System)
 	a.hub = stream.NewHub(stream.Options{
 		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
 		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser, Places: a.places(hasher), Refused: a.accounts.Refused,
@@ -173,7 +173,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	keep.Messages, keep.Events, keep.Commits = cfg.MessageTTL, cfg.EventStreamTTL, max(cfg.MessageTTL, keep.Commits)
 	keep.Documents = max(cfg.DIDStale, time.Hour)
 	a.jobs = jobs.New(a.store, keep, a.metrics, a.log, clock.System)
-	a.health = &health{store: a.store, lag: a.hub.Lag, clock: clock.System, full: a.tokensFull, known: a.accounts.Known}
+	a.health = &health{store: a.store, lag: a.hub.Lag, clock: clock.System, full: a.tokensFull, known: a.accounts.Known, age: a.accounts.Age}
 	a.pages()
 	a.metrics.WatchPool(func() (p obs.PoolState) {
 		p.Used, p.Idle, p.Most, p.Waits, p.Waited = a.store.PoolState()
@@ -181,6 +181,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	})
 	a.metrics.WatchBodyMemory(a.api.BodyMemory)
 	a.metrics.WatchGeneration(a.store.GenerationBegan)
+	a.metrics.WatchStatesAge(a.accounts.Age)
 	return nil
 }
 

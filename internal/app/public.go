@@ -48,6 +48,7 @@ type health struct {
 	clock    clock.Clock
 	full     func() bool                // no used token can be remembered
 	known    func(context.Context) bool // it is known which accounts are refused
+	age      func() time.Duration       // how old that is
 	draining atomic.Bool
 
 	mu       sync.Mutex
@@ -65,6 +66,8 @@ const (
 	// lagLimit is from when on streams that wait for another transaction count as
 	// a fault.
 	lagLimit = 30 * time.Second
+	// statesLimit is from when on it counts as a fault that nothing is learnt of refused accounts.
+	statesLimit = 30 * time.Second
 )
 
 // drain makes the server not ready, so that nothing new is sent to it.
@@ -110,7 +113,7 @@ func (h *health) ask(ctx context.Context) string {
 	if err := h.store.Ping(ctx); err != nil {
 		return away(err)
 	}
-	if !h.known(ctx) {
+	if !h.known(ctx) || h.age() >= statesLimit {
 		return "accounts"
 	}
 	if h.lag() >= lagLimit {

@@ -1,13 +1,16 @@
 package e2e_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/pgtest"
 	"mls-server/lexrt"
 )
 
@@ -67,6 +70,41 @@ func TestSuspendedAccount(t *testing.T) {
 	assert.Empty(t, s.Operate(t, "list-suspended"))
 	assert.Equal(t, [][]string{{"suspend", string(alice.DID), "spam"}, {"restore", string(alice.DID), "<nil>"}},
 		rowsOf(t, s, "SELECT action, user_did, reason FROM operator_actions ORDER BY id"))
+}
+
+// A takedown does not wait for the requests of others: states of accounts are read over a connection
+// of their own.
+func TestTakedownBesideABusyPool(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t, e2e.Env{"DATABASE_MAX_CONNS": "2"})
+	users := s.Users(3)
+	alice, bob := users[0].Register(t, 4), users[1].Register(t, 4)
+	chat := bob.Create(t, users[2].Register(t, 4).User)
+	stream := alice.Follow(t, "")
+	tx, err := pgtest.Open(t, s.DatabaseURL).Begin(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }) // over, unless this fails
+	_, err = tx.Exec(t.Context(), "SELECT FROM conversations FOR UPDATE")
+	require.NoError(t, err)
+	// Each waits for five seconds, two at a time; whatever asks for a connection now is behind them.
+	const crowd = 12
+	answered := make(chan e2e.Answer, crowd)
+	for range crowd {
+		go func() { answered <- bob.Leave(t, chat, nil) }()
+	}
+	connections := func(what string) string {
+		return rowsOf(t, s, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "+what)[0][0]
+	}
+	eventually(t, "both of its connections wait", func() bool { return connections("wait_event_type = 'Lock'") == "2" })
+	s.Operate(t, "suspend-user", string(alice.DID))
+	stream.Await(t, "reauthenticate")
+	alice.Get(t, mlsapi.MethodGetConvos, nil).Want(t, http.StatusUnauthorized, taken)
+	assert.Less(t, len(answered), crowd/2, "the takedown has waited for the others")
+	eventually(t, "it has one connection more than its pool", func() bool { return connections("application_name = 'mls-server'") == "3" })
+	require.NoError(t, tx.Rollback(t.Context()))
+	for range crowd {
+		<-answered
+	}
 }
 
 // bodyFor is an empty body where a method takes one.

@@ -21,7 +21,7 @@ type PoolState struct {
 type Gauges struct{ s *set }
 
 func newGauges(s *set) Gauges {
-	s.names = append(s.names, "mls_pool_connections", "mls_pool_connections_max", "mls_pool_waits_total", "mls_pool_wait_seconds_total", "mls_body_memory_bytes", "mls_event_log_generation_timestamp_seconds")
+	s.names = append(s.names, "mls_pool_connections", "mls_pool_connections_max", "mls_pool_waits_total", "mls_pool_wait_seconds_total", "mls_body_memory_bytes", "mls_event_log_generation_timestamp_seconds", "mls_account_states_age_seconds")
 	return Gauges{s}
 }
 
@@ -49,6 +49,12 @@ func (g *Gauges) WatchBodyMemory(read func() (used, most int64)) {
 func (g *Gauges) WatchGeneration(read func() time.Time) {
 	const help = "When the event log's generation began, in seconds since 1970: it changes when the database is restored, failed over or restarted."
 	g.gauge("mls_event_log_generation_timestamp_seconds", help, nil, func() float64 { return max(0, float64(read().Unix())) })
+}
+
+// WatchStatesAge has read how old is what the server knows of refused accounts.
+func (g *Gauges) WatchStatesAge(read func() time.Duration) {
+	const help = "How old what this server knows of refused accounts is."
+	g.gauge("mls_account_states_age_seconds", help, nil, func() float64 { return read().Seconds() })
 }
 
 func (g *Gauges) gauge(name, help string, labels prometheus.Labels, read func() float64) {
