@@ -1,13 +1,23 @@
 -- What is kept of an account, and how it goes. Erasures are rare and their statements may read whole
--- tables; each of them writes @max_rows at most, or the rows of one conversation.
+-- tables; each of them writes the rows of one account or conversation, or @max_rows at most, where
+-- those may be many, and what hangs on them.
 
--- name: BeginErasure :exec
-INSERT INTO account_states AS a (user_did, erasing, changed)
-VALUES (@user_did, true, @changed)
-ON CONFLICT ON CONSTRAINT account_states_pkey DO UPDATE SET erasing = true, changed = excluded.changed;
+-- name: BeginErasure :one
+-- BeginErasure has an account refused, and ends earlier runs. The salt stays what it was.
+INSERT INTO account_states AS a (user_did, erasing, changed, erasure_run, erasure_salt)
+VALUES (@user_did, true, @run::bigint, @run::bigint, @salt::bytea)
+ON CONFLICT ON CONSTRAINT account_states_pkey DO UPDATE
+SET erasing = true, changed = excluded.changed, erasure_run = excluded.erasure_run, erasure_salt = coalesce(a.erasure_salt, excluded.erasure_salt)
+RETURNING coalesce(a.erasure_salt, ''::bytea)::bytea AS salt;
 
--- name: EndErasure :exec
-UPDATE account_states SET erasing = false, changed = @changed WHERE user_did = @user_did;
+-- name: HoldErasure :one
+-- HoldErasure finds the account of a run that is the last one to have begun, and holds it: no other begins
+-- or ends until the transaction does.
+SELECT user_did FROM account_states WHERE user_did = @user_did AND erasing AND erasure_run = @run::bigint FOR SHARE;
+
+-- name: EndErasure :execrows
+UPDATE account_states SET erasing = false, changed = @changed, erasure_run = NULL, erasure_salt = NULL
+WHERE user_did = @user_did AND erasing AND erasure_run = @run::bigint;
 
 -- name: DropAccountState :execrows
 -- DropAccountState forgets an account that only its erasure, or its own leaving, had refused.
@@ -33,6 +43,7 @@ UNION SELECT o.convo_id FROM commit_reports o WHERE o.user_did = @user_did
 UNION SELECT b.convo_id FROM block_conflicts b WHERE b.blocker_did = @user_did OR b.blocked_did = @user_did
 UNION SELECT e.convo_id FROM ended_conflicts e WHERE e.blocker_did = @user_did
 UNION SELECT g.convo_id FROM group_states g WHERE g.depositor_did = @user_did OR g.superseded_by = @user_did::text OR @user_did::text = ANY (g.depositors)
+UNION SELECT n.convo_id FROM commit_additions n WHERE @user_did::text IN (n.before->>'user_did', n.before->>'promoted_by_did', n.before->>'invited_by')
 UNION SELECT a.convo_id FROM admin_actions a WHERE a.actor_did = @user_did OR a.target_did = @user_did::text
 UNION SELECT t.convo_id FROM reports t WHERE t.reporter_did = @user_did OR t.reported_did = @user_did OR t.resolved_by = @user_did::text
 UNION SELECT v.convo_id FROM event_stream v WHERE v.convo_id IS NOT NULL AND (v.user_did = @user_did::text OR v.audience <> 3 AND v.audience_did = @user_did::text)
@@ -65,6 +76,17 @@ WHERE convo_id = @convo_id AND (promoted_by_did = @user_did::text OR invited_by 
 -- those who have them.
 UPDATE invitations SET inviter_did = @tombstone
 WHERE convo_id = @convo_id AND inviter_did = @user_did AND ended_at IS NULL;
+
+-- name: EraseBefore :execrows
+-- EraseBefore takes the name off what commits of the last day have changed, in case they are taken back.
+-- Of the account's own rows it stays known whether they had left.
+UPDATE commit_additions
+SET before = CASE WHEN user_did = @user_did::text THEN jsonb_build_object('left_at', before->'left_at') ELSE
+        before
+        || CASE WHEN before->>'promoted_by_did' = @user_did::text THEN jsonb_build_object('promoted_by_did', @tombstone::text) ELSE '{}'::jsonb END
+        || CASE WHEN before->>'invited_by' = @user_did::text THEN jsonb_build_object('invited_by', @tombstone::text) ELSE '{}'::jsonb END
+    END
+WHERE convo_id = @convo_id AND @user_did::text IN (before->>'user_did', before->>'promoted_by_did', before->>'invited_by');
 
 -- name: EraseInvitations :execrows
 -- EraseInvitations forgets what counts of the account's invitations, made and got.
@@ -126,7 +148,8 @@ WHERE convo_id = @convo_id AND (sender_did = @user_did::text OR depositor_did = 
 UPDATE convo_resets SET user_did = @tombstone WHERE convo_id = @convo_id AND user_did = @user_did;
 
 -- name: EraseAuditNames :execrows
--- EraseAuditNames takes the name off the audit; what was done stays. A reason about the account goes.
+-- EraseAuditNames takes the name off the audit; what was done stays. Reasons go, those that the account
+-- gave and those that were given for what was done to it.
 UPDATE admin_actions
 SET actor_did = CASE WHEN actor_did = @user_did::text THEN @tombstone::text ELSE actor_did END,
     target_did = CASE WHEN target_did = @user_did::text THEN @tombstone::text ELSE target_did END,
@@ -209,7 +232,7 @@ UPDATE operator_actions SET user_did = NULL WHERE user_did = @user_did::text;
 SELECT (SELECT count(*) FROM removal_debts d WHERE d.user_did = @user_did AND d.settled_at IS NULL) AS open_debts,
        (SELECT count(*) FROM removal_debts d WHERE d.user_did = @user_did AND d.settled_at IS NOT NULL) AS settled_debts,
        (SELECT count(*) FROM group_states g WHERE @user_did::text = ANY (g.leaf_users)) AS group_states,
-       (SELECT count(*) FROM commit_additions a WHERE a.user_did = @user_did OR a.before->>'promoted_by_did' = @user_did::text OR a.before->>'invited_by' = @user_did::text) AS additions,
+       (SELECT count(*) FROM commit_additions a WHERE a.user_did = @user_did) AS additions,
        (SELECT count(*) FROM event_stream e WHERE e.user_did = @user_did::text) AS events,
        EXISTS (SELECT FROM account_states s WHERE s.user_did = @user_did) AS state;
 

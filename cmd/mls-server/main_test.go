@@ -65,7 +65,7 @@ func TestArguments(t *testing.T) {
 		{"admin nosuch", 2, "no such command"},
 		{"admin suspend-user", 2, "suspend-user takes one DID"},
 		{"admin suspend-user alice.example", 2, "suspend-user takes a DID"},
-		{"admin suspend-user did:plc:ewvi7nxzyoun6zhxrhs64oiz --reason x", 2, "takes one DID, behind its flags"},
+		{"admin suspend-user did:plc:ewvi7nxzyoun6zhxrhs64oiz --reason x", 2, "takes one DID, after its flags"},
 		{"admin list-suspended all", 2, "takes no arguments"},
 		{"version", 0, "mls-server v9.9.9, revision abcdef, go"},
 	} {

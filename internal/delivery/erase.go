@@ -11,65 +11,67 @@ import (
 
 // EraseAccount removes what is kept of an account: it leaves its conversations as by a removal, one
 // transaction for each, and its name goes from what stays of it there. It may be cut off anywhere
-// and run again. What is counted may be more than once on purpose: see store.Remains.
-func (s *Service) EraseAccount(ctx context.Context, user mls.DID, at time.Time) (store.Erased, error) {
+// and run again. What is left on purpose says store.Remains. It fails with store.ErrErasureOver,
+// and writes nothing any more, when the run is over.
+func (s *Service) EraseAccount(ctx context.Context, run store.ErasureRun, at time.Time) (store.Erased, error) {
 	erased := store.Erased{}
-	convos, err := s.store.ListConvosOfAccount(ctx, user)
+	convos, err := s.store.ListConvosOfAccount(ctx, run.User)
 	if err != nil {
 		return erased, err
 	}
 	for _, convo := range convos {
-		e := store.Erasure{ConvoID: convo, User: user, Tombstone: mls.NewTombstone(), At: at}
-		n, err := s.eraseFrom(ctx, e)
+		n, err := s.eraseFrom(ctx, store.Erasure{ConvoID: convo, Run: run, At: at})
 		erased.Add(n)
 		if err != nil {
 			return erased, err
 		}
 	}
-	n, err := s.store.EraseAccount(ctx, user)
+	n, err := s.store.EraseAccount(ctx, run)
 	erased.Add(n)
 	return erased, err
 }
 
 // eraseFrom takes an account out of a conversation, and deletes one that nobody else is in.
 func (s *Service) eraseFrom(ctx context.Context, e store.Erasure) (store.Erased, error) {
-	var erased store.Erased
-	empty := false
-	err := s.store.InTx(ctx, func(tx *store.Tx) error {
-		locked, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: e.ConvoID})
-		if err != nil {
-			return err
-		}
-		if err := depart(ctx, tx, &locked, e.User, e.At); err != nil {
-			return err
-		}
-		users, err := tx.CountUsers(ctx, e.ConvoID)
-		if err != nil {
-			return err
-		}
-		if empty = users == 0; empty {
-			if err := dismiss(ctx, tx, e); err != nil {
-				return err
-			}
+	erased, empty := store.Erased{}, false
+	err := s.store.InTx(ctx, func(tx *store.Tx) (err error) {
+		empty, err = emptied(ctx, tx, e)
+		if err != nil || empty {
+			return err // until it is deleted its rows name the account: a later run finds it
 		}
 		erased, err = tx.EraseFromConvo(ctx, e)
 		return err
 	})
+	if err == nil && empty {
+		erased, err = s.store.DeleteConvo(ctx, e.ConvoID)
+	}
 	// Audit and reports may have outlived it.
 	if err != nil && !errors.Is(err, mls.ErrConvoNotFound) {
-		return nil, err
-	}
-	if erased == nil {
-		erased = store.Erased{}
+		return erased, err
 	}
 	n, err := s.store.EraseHistory(ctx, e)
 	erased.Add(n)
-	if err != nil || !empty {
-		return erased, err
-	}
-	n, err = s.store.DeleteConvo(ctx, e.ConvoID)
-	erased.Add(n)
 	return erased, err
+}
+
+// emptied takes an account off a roster, and reports whether nobody else is on it. It locks the
+// conversation.
+func emptied(ctx context.Context, tx *store.Tx, e store.Erasure) (bool, error) {
+	locked, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: e.ConvoID})
+	if err != nil {
+		return false, err
+	}
+	if err := tx.HoldErasure(ctx, e.Run); err != nil {
+		return false, err
+	}
+	if err := depart(ctx, tx, &locked, e.Run.User, e.At); err != nil {
+		return false, err
+	}
+	users, err := tx.CountUsers(ctx, e.ConvoID)
+	if err != nil || users > 0 {
+		return false, err
+	}
+	return true, dismiss(ctx, tx, e)
 }
 
 // dismiss ends the invitations to a conversation that has no members any more.

@@ -45,6 +45,7 @@ type world struct {
 	*delivery.Service
 	blocks blockTable
 	clock  *clocktest.Manual
+	store  *store.Store
 	url    string
 }
 
@@ -56,7 +57,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	w := &world{blocks: blockTable{}, clock: clocktest.New(), url: url}
+	w := &world{blocks: blockTable{}, clock: clocktest.New(), store: s, url: url}
 	// stored times are floored to two seconds (I8)
 	w.clock.Advance(time.Duration(w.clock.Now().Unix()%2) * time.Second)
 	limits, err := ratelimit.NewMemory(map[string]ratelimit.Rate{

@@ -12,17 +12,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"mls-server/internal/e2e"
+	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
 )
 
-// mayStay are the columns in which an erased account may be named, and why. All of it goes by
-// itself.
+// mayStay are the columns in which an erased account may be named, and why. Leaves and states of
+// groups go once the members have removed the leaves, all else by itself.
 var mayStay = map[string]string{
 	"removal_debts.user_did":    "members have to remove the leaf; or have just done so, and the commit may be taken back",
 	"group_states.leaf_users":   "the public state of a group that has the leaf",
 	"group_states.group_info":   "the same: the credential of the leaf",
 	"commit_additions.user_did": "what a commit of the last day has changed, in case it is taken back",
-	"commit_additions.before":   "the same",
 	"event_stream.user_did":     "the events of the removal, until streams have told them",
 	"messages.ciphertext":       "handshakes that others have got hold credentials",
 	"welcomes.welcome":          "bytes for others",
@@ -128,8 +128,54 @@ func liveOn(t *testing.T, s *e2e.Server, did string) {
 		"INSERT INTO lost_events SELECT id, $1, 1, 1, 1 FROM conversations",
 		"UPDATE commits SET blamed_did = $1",
 		"UPDATE members SET invited_by = $1 WHERE left_at IS NOT NULL",
+		"UPDATE commit_additions SET before = before || jsonb_build_object('promoted_by_did', $1::text, 'invited_by', $1::text) WHERE user_did <> $1",
 		"UPDATE removal_debts SET confirmed_by = ARRAY['did:web:other.test', $1], disputed_by = ARRAY[$1], spent_by = ARRAY[$1]",
 	} {
 		change(t, s, statement, did)
 	}
+}
+
+// What an erased account had to do with others does not come back with a commit that is taken back.
+func TestErasedInvitersStayAway(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	u, chat := gathering(t, s, 6)
+	inviter, adder := u[1], u[2]
+	carol := s.Users(1)[0].Register(t, 4)
+	inviter.Add(t, chat, carol.User)
+	carol.Leave(t, chat, nil).OK(t)
+	before := *chat
+	adder.Add(t, chat, carol.User)
+	s.Operate(t, "erase-user", "--wait", "0s", string(inviter.DID))
+	reopened := false
+	for _, r := range []*e2e.Device{u[0], u[3], u[4], u[5]} {
+		reopened = reopened || reports(t, r, &before, before.Group.Epoch, "")
+	}
+	require.True(t, reopened)
+	for c := range holding(t, s, string(inviter.DID)) {
+		table, _, _ := strings.Cut(c, ".")
+		assert.NotContains(t, []string{"members", "commit_additions", "invitations"}, table, c)
+	}
+}
+
+// A leaf that comes back with a commit that is taken back is owed, and its device is told to nobody
+// when its user had never accepted.
+func TestErasedInvitationsAreWithheld(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	u, chat := gathering(t, s, 5)
+	carol := s.Users(1)[0].Register(t, 4)
+	u[0].Post(t, mlsapi.MethodAddMembers, u[0].Addition(t, chat, carol.User), nil).OK(t)
+	chat.Next()
+	before := *chat
+	u[0].Remove(t, chat, carol.User, chat.Group.PrivateCommit()).OK(t)
+	s.Operate(t, "erase-user", "--wait", "0s", string(carol.DID))
+	reopened := false
+	for _, r := range u[1:4] {
+		reopened = reopened || reports(t, r, &before, before.Group.Epoch, "")
+	}
+	require.True(t, reopened)
+	pending := u[1].Pending(t, chat)
+	require.Len(t, pending, 1)
+	assert.Equal(t, []any{"removal", true}, []any{string(pending[0].Kind), pending[0].DeviceID == nil})
 }

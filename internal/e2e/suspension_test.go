@@ -72,8 +72,8 @@ func TestSuspendedAccount(t *testing.T) {
 		rowsOf(t, s, "SELECT action, user_did, reason FROM operator_actions ORDER BY id"))
 }
 
-// A takedown does not wait for the requests of others: states of accounts are read over a connection
-// of their own.
+// A takedown does not wait for the requests of others: states of accounts are read over a
+// connection of their own.
 func TestTakedownBesideABusyPool(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t, e2e.Env{"DATABASE_MAX_CONNS": "2"})
@@ -83,10 +83,12 @@ func TestTakedownBesideABusyPool(t *testing.T) {
 	stream := alice.Follow(t, "")
 	tx, err := pgtest.Open(t, s.DatabaseURL).Begin(t.Context())
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }) // over, unless this fails
+	// It is over by then, unless this test fails.
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
 	_, err = tx.Exec(t.Context(), "SELECT FROM conversations FOR UPDATE")
 	require.NoError(t, err)
-	// Each waits for five seconds, two at a time; whatever asks for a connection now is behind them.
+	// Each waits for five seconds, two at a time; whatever asks for a connection now is behind
+	// them.
 	const crowd = 12
 	answered := make(chan e2e.Answer, crowd)
 	for range crowd {

@@ -1,8 +1,10 @@
 package mls
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
@@ -53,9 +55,18 @@ func UniqueDIDs(dids []DID) []DID {
 	})
 }
 
-// NewTombstone returns a DID that stands where an erased account was named. It resolves to nothing,
-// and no two of them are the same, so that none leads to another.
-func NewTombstone() DID { return DID("did:web:" + strings.ToLower(rand.Text()) + ".erased.invalid") }
+// Tombstone is the DID that stands in a conversation where an erased account was named. It resolves
+// to nothing. One salt gives each conversation its own, and none leads to another once the salt is
+// forgotten.
+func Tombstone(salt []byte, convo ConvoID) DID {
+	mac := hmac.New(sha256.New, salt)
+	mac.Write([]byte(convo)) // never fails
+	name := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(mac.Sum(nil)[:tombstoneBytes])
+	return DID("did:web:" + strings.ToLower(name) + ".erased.invalid")
+}
+
+// tombstoneBytes are as many as nobody guesses, and fit into a label of a host name.
+const tombstoneBytes = 20
 
 // NewConvoID returns the id of a new conversation around a group: a TID whose time
 // is floored to 2 seconds, with random bits in place of the finer time, and whose

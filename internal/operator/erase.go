@@ -18,14 +18,18 @@ import (
 // within half a minute, and what is noted in memory is written within a minute.
 const erasureWait = 2 * time.Minute
 
-var errCutOff = errors.New("the erasure was cut off: the account stays refused; run the command again")
+var (
+	errCutOff = errors.New("the erasure was cut off: the account stays refused; run the command again")
+	errOver   = errors.New("another run of erase-user goes on with this account, or has ended it: there is nothing left to do here")
+)
 
 // erase takes an account out of the database in two passes. Between them servers learn that the
 // account is refused and finish what they are doing.
 func (c *Command) erase(ctx context.Context, at Console) error {
-	err := at.Store.InTx(ctx, func(tx *store.Tx) error {
-		fresh, err := tx.BeginErasure(ctx, c.user)
-		if err != nil || !fresh {
+	var run store.ErasureRun
+	err := at.Store.InTx(ctx, func(tx *store.Tx) (err error) {
+		run, err = tx.BeginErasure(ctx, c.user)
+		if err != nil || !run.New {
 			return err
 		}
 		a := c.action(store.OperatorErase, at)
@@ -36,9 +40,9 @@ func (c *Command) erase(ctx context.Context, at Console) error {
 		return err
 	}
 	at.sayf("%s is refused from now on\n", c.user)
-	erased, err := at.Delivery.EraseAccount(ctx, c.user, at.Clock.Now())
+	erased, err := at.Delivery.EraseAccount(ctx, run, at.Clock.Now())
 	if err != nil {
-		return errors.Join(errCutOff, err)
+		return cutOff(err)
 	}
 	if c.wait > 0 {
 		at.sayf("first pass done; the second one, for what servers still had to write, in %v\n", c.wait)
@@ -46,15 +50,23 @@ func (c *Command) erase(ctx context.Context, at Console) error {
 	if clock.Pause(ctx, c.wait) != nil {
 		return errCutOff
 	}
-	late, err := at.Delivery.EraseAccount(ctx, c.user, at.Clock.Now())
+	late, err := at.Delivery.EraseAccount(ctx, run, at.Clock.Now())
 	if err != nil {
-		return errors.Join(errCutOff, err)
+		return cutOff(err)
 	}
 	erased.Add(late)
-	if err := at.Store.InTx(ctx, func(tx *store.Tx) error { return tx.EndErasure(ctx, c.user) }); err != nil {
-		return errors.Join(errCutOff, err)
+	if err := at.Store.InTx(ctx, func(tx *store.Tx) error { return tx.EndErasure(ctx, run) }); err != nil {
+		return cutOff(err)
 	}
 	return c.report(ctx, at, erased)
+}
+
+// cutOff says what an error of a run means.
+func cutOff(err error) error {
+	if errors.Is(err, store.ErrErasureOver) {
+		return errOver
+	}
+	return errors.Join(errCutOff, err)
 }
 
 // report says what has gone, what is left, and why.
@@ -64,7 +76,7 @@ func (c *Command) report(ctx context.Context, at Console, erased store.Erased) e
 		return err
 	}
 	lines := tabwriter.NewWriter(at.Out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(lines, "erased, or taken the name off:") // Flush tells of faults
+	_, _ = fmt.Fprintln(lines, "erased, or had the name removed:") // Flush tells of faults
 	for _, table := range slices.Sorted(maps.Keys(erased)) {
 		_, _ = fmt.Fprintf(lines, "  %s\t%d rows\n", table, erased[table])
 	}

@@ -2,8 +2,8 @@
 //
 // All of it is done in the database alone, so that it needs no server that runs, and every server
 // that does honours it within a second (package accounts, and the event log). Each command may be
-// repeated, after a crash at any statement included, and writes down that it was given. The package
-// must not log: what it says goes to the operator.
+// repeated, after a crash at any statement included. What changes something, or is handed out, is
+// written down. The package must not log: what it says goes to the operator.
 package operator
 
 import (
@@ -108,7 +108,7 @@ func Parse(args []string) (*Command, error) {
 	case v.takes == "":
 		return c, nil
 	case flags.NArg() != 1:
-		return nil, fmt.Errorf("%s takes one %s, behind its flags", c.verb, v.takes)
+		return nil, fmt.Errorf("%s takes one %s, after its flags", c.verb, v.takes)
 	}
 	return c, c.take(flags.Arg(0))
 }

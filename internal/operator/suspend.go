@@ -69,7 +69,7 @@ func (c *Command) list(ctx context.Context, at Console) error {
 				_, _ = fmt.Fprintf(lines, "%s\tbeing erased\n", s.User)
 			}
 			if s.Host != store.HostActive {
-				_, _ = fmt.Fprintf(lines, "%s\t%s by its host\t%s\n", s.User, s.Host, s.HostAt.Format(time.RFC3339))
+				_, _ = fmt.Fprintf(lines, "%s\t%s, says its host\t%s\n", s.User, s.Host, s.HostAt.Format(time.RFC3339))
 			}
 		}
 		if len(page) < listedStates {

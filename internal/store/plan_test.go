@@ -166,7 +166,7 @@ func TestPlans(t *testing.T) {
 		// The operator's commands, which hold no lock while they look for what names an account.
 		{"listConvosOfAccount", nil, []string{
 			"members", "conversations", "commits", "convo_resets", "cursors", "welcome_routes", "pending_welcomes", "removal_debts",
-			"commit_reports", "block_conflicts", "ended_conflicts", "group_states", "admin_actions", "reports", "event_stream",
+			"commit_reports", "block_conflicts", "ended_conflicts", "group_states", "commit_additions", "admin_actions", "reports", "event_stream",
 		}, ""},
 		{"countRemains", nil, []string{"removal_debts", "group_states", "commit_additions", "event_stream"}, ""},
 		{"listMemberships", nil, []string{"members"}, ""},

@@ -12,25 +12,37 @@ import (
 	"mls-server/internal/mls"
 )
 
-const beginErasure = `-- name: BeginErasure :exec
+const beginErasure = `-- name: BeginErasure :one
 
-INSERT INTO account_states AS a (user_did, erasing, changed)
-VALUES ($1, true, $2)
-ON CONFLICT ON CONSTRAINT account_states_pkey DO UPDATE SET erasing = true, changed = excluded.changed
+INSERT INTO account_states AS a (user_did, erasing, changed, erasure_run, erasure_salt)
+VALUES ($1, true, $2::bigint, $2::bigint, $3::bytea)
+ON CONFLICT ON CONSTRAINT account_states_pkey DO UPDATE
+SET erasing = true, changed = excluded.changed, erasure_run = excluded.erasure_run, erasure_salt = coalesce(a.erasure_salt, excluded.erasure_salt)
+RETURNING coalesce(a.erasure_salt, ''::bytea)::bytea AS salt
 `
 
+type BeginErasureParams struct {
+	UserDID mls.DID
+	Run     int64
+	Salt    []byte
+}
+
 // What is kept of an account, and how it goes. Erasures are rare and their statements may read whole
-// tables; each of them writes @max_rows at most, or the rows of one conversation.
-func (q *Queries) BeginErasure(ctx context.Context, userDID mls.DID, changed int64) error {
-	_, err := q.db.Exec(ctx, beginErasure, userDID, changed)
-	return err
+// tables; each of them writes the rows of one account or conversation, or @max_rows at most, where
+// those may be many, and what hangs on them.
+// BeginErasure has an account refused, and ends earlier runs. The salt stays what it was.
+func (q *Queries) BeginErasure(ctx context.Context, arg BeginErasureParams) ([]byte, error) {
+	row := q.db.QueryRow(ctx, beginErasure, arg.UserDID, arg.Run, arg.Salt)
+	var salt []byte
+	err := row.Scan(&salt)
+	return salt, err
 }
 
 const countRemains = `-- name: CountRemains :one
 SELECT (SELECT count(*) FROM removal_debts d WHERE d.user_did = $1 AND d.settled_at IS NULL) AS open_debts,
        (SELECT count(*) FROM removal_debts d WHERE d.user_did = $1 AND d.settled_at IS NOT NULL) AS settled_debts,
        (SELECT count(*) FROM group_states g WHERE $1::text = ANY (g.leaf_users)) AS group_states,
-       (SELECT count(*) FROM commit_additions a WHERE a.user_did = $1 OR a.before->>'promoted_by_did' = $1::text OR a.before->>'invited_by' = $1::text) AS additions,
+       (SELECT count(*) FROM commit_additions a WHERE a.user_did = $1) AS additions,
        (SELECT count(*) FROM event_stream e WHERE e.user_did = $1::text) AS events,
        EXISTS (SELECT FROM account_states s WHERE s.user_did = $1) AS state
 `
@@ -116,13 +128,23 @@ func (q *Queries) DropAccountState(ctx context.Context, userDid mls.DID) (int64,
 	return result.RowsAffected(), nil
 }
 
-const endErasure = `-- name: EndErasure :exec
-UPDATE account_states SET erasing = false, changed = $1 WHERE user_did = $2
+const endErasure = `-- name: EndErasure :execrows
+UPDATE account_states SET erasing = false, changed = $1, erasure_run = NULL, erasure_salt = NULL
+WHERE user_did = $2 AND erasing AND erasure_run = $3::bigint
 `
 
-func (q *Queries) EndErasure(ctx context.Context, changed int64, userDID mls.DID) error {
-	_, err := q.db.Exec(ctx, endErasure, changed, userDID)
-	return err
+type EndErasureParams struct {
+	Changed int64
+	UserDID mls.DID
+	Run     int64
+}
+
+func (q *Queries) EndErasure(ctx context.Context, arg EndErasureParams) (int64, error) {
+	result, err := q.db.Exec(ctx, endErasure, arg.Changed, arg.UserDID, arg.Run)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const eraseAuditNames = `-- name: EraseAuditNames :execrows
@@ -139,9 +161,36 @@ type EraseAuditNamesParams struct {
 	ConvoID   mls.ConvoID
 }
 
-// EraseAuditNames takes the name off the audit; what was done stays. A reason about the account goes.
+// EraseAuditNames takes the name off the audit; what was done stays. Reasons go, those that the account
+// gave and those that were given for what was done to it.
 func (q *Queries) EraseAuditNames(ctx context.Context, arg EraseAuditNamesParams) (int64, error) {
 	result, err := q.db.Exec(ctx, eraseAuditNames, arg.UserDID, arg.Tombstone, arg.ConvoID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const eraseBefore = `-- name: EraseBefore :execrows
+UPDATE commit_additions
+SET before = CASE WHEN user_did = $1::text THEN jsonb_build_object('left_at', before->'left_at') ELSE
+        before
+        || CASE WHEN before->>'promoted_by_did' = $1::text THEN jsonb_build_object('promoted_by_did', $2::text) ELSE '{}'::jsonb END
+        || CASE WHEN before->>'invited_by' = $1::text THEN jsonb_build_object('invited_by', $2::text) ELSE '{}'::jsonb END
+    END
+WHERE convo_id = $3 AND $1::text IN (before->>'user_did', before->>'promoted_by_did', before->>'invited_by')
+`
+
+type EraseBeforeParams struct {
+	UserDID   string
+	Tombstone string
+	ConvoID   mls.ConvoID
+}
+
+// EraseBefore takes the name off what commits of the last day have changed, in case they are taken back.
+// Of the account's own rows it stays known whether they had left.
+func (q *Queries) EraseBefore(ctx context.Context, arg EraseBeforeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, eraseBefore, arg.UserDID, arg.Tombstone, arg.ConvoID)
 	if err != nil {
 		return 0, err
 	}
@@ -607,6 +656,19 @@ func (q *Queries) EraseWelcomeRoutes(ctx context.Context, convoID mls.ConvoID, u
 	return result.RowsAffected(), nil
 }
 
+const holdErasure = `-- name: HoldErasure :one
+SELECT user_did FROM account_states WHERE user_did = $1 AND erasing AND erasure_run = $2::bigint FOR SHARE
+`
+
+// HoldErasure finds the account of a run that is the last one to have begun, and holds it: no other begins
+// or ends until the transaction does.
+func (q *Queries) HoldErasure(ctx context.Context, userDID mls.DID, run int64) (mls.DID, error) {
+	row := q.db.QueryRow(ctx, holdErasure, userDID, run)
+	var user_did mls.DID
+	err := row.Scan(&user_did)
+	return user_did, err
+}
+
 const keepFreshRemovals = `-- name: KeepFreshRemovals :execrows
 INSERT INTO removal_debts (id, convo_id, generation, user_did, device_id, leaf_index, created_at, settled_epoch, settled_seq, settled_at, withheld)
 SELECT gen_random_uuid()::text, m.convo_id, k.generation, m.user_did, m.device_id, m.leaf_index, m.left_at, k.epoch + 1, k.seq, m.left_at, m.invited_by IS NOT NULL
@@ -647,6 +709,7 @@ UNION SELECT o.convo_id FROM commit_reports o WHERE o.user_did = $1
 UNION SELECT b.convo_id FROM block_conflicts b WHERE b.blocker_did = $1 OR b.blocked_did = $1
 UNION SELECT e.convo_id FROM ended_conflicts e WHERE e.blocker_did = $1
 UNION SELECT g.convo_id FROM group_states g WHERE g.depositor_did = $1 OR g.superseded_by = $1::text OR $1::text = ANY (g.depositors)
+UNION SELECT n.convo_id FROM commit_additions n WHERE $1::text IN (n.before->>'user_did', n.before->>'promoted_by_did', n.before->>'invited_by')
 UNION SELECT a.convo_id FROM admin_actions a WHERE a.actor_did = $1 OR a.target_did = $1::text
 UNION SELECT t.convo_id FROM reports t WHERE t.reporter_did = $1 OR t.reported_did = $1 OR t.resolved_by = $1::text
 UNION SELECT v.convo_id FROM event_stream v WHERE v.convo_id IS NOT NULL AND (v.user_did = $1::text OR v.audience <> 3 AND v.audience_did = $1::text)
