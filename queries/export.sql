@@ -103,6 +103,12 @@ SELECT json_build_object('record', 'invitation', 'convoId', i.convo_id, 'invited
 FROM invitations i WHERE i.user_did = @user_did OR i.inviter_did = @user_did
 ORDER BY i.id;
 
+-- name: ExportSendKeys :many
+-- ExportSendKeys is for which epochs the account has given a key for sealed sends. The key is the group's.
+SELECT json_build_object('record', 'sendKey', 'convoId', k.convo_id, 'generation', k.generation, 'epoch', k.epoch)::text AS line
+FROM send_keys k WHERE @user_did::text = ANY (k.givers)
+ORDER BY k.convo_id;
+
 -- name: ExportBlocks :many
 -- ExportBlocks is the account's own public block records, as far as they are kept here.
 SELECT json_build_object('record', 'block', 'blocked', b.blocked_did, 'uri', b.uri, 'createdAt', b.created_at, 'seenAt', b.seen_at)::text AS line

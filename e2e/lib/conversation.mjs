@@ -208,6 +208,18 @@ export class Conversation {
   }
 
   /**
+   * Encrypts a text for a sealed send, and derives the key of its epoch.
+   *
+   * @param {string} text
+   */
+  seal(text) {
+    return this.#exclusive(async () => {
+      await this.#read();
+      return { key: await this.#group.sendKey(), message: this.#out.seal(await this.#group.seal(text), this.#group.epoch) };
+    });
+  }
+
+  /**
    * Adds users with all their devices: one commit, one Welcome for all.
    *
    * @param {string[]} dids

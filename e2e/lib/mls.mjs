@@ -10,12 +10,14 @@ import {
   emptyPskIndex,
   encodeMlsMessage,
   joinGroup,
+  mlsExporter,
   processMessage,
   zeroOutUint8Array,
 } from 'ts-mls';
 import { decryptSenderData } from 'ts-mls/privateMessage.js';
 import { clientConfig, memberOf } from './keys.mjs';
 import { readKeyPackage, readMessage } from './objects.mjs';
+import { KEY_SIZE, LABEL } from './sealed.mjs';
 import { fromHex, toHex } from './text.mjs';
 import { checkJoiner } from './vouch.mjs';
 
@@ -125,6 +127,12 @@ export class Group {
   /** What all members of an epoch have in common and nobody else knows (RFC 9420, section 8.7), hex. */
   get authenticator() {
     return toHex(this.#state.keySchedule.epochAuthenticator);
+  }
+
+  /** The key for sealed sends in the present epoch (RFC 9420, section 8.5). */
+  sendKey() {
+    const { groupContext, keySchedule } = this.#state;
+    return mlsExporter(keySchedule.exporterSecret, LABEL, groupContext.groupId, KEY_SIZE, this.#suite);
   }
 
   /** Whether a commit has removed this device. */

@@ -56,6 +56,18 @@ export class Submissions {
     return output;
   }
 
+  /**
+   * A message for a sealed send, which this device does not send itself.
+   *
+   * @param {Uint8Array} message an encoded MLSMessage
+   * @param {number} epoch
+   */
+  seal(message, epoch) {
+    const sealed = { convoId: this.#convoId, epoch, msgId: ulid(), ciphertext: pad(message, this.#device.padding) };
+    this.#sent.add(sealed.msgId);
+    return sealed;
+  }
+
   /** Delivers a commit through sendMessage. */
   byMessage = (/** @type {Ready} */ { staged, groupInfo }) => this.post(staged.bytes, staged.epoch, groupInfo);
 

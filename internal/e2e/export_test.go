@@ -27,6 +27,7 @@ var exported = map[string]string{
 	"block_checks":     "not: when others' servers were asked",
 	"block_conflicts":  "not: what admins were told of others",
 	"ended_conflicts":  "not: the same, once it is over",
+	"send_keys":        "sendKey",
 	"idempotency_keys": "not: answers of before",
 	"welcomes":         "not: bytes that nobody else can read; getWelcome gives them",
 }

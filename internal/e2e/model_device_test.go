@@ -58,6 +58,7 @@ func (w *world) deleted(d *modelDevice) {
 			if _, kept := c.kept[u]; !kept && len(c.seated(u)) == 1 {
 				c.kept[u] = seat
 			}
+			c.keys = modelKeys{}
 			delete(c.seats, d)
 			if c.debts[d] == nil {
 				c.debts[d] = &modelDebt{proposed: -1, withheld: c.invited[u] != nil}
@@ -212,7 +213,7 @@ func (c *modelConvo) judge(u *modelUser, d *modelDevice, debt *modelDebt, gone b
 		c.debts[d] = debt
 		maps.Copy(debt.spent, debt.said)
 		debt.claimed, debt.said = nil, map[*modelUser]bool{}
-		debt.denied[u] = true
+		debt.denied[u], c.keys = true, modelKeys{}
 		return true, ""
 	}
 	heard := slices.DeleteFunc(c.members(), func(m *modelUser) bool { return m == debt.claimed || m == d.owner })

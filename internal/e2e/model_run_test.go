@@ -186,6 +186,8 @@ func (w *world) operations() []operation {
 	return []operation{
 		{"send", 30, w.send, false},
 		{"send again", 4, w.sendAgain, false},
+		{"send sealed", 12, w.sendSealed, false},
+		{"give a key", 8, w.giveKey, false},
 		{"commit", 5, w.sendCommit, false},
 		{"propose", 3, w.sendProposal, false},
 		{"claim", 8, w.claim, false},
@@ -343,11 +345,20 @@ func (w *world) sendMessage(c *modelConvo, u *modelUser, kind string, raw []byte
 	in := &mlsapi.SendMessageInput{
 		ConvoID: w.name(c), MsgID: m.id, IdempotencyKey: e2e.Key(), Ciphertext: raw, PaddedSize: int64(len(raw)), Epoch: m.epoch,
 	}
+	key := ""
+	if kind == "commit" && w.chance(2) {
+		key = w.sendKey(c, u, m.epoch+1)
+		in.SendKey = []byte(key)
+	}
 	var out mlsapi.SendMessageOutput
 	a := u.Post(w.t, mlsapi.MethodSendMessage, in, &out)
+	before := c.epoch
 	seq, err := c.send(u, m)
 	if w.expect(a, err) && out.Seq != seq {
 		w.t.Errorf("%s: seq %d, the model has %d", w.did, out.Seq, seq)
+	}
+	if key != "" && c.epoch > before {
+		c.give(u, key)
 	}
 }
 

@@ -76,6 +76,7 @@ type modelConvo struct {
 	rejoins     map[*modelUser]int          // and failures
 	joins       map[*modelDevice]int        // by itself
 	cursors     map[*modelUser]int64
+	keys        modelKeys
 	invited     map[*modelUser]*modelUser      // by whom
 	invitations map[modelPair]modelInvitations // of all conversations
 }
@@ -166,6 +167,7 @@ func (c *modelConvo) commit(m modelMessage) {
 		}
 	}
 	c.epoch++
+	c.keys = modelKeys{} // it may have removed somebody
 }
 
 // join is a device's own commit from outside. replaces says that it removes a leaf.
@@ -182,6 +184,9 @@ func (c *modelConvo) join(d *modelDevice, m modelMessage, replaces bool) string 
 	m.sender = d.owner
 	c.log = append(c.log, m) // it is readable, and contains no proposal that was sent before
 	c.epoch++
+	if c.keys.pass(); replaces {
+		c.keys = modelKeys{}
+	}
 	c.joins[d]++
 	if _, seated := c.seats[d]; !seated {
 		c.seats[d] = modelSeat{seq: c.lastSeq(), epoch: c.epoch}
@@ -269,7 +274,7 @@ func (w *world) add(c *modelConvo, u *modelUser, a addition) string {
 
 // part takes a user off the roster; by is the committer who is said to have removed its leaves.
 func (c *modelConvo) part(u *modelUser, how string, by *modelUser, proposed int64) {
-	c.last[u] = c.lastReads(u)
+	c.last[u], c.keys = c.lastReads(u), modelKeys{}
 	for _, d := range c.seated(u) {
 		delete(c.seats, d)
 		if c.debts[d] == nil {

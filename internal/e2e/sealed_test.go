@@ -374,3 +374,23 @@ func TestSealedRepeats(t *testing.T) {
 		t.Errorf("there are %d messages, want one and two commits", len(page))
 	}
 }
+
+// In a group that the server does not follow, a commit's word that it has removed somebody is
+// enough for the next key: whoever lies about that could as well tell the key. A member who says
+// that the leaf is still there is enough to end it.
+func TestDisputedRemovalsEndSendKeys(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	u, chat := gathering(t, s, 3)
+	alice, bob, carol := u[0], u[1], u[2]
+	carol.Leave(t, chat, nil).OK(t)
+	require.False(t, bob.GiveKey(t, chat, chat.SendKey()), "the leaver knows it")
+	bob.Post(t, mlsapi.MethodLeaveConvo, &mlsapi.LeaveConvoInput{ConvoID: chat.ID, TargetDID: &carol.DID, Commit: e2e.Text(chat.Group.PrivateCommit())}, nil).OK(t)
+	chat.Next()
+	claim := claims(t, alice.User, chat, carol.User)
+	require.True(t, bob.GiveKey(t, chat, chat.SendKey()))
+	s.SendSealed(t, chat)
+	require.True(t, judge(t, alice.User, chat, claim, false))
+	trySealed(t, s, chat.Sealed()).Want(t, missing, "ConvoNotFound")
+	require.False(t, bob.GiveKey(t, chat, chat.SendKey()))
+}

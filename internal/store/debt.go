@@ -169,5 +169,9 @@ func (tx *Tx) CloseDebt(ctx context.Context, c *Convo, id RequestID, at time.Tim
 
 // DisputeDebt opens a debt again by a user's word.
 func (tx *Tx) DisputeDebt(ctx context.Context, convo mls.ConvoID, id RequestID, user mls.DID) error {
-	return fail("dispute removal", tx.q.DisputeDebt(ctx, db.DisputeDebtParams{ID: string(id), ConvoID: convo, UserDID: string(user)}), debtOpenAlready)
+	err := tx.q.DisputeDebt(ctx, db.DisputeDebtParams{ID: string(id), ConvoID: convo, UserDID: string(user)})
+	if err != nil {
+		return fail("dispute removal", err, debtOpenAlready)
+	}
+	return tx.dropSendKeys(ctx, convo)
 }

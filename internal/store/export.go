@@ -26,6 +26,7 @@ func (r *reader) Export(ctx context.Context, user mls.DID, emit func(line string
 		of(r.q, (*db.Queries).ExportReports, user),
 		of(r.q, (*db.Queries).ExportActions, user),
 		of(r.q, (*db.Queries).ExportInvitations, user),
+		func(ctx context.Context) ([]string, error) { return r.q.ExportSendKeys(ctx, string(user)) },
 		of(r.q, (*db.Queries).ExportBlocks, user),
 		func(ctx context.Context) ([]string, error) { return r.q.ExportOperatorActions(ctx, string(user)) },
 	} {

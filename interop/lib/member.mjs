@@ -6,7 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { decodeMlsMessage } from 'ts-mls';
 import { isError } from '../../e2e/lib/api.mjs';
 import { pad } from '../../e2e/lib/package.mjs';
-import { fromBase64, toBase64, toHex, ulid } from '../../e2e/lib/text.mjs';
+import { KEY_SIZE, LABEL, sendSealed } from '../../e2e/lib/sealed.mjs';
+import { fromBase64, fromHex, toBase64, toHex, ulid } from '../../e2e/lib/text.mjs';
 
 /** How often a commit is made anew because others were faster. */
 const ATTEMPTS = 50;
@@ -184,6 +185,33 @@ export class Member {
         if (!isError(error, 'EpochMismatch') || attempt === ATTEMPTS) throw error;
       }
     }
+  }
+
+  /** The key for sealed sends in the present epoch, as the library exports it. */
+  async sendKey() {
+    if (this.groupId === undefined) {
+      const { conversations } = await this.#api.query('getConvos', {});
+      this.groupId = conversations.find(({ id }) => id === this.convoId).groupId;
+    }
+    return this.agent.exportSecret(LABEL, fromHex(this.groupId), KEY_SIZE);
+  }
+
+  /** Gives the service the key of the present epoch, and returns whether it has it now. */
+  async depositSendKey() {
+    await this.sync();
+    const { epoch } = await this.agent.state();
+    const { accepted } = await this.#api.procedure('depositSendKey', { convoId: this.convoId, epoch, sendKey: await this.sendKey() });
+    return accepted;
+  }
+
+  /** Encrypts a text and sends it without saying by whom it is. */
+  async sendSealed(words) {
+    await this.sync();
+    const { epoch } = await this.agent.state();
+    const message = { convoId: this.convoId, epoch, msgId: ulid(), ciphertext: pad(await this.agent.text(words), 'direct') };
+    this.#sent.add(message.msgId);
+    const { status, body } = await sendSealed(this.#api.url, await this.sendKey(), message);
+    if (status !== 200) throw new Error(`sendSealed: ${body.error}: ${body.message}`);
   }
 
   /** Reads the log to its end. */

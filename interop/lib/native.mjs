@@ -120,6 +120,11 @@ class NativeAgent {
     return { commit: bytes(c.commit), groupInfo: c.groupInfo ? bytes(c.groupInfo) : undefined };
   }
 
+  /** MLS-Exporter (RFC 9420 8.5). */
+  async exportSecret(label, context, length) {
+    return bytes((await this.#ask('export', { label, context: hex(context), length })).bytes);
+  }
+
   /** @returns {Promise<State>} */
   async state() {
     return this.#ask('state');

@@ -16,6 +16,7 @@ import {
   getCiphersuiteImpl,
   joinGroup,
   joinGroupExternal,
+  mlsExporter,
   processMessage,
   acceptAll,
 } from 'ts-mls';
@@ -142,6 +143,10 @@ export class TsAgent {
     this.group = made.newState;
     const commit = encodeMlsMessage({ version: 'mls10', wireformat: 'mls_public_message', publicMessage: made.publicMessage });
     return { commit, groupInfo: await this.#groupInfo(made.newState) };
+  }
+
+  exportSecret(label, context, length) {
+    return mlsExporter(this.group.keySchedule.exporterSecret, label, context, length, this.suite);
   }
 
   async state() {

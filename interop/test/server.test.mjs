@@ -99,10 +99,17 @@ async function story(libraries, { verified }, size, { suite = 1, env } = {}) {
 /** Whether two libraries write external_pub in the same form: ts-mls alone leaves its inner length away, and reads no other. */
 const readsAlike = (a, b) => (a.agent.library === 'ts-mls') === (b.agent.library === 'ts-mls');
 
-/** Has the first, the second and the last member say something; everybody must read it and hold the same epoch. */
+/**
+ * Has the first, the second and the last member say something, the last one without telling the service that it is it;
+ * everybody must read it and hold the same epoch.
+ */
 async function chat(members, words) {
   const speakers = new Set([members[0], members[1], members.at(-1)].filter(Boolean));
-  for (const speaker of speakers) await speaker.send(`${words}, ${members.indexOf(speaker)}`);
+  assert.equal(await members[0].depositSendKey(), true);
+  for (const speaker of speakers) {
+    const send = speaker === members.at(-1) ? 'sendSealed' : 'send';
+    await speaker[send](`${words}, ${members.indexOf(speaker)}`);
+  }
   for (const m of members) {
     await m.sync();
     for (const speaker of speakers) {

@@ -435,6 +435,33 @@ func (q *Queries) ExportResets(ctx context.Context, userDid mls.DID) ([]string, 
 	return items, nil
 }
 
+const exportSendKeys = `-- name: ExportSendKeys :many
+SELECT json_build_object('record', 'sendKey', 'convoId', k.convo_id, 'generation', k.generation, 'epoch', k.epoch)::text AS line
+FROM send_keys k WHERE $1::text = ANY (k.givers)
+ORDER BY k.convo_id
+`
+
+// ExportSendKeys is for which epochs the account has given a key for sealed sends. The key is the group's.
+func (q *Queries) ExportSendKeys(ctx context.Context, userDid string) ([]string, error) {
+	rows, err := q.db.Query(ctx, exportSendKeys, userDid)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return nil, err
+		}
+		items = append(items, line)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const exportWelcomes = `-- name: ExportWelcomes :many
 SELECT json_build_object('record', 'welcome', 'convoId', r.convo_id, 'deviceId', r.device_id, 'keyPackageHash', encode(r.key_package_ref, 'hex'), 'epoch', w.epoch,
     'at', w.created_at, 'confirmedAt', r.confirmed_at, 'failedAt', r.failed_at, 'errorDetails', r.error_details, 'supersededAt', r.superseded_at)::text AS line
