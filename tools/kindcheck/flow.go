@@ -20,13 +20,15 @@ type flow struct {
 	atoms   atoms
 	numbers map[any]int
 	frames  map[string]*frame
-	methods map[string][]*ssa.Function // implementations by interface and method
-	dynamic []types.Type               // what is ever converted to an interface
-	facts   map[*ssa.Function]facts
-	carries map[types.Type]bool
-	named   map[token.Pos]*ssa.Function // where a position is, for reports
-	round   int
-	changed bool
+	// contexts counts the frames of each function.
+	contexts map[*ssa.Function]int
+	methods  map[string][]*ssa.Function // implementations by interface and method
+	dynamic  []types.Type               // what is ever converted to an interface
+	facts    map[*ssa.Function]facts
+	carries  map[types.Type]bool
+	named    map[token.Pos]*ssa.Function // where a position is, for reports
+	round    int
+	changed  bool
 }
 
 // A frame is a function with what it was given, which is its context.
@@ -98,8 +100,12 @@ func (f *flow) callBack(fn *ssa.Function, all set, bound []set) *frame {
 }
 
 func (f *flow) enter(key string, depth int, fn *ssa.Function, args, bound []set) *frame {
+	if f.frames[key] == nil && f.contexts[fn] >= maxContexts {
+		key, depth = "all "+strconv.Itoa(f.number(fn)), 0
+	}
 	fr := f.frames[key]
 	if fr == nil {
+		f.contexts[fn]++
 		fr = &frame{
 			number: len(f.frames), depth: depth, fn: fn, args: make([]set, len(fn.Params)), bound: make([]set, len(fn.FreeVars)),
 			results: make([]set, fn.Signature.Results().Len()), calls: map[ssa.CallInstruction][]*frame{},
@@ -123,6 +129,10 @@ func (f *flow) join(have, more []set) {
 		}
 	}
 }
+
+// maxContexts bounds the contexts of a function. One that wraps functions of its own making has
+// ever more of them; what comes after so many is taken together.
+const maxContexts = 256
 
 // maxDepth bounds how often contexts differ by what was made in contexts of their own.
 const maxDepth = 4

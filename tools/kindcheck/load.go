@@ -114,7 +114,7 @@ func newFlow(l *loaded) (*flow, error) {
 	}
 	f := &flow{
 		program: l.program, inside: l.inside, kind: kind.Type(), kinds: map[string]string{}, numbers: map[any]int{},
-		atoms: atoms{index: map[string]int32{}}, frames: map[string]*frame{}, methods: map[string][]*ssa.Function{},
+		atoms: atoms{index: map[string]int32{}}, frames: map[string]*frame{}, contexts: map[*ssa.Function]int{}, methods: map[string][]*ssa.Function{},
 		facts: map[*ssa.Function]facts{}, carries: map[types.Type]bool{},
 		dynamic: l.program.RuntimeTypes(),
 	}

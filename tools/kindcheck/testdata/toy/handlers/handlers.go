@@ -63,9 +63,18 @@ func wrap(step string, err error) error {
 
 // Wrapped and Limited share a wrapper, which must not mix them up.
 func (h *Handlers) Wrapped(context.Context) error {
-	_, err := h.Finder.Find("x")
-	return errors.Join(wrap("find", err), errors.New("and more"))
+	find := func() error {
+		_, err := h.Finder.Find("x")
+		return err
+	}
+	for range 3 {
+		find = layer(find)
+	}
+	return errors.Join(wrap("find", find()), errors.New("and more"))
 }
+
+// layer returns a function that was made of its like, as that may have been.
+func layer(f func() error) func() error { return func() error { return f() } }
 
 func limited() error { return wrap("limit", domain.Detailed(domain.ErrLimit, "too many")) }
 
