@@ -175,7 +175,7 @@ GO_FILES := $(shell find cmd internal lexrt migrations -name '*.go' -not -name '
 $(SERVER): $(GO_FILES) go.mod go.sum
 	@echo "building $@ (the first time takes a minute or two)"
 	@$(GO) build -ldflags='$(STAMP)' -o $@ ./cmd/mls-server
-$(LEXGEN): $(shell find tools/lexgen lexrt \( -name '*.go' -o -name page.html -o -name lexrt.txt -o -name rules.txt \) -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod
+$(LEXGEN): $(shell find tools/lexgen lexrt \( -name '*.go' -o -name page.html -o -name search.js -o -name lexrt.txt -o -name rules.txt \) -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod
 	@cd tools/lexgen && $(GO) build -o ../../$@ .
 $(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) tools/devdb/go.mod
 	@cd tools/devdb && $(GO) build -o ../../$@ .

@@ -156,11 +156,12 @@ func PrintHints(w io.Writer, cfg *config.Config, public, admin net.Addr) {
 		{"curl " + base + "/.well-known/did.json", "who it is"},
 		{"curl " + base + "/xrpc/blue.catbird.mls.describeServer", "what it accepts"},
 		{"curl " + base + "/xrpc/blue.catbird.mls.getConvos", "401: methods want a service token"},
+		{"open " + base + "/docs", "every method, to read and search (in development)"},
 		{"curl http://" + admin.String() + "/metrics", "metrics, on the admin port"},
 		{"make e2e", "two people chat, with real MLS clients"},
 	} {
 		_, _ = fmt.Fprintf(lines, "  %s\t%s\n", hint[0], hint[1])
 	}
 	_ = lines.Flush()
-	_, _ = fmt.Fprintln(w, "\ndocs/api/README.md has every method. Ctrl-C stops the server; its data stays in .data/ (make run FRESH=1 empties it).")
+	_, _ = fmt.Fprintln(w, "\nCtrl-C stops the server; its data stays in .data/ (make run FRESH=1 empties it).")
 }

@@ -31,7 +31,7 @@ type AddMembersInput struct {
 	// GroupInfo of the epoch that the commit leads to, with ratchet_tree and external_pub, signed
 	// by the committer; base64, wrapped in an MLSMessage or bare. Required with every commit of a
 	// verified conversation.
-	// At most 2097152 bytes, optional.
+	// At most 2 MiB, optional.
 	GroupInfo *string
 	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
 	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It

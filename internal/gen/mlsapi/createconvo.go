@@ -36,7 +36,7 @@ type CreateConvoInput struct {
 	// the creator; base64, wrapped in an MLSMessage or bare. It makes the conversation a verified
 	// one: the service follows the group, every handshake is a PublicMessage and every commit
 	// brings a GroupInfo.
-	// At most 2097152 bytes, optional.
+	// At most 2 MiB, optional.
 	GroupInfo *string
 	// Key for sealed sends in the epoch in which the group begins: MLS-Exporter("mls-server sealed
 	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves.

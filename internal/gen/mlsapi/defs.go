@@ -302,7 +302,7 @@ type DefsMessageView struct {
 	// Conversation, by its id or its MLS group id.
 	ConvoID string
 	// MLSMessage padded with zero bytes to the size of its bucket.
-	// At most 10485760 bytes.
+	// At most 10 MiB.
 	Ciphertext []byte
 	// MLS epoch.
 	// At least 0.

@@ -79,7 +79,7 @@ type GetCommitsCommitMessage struct {
 	// Account DID of the committer. Kept for commits only, never for messages.
 	Sender lexrt.DID
 	// MLSMessage with the commit, as it came.
-	// At most 10485760 bytes.
+	// At most 10 MiB.
 	CommitData []byte
 	// When this was made. Times of messages are floored to two seconds.
 	CreatedAt lexrt.Datetime

@@ -13,11 +13,11 @@ type ProcessExternalCommitInput struct {
 	// the signature of a device of the same user, by its key in the group, over "mls-server
 	// device", the group id and the new device's signature key, the latter two each behind its
 	// length in 32 bits, big-endian.
-	// At most 2097152 bytes.
+	// At most 2 MiB.
 	ExternalCommit string
 	// GroupInfo of the epoch that the commit leads to, with ratchet_tree and external_pub, signed
 	// by the joiner; base64, wrapped in an MLSMessage or bare. Required in a verified conversation.
-	// At most 2097152 bytes, optional.
+	// At most 2 MiB, optional.
 	GroupInfo *string
 	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
 	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It

@@ -8,7 +8,7 @@ import "mls-server/lexrt"
 type PublishKeyPackageInput struct {
 	// MLS KeyPackage, base64, wrapped in an MLSMessage or bare. A bare one of cipher suite 5 reads
 	// as wrapped.
-	// At most 65536 bytes.
+	// At most 64 KiB.
 	KeyPackage string
 	// Required by default. Makes a repeated request safe: the same key with the same body gets the
 	// first answer again.

@@ -101,7 +101,7 @@ func (v *PublishKeyPackagesBatchError) Validate() error { return lexrt.Validate(
 type PublishKeyPackagesKeyPackageItem struct {
 	// MLS KeyPackage, base64, wrapped in an MLSMessage or bare. A bare one of cipher suite 5 reads
 	// as wrapped.
-	// At most 65536 bytes.
+	// At most 64 KiB.
 	KeyPackage string
 	// MLS cipher suite by its RFC 9420 name.
 	CipherSuite PublishKeyPackagesKeyPackageItemCipherSuite

@@ -25,7 +25,7 @@ type ResetConvoInput struct {
 	// GroupInfo of the new group in its current epoch, with ratchet_tree and external_pub, signed
 	// by the caller; base64, wrapped in an MLSMessage or bare. The conversation is a verified one
 	// from then on.
-	// At most 2097152 bytes.
+	// At most 2 MiB.
 	GroupInfo string
 	// Key for sealed sends in the epoch in which the group begins: MLS-Exporter("mls-server sealed
 	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves.

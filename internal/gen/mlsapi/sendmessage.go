@@ -16,7 +16,7 @@ type SendMessageInput struct {
 	// At most 36 bytes, optional.
 	IdempotencyKey *string
 	// MLSMessage padded with zero bytes to the size of its bucket.
-	// At most 10485760 bytes.
+	// At most 10 MiB.
 	Ciphertext []byte
 	// Epoch in which the message was made.
 	// At least 0.
@@ -30,7 +30,7 @@ type SendMessageInput struct {
 	// GroupInfo of the epoch that the commit leads to, with ratchet_tree and external_pub, signed
 	// by the committer; base64, wrapped in an MLSMessage or bare. Required with every commit of a
 	// verified conversation.
-	// At most 2097152 bytes, optional.
+	// At most 2 MiB, optional.
 	GroupInfo *string
 	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
 	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It

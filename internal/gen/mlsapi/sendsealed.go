@@ -18,7 +18,7 @@ type SendSealedInput struct {
 	Epoch int64
 	// MLSMessage with a PrivateMessage of an application message, padded with zero bytes to the
 	// size of its bucket.
-	// At most 1048576 bytes.
+	// At most 1 MiB.
 	Ciphertext []byte
 	// Size of the ciphertext in bytes: 512, 1024, 2048, 4096, 8192 or a multiple of 8192.
 	// 512 to 1048576.

@@ -9,7 +9,7 @@ type UpdateGroupInfoInput struct {
 	// Conversation, by its id or its MLS group id.
 	ConvoID string
 	// GroupInfo with ratchet_tree and external_pub, base64, wrapped in an MLSMessage or bare.
-	// At most 2097152 bytes.
+	// At most 2 MiB.
 	GroupInfo string
 	// Epoch that it describes.
 	// At least 0.

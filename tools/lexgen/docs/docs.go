@@ -7,7 +7,6 @@ package docs
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -210,7 +209,7 @@ func (p *page) facts(m *ir.Method) {
 	}
 	add("Rate class", m.RateClass)
 	if m.Input != nil {
-		add("Request body", fmt.Sprintf("%s, at most %d bytes", m.Input.Encoding, m.MaxBody))
+		add("Request body", m.Input.Encoding+", at most "+prose.Size(m.MaxBody))
 	}
 	switch {
 	case m.Schema.Kind() == lexicon.KindSubscription:

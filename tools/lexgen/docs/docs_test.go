@@ -1,6 +1,8 @@
 package docs
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"bytes"
 	"encoding/json"
 	"html"
@@ -152,7 +154,7 @@ func TestHostileText(t *testing.T) {
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
-	files, err := Files(m, Options{Title: hostile, Policy: &ir.Policy{Subjects: []ir.Subject{{Name: hostile, Methods: []string{"com.example.putThing"}}}}})
+	files, err := Files(m, Options{Title: hostile, Policy: &ir.Policy{About: hostile, Subjects: []ir.Subject{{Name: hostile, Methods: []string{"com.example.putThing"}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,6 +162,18 @@ func TestHostileText(t *testing.T) {
 		text := string(f.Data)
 		if filepath.Ext(f.Name) == ".md" {
 			text = withoutCode(text)
+		}
+		if f.Name == "index.html" {
+			// Our own script, once, which the page's policy allows by its hash.
+			own := "<script>" + searchScript + "</script>"
+			if strings.Count(text, own) != 1 {
+				t.Error("index.html does not have its script")
+			}
+			text = strings.Replace(text, own, "", 1)
+			hash := sha256.Sum256([]byte(searchScript))
+			if !strings.Contains(html.UnescapeString(text), "script-src 'sha256-"+base64.StdEncoding.EncodeToString(hash[:])+"'\"") {
+				t.Error("index.html does not allow its script")
+			}
 		}
 		for _, bad := range []string{"<script", "\u202e", "\u2028", "\x00"} {
 			if strings.Contains(text, bad) {

@@ -30,6 +30,9 @@ func (r *reference) markdown() []emit.File {
 func (r *reference) indexMarkdown() string {
 	var b strings.Builder
 	b.WriteString(Header + "\n\n# " + prose.Markdown(r.opt.Title) + "\n\n")
+	if about := r.opt.Policy.About; about != "" {
+		b.WriteString(prose.Markdown(about) + "\n\n")
+	}
 	b.WriteString("The reference of the API, made from the lexicons. The same as [one HTML page](index.html) and as [OpenAPI](openapi.json).\n")
 	for _, g := range r.Groups {
 		b.WriteString("\n## " + prose.Markdown(g.Name) + "\n\n| Method | | What it does |\n|---|---|---|\n")

@@ -26,6 +26,8 @@ type Policy struct {
 	Violations map[string]map[string]string `json:"violations"`
 	// Names gives places (as problems spell them) another Go name.
 	Names map[string]string `json:"names"`
+	// About says in a sentence or two what the service is, for the first page of the reference.
+	About string `json:"about"`
 	// Subjects orders the methods for readers, Common lists the errors that lexicons do not
 	// declare.
 	Subjects []Subject     `json:"subjects"`

@@ -75,7 +75,7 @@ func Document(m *ir.Model, opt Options) ([]byte, error) {
 	return append(v, '\n'), nil
 }
 
-// Group is a subject with its methods, sorted by NSID.
+// Group is a subject with its methods, in the policy's order, the rest sorted by NSID.
 type Group struct {
 	Name    string
 	Methods []*ir.Method
@@ -95,11 +95,11 @@ func Groups(m *ir.Model, p *ir.Policy) []Group {
 		}
 		return &groups[i]
 	}
-	subject := map[string]string{}
+	subject, place := map[string]string{}, map[string]int{}
 	for _, s := range p.Subjects {
 		at(s.Name)
-		for _, id := range s.Methods {
-			subject[id] = s.Name
+		for i, id := range s.Methods {
+			subject[id], place[id] = s.Name, i
 		}
 	}
 	for _, method := range m.Methods {
@@ -109,6 +109,9 @@ func Groups(m *ir.Model, p *ir.Policy) []Group {
 		}
 		g := at(name)
 		g.Methods = append(g.Methods, method)
+	}
+	for _, g := range groups {
+		slices.SortStableFunc(g.Methods, func(a, b *ir.Method) int { return cmp.Compare(place[a.NSID], place[b.NSID]) })
 	}
 	return slices.DeleteFunc(groups, func(g Group) bool { return len(g.Methods) == 0 })
 }

@@ -90,7 +90,7 @@ func Limits(s lexicon.Schema) []string {
 			add("default ", num(*s.Default))
 		}
 	case *lexicon.String:
-		out = append(out, between(s.MinLength, s.MaxLength, " byte", " bytes")...)
+		out = append(out, sizes(s.MinLength, s.MaxLength)...)
 		out = append(out, between(s.MinGraphemes, s.MaxGraphemes, " character", " characters")...)
 		if s.Const != nil {
 			add("always ", strconv.Quote(*s.Const))
@@ -99,18 +99,46 @@ func Limits(s lexicon.Schema) []string {
 			add("default ", strconv.Quote(*s.Default))
 		}
 	case *lexicon.Bytes:
-		out = append(out, between(s.MinLength, s.MaxLength, " byte", " bytes")...)
+		out = append(out, sizes(s.MinLength, s.MaxLength)...)
 	case *lexicon.Array:
 		out = append(out, between(s.MinLength, s.MaxLength, " item", " items")...)
 	case *lexicon.Blob:
 		if s.MaxSize != nil {
-			add("at most ", num(*s.MaxSize), " bytes")
+			add("at most ", Size(*s.MaxSize))
 		}
 		if len(s.Accept) > 0 {
 			add("of type ", strings.Join(s.Accept, ", "))
 		}
 	}
 	return out
+}
+
+// Size is a number of bytes as people say it: in the largest unit that has no fraction, from 4 KiB
+// on.
+func Size(n int64) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	for _, unit := range []struct {
+		bytes int64
+		name  string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= 4<<10 && n%unit.bytes == 0 {
+			return num(n/unit.bytes) + " " + unit.name
+		}
+	}
+	return num(n) + " bytes"
+}
+
+// sizes are limits of a length in bytes.
+func sizes(low, high *int64) []string {
+	if high == nil || low != nil && *low > 0 && *low != *high {
+		return between(low, high, " byte", " bytes")
+	}
+	if low != nil && *low == *high {
+		return []string{"exactly " + Size(*high)}
+	}
+	return []string{"at most " + Size(*high)}
 }
 
 func num(n int64) string { return strconv.FormatInt(n, 10) }

@@ -5,6 +5,7 @@ package sample
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -335,6 +336,8 @@ func (m *maker) text(name string, s lexicon.Schema) string {
 	}
 	var text string
 	switch {
+	case str.Format == lexrt.FormatURI:
+		text = m.uri(name)
 	case str.Format != lexrt.FormatNone:
 		text = m.format(str.Format)
 	case len(str.KnownValues) > 0:
@@ -381,37 +384,76 @@ func (m *maker) format(f lexrt.Format) string {
 		return "com.example.getThing"
 	case lexrt.FormatRecordKey, lexrt.FormatTID:
 		return "3kzq3vdqyhm2a"
-	case lexrt.FormatURI:
-		return "https://example.com/thing"
-	case lexrt.FormatNone:
+	case lexrt.FormatURI, lexrt.FormatNone:
 	}
 	return "text"
+}
+
+const uuid = "5f0c6d1e-8a52-4f0b-9d7b-2c4f1e9a7b30"
+
+// uri is a URI that suits the name of a field: of an account's part where it says that it names
+// one, else a page.
+func (m *maker) uri(name string) string {
+	lower := strings.ToLower(name)
+	switch {
+	case strings.HasSuffix(lower, "did"), lower == "assignedto":
+		return m.format(lexrt.FormatDID) + "#" + uuid
+	case lower == "endpoint":
+		return "wss://api.example.com/xrpc/com.example.subscribe"
+	}
+	return "https://example.com/thing"
 }
 
 // words is a text that suits the name of a field.
 func words(name string) string {
 	lower := strings.ToLower(name)
-	switch {
-	case lower == "groupid":
-		return "9f4c1a77d2e05b38"
-	case lower == "msgid", lower == "messageid", strings.HasSuffix(lower, "key") && strings.Contains(lower, "idempotency"):
-		return "01JHQ3V8ZK5R2M7T9XWCNB4E6D"
-	case lower == "deviceid", lower == "requestid", lower == "reportid":
-		return "5f0c6d1e-8a52-4f0b-9d7b-2c4f1e9a7b30"
-	case lower == "cursor", lower == "sincemessage":
-		return "eyJzIjo0Mn0"
-	case lower == "hash", strings.HasSuffix(lower, "hash"):
-		return "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b"
-	case strings.Contains(lower, "keypackage"), strings.HasPrefix(lower, "welcome"), lower == "commit", strings.HasSuffix(lower, "data"):
-		return "AAEAAQABAAE"
-	case strings.HasSuffix(lower, "id"), strings.HasSuffix(lower, "convos"), strings.HasSuffix(lower, "convo"):
-		return "3kzq3vdqyhm2a"
-	case lower == "devicename":
-		return "Alice's phone"
-	case strings.HasSuffix(lower, "name"), lower == "title":
-		return "Reading circle"
-	case strings.HasSuffix(lower, "expiresin"):
-		return "23d 4h"
+	for _, w := range wordsOf {
+		if w.is(lower) {
+			return w.text
+		}
 	}
 	return "text"
+}
+
+// wordsOf has texts by names of fields, in small letters. The first that fits is taken.
+var wordsOf = []struct {
+	is   func(name string) bool
+	text string
+}{
+	{one("groupid", "convoid"), "9f4c1a77d2e05b3861aa0c5d7e9f2b14"},
+	{ends("convos", "convo"), "9f4c1a77d2e05b3861aa0c5d7e9f2b14"},
+	{one("msgid", "messageid", "commitid", "deviceid", "deviceuuid", "requestid", "reportid", "replacedeviceid"), uuid},
+	{ends("idempotencykey"), "0b8e7c52-6f1d-4d0a-9c3e-58a1f7d2e964"},
+	{one("cursor", "sincemessage"), "eyJzIjo0Mn0"},
+	{ends("hash", "hashes"), "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b"},
+	{one("keypackage"), "AAEABQABAAEgV1b0xQk"},
+	{starts("welcome"), "AAEAAwABRkAgV1b0xQk"},
+	{one("commit", "externalcommit"), "AAEAARCfTBp30uBbOGGqDF"},
+	{one("groupinfo"), "AAEABAABAAEQn0wad9LgW"},
+	{ends("data"), "AAEAAQABAAE"},
+	{one("devicename"), "Alice's phone"},
+	{one("description"), "We read a book a month"},
+	{one("reason", "notes", "errordetails"), "They posted advertising"},
+	{one("version"), "v1.2.3"},
+	{one("info"), "The epoch has advanced"},
+	{one("ticket"), "3q2-7wEjRWeJq83v"},
+	{one("serviceid"), "atproto_mls"},
+	{one("class"), "sendMessage"},
+	{ends("id"), "3kzq3vdqyhm2a"},
+	{ends("name", "title"), "Reading circle"},
+	{ends("expiresin"), "23d 4h"},
+}
+
+func one(names ...string) func(string) bool {
+	return func(name string) bool { return slices.Contains(names, name) }
+}
+
+func ends(with ...string) func(string) bool {
+	return func(name string) bool {
+		return slices.ContainsFunc(with, func(end string) bool { return strings.HasSuffix(name, end) })
+	}
+}
+
+func starts(with string) func(string) bool {
+	return func(name string) bool { return strings.HasPrefix(name, with) }
 }
