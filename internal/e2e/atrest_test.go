@@ -30,6 +30,7 @@ var columnsAllowed = map[string]string{
 	"commit_reports":   "from which commit on a device cannot follow",
 	"convo_resets":     "who began a group anew, and the place of the notice",
 	"pending_welcomes": "who was added by which commit",
+	"invitations":      "who was added by a stranger, and the place of the commit",
 	"removal_debts":    "whose leaf was removed by which commit",
 	"event_stream":     "the place of a change of the roster; the rows of messages name nobody, which is checked",
 }
