@@ -25,20 +25,27 @@ import (
 // maxOthers is how many accounts app.bsky.graph.getRelationships takes in a call.
 const maxOthers = 30
 
-// maxCalls bounds the requests of one question to an AppView; all pairs of 100
-// users take 216.
-const maxCalls = 512
-
 const (
 	// callsPerMinute is how many requests all questions of this process may make of an AppView, and
 	// maxCallsAtOnce how many after a quiet time: what the public one takes of an address (3,000 in
 	// five minutes).
 	callsPerMinute = 600
 	maxCallsAtOnce = 1500
+	// callerCallsPerMinute and maxCallerCalls are what one caller may have of it: all pairs of 100
+	// users take 216 calls.
+	callerCallsPerMinute = 120
+	maxCallerCalls       = 300
+	// recordWait bounds the look-ups of when the blocks were made that one answer names: authors
+	// choose how fast their servers are.
+	recordWait = time.Second
 )
 
-// errSpent says that the AppView's budget is used up.
-var errSpent = fmt.Errorf("%w: AppView budget spent", errSource)
+var (
+	// errSpent says that the AppView's budget is used up.
+	errSpent = fmt.Errorf("%w: AppView budget spent", errSource)
+	// errCallerSpent says that the caller has used up what it may have of it.
+	errCallerSpent = fmt.Errorf("%w: the caller's part of the AppView budget spent", errSource)
+)
 
 // AppView asks an AppView for relationships. It sees both directions at once and blocks by way of
 // lists too, a few seconds after they are made. It is safe for concurrent use.
@@ -48,6 +55,8 @@ type AppView struct {
 	pds    *PDS
 	clock  clock.Clock
 	budget *allowance
+	// callers are what each may have of the budget.
+	callers *allowances
 }
 
 // NewAppView returns a source over the AppView at origin, for example
@@ -55,28 +64,40 @@ type AppView struct {
 // tell.
 func NewAppView(client *egress.Client, origin string, pds *PDS, c clock.Clock) *AppView {
 	return &AppView{
-		client: client, origin: strings.TrimRight(origin, "/"), pds: pds, clock: c, budget: newAllowance(callsPerMinute, maxCallsAtOnce),
+		client: client, origin: strings.TrimRight(origin, "/"), pds: pds, clock: c,
+		budget: newAllowance(callsPerMinute, maxCallsAtOnce), callers: newAllowances(callerCallsPerMinute, maxCallerCalls),
 	}
 }
 
-// Lookup asks for each two users of the pairs once, in calls of 30. With an error, the result holds
-// what could be looked up before; what is missing in its Checked is not known. Half of the budget
-// of calls is kept for questions that admit.
-func (a *AppView) Lookup(ctx context.Context, pairs []store.BlockPair, admits bool) (store.BlocksFound, error) {
-	found := store.BlocksFound{At: a.clock.Now()}
+// pay takes a call for a caller, of the half of the budget that is not kept for questions that
+// admit unless this is one. Errors: errCallerSpent, errSpent.
+func (a *AppView) pay(caller mls.DID, admits bool) error {
 	keep := float64(maxCallsAtOnce / 2)
 	if admits {
 		keep = 0
 	}
+	switch now := a.clock.Now(); {
+	case !a.callers.take(caller, now):
+		return errCallerSpent
+	case !a.budget.take(now, keep):
+		return errSpent
+	}
+	return nil
+}
+
+// Lookup asks for each two users of the pairs once, in calls of 30. With an error, the result holds
+// what could be looked up before; what is missing in its Checked is not known. Half of the budget
+// of calls is kept for questions that admit, and each caller may have a fifth of it.
+func (a *AppView) Lookup(ctx context.Context, caller mls.DID, pairs []store.BlockPair, admits bool) (store.BlocksFound, error) {
+	found := store.BlocksFound{At: a.clock.Now()}
 	var mu sync.Mutex
 	var failed error
 	var g errgroup.Group
 	g.SetLimit(parallelism)
-	calls := 0
 	for q, others := range batches(pairs) {
-		if calls++; calls > maxCalls || !a.budget.take(found.At, keep) {
+		if err := a.pay(caller, admits); err != nil {
 			mu.Lock()
-			failed = errSpent
+			failed = err
 			mu.Unlock()
 			break
 		}
@@ -172,7 +193,7 @@ type relationship struct {
 	BlockedBy      string `json:"blockedBy"`
 	BlockingByList string `json:"blockingByList"`
 	BlockedByList  string `json:"blockedByList"`
-	Following      string `json:"following"`
+	FollowedBy     string `json:"followedBy"`
 }
 
 // ask makes one call. With an error, what it returns is what the answer did say.
@@ -188,6 +209,8 @@ func (a *AppView) ask(ctx context.Context, actor mls.DID, others []mls.DID) ([]s
 	for _, o := range others {
 		asked[string(o)] = struct{}{}
 	}
+	ctx, cancel := context.WithTimeout(ctx, recordWait)
+	defer cancel()
 	var checked []store.BlockPair
 	var blocks []store.Block
 	for _, r := range answer {
@@ -237,24 +260,40 @@ func (a *AppView) relationships(ctx context.Context, actor mls.DID, others []mls
 	return body.Relationships, false, nil
 }
 
-// follows reports whether an actor follows another account. It takes of the whole budget.
-func (a *AppView) follows(ctx context.Context, actor, other mls.DID) (bool, error) {
-	if !a.budget.take(a.clock.Now(), 0) {
-		return false, errSpent
-	}
-	answer, unknown, err := a.relationships(ctx, actor, []mls.DID{other})
-	if err != nil || unknown {
-		return false, err
-	}
-	for _, r := range answer {
-		if r.DID == string(other) && !strings.HasSuffix(r.Type, "#notFoundActor") {
-			return r.Following != "", nil
+// followers is which of the users follow a caller, and which do not. Those that are missing are not
+// known, for the reason that the error gives.
+func (a *AppView) followers(ctx context.Context, caller mls.DID, users []mls.DID, admits bool) (map[mls.DID]bool, error) {
+	follow := make(map[mls.DID]bool, len(users))
+	var failed error
+	for others := range slices.Chunk(users, maxOthers) {
+		if err := a.pay(caller, admits); err != nil {
+			return follow, err
 		}
-		if r.Actor == string(other) && strings.HasSuffix(r.Type, "#notFoundActor") {
-			return false, nil
+		answer, unknown, err := a.relationships(ctx, caller, others)
+		if err != nil {
+			failed = err
+			continue
+		}
+		if unknown { // nobody follows who is unknown to the network
+			for _, o := range others {
+				follow[o] = false
+			}
+			continue
+		}
+		for _, r := range answer {
+			id := mls.DID(r.DID)
+			if strings.HasSuffix(r.Type, "#notFoundActor") {
+				id = mls.DID(r.Actor)
+			}
+			if slices.Contains(others, id) {
+				follow[id] = id == mls.DID(r.DID) && r.FollowedBy != ""
+			}
 		}
 	}
-	return false, fmt.Errorf("%w: incomplete answer", errSource)
+	if failed == nil && len(follow) < len(users) {
+		failed = fmt.Errorf("%w: incomplete answer", errSource)
+	}
+	return follow, failed
 }
 
 // unknownActor reports whether the AppView said that it does not know the actor.

@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -48,13 +49,13 @@ type Declarations struct {
 
 	mu      sync.Mutex
 	known   *simplelru.LRU[subject, declared]
-	callers *memory
+	callers *allowances
 }
 
 // NewDeclarations returns an empty memory over the sources. Callers have a bound of their own on
 // how many users they may have looked up.
 func NewDeclarations(cfg DeclarationsConfig) *Declarations {
-	d := &Declarations{DeclarationsConfig: cfg, callers: newMemory()}
+	d := &Declarations{DeclarationsConfig: cfg, callers: newAllowances(lookupsPerMinute, lookupsPerMinute)}
 	// The size is positive, which is all that can be wrong.
 	d.known, _ = simplelru.NewLRU[subject, declared](maxDeclarations, nil)
 	return d
@@ -71,77 +72,147 @@ type declared struct {
 // refusal is what users say to a caller.
 type refusal struct {
 	unwilling []mls.DID
-	// unknown: of some nothing usable is known.
-	unknown bool
+	// away: the sources of some are away, and nothing usable is known of these. late: some could
+	// not be asked in time, or the AppView not any more. spent: nor could some be asked because the
+	// caller has had too many looked up. The last two the caller can bring about.
+	away, late, spent bool
 }
 
-// ask finds out which of the users do not want to hear from the caller. A source that fails is no
-// error.
-func (d *Declarations) ask(ctx context.Context, caller mls.DID, users []mls.DID) (refusal, error) {
-	limited, cancel := context.WithTimeout(ctx, admitWait)
+// finding is what was found out about a user, or why nothing was.
+type finding struct {
+	willing bool
+	err     error
+}
+
+// ask finds out which of the users do not want to hear from the caller. admits says that they are
+// put together with it if they do. That the caller goes away changes nothing: what is found out is
+// remembered all the same.
+func (d *Declarations) ask(ctx context.Context, caller mls.DID, users []mls.DID, admits bool) (refusal, error) {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), admitWait)
 	defer cancel()
-	answers := make([]declared, len(users))
-	var g errgroup.Group
-	g.SetLimit(parallelism)
-	for i, user := range users {
-		g.Go(func() error {
-			answers[i] = d.find(limited, subject{caller: caller, user: user})
-			return nil
-		})
-	}
-	_ = g.Wait() // the functions return no errors: one user says nothing about the next
+	now := d.Clock.Now()
 	var r refusal
-	usable := d.Clock.Now().Add(-UsableFor)
-	for i, a := range answers {
+	var due []mls.DID
+	for _, user := range users {
+		known := d.recall(subject{caller, user})
 		switch {
-		case a.at.Before(usable):
-			r.unknown = true
-		case !a.willing:
-			r.unwilling = append(r.unwilling, users[i])
+		case !known.at.Before(now.Add(-FreshFor)), now.Before(known.retry):
+			r.add(user, known, now)
+		case d.callers.take(caller, now):
+			due = append(due, user)
+		default:
+			r.addUnasked(user, known, now, errCallerSpent)
+		}
+	}
+	for i, f := range d.find(limited, caller, due, admits) {
+		k := subject{caller, due[i]}
+		known := d.recall(k)
+		switch {
+		case f.err == nil:
+			known = declared{willing: f.willing, at: now}
+			d.remember(k, known)
+			r.add(k.user, known, now)
+		case errors.Is(f.err, errLate), errors.Is(f.err, errSpent), errors.Is(f.err, errCallerSpent):
+			r.addUnasked(k.user, known, now, f.err)
+		default:
+			known.retry = now.Add(retryAfter)
+			d.remember(k, known)
+			r.add(k.user, known, now)
 		}
 	}
 	return r, ctx.Err()
 }
 
-// find is what is remembered of a user's word, or its word now.
-func (d *Declarations) find(ctx context.Context, k subject) declared {
-	now := d.Clock.Now()
-	d.mu.Lock()
-	known, _ := d.known.Get(k)
-	d.mu.Unlock()
-	if !known.at.Before(now.Add(-FreshFor)) || now.Before(known.retry) || !d.callers.allow(k.caller, now) {
-		return known
+// add adds what is known of a user whose source has answered, or is away.
+func (r *refusal) add(user mls.DID, known declared, now time.Time) {
+	switch {
+	case known.at.Before(now.Add(-UsableFor)):
+		r.away = true
+	case !known.willing:
+		r.unwilling = append(r.unwilling, user)
 	}
-	willing, err := d.read(ctx, k)
-	if err == nil {
-		known = declared{willing: willing, at: now}
-	} else {
-		known.retry = now.Add(retryAfter)
+}
+
+// addUnasked adds what is known of a user whose source was not asked, or had no time to answer.
+func (r *refusal) addUnasked(user mls.DID, known declared, now time.Time, why error) {
+	switch {
+	case !known.at.Before(now.Add(-UsableFor)):
+		r.add(user, known, now)
+	case errors.Is(why, errCallerSpent):
+		r.spent = true
+	default:
+		r.late = true
 	}
+}
+
+func (d *Declarations) recall(k subject) declared {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.known.Add(k, known)
+	known, _ := d.known.Get(k)
 	return known
 }
 
-// read asks the user's own server, and where it depends on that, the AppView whom the user follows.
-func (d *Declarations) read(ctx context.Context, k subject) (willing bool, err error) {
-	incoming, err := d.PDS.declaration(ctx, k.user)
-	if err != nil {
-		return false, err
+func (d *Declarations) remember(k subject, known declared) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.known.Add(k, known)
+}
+
+// find asks the users' own servers, and where it depends on that, the AppView who of them follows
+// the caller.
+func (d *Declarations) find(ctx context.Context, caller mls.DID, users []mls.DID, admits bool) []finding {
+	found := make([]finding, len(users))
+	words := make([]Incoming, len(users))
+	var g errgroup.Group
+	g.SetLimit(parallelism)
+	for i, user := range users {
+		g.Go(func() error {
+			words[i], found[i].err = d.word(ctx, user)
+			return nil
+		})
 	}
-	switch incoming {
-	case IncomingAll, IncomingNone, IncomingFollowing:
-	default: // no record, or a word that is not known
-		incoming = d.Default
+	_ = g.Wait() // the functions return no errors: one user says nothing about the next
+	var following []mls.DID
+	for i, word := range words {
+		found[i].willing = word == IncomingAll
+		if word == IncomingFollowing {
+			following = append(following, users[i])
+		}
 	}
+	if len(following) == 0 {
+		return found
+	}
+	follow, err := d.followers(ctx, caller, following, admits)
+	for i, word := range words {
+		if word != IncomingFollowing {
+			continue
+		}
+		var known bool
+		if found[i].willing, known = follow[users[i]]; !known {
+			found[i].err = err
+		}
+	}
+	return found
+}
+
+// word is from whom a user accepts messages, by its own record or by default.
+func (d *Declarations) word(ctx context.Context, user mls.DID) (Incoming, error) {
+	own, cancel := context.WithTimeout(ctx, answerTime(admitWait))
+	defer cancel()
+	incoming, err := d.PDS.declaration(own, user)
 	switch {
-	case incoming == IncomingAll:
-		return true, nil
-	case incoming == IncomingNone:
-		return false, nil
-	case d.AppView == nil:
-		return false, errSource
+	case err != nil:
+		return "", lateOr(ctx, err)
+	case incoming == IncomingAll, incoming == IncomingNone, incoming == IncomingFollowing:
+		return incoming, nil
 	}
-	return d.AppView.follows(ctx, k.user, k.caller)
+	return d.Default, nil // no record, or a word that is not known
+}
+
+func (d *Declarations) followers(ctx context.Context, caller mls.DID, users []mls.DID, admits bool) (map[mls.DID]bool, error) {
+	if d.AppView == nil {
+		return nil, errSource
+	}
+	follow, err := d.AppView.followers(ctx, caller, users, admits)
+	return follow, lateOr(ctx, err)
 }

@@ -1,8 +1,14 @@
 package blocks_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +16,7 @@ import (
 	"mls-server/internal/blocks"
 	"mls-server/internal/blocks/blockstest"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 )
 
 // gate asks for declarations, too.
@@ -121,6 +128,186 @@ func TestDeclarationsAreRemembered(t *testing.T) {
 		if refused || errors.Is(err, mls.ErrBlockSourceUnavailable) != closed {
 			t.Errorf("fail closed %t: %t %v", closed, refused, err)
 		}
+	}
+}
+
+// TestCallersCannotSendSourcesAway: a caller chooses whom else it asks about, for how long, and how
+// fast the servers of its own accounts are. Nothing of that lets in those who do not want to hear
+// from it, or who block it, where BLOCKS_FAIL_CLOSED is off.
+func TestCallersCannotSendSourcesAway(t *testing.T) {
+	t.Parallel()
+	nobody := make([]mls.DID, 1000) // of whom nobody has heard
+	for i := range nobody {
+		nobody[i] = mls.DID(fmt.Sprintf("did:plc:%024d", i))
+	}
+	for name, c := range map[string]struct {
+		refuse func(e *env, caller, user mls.DID)
+		spend  func(e *env, g *blocks.Gate, caller mls.DID) error
+	}{
+		"declarations": {func(e *env, _, user mls.DID) { e.network.Declare(user, "none") }, func(_ *env, g *blocks.Gate, caller mls.DID) error {
+			_, err := g.Blocking(t.Context(), caller, nobody)
+			return err
+		}},
+		"followers": {func(e *env, _, user mls.DID) { e.network.Declare(user, "following") }, func(e *env, g *blocks.Gate, caller mls.DID) error {
+			e.network.SetDown(true, blockstest.GetRelationships)
+			defer e.network.SetDown(false)
+			for _, u := range e.users(150) {
+				e.network.Declare(u, "following")
+				if _, err := g.Blocking(t.Context(), caller, []mls.DID{u}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		"blocks": {func(e *env, caller, user mls.DID) { e.network.Block(user, caller) }, func(_ *env, g *blocks.Gate, caller mls.DID) error {
+			_, err := g.Service.Blocking(t.Context(), caller, nobody)
+			return err
+		}},
+	} {
+		t.Run("what the caller may ask is spent: "+name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			u := e.users(3)
+			c.refuse(e, u[0], u[1])
+			view := e.appview
+			if name == "blocks" {
+				view = nil
+			}
+			g := e.gate(view, blocks.IncomingAll, false)
+			if err := c.spend(e, g, u[0]); err != nil {
+				t.Fatal(err)
+			}
+			if refused, err := g.AnyBetween(t.Context(), u[0], u[1:2], u[:1]); refused || !errors.Is(err, mls.ErrRateLimitExceeded) {
+				t.Errorf("an addition: %t %v", refused, err)
+			}
+			e.clock.Advance(3 * time.Minute)
+			if !refuses(t, g, u[0], u[1]) {
+				t.Error("let in later")
+			}
+		})
+	}
+}
+
+// TestSlowServersDoNotHurryOthers: who adds many accounts whose servers never answer gets no answer
+// about the one that does not want to hear from it, or the right one.
+func TestSlowServersDoNotHurryOthers(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	hang := make(chan struct{})
+	origin, client := e.upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
+	})
+	t.Cleanup(func() { close(hang) })
+	e.client = client
+	e.pds = blocks.NewPDS(client, e.resolver(client), e.clock)
+	u := e.users(3)
+	e.network.Declare(u[1], "none")
+	e.network.Block(u[2], u[0])
+	slow := make([]mls.DID, 40)
+	for i := range slow {
+		id := e.dir.NewIdentity(authtest.P256)
+		id.SetPDS(origin)
+		slow[i] = id.DID
+	}
+	g := e.gate(nil, blocks.IncomingAll, false)
+	for _, user := range u[1:] {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			refused, err := g.AnyBetween(t.Context(), u[0], append(slices.Clone(slow), user), u[:1])
+			if !refused && !errors.Is(err, mls.ErrBlockSourceUnavailable) {
+				t.Errorf("refused: %t, %v", refused, err)
+			}
+			// A moment later it is asked again: nothing has said that its server is away.
+			if !refuses(t, g, u[0], user) {
+				t.Error("let in later")
+			}
+		})
+	}
+}
+
+// TestWhoGoesAwaySaysNothing: a question whose caller hangs up is no sign that a server is away.
+func TestWhoGoesAwaySaysNothing(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	network, err := url.Parse(e.network.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrived, release := make(chan struct{}, 100), make(chan struct{})
+	origin, client := e.upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-release
+		httputil.NewSingleHostReverseProxy(network).ServeHTTP(w, r)
+	})
+	e.pds = blocks.NewPDS(client, e.resolver(client), e.clock)
+	users := e.users(1)
+	for range 2 {
+		id := e.dir.NewIdentity(authtest.P256)
+		id.SetPDS(origin)
+		e.network.AddAccount(id.DID)
+		users = append(users, id.DID)
+	}
+	e.network.Declare(users[1], "none")
+	e.network.Block(users[2], users[0])
+	g := e.gate(nil, blocks.IncomingAll, false)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for _, user := range users[1:] {
+		wg.Go(func() {
+			if _, err := g.AnyBetween(ctx, users[0], []mls.DID{user}, users[:1]); err == nil {
+				t.Error("an answer to nobody")
+			}
+		})
+	}
+	for range 2 * len(users[1:]) {
+		<-arrived
+	}
+	cancel()
+	close(release)
+	wg.Wait()
+	for _, user := range users[1:] {
+		if !refuses(t, g, users[0], user) {
+			t.Error("let in")
+		}
+	}
+}
+
+// One claim of many users costs one call of the AppView, and half of its budget is kept for
+// additions.
+func TestFollowersAreAskedForTogether(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	u := e.users(30)
+	for _, user := range u[1:] {
+		e.network.Declare(user, "following")
+		if user != u[1] {
+			e.network.Follow(user, u[0])
+		}
+	}
+	g := blocks.NewGate(e.service(nil, true), blocks.NewDeclarations(blocks.DeclarationsConfig{
+		PDS: e.pds, AppView: e.appview, Default: blocks.IncomingAll, Clock: e.clock,
+	}))
+	listed, err := g.Blocking(t.Context(), u[0], u[1:])
+	if err != nil || !slices.Equal(listed, u[1:2]) || e.calls() != 1 {
+		t.Errorf("%v %v: %d calls", listed, err, e.calls())
+	}
+	for i := 0; ; i++ { // others spend what there is for questions that do not admit
+		caller := mls.DID(fmt.Sprintf("did:plc:%024d", i))
+		_, err := e.appview.Lookup(t.Context(), caller, []store.BlockPair{{Blocker: caller, Blocked: u[0]}}, false)
+		if err != nil {
+			break
+		}
+	}
+	stranger := e.users(1)[0]
+	before := e.calls()
+	if listed, err := g.Blocking(t.Context(), stranger, u[1:2]); err != nil || len(listed) > 0 || e.calls() != before {
+		t.Errorf("a claim takes of what is kept for additions: %v %v", listed, err)
+	}
+	if refused, err := g.AnyBetween(t.Context(), stranger, u[1:2], []mls.DID{stranger}); err != nil || !refused || e.calls() != before+1 {
+		t.Errorf("an addition: %t %v", refused, err)
 	}
 }
 

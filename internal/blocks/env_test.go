@@ -46,8 +46,7 @@ func newEnv(t *testing.T) *env {
 	}
 	t.Cleanup(s.Close)
 	pool := pgtest.Open(t, url)
-	resolver := auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL(), Clock: clk})
-	pds := blocks.NewPDS(client, resolver, clk)
+	pds := blocks.NewPDS(client, auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: dir.URL(), Clock: clk}), clk)
 	return &env{
 		clock: clk, dir: dir, network: network, client: client, store: s, pds: pds,
 		appview: blocks.NewAppView(client, network.URL()+"/", pds, clk),
@@ -66,6 +65,11 @@ func newEnv(t *testing.T) *env {
 			return out
 		},
 	}
+}
+
+// resolver finds the accounts' servers.
+func (e *env) resolver(client *egress.Client) *auth.Resolver {
+	return auth.NewResolver(auth.ResolverConfig{Client: client, PLCURL: e.dir.URL(), Clock: e.clock})
 }
 
 // service asks the accounts' servers and, if given, an AppView.

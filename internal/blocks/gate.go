@@ -22,7 +22,8 @@ type Gate struct {
 func NewGate(s *Service, d *Declarations) *Gate { return &Gate{s, d} }
 
 // AnyBetween is Service.AnyBetween, and true when one of the newcomers does not want to hear from
-// the caller.
+// the caller. Who cannot be asked for a reason that the caller can bring about is never let in by
+// that: the errors are mls.ErrRateLimitExceeded and mls.ErrBlockSourceUnavailable.
 func (g *Gate) AnyBetween(ctx context.Context, caller mls.DID, newcomers, present []mls.DID) (bool, error) {
 	var blocked, unwilling bool
 	var blockErr, consentErr error
@@ -41,7 +42,8 @@ func (g *Gate) AnyBetween(ctx context.Context, caller mls.DID, newcomers, presen
 }
 
 // Blocking is Service.Blocking with those who do not want to hear from the caller. What cannot be
-// found out keeps nobody out: an addition is checked again by AnyBetween.
+// found out keeps nobody out, since an addition is checked again by AnyBetween, but for a caller
+// who has had too many users looked up: mls.ErrRateLimitExceeded.
 func (g *Gate) Blocking(ctx context.Context, caller mls.DID, dids []mls.DID) ([]mls.DID, error) {
 	var blocking []mls.DID
 	var refusal refusal
@@ -49,13 +51,15 @@ func (g *Gate) Blocking(ctx context.Context, caller mls.DID, dids []mls.DID) ([]
 	g.together(func() {
 		blocking, blockErr = g.Service.Blocking(ctx, caller, dids)
 	}, func() {
-		refusal, consentErr = g.refusal(ctx, caller, dids)
+		refusal, consentErr = g.refusal(ctx, caller, dids, false)
 	})
 	switch {
 	case blockErr != nil:
 		return nil, blockErr
 	case consentErr != nil:
 		return nil, consentErr
+	case refusal.spent:
+		return nil, mls.RateLimited(spentFor)
 	}
 	out := mls.UniqueDIDs(append(blocking, refusal.unwilling...))
 	slices.Sort(out)
@@ -63,20 +67,22 @@ func (g *Gate) Blocking(ctx context.Context, caller mls.DID, dids []mls.DID) ([]
 }
 
 func (g *Gate) anyUnwilling(ctx context.Context, caller mls.DID, newcomers []mls.DID) (bool, error) {
-	r, err := g.refusal(ctx, caller, newcomers)
+	r, err := g.refusal(ctx, caller, newcomers, true)
 	switch {
 	case err != nil:
 		return false, err
 	case len(r.unwilling) > 0:
 		return true, nil
-	case r.unknown && g.FailClosed:
+	case r.spent:
+		return false, mls.RateLimited(spentFor)
+	case r.late, r.away && g.FailClosed:
 		return false, mls.ErrBlockSourceUnavailable
 	}
 	return false, nil
 }
 
 // refusal asks those of the users whom the caller does not know.
-func (g *Gate) refusal(ctx context.Context, caller mls.DID, dids []mls.DID) (refusal, error) {
+func (g *Gate) refusal(ctx context.Context, caller mls.DID, dids []mls.DID, admits bool) (refusal, error) {
 	if g.declarations == nil {
 		return refusal{}, nil
 	}
@@ -85,7 +91,7 @@ func (g *Gate) refusal(ctx context.Context, caller mls.DID, dids []mls.DID) (ref
 		return refusal{}, err
 	}
 	strangers := slices.DeleteFunc(mls.UniqueDIDs(dids), func(d mls.DID) bool { return d == caller || slices.Contains(known, d) })
-	return g.declarations.ask(ctx, caller, strangers)
+	return g.declarations.ask(ctx, caller, strangers, admits)
 }
 
 // together runs both at the same time, and waits for both: how long it takes says nothing about

@@ -20,19 +20,18 @@ const parallelism = 16
 // lookUp asks sources about open pairs and adds what they say to the evidence. A source that fails
 // is no error: what is missing stays unknown.
 func (s *Service) lookUp(ctx context.Context, q question, e *evidence, open []store.BlockPair) error {
-	wait := openWait
-	if q.admits {
-		wait = admitWait
-	}
-	limited, cancel := context.WithTimeout(ctx, wait)
+	limited, cancel := context.WithTimeout(ctx, q.wait())
 	defer cancel()
 	since := s.Clock.Now().Add(-FreshFor)
 	if s.AppView != nil && e.cheapAtView(open, since) {
 		s.askView(limited, q, e, open)
 		open = e.judge(open, since).open
 	}
-	if err := s.readLists(limited, q, e, open); err != nil {
-		return err
+	if read := s.readLists(limited, q, e, open); len(read.Checked) > 0 {
+		// What has arrived is kept, though the time for more is over.
+		if err := s.Cache.SaveBlocks(ctx, read); err != nil {
+			return err
+		}
 	}
 	if open = e.judge(open, since).open; s.AppView != nil && len(open) > 0 {
 		s.askView(limited, q, e, open)
@@ -53,12 +52,20 @@ func (e *evidence) cheapAtView(open []store.BlockPair, since time.Time) bool {
 	return len(open) > 0 && callsFor(open) <= len(users)
 }
 
-// askView asks the AppView about pairs.
+// askView asks the AppView about pairs. It leaves half of the time to the lists.
 func (s *Service) askView(ctx context.Context, q question, e *evidence, pairs []store.BlockPair) {
 	now := s.Clock.Now()
 	pairs = slices.DeleteFunc(slices.Clone(pairs), func(p store.BlockPair) bool { return now.Before(e.entries[p.Blocker].viewRetry) })
-	found, err := s.AppView.Lookup(ctx, pairs, q.admits)
-	if err != nil && !errors.Is(err, errSpent) {
+	half, cancel := context.WithTimeout(ctx, q.wait()/2)
+	defer cancel()
+	found, err := s.AppView.Lookup(half, q.caller, pairs, q.admits)
+	switch err = lateOr(ctx, err); {
+	case err == nil, errors.Is(err, errSpent):
+	case errors.Is(err, errLate):
+		e.late = true
+	case errors.Is(err, errCallerSpent):
+		e.spent = true
+	default:
 		s.leaveAlone(e, pairs, found.Checked)
 	}
 	blocks := make(map[store.BlockPair]*store.Block, len(found.Blocks))
@@ -110,9 +117,9 @@ func (s *Service) remember(e *evidence, k subject, change func(*entry)) {
 	e.entries[k.user] = known
 }
 
-// readLists reads the lists of the pairs' blockers that are not fresh, and saves those that are
+// readLists reads the lists of the pairs' blockers that are not fresh, and returns those that are
 // common knowledge.
-func (s *Service) readLists(ctx context.Context, q question, e *evidence, open []store.BlockPair) error {
+func (s *Service) readLists(ctx context.Context, q question, e *evidence, open []store.BlockPair) store.BlocksFound {
 	now := s.Clock.Now()
 	since := now.Add(-FreshFor)
 	var mu sync.Mutex
@@ -124,14 +131,26 @@ func (s *Service) readLists(ctx context.Context, q question, e *evidence, open [
 		known := e.entries[user]
 		mu.Unlock()
 		read := want{list: known.listed.Before(since), probe: s.AppView != nil && known.probed.Before(since)}
-		if !read.list && !read.probe || now.Before(known.retry) || !s.memory.allow(q.caller, now) {
+		if !read.list && !read.probe || now.Before(known.retry) {
+			continue
+		}
+		if !s.memory.callers.take(q.caller, now) {
+			mu.Lock()
+			e.spent = true
+			mu.Unlock()
 			continue
 		}
 		g.Go(func() error {
 			k := e.subjects[user]
-			got, err := s.read(ctx, k, read, since)
+			own, cancel := context.WithTimeout(ctx, answerTime(q.wait()))
+			defer cancel()
+			got, err := s.read(own, k, read, since)
 			mu.Lock()
 			defer mu.Unlock()
+			if errors.Is(lateOr(ctx, err), errLate) {
+				e.late = true
+				return nil
+			}
 			if list := s.note(e, k, got, err); list && k.caller == "" && len(got.list) <= maxSaved {
 				save.Checked = append(save.Checked, store.BlockPair{Blocker: user})
 				for _, b := range got.list {
@@ -142,10 +161,7 @@ func (s *Service) readLists(ctx context.Context, q question, e *evidence, open [
 		})
 	}
 	_ = g.Wait() // the functions return no errors: one list says nothing about the next
-	if len(save.Checked) == 0 {
-		return nil
-	}
-	return s.Cache.SaveBlocks(ctx, save)
+	return save
 }
 
 // read reads about a subject, unless another question just did.

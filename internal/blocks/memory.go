@@ -57,14 +57,13 @@ type memory struct {
 	mu      sync.Mutex
 	entries *simplelru.LRU[subject, entry]
 	weight  int
-	callers *simplelru.LRU[mls.DID, *allowance]
+	callers *allowances
 }
 
 func newMemory() *memory {
-	m := &memory{}
-	// The sizes are positive, which is all that can be wrong.
+	m := &memory{callers: newAllowances(lookupsPerMinute, lookupsPerMinute)}
+	// The size is positive, which is all that can be wrong.
 	m.entries, _ = simplelru.NewLRU(maxMemory, func(_ subject, e entry) { m.weight -= e.weight() })
-	m.callers, _ = simplelru.NewLRU[mls.DID, *allowance](maxCallers, nil)
 	return m
 }
 
@@ -89,16 +88,31 @@ func (m *memory) update(k subject, change func(*entry)) {
 	}
 }
 
-// allow reports whether a caller may have another user looked up.
-func (m *memory) allow(caller mls.DID, now time.Time) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	a, ok := m.callers.Get(caller)
+// allowances are token buckets, one for each caller. They are safe for concurrent use.
+type allowances struct {
+	perMinute, size int
+
+	mu sync.Mutex
+	of *simplelru.LRU[mls.DID, *allowance]
+}
+
+func newAllowances(perMinute, size int) *allowances {
+	a := &allowances{perMinute: perMinute, size: size}
+	// The number of callers is positive, which is all that can be wrong.
+	a.of, _ = simplelru.NewLRU[mls.DID, *allowance](maxCallers, nil)
+	return a
+}
+
+// take takes one of a caller's, if any is left.
+func (a *allowances) take(caller mls.DID, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	own, ok := a.of.Get(caller)
 	if !ok {
-		a = newAllowance(lookupsPerMinute, lookupsPerMinute)
-		m.callers.Add(caller, a)
+		own = newAllowance(a.perMinute, a.size)
+		a.of.Add(caller, own)
 	}
-	return a.take(now, 0)
+	return own.take(now, 0)
 }
 
 // allowance is a token bucket.

@@ -3,6 +3,7 @@ package blocks
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -18,7 +19,25 @@ const (
 	admitWait = 10 * time.Second
 	// maxSaved is the longest list of a user that goes into the Cache; longer ones stay in memory.
 	maxSaved = 2000
+	// spentFor is when a caller that has used up what it may have looked up may look up more.
+	spentFor = time.Minute
 )
+
+// errLate says that a question ended before a source had its time to answer. It says nothing about
+// the source: what else a question asks about, and for how long, is the caller's choice.
+var errLate = errors.New("blocks: no time left to ask")
+
+// answerTime is how long a source may take for an answer, of a question that waits for so long: one
+// that takes longer is away, however slow the others are.
+func answerTime(wait time.Duration) time.Duration { return wait * 4 / 5 }
+
+// lateOr is errLate when an error came as the question was over, else the error.
+func lateOr(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errLate
+	}
+	return err
+}
 
 // Config configures a Service. All fields but AppView are required.
 type Config struct {
@@ -46,13 +65,16 @@ type Service struct {
 func New(cfg Config) *Service { return &Service{Config: cfg, memory: newMemory()} }
 
 // Between returns the blocks among the users, in both directions of each pair, for a caller who may
-// be none of them. It returns mls.ErrBlockSourceUnavailable when a pair cannot be looked up and
-// nothing usable is known about it, and errors of the cache.
+// be none of them. When a pair cannot be looked up and nothing usable is known about it, it returns
+// mls.ErrBlockSourceUnavailable, or mls.ErrRateLimitExceeded to a caller who has had too much
+// looked up. Other errors are the cache's.
 func (s *Service) Between(ctx context.Context, caller mls.DID, dids []mls.DID) (Answer, error) {
 	k, err := s.know(ctx, question{caller: caller, pairs: everyPair(dids, dids)})
 	switch {
 	case err != nil:
 		return Answer{}, err
+	case len(k.unknown) > 0 && k.spent:
+		return Answer{}, mls.RateLimited(spentFor)
 	case len(k.unknown) > 0:
 		return Answer{}, mls.ErrBlockSourceUnavailable
 	}
@@ -62,7 +84,8 @@ func (s *Service) Between(ctx context.Context, caller mls.DID, dids []mls.DID) (
 // AnyBetween reports whether a block stands between any of the newcomers and any other of the
 // newcomers or the present users, in either direction. When the sources are down it goes by what is
 // usable, and, with nothing known about some pair, returns mls.ErrBlockSourceUnavailable if the
-// configuration says so.
+// configuration says so. That a source was not asked is another matter: the caller can bring that
+// about, and is refused with mls.ErrRateLimitExceeded or mls.ErrBlockSourceUnavailable.
 func (s *Service) AnyBetween(ctx context.Context, caller mls.DID, newcomers, present []mls.DID) (bool, error) {
 	k, err := s.know(ctx, question{
 		caller: caller, pairs: everyPair(newcomers, append(slices.Clone(newcomers), present...)), admits: true,
@@ -73,14 +96,17 @@ func (s *Service) AnyBetween(ctx context.Context, caller mls.DID, newcomers, pre
 		return false, err
 	case len(k.blocks) > 0:
 		return true, nil
-	case len(k.unknown) > 0 && s.FailClosed:
+	case len(k.open) > 0 && k.spent:
+		return false, mls.RateLimited(spentFor)
+	case len(k.open) > 0 && k.late, len(k.unknown) > 0 && s.FailClosed:
 		return false, mls.ErrBlockSourceUnavailable
 	}
 	return false, nil
 }
 
-// Blocking returns those of dids who block the caller. What cannot be looked up counts as no block:
-// an addition is checked again by AnyBetween.
+// Blocking returns those of dids who block the caller. What cannot be looked up counts as no block,
+// since an addition is checked again by AnyBetween, but for a caller who has had too much looked
+// up: mls.ErrRateLimitExceeded.
 func (s *Service) Blocking(ctx context.Context, caller mls.DID, dids []mls.DID) ([]mls.DID, error) {
 	q := question{caller: caller, admits: true}
 	for _, d := range mls.UniqueDIDs(dids) {
@@ -89,8 +115,11 @@ func (s *Service) Blocking(ctx context.Context, caller mls.DID, dids []mls.DID) 
 		}
 	}
 	k, err := s.know(ctx, q)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case len(k.unknown) > 0 && k.spent:
+		return nil, mls.RateLimited(spentFor)
 	}
 	out := make([]mls.DID, 0, len(k.blocks))
 	for p := range k.blocks {
@@ -128,6 +157,14 @@ type question struct {
 	enough func(*knowledge) bool
 }
 
+// wait is how long the question may wait for sources.
+func (q question) wait() time.Duration {
+	if q.admits {
+		return admitWait
+	}
+	return openWait
+}
+
 func (q question) blockers() []mls.DID {
 	out := make([]mls.DID, len(q.pairs))
 	for i, p := range q.pairs {
@@ -152,6 +189,9 @@ type knowledge struct {
 	// open are pairs that a source could say more about: those that are unknown, and those whose
 	// blocker blocks by way of lists, without the AppView's opinion.
 	open []store.BlockPair
+	// spent: some was not looked up because the caller has had too much looked up; late: because
+	// there was no time left.
+	spent, late bool
 }
 
 func (k *knowledge) sorted() []store.Block {
@@ -180,6 +220,7 @@ func (s *Service) know(ctx context.Context, q question) (*knowledge, error) {
 		return nil, err
 	}
 	usable := e.judge(q.pairs, now.Add(-UsableFor))
+	usable.spent, usable.late = e.spent, e.late
 	switch {
 	case len(usable.unknown) > 0:
 		s.Observe("unavailable")
@@ -198,6 +239,8 @@ type evidence struct {
 	entries  map[mls.DID]entry
 	// saved are blocks out of the Cache.
 	saved map[store.BlockPair]store.Block
+	// spent and late are those of knowledge.
+	spent, late bool
 }
 
 // gather collects what is kept. The caller's own blocks and those of users who share a conversation

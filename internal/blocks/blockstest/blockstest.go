@@ -354,6 +354,9 @@ func (s *Server) getRelationships(w http.ResponseWriter, r *http.Request) {
 		if s.follows[[2]lexrt.DID{actor, other}] {
 			put("following", "at://"+string(actor)+"/app.bsky.graph.follow/3kfollow22222")
 		}
+		if s.follows[[2]lexrt.DID{other, actor}] {
+			put("followedBy", "at://"+string(other)+"/app.bsky.graph.follow/3kfollow22222")
+		}
 		list = append(list, rel)
 	}
 	answer(w, map[string]any{"actor": string(actor), "relationships": list})
