@@ -200,7 +200,8 @@ func (c *Client) GetCommits(ctx context.Context, params *GetCommitsParams) (*Get
 }
 
 // GetConvos calls blue.catbird.mls.getConvos. List the conversations in which the caller is an
-// active member, latest activity first, and after them those that it is invited to.
+// active member, latest activity first, and after them those that it is invited to, latest
+// invitation first.
 //
 // Errors: InvalidCursor.
 func (c *Client) GetConvos(ctx context.Context, params *GetConvosParams) (*GetConvosOutput, error) {

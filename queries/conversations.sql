@@ -34,21 +34,23 @@ CROSS JOIN LATERAL (
 WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END;
 
 -- name: ListConversations :many
--- ListConversations is a page of the conversations that a user is in or is invited to, newest
--- activity first, invitations last. state is one of the two, or '' for both.
+-- ListConversations is a page of the conversations that a user is in, newest activity first, and of
+-- those that it is invited to, newest invitation first, after them: what happens there is not told to
+-- who is invited. state is one of the two, or '' for both. listed_at is by what a page goes on.
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, s.invited_by
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, s.invited_by, p.listed_at
 FROM conversations c
 JOIN (
-    SELECT m.convo_id, coalesce(max(m.invited_by), '')::text AS invited_by
+    SELECT m.convo_id, coalesce(max(m.invited_by), '')::text AS invited_by, min(m.joined_at) AS joined_at
     FROM members m
     WHERE m.user_did = @user_did AND m.left_at IS NULL
       AND CASE @state::text WHEN 'active' THEN m.invited_by IS NULL WHEN 'invited' THEN m.invited_by IS NOT NULL ELSE true END
     GROUP BY m.convo_id
 ) s ON s.convo_id = c.id
-WHERE CASE WHEN s.invited_by = '' THEN NOT @among_invitations::boolean AND (c.last_activity_at, c.id) < (@before_at::timestamptz, @before_id::text)
-           ELSE NOT @among_invitations::boolean OR (c.last_activity_at, c.id) < (@before_at::timestamptz, @before_id::text) END
-ORDER BY s.invited_by <> '', c.last_activity_at DESC, c.id DESC
+CROSS JOIN LATERAL (SELECT (CASE WHEN s.invited_by = '' THEN c.last_activity_at ELSE s.joined_at END)::timestamptz AS listed_at) p
+WHERE CASE WHEN s.invited_by = '' THEN NOT @among_invitations::boolean AND (p.listed_at, c.id) < (@before_at::timestamptz, @before_id::text)
+           ELSE NOT @among_invitations::boolean OR (p.listed_at, c.id) < (@before_at::timestamptz, @before_id::text) END
+ORDER BY s.invited_by <> '', p.listed_at DESC, c.id DESC
 LIMIT @max_rows;
 
 -- name: GetConversation :one

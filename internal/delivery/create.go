@@ -118,12 +118,13 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, g 
 		return err
 	}
 	convo := &store.Convo{ID: c.ID, GroupID: c.GroupID, CipherSuite: c.CipherSuite, Epoch: c.Epoch, Verified: c.Verified}
-	invited, err := invite(ctx, tx, c.Creator, a.Users, c.At)
+	// A Welcome may address the creator's other devices besides the initial members.
+	used, err := a.resolve(ctx, tx, c.ID, c.Creator)
 	if err != nil {
 		return err
 	}
-	// A Welcome may address the creator's other devices besides the initial members.
-	used, err := a.resolve(ctx, tx, c.ID, c.Creator)
+	// The lock of the inviter comes after those of key packages, as in Add.
+	invited, err := invite(ctx, tx, c.Creator, a.Users, c.At)
 	if err != nil {
 		return err
 	}

@@ -109,8 +109,11 @@ func (s *Service) register(ctx context.Context, tx *store.Tx, r *Registration, r
 	known := slices.ContainsFunc(devices, func(d store.UserDevice) bool { return string(d.SignatureKey) == string(r.SignatureKey) })
 	if !known {
 		// What the user has published with this key before it was a device's, is the device's now.
-		// They are read before conversations are held up.
+		// They are read, and what is refused is, before conversations are held up.
 		if row.Adopted, err = loosePackages(ctx, tx, r); err != nil {
+			return registered, nil, err
+		}
+		if err := s.hasRoom(ctx, tx, r, row.Device.ID, devices); err != nil {
 			return registered, nil, err
 		}
 	}
@@ -118,8 +121,9 @@ func (s *Service) register(ctx context.Context, tx *store.Tx, r *Registration, r
 	if row.Convos, err = tx.LockConvosOf(ctx, r.User); err != nil {
 		return registered, nil, err
 	}
-	if !known {
-		if replaced, err = s.makeRoom(ctx, tx, r, row.Device.ID, devices); err != nil {
+	if !known && r.Replaces != "" {
+		replaced = &store.Device{User: r.User, ID: r.Replaces}
+		if _, err := tx.DeleteDevice(ctx, *replaced, r.At); err != nil {
 			return registered, nil, err
 		}
 	}
@@ -135,33 +139,28 @@ func (s *Service) register(ctx context.Context, tx *store.Tx, r *Registration, r
 	return registered, replaced, nil
 }
 
-// makeRoom makes room for a device that is new, and deletes the one that it replaces.
-func (s *Service) makeRoom(ctx context.Context, tx *store.Tx, r *Registration, id mls.DeviceID, devices []store.UserDevice) (*store.Device, error) {
+// hasRoom allows a device that is new, with or without one that it replaces.
+func (s *Service) hasRoom(ctx context.Context, tx *store.Tx, r *Registration, id mls.DeviceID, devices []store.UserDevice) error {
 	change, err := newDeviceChange(ctx, tx, mls.DeviceProof{User: r.User, Removed: r.Replaces, Added: r.SignatureKey}, devices, r.At)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	change.signature = r.Proof
 	if err := change.checkReturn(ctx, tx); err != nil {
-		return nil, err
+		return err
 	}
 	if r.ID != "" {
 		if taken, err := tx.IsDeviceIDTaken(ctx, id); err != nil || taken {
-			return nil, orKind(err, mls.ErrDeviceIDTaken)
+			return orKind(err, mls.ErrDeviceIDTaken)
 		}
 	}
-	if r.Replaces == "" {
-		if len(devices) >= s.MaxDevices {
-			return nil, change.tooMany()
-		}
-		return nil, nil //nolint:nilnil // nothing is replaced
+	switch {
+	case r.Replaces != "":
+		return change.check()
+	case len(devices) >= s.MaxDevices:
+		return change.tooMany()
 	}
-	if err := change.check(); err != nil {
-		return nil, err
-	}
-	gone := store.Device{User: r.User, ID: r.Replaces}
-	_, err = tx.DeleteDevice(ctx, gone, r.At)
-	return &gone, err
+	return nil
 }
 
 // orKind returns err, or what its absence means.

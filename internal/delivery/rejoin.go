@@ -134,23 +134,20 @@ type Confirmation struct {
 	At     time.Time
 }
 
-// lock locks the conversation for who may confirm, and before it the devices of who may accept by
-// that.
-func (c *Confirmation) lock(ctx context.Context, tx *store.Tx) (standing store.Standing, devices []store.UserDevice, err error) {
+// lock locks the conversation for who may confirm. Where a confirmation accepts, it locks the
+// user's devices before that: whether the user is invited is not known until the conversation is
+// locked.
+func (c *Confirmation) lock(ctx context.Context, tx *store.Tx, accepts bool) (standing store.Standing, devices []store.UserDevice, err error) {
 	if c.Member {
 		standing, err = tx.LockAsMember(ctx, c.Key, c.User)
 		return standing, nil, err
 	}
-	before, err := tx.RequireOnRoster(ctx, c.Key, c.User)
-	if err != nil {
-		return before, nil, err
-	}
-	if before.Invited && c.Success {
+	if accepts {
 		if devices, err = tx.LockDevices(ctx, c.User); err != nil {
-			return before, nil, err
+			return standing, nil, err
 		}
 	}
-	standing, err = tx.LockOnRoster(ctx, mls.ConvoKey{ConvoID: before.ID}, c.User)
+	standing, err = tx.LockOnRoster(ctx, c.Key, c.User)
 	return standing, devices, err
 }
 
@@ -159,7 +156,8 @@ func (c *Confirmation) lock(ctx context.Context, tx *store.Tx) (standing store.S
 // not accepted asks nobody. It returns false when no Welcome was waiting. Errors as LockOnRoster.
 func (s *Service) ConfirmWelcome(ctx context.Context, c Confirmation) (confirmed bool, err error) {
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
-		standing, devices, err := c.lock(ctx, tx)
+		accepts := c.Success && !c.Member && s.AcceptByWelcome
+		standing, devices, err := c.lock(ctx, tx, accepts)
 		if err != nil {
 			return err
 		}
@@ -174,7 +172,7 @@ func (s *Service) ConfirmWelcome(ctx context.Context, c Confirmation) (confirmed
 		device := store.Device{User: c.User, ID: waiting.Device}
 		if c.Success {
 			confirmed, err = tx.ConfirmWelcome(ctx, standing.ID, device, c.At)
-			if err != nil || !confirmed || !standing.Invited || !s.AcceptByWelcome {
+			if err != nil || !confirmed || !standing.Invited || !accepts {
 				return err
 			}
 			return accept(ctx, tx, standing.ID, acceptance{c.User, devices, c.At})

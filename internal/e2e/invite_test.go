@@ -269,3 +269,40 @@ func TestListsOfInvitations(t *testing.T) {
 	assert.ElementsMatch(t, want[:3], list("state", "active"))
 	assert.ElementsMatch(t, want[3:], list("state", "invited"))
 }
+
+// TestListsTellNothingOfInvitations: what happens in a conversation moves nothing in the list of
+// who is only invited to it, and its cursors stay as they are.
+func TestListsTellNothingOfInvitations(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	carol := s.Users(1)[0].Register(t, 9)
+	inviters := s.Users(3)
+	chats := make([]*e2e.Chat, len(inviters))
+	for i, u := range inviters {
+		chats[i] = u.Invite(t, carol.User)
+	}
+	// A day apart.
+	for i, c := range chats {
+		change(t, s, "UPDATE members SET joined_at = joined_at - make_interval(days => $1) WHERE convo_id = $2", 3-i, c.ID)
+		change(t, s, "UPDATE conversations SET last_activity_at = last_activity_at - make_interval(days => $1) WHERE id = $2", 3-i, c.ID)
+	}
+	list := func() (ids, cursors []string) {
+		t.Helper()
+		args := []string{"state", "invited", "limit", "1"}
+		for {
+			var out mlsapi.GetConvosOutput
+			carol.Get(t, mlsapi.MethodGetConvos, &out, append(args, cursors[max(len(cursors)-2, 0):]...)...).OK(t)
+			ids = append(ids, out.Conversations[0].ID)
+			if out.Cursor == nil {
+				return ids, cursors
+			}
+			cursors = append(cursors, "cursor", *out.Cursor)
+		}
+	}
+	ids, cursors := list()
+	assert.Equal(t, []string{chats[2].ID, chats[1].ID, chats[0].ID}, ids, "the newest one first")
+	inviters[0].Send(t, chats[0])
+	idsAfter, cursorsAfter := list()
+	assert.Equal(t, ids, idsAfter)
+	assert.Equal(t, cursors, cursorsAfter)
+}

@@ -96,7 +96,7 @@ func convoCursor(c store.ConvoCursor) string {
 	if c.Invitations {
 		prefix = invitationCursorPrefix
 	}
-	return listCursor(prefix, c.ActivityAt, string(c.ID))
+	return listCursor(prefix, c.At, string(c.ID))
 }
 
 func parseConvoCursor(s string) (store.ConvoCursor, error) {
@@ -111,5 +111,5 @@ func parseConvoCursor(s string) (store.ConvoCursor, error) {
 	if _, err := mls.ParseConvoKey(id); err != nil {
 		return store.ConvoCursor{}, mls.ErrInvalidCursor
 	}
-	return store.ConvoCursor{Invitations: invitations, ActivityAt: at, ID: mls.ConvoID(id)}, nil
+	return store.ConvoCursor{Invitations: invitations, At: at, ID: mls.ConvoID(id)}, nil
 }

@@ -207,11 +207,11 @@ func (r *reader) RequireAdmin(ctx context.Context, key mls.ConvoKey, did mls.DID
 }
 
 // ConvoCursor is a place in a user's list of conversations: after the one with
-// this activity and id, among its conversations or, which come last, among its
-// invitations. The zero value is the list's beginning.
+// this activity and id or, among its invitations, which come last, the one that
+// was made then. The zero value is the list's beginning.
 type ConvoCursor struct {
 	Invitations bool
-	ActivityAt  time.Time
+	At          time.Time
 	ID          mls.ConvoID
 }
 
@@ -245,14 +245,14 @@ const (
 var farFuture = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // ListConvos is a page of the conversations that a user is in or invited to,
-// newest activity first, invitations last, with three statements whatever its
+// newest activity first, invitations last, the newest first, with three statements whatever its
 // size.
 func (r *reader) ListConvos(ctx context.Context, did mls.DID, which ConvoFilter, after ConvoCursor, limit int) (ConvoPage, error) {
 	if after == (ConvoCursor{}) {
-		after.ActivityAt = farFuture
+		after.At = farFuture
 	}
 	rows, err := r.q.ListConversations(ctx, db.ListConversationsParams{
-		UserDID: did, State: string(which), AmongInvitations: after.Invitations, BeforeAt: after.ActivityAt, BeforeID: string(after.ID), MaxRows: rowLimit(limit + 1),
+		UserDID: did, State: string(which), AmongInvitations: after.Invitations, BeforeAt: after.At, BeforeID: string(after.ID), MaxRows: rowLimit(limit + 1),
 	})
 	if err != nil {
 		return ConvoPage{}, fail("list conversations", err)
@@ -261,7 +261,7 @@ func (r *reader) ListConvos(ctx context.Context, did mls.DID, which ConvoFilter,
 	if len(rows) > limit {
 		rows = rows[:limit]
 		last := rows[limit-1]
-		page.Next = &ConvoCursor{Invitations: last.InvitedBy != "", ActivityAt: last.LastActivityAt, ID: last.ID}
+		page.Next = &ConvoCursor{Invitations: last.InvitedBy != "", At: last.ListedAt, ID: last.ID}
 	}
 	page.Convos = make([]ConvoEntry, len(rows))
 	for i, row := range rows {

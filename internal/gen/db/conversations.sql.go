@@ -195,18 +195,19 @@ func (q *Queries) InsertConversation(ctx context.Context, arg InsertConversation
 
 const listConversations = `-- name: ListConversations :many
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, s.invited_by
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, s.invited_by, p.listed_at
 FROM conversations c
 JOIN (
-    SELECT m.convo_id, coalesce(max(m.invited_by), '')::text AS invited_by
+    SELECT m.convo_id, coalesce(max(m.invited_by), '')::text AS invited_by, min(m.joined_at) AS joined_at
     FROM members m
     WHERE m.user_did = $1 AND m.left_at IS NULL
       AND CASE $2::text WHEN 'active' THEN m.invited_by IS NULL WHEN 'invited' THEN m.invited_by IS NOT NULL ELSE true END
     GROUP BY m.convo_id
 ) s ON s.convo_id = c.id
-WHERE CASE WHEN s.invited_by = '' THEN NOT $3::boolean AND (c.last_activity_at, c.id) < ($4::timestamptz, $5::text)
-           ELSE NOT $3::boolean OR (c.last_activity_at, c.id) < ($4::timestamptz, $5::text) END
-ORDER BY s.invited_by <> '', c.last_activity_at DESC, c.id DESC
+CROSS JOIN LATERAL (SELECT (CASE WHEN s.invited_by = '' THEN c.last_activity_at ELSE s.joined_at END)::timestamptz AS listed_at) p
+WHERE CASE WHEN s.invited_by = '' THEN NOT $3::boolean AND (p.listed_at, c.id) < ($4::timestamptz, $5::text)
+           ELSE NOT $3::boolean OR (p.listed_at, c.id) < ($4::timestamptz, $5::text) END
+ORDER BY s.invited_by <> '', p.listed_at DESC, c.id DESC
 LIMIT $6
 `
 
@@ -237,10 +238,12 @@ type ListConversationsRow struct {
 	ReinitGroupID       *string
 	ReinitSuite         *int32
 	InvitedBy           string
+	ListedAt            time.Time
 }
 
-// ListConversations is a page of the conversations that a user is in or is invited to, newest
-// activity first, invitations last. state is one of the two, or ” for both.
+// ListConversations is a page of the conversations that a user is in, newest activity first, and of
+// those that it is invited to, newest invitation first, after them: what happens there is not told to
+// who is invited. state is one of the two, or ” for both. listed_at is by what a page goes on.
 func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsParams) ([]ListConversationsRow, error) {
 	rows, err := q.db.Query(ctx, listConversations,
 		arg.UserDID,
@@ -275,6 +278,7 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 			&i.ReinitGroupID,
 			&i.ReinitSuite,
 			&i.InvitedBy,
+			&i.ListedAt,
 		); err != nil {
 			return nil, err
 		}

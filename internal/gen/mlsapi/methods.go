@@ -181,7 +181,7 @@ var MethodGetCommits = &lexrt.Method{
 // MethodGetConvos describes blue.catbird.mls.getConvos.
 //
 // List the conversations in which the caller is an active member, latest activity first, and
-// after them those that it is invited to.
+// after them those that it is invited to, latest invitation first.
 var MethodGetConvos = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrInvalidCursor},
 	Kind:      lexrt.Query,

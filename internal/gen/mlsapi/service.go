@@ -193,7 +193,7 @@ type GetConvosHandler interface {
 	// GetConvos handles blue.catbird.mls.getConvos.
 	//
 	// List the conversations in which the caller is an active member, latest activity first, and
-	// after them those that it is invited to.
+	// after them those that it is invited to, latest invitation first.
 	//
 	// Errors: InvalidCursor.
 	GetConvos(ctx context.Context, caller lexrt.Caller, params *GetConvosParams) (*GetConvosOutput, error)
