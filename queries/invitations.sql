@@ -5,17 +5,17 @@ SELECT pg_advisory_xact_lock(hashtextextended(@inviter_did::text, 7303));
 -- name: WeighInvitations :many
 -- WeighInvitations is what stands against inviting some users: how many invitations from the inviter
 -- each has open, those that were taken back lately included, and when it last declined one; and how
--- many the inviter has open and has made lately, of all users.
+-- many the inviter has open and has made lately, of all users. Open ones of long ago count no longer.
 SELECT u.user_did::text AS user_did, p.pair_open, p.declined_at, a.open, a.recent, a.oldest_at
 FROM unnest(@user_dids::text[]) AS u (user_did)
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE i.ended_at IS NULL OR i.outcome = 'withdrawn' AND i.created_at > @day_ago::timestamptz) AS pair_open,
+    SELECT count(*) FILTER (WHERE i.ended_at IS NULL AND i.created_at > @counted_since::timestamptz OR i.outcome = 'withdrawn' AND i.created_at > @day_ago::timestamptz) AS pair_open,
            coalesce(max(i.ended_at) FILTER (WHERE i.outcome = 'declined'), to_timestamp(0))::timestamptz AS declined_at
     FROM invitations i
     WHERE i.inviter_did = @inviter_did AND i.user_did = u.user_did
 ) p
 CROSS JOIN (
-    SELECT count(*) FILTER (WHERE i.ended_at IS NULL) AS open,
+    SELECT count(*) FILTER (WHERE i.ended_at IS NULL AND i.created_at > @counted_since::timestamptz) AS open,
            count(*) FILTER (WHERE i.created_at > @hour_ago::timestamptz) AS recent,
            coalesce(min(i.created_at) FILTER (WHERE i.created_at > @hour_ago::timestamptz), to_timestamp(0))::timestamptz AS oldest_at
     FROM invitations i
@@ -61,10 +61,11 @@ WITH accepted AS (
 )
 SELECT a.device_id, a.needs_rejoin, a.vacant FROM accepted a ORDER BY a.device_id;
 
--- name: DropInvitations :many
--- DropInvitations forgets the open invitations of users whose addition was taken back, and returns
+-- name: WithdrawInvitations :many
+-- WithdrawInvitations ends the open invitations of users whose addition was taken back, and returns
 -- those of the users who had one.
-DELETE FROM invitations WHERE convo_id = @convo_id AND user_did = ANY (@user_dids::text[]) AND ended_at IS NULL
+UPDATE invitations SET ended_at = @ended_at::timestamptz, outcome = 'withdrawn'
+WHERE convo_id = @convo_id AND user_did = ANY (@user_dids::text[]) AND ended_at IS NULL
 RETURNING user_did;
 
 -- name: ListCrowded :many
@@ -78,8 +79,8 @@ ORDER BY user_did
 LIMIT @max_rows;
 
 -- name: ListSurplus :many
--- ListSurplus is the open invitations of a user that go first: those of the inviters who have most
--- open ones, of whomever, the newest first.
+-- ListSurplus is the open invitations of a user in the order in which they go: those of the inviter
+-- with the most open invitations first, whoever those invite, and of them the newest.
 SELECT i.convo_id
 FROM invitations i
 CROSS JOIN LATERAL (SELECT count(*) AS open FROM invitations o WHERE o.inviter_did = i.inviter_did AND o.ended_at IS NULL) n

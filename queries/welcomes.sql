@@ -114,11 +114,11 @@ ORDER BY convo_id;
 -- name: ListOpenRequests :many
 -- ListOpenRequests is what members of conversations owe: devices and rejoins
 -- to add, removals to commit. Oldest first.
-SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed
+SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed, NULL::bigint AS leaf_index
 FROM pending_welcomes p
 WHERE p.convo_id = ANY (@convo_ids::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, CASE WHEN d.withheld THEN '' ELSE d.device_id END AS device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed
+SELECT d.id, d.convo_id, d.user_did, CASE WHEN d.withheld THEN '' ELSE d.device_id END AS device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed, d.leaf_index
 FROM removal_debts d
 WHERE d.convo_id = ANY (@convo_ids::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id;

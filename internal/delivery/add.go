@@ -99,7 +99,8 @@ func (s *Service) Add(ctx context.Context, tx *store.Tx, r AddRequest, v Vetted)
 	if err != nil {
 		return Stored{}, err
 	}
-	invited, err := invite(ctx, tx, r.Sender, newcomers, r.at)
+	by := inviter{user: r.Sender, list: "/didList", all: r.Users, at: r.at}
+	invited, err := by.invite(ctx, tx, newcomers)
 	if err != nil {
 		return Stored{}, err
 	}

@@ -124,7 +124,8 @@ func (s *Service) Create(ctx context.Context, tx *store.Tx, c store.NewConvo, g 
 		return err
 	}
 	// The lock of the inviter comes after those of key packages, as in Add.
-	invited, err := invite(ctx, tx, c.Creator, a.Users, c.At)
+	by := inviter{user: c.Creator, list: "/initialMembers", all: a.Users, at: c.At}
+	invited, err := by.invite(ctx, tx, a.Users)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"mls-server/internal/mls"
@@ -23,13 +25,22 @@ const (
 	answerTime = time.Hour
 )
 
-// invite is which of the newcomers whom a user adds to a conversation are invited: those with whom
-// it shares no conversation that both have accepted. The error is mls.ErrTooManyInvitations.
-func invite(ctx context.Context, tx *store.Tx, inviter mls.DID, newcomers []mls.DID, at time.Time) ([]mls.DID, error) {
+// inviter invites who is added by a request.
+type inviter struct {
+	user mls.DID
+	// list is the pointer of the request's list of users, which are all.
+	list string
+	all  []mls.DID
+	at   time.Time
+}
+
+// invite is which of the newcomers to a conversation are invited: those with whom the inviter
+// shares no conversation that both have accepted. The error is mls.ErrTooManyInvitations.
+func (i *inviter) invite(ctx context.Context, tx *store.Tx, newcomers []mls.DID) ([]mls.DID, error) {
 	if len(newcomers) == 0 {
 		return nil, nil
 	}
-	known, err := tx.ListAcquaintances(ctx, inviter, newcomers)
+	known, err := tx.ListAcquaintances(ctx, i.user, newcomers)
 	if err != nil {
 		return nil, err
 	}
@@ -37,32 +48,33 @@ func invite(ctx context.Context, tx *store.Tx, inviter mls.DID, newcomers []mls.
 	if len(invited) == 0 {
 		return nil, nil
 	}
-	of, all, err := tx.WeighInvitations(ctx, inviter, invited, at)
+	of, all, err := tx.WeighInvitations(ctx, i.user, invited, i.at)
 	if err != nil {
 		return nil, err
 	}
-	return invited, mayInvite(of, all, at)
+	return invited, i.may(of, all)
 }
 
-// mayInvite says what stands against further invitations, one of each user.
-func mayInvite(of []store.Invitations, all store.Inviter, at time.Time) error {
-	for _, i := range of {
-		if wait := i.DeclinedAt.Add(store.DeclinedFor).Sub(at); wait > 0 {
-			return mls.TooManyInvitations(wait)
+// may says what stands against further invitations, one of each user.
+func (i *inviter) may(of []store.Invitations, all store.Inviter) error {
+	for _, to := range of {
+		where := fmt.Sprintf("the user at %s/%d", i.list, slices.Index(i.all, to.User))
+		if wait := to.DeclinedAt.Add(store.DeclinedFor).Sub(i.at); wait > 0 {
+			return mls.TooManyInvitations(where+" has declined one in the last thirty days", wait)
 		}
-		if i.Open >= openPerPair {
-			return mls.TooManyInvitations(answerTime)
+		if to.Open >= openPerPair {
+			return mls.TooManyInvitations(fmt.Sprintf("%s has %d from the caller that are open, or were taken back today", where, to.Open), answerTime)
 		}
 	}
 	switch {
 	case all.Open+len(of) > openPerInviter:
-		return mls.TooManyInvitations(answerTime)
+		return mls.TooManyInvitations(fmt.Sprintf("%d from the caller are open, of %d that may be", all.Open, openPerInviter), answerTime)
 	case all.Recent+len(of) > invitesPerHour:
 		wait := answerTime
 		if all.Recent > 0 {
-			wait = all.OldestAt.Add(time.Hour).Sub(at)
+			wait = all.OldestAt.Add(time.Hour).Sub(i.at)
 		}
-		return mls.TooManyInvitations(wait)
+		return mls.TooManyInvitations(fmt.Sprintf("the caller has made %d in an hour, of %d that may be", all.Recent, invitesPerHour), wait)
 	}
 	return nil
 }
@@ -133,32 +145,57 @@ func lead(ctx context.Context, tx *store.Tx, convo mls.ConvoID, user mls.DID, at
 }
 
 // TrimInvitations ends invitations of users who have more open ones than are kept: of the inviter
-// with most open ones the newest goes first. It returns how many have ended.
+// with most open ones the newest goes first. It returns how many have ended. One that cannot be
+// ended holds up no others.
 func (s *Service) TrimInvitations(ctx context.Context, at time.Time) (ended int64, err error) {
 	crowded, err := s.store.ListCrowded(ctx, openPerUser, trimmedAtOnce)
 	if err != nil {
 		return 0, err
 	}
+	var faults []error
 	for _, c := range crowded {
-		for range c.Surplus {
-			convos, err := s.store.ListSurplus(ctx, c.User, 1)
-			if err != nil {
-				return ended, err
-			}
-			for _, convo := range convos {
-				if err := s.displace(ctx, convo, c.User, at); err != nil {
-					return ended, err
-				}
-				ended++
-			}
+		n, err := s.trim(ctx, c, at)
+		ended += n
+		if ctx.Err() != nil || errors.Is(err, mls.ErrBusy) {
+			return ended, err // nor would the next one go
 		}
+		faults = append(faults, err)
 	}
-	return ended, nil
+	return ended, errors.Join(faults...)
 }
 
-// displace ends an invitation to make room, unless it was answered meanwhile.
-func (s *Service) displace(ctx context.Context, convo mls.ConvoID, user mls.DID, at time.Time) error {
-	return s.store.InTx(ctx, func(tx *store.Tx) error {
+// trim ends the surplus of a user's invitations, one after the other: with each, another inviter
+// may be the one with most.
+func (s *Service) trim(ctx context.Context, c store.CrowdedUser, at time.Time) (ended int64, err error) {
+	var faults []error
+	stuck := map[mls.ConvoID]bool{}
+	for range c.Surplus {
+		convos, err := s.store.ListSurplus(ctx, c.User, len(stuck)+1)
+		if err != nil {
+			return ended, err
+		}
+		next := slices.IndexFunc(convos, func(convo mls.ConvoID) bool { return !stuck[convo] })
+		if next < 0 {
+			break
+		}
+		gone, err := s.displace(ctx, convos[next], c.User, at)
+		switch {
+		case gone && err == nil:
+			ended++
+		case ctx.Err() != nil || errors.Is(err, mls.ErrBusy):
+			return ended, err
+		default:
+			stuck[convos[next]] = true
+			faults = append(faults, err)
+		}
+	}
+	return ended, errors.Join(faults...)
+}
+
+// displace ends an invitation to make room, unless it was answered meanwhile, which it reports.
+func (s *Service) displace(ctx context.Context, convo mls.ConvoID, user mls.DID, at time.Time) (gone bool, err error) {
+	err = s.store.InTx(ctx, func(tx *store.Tx) error {
+		gone = false
 		locked, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: convo})
 		if err != nil {
 			return err
@@ -167,6 +204,8 @@ func (s *Service) displace(ctx context.Context, convo mls.ConvoID, user mls.DID,
 		if err != nil || len(active) == 0 || !active[0].Invited {
 			return err
 		}
+		gone = true
 		return endMembership(ctx, tx, &locked, ending{Removal: Removal{Actor: user, Target: user, At: at}, displaced: true})
 	})
+	return gone, err
 }

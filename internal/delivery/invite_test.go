@@ -3,12 +3,14 @@ package delivery_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"mls-server/internal/delivery"
 	"mls-server/internal/mls"
 	"mls-server/internal/mlstest"
+	"mls-server/internal/pgtest"
 	"mls-server/internal/store"
 )
 
@@ -29,10 +31,14 @@ func (w *world) invites(t *testing.T, inviter mls.DID, users ...mls.DID) (*chat,
 	return w.tryCreate(t, inviter, mlstest.NewGroup(suite), addition(t, w, nil, nil, users...))
 }
 
-// wantWait fails the test unless too many invitations are refused for a time.
-func wantWait(t *testing.T, err error, least, most time.Duration) {
+// wantWait fails the test unless too many invitations are refused for a time, by the bound that is
+// named.
+func wantWait(t *testing.T, err error, bound string, least, most time.Duration) {
 	t.Helper()
 	wantKind(t, err, mls.ErrTooManyInvitations, 0)
+	if e := mls.AsError(err); e != nil && e.Detail != bound {
+		t.Errorf("%q, want %q", e.Detail, bound)
+	}
 	if e := mls.AsError(err); e != nil && (e.RetryAfter < least || e.RetryAfter > most) {
 		t.Errorf("to be tried again in %v, want %v to %v", e.RetryAfter, least, most)
 	}
@@ -48,7 +54,7 @@ func TestInvitersAreBounded(t *testing.T) {
 	}
 	w.clock.Advance(20 * time.Minute)
 	_, err = w.invites(t, alice, strangers(99, 2)...)
-	wantWait(t, err, 40*time.Minute, 40*time.Minute)
+	wantWait(t, err, "the caller has made 99 in an hour, of 100 that may be", 40*time.Minute, 40*time.Minute)
 	if _, err := w.invites(t, alice, stranger(99)); err != nil {
 		t.Fatal("one of two is not one too many:", err)
 	}
@@ -63,10 +69,15 @@ func TestInvitersAreBounded(t *testing.T) {
 	}
 	w.clock.Advance(2 * time.Hour)
 	_, err = w.invites(t, alice, stranger(300))
-	wantWait(t, err, time.Second, time.Hour)
+	wantWait(t, err, "300 from the caller are open, of 300 that may be", time.Second, time.Hour)
 	// Who has accepted needs no invitation any more, and leaves room for one.
 	w.accept(t, first, stranger(0))
 	if _, err := w.invites(t, alice, stranger(0), stranger(300)); err != nil {
+		t.Error(err)
+	}
+	// Nor is an invitation that nobody answers open for ever.
+	w.clock.Advance(91 * 24 * time.Hour)
+	if _, err := w.invites(t, alice, strangers(400, 100)...); err != nil {
 		t.Error(err)
 	}
 }
@@ -83,8 +94,9 @@ func TestPairsAreBounded(t *testing.T) {
 		}
 		chats = append(chats, c)
 	}
+	const three = "the user at /initialMembers/0 has 3 from the caller that are open, or were taken back today"
 	_, err := w.invites(t, alice, bob)
-	wantWait(t, err, time.Second, time.Hour)
+	wantWait(t, err, three, time.Second, time.Hour)
 	remove := func(c *chat) {
 		t.Helper()
 		err := w.Store.InTx(t.Context(), func(tx *store.Tx) error {
@@ -98,8 +110,8 @@ func TestPairsAreBounded(t *testing.T) {
 	for _, c := range chats {
 		remove(c)
 	}
-	_, err = w.invites(t, alice, bob)
-	wantWait(t, err, time.Second, time.Hour)
+	_, err = w.invites(t, alice, carol, bob)
+	wantWait(t, err, strings.Replace(three, "/0", "/1", 1), time.Second, time.Hour)
 	w.clock.Advance(25 * time.Hour)
 	again, err := w.invites(t, alice, bob)
 	if err != nil {
@@ -114,7 +126,7 @@ func TestPairsAreBounded(t *testing.T) {
 	}
 	wantKind(t, w.Accept(t.Context(), again.key(), bob, w.clock.Now()), mls.ErrNotMember, 0)
 	_, err = w.invites(t, alice, bob)
-	wantWait(t, err, 30*24*time.Hour, 30*24*time.Hour)
+	wantWait(t, err, "the user at /initialMembers/0 has declined one in the last thirty days", 30*24*time.Hour, 30*24*time.Hour)
 	if _, err := w.invites(t, carol, bob); err != nil {
 		t.Error(err)
 	}
@@ -127,8 +139,71 @@ func TestPairsAreBounded(t *testing.T) {
 	}
 }
 
-// Of more than a hundred open invitations the newest of the inviter with most open ones goes, of
-// whomever that are.
+// TestColludersAreBounded: an invitation whose commit another one takes back counts as if it had been
+// taken back itself, in whatever conversation the next one is.
+func TestColludersAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.register(t, alice)
+	invite := func() error {
+		t.Helper()
+		c, d := w.register(t, carol), w.register(t, dave)
+		chat := w.create(t, a, c)
+		if err := w.add(t, w.adding(t, chat, a, chat.PrivateCommit(), d)); err != nil {
+			return err
+		}
+		reopened, err := w.ReportCommit(t.Context(), delivery.CommitReport{
+			Key: chat.key(), User: carol, Device: c.device, Epoch: chat.Epoch, At: w.clock.Now(),
+		})
+		if err != nil || !reopened {
+			t.Fatal(reopened, err)
+		}
+		return nil
+	}
+	for range 3 {
+		if err := invite(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantWait(t, invite(), "the user at /didList/0 has 3 from the caller that are open, or were taken back today", time.Second, time.Hour)
+}
+
+// TestStuckInvitationsHoldUpNoOthers: where one cannot be ended, the next ones are.
+func TestStuckInvitationsHoldUpNoOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i := range 34 {
+		for range 3 {
+			if _, err := w.invites(t, stranger(i), bob, carol); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stuck, err := w.invites(t, alice, append(strangers(100, 50), bob)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const refuse = `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'stuck'; END $$`
+	db := pgtest.Open(t, w.url)
+	for _, statement := range []string{refuse, `CREATE TRIGGER refuse BEFORE UPDATE ON members FOR EACH ROW WHEN (OLD.convo_id = '` + string(stuck.id) + `') EXECUTE FUNCTION refuse()`} {
+		if _, err := db.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Of bob's 103 one is stuck, of carol's 102 none.
+	if n, err := w.TrimInvitations(t.Context(), w.clock.Now()); n != 4 || err == nil {
+		t.Error(n, err)
+	}
+	if _, err := db.Exec(t.Context(), "DROP TRIGGER refuse ON members"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.TrimInvitations(t.Context(), w.clock.Now()); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+}
+
+// Of more than a hundred open invitations the newest of the inviter with most open ones goes,
+// whoever those invite.
 func TestInvitationsMakeRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

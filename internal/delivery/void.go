@@ -235,7 +235,7 @@ func (v *voiding) dismiss(ctx context.Context, tx *store.Tx, gone []mls.DID) err
 			Kind: store.EventWelcomeRevoked, Audience: store.ToUser, AudienceDID: d.User, User: d.User, Device: d.ID, Epoch: &v.epoch,
 		})
 	}
-	invited, err := tx.DropInvitations(ctx, v.convo.ID, gone)
+	invited, err := tx.WithdrawInvitations(ctx, v.convo.ID, gone, v.at)
 	if err != nil {
 		return err
 	}

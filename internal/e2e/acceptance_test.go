@@ -130,6 +130,29 @@ func TestDebtsOfMembersAreShown(t *testing.T) {
 	}
 }
 
+// TestWithheldLeavesCanBeRemoved: of what a user owes that is still invited, any member removes the
+// leaf that is named, and nothing else.
+func TestWithheldLeavesCanBeRemoved(t *testing.T) {
+	t.Parallel()
+	f := follow(t)
+	tablet := f.dave.User.Register(t, 4)
+	in, next := f.alice.VerifiedAddition(t, f.chat, mlstest.Draft{}, f.dave, tablet)
+	f.alice.Post(t, mlsapi.MethodAddMembers, in, nil).OK(t)
+	f.chat.Move(next)
+	f.dave.User.Delete(t, tablet, nil).OK(t)
+	owed := f.bob.Pending(t, f.chat.Chat)
+	require.Len(t, owed, 1)
+	assert.Equal(t, "removal", string(owed[0].Kind))
+	assert.Nil(t, owed[0].DeviceID)
+	require.NotNil(t, owed[0].LeafIndex)
+	assert.Equal(t, int64(f.chat.Leaf(t, tablet)), *owed[0].LeafIndex)
+	f.bob.SendCommit(t, f.chat, mlstest.Draft{Remove: []uint32{uint32(*owed[0].LeafIndex)}}) //nolint:gosec // a leaf
+	assert.Empty(t, f.bob.Pending(t, f.chat.Chat))
+	assert.Len(t, f.dave.Invitations(t), 1)
+	f.dave.Accept(t, f.chat.Chat).OK(t)
+	f.dave.Send(t, f.chat.Chat)
+}
+
 // TestLastReadsAfterAcceptance: who accepted, and left before anybody said a word, reads what it
 // could read as a member, whichever device went while it was invited.
 func TestLastReadsAfterAcceptance(t *testing.T) {

@@ -100,19 +100,17 @@ func convoFacts(c *store.ConvoEntry) mlsapi.DefsConvoView {
 func requestViews(c *store.ConvoEntry, user mls.DID, at time.Time) (views []mlsapi.GetConvosPendingRequest) {
 	for i := range c.Requests {
 		r := &c.Requests[i]
-		if r.Claimed {
-			views = append(views, mlsapi.GetConvosPendingRequest{
-				RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,
-				DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt), Claimed: new(true),
-			})
-			continue // nobody has to commit it
-		}
-		assigned := delivery.Assign(r, c.Members, at)
-		views = append(views, mlsapi.GetConvosPendingRequest{
+		view := mlsapi.GetConvosPendingRequest{
 			RequestID: string(r.ID), Kind: mlsapi.GetConvosPendingRequestKind(r.Kind), UserDID: r.Device.User,
-			DeviceID: optional(r.Device.ID), CreatedAt: datetime(r.CreatedAt),
-			AssignedTo: (*lexrt.URI)(optional(assigned.AssignedTo(user))), AssignedUntil: datetimePtr(&assigned.Until),
-		})
+			DeviceID: optional(r.Device.ID), LeafIndex: r.LeafIndex, CreatedAt: datetime(r.CreatedAt),
+		}
+		if r.Claimed { // nobody has to commit it
+			view.Claimed = new(true)
+		} else {
+			assigned := delivery.Assign(r, c.Members, at)
+			view.AssignedTo, view.AssignedUntil = (*lexrt.URI)(optional(assigned.AssignedTo(user))), datetimePtr(&assigned.Until)
+		}
+		views = append(views, view)
 	}
 	return views
 }

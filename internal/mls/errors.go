@@ -112,10 +112,11 @@ func RateLimited(retry time.Duration) error {
 	return e
 }
 
-// TooManyInvitations is ErrTooManyInvitations. It is worth asking again after retry, a second at
-// least.
-func TooManyInvitations(retry time.Duration) error {
+// TooManyInvitations is ErrTooManyInvitations. bound says which one is reached, and by whom of the
+// request. It is worth asking again after retry, a second at least.
+func TooManyInvitations(bound string, retry time.Duration) error {
 	e := newError(ErrTooManyInvitations)
+	e.Detail = bound
 	e.RetryAfter = max(retry, time.Second)
 	return e
 }

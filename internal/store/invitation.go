@@ -11,13 +11,18 @@ import (
 // DeclinedFor is how long an inviter whose invitation was declined may not invite the user again.
 const DeclinedFor = 30 * 24 * time.Hour
 
-// countedFor is how long invitations count at least after they were made.
-const countedFor = 24 * time.Hour
+const (
+	// countedFor is how long invitations count at least after they were made, openFor how long open
+	// ones do: who does not answer for so long is not going to.
+	countedFor = 24 * time.Hour
+	openFor    = 90 * 24 * time.Hour
+)
 
 // Invitations is what counts for the next invitations of one user by another.
 type Invitations struct {
 	User mls.DID
-	// Open are those of the user that are open, or that the inviter has taken back within a day.
+	// Open are those of the user that are open, of the last ninety days, or were taken back within a
+	// day.
 	Open int
 	// DeclinedAt is when the user last declined one, in 1970 for never.
 	DeclinedAt time.Time
@@ -25,7 +30,7 @@ type Invitations struct {
 
 // Inviter is what counts for all next invitations of a user.
 type Inviter struct {
-	// Open are its open invitations, Recent those of the last hour, whatever became of them, the
+	// Open are its open invitations of the last ninety days, Recent those of the last hour, whatever became of them, the
 	// first of which was made at OldestAt.
 	Open, Recent int
 	OldestAt     time.Time
@@ -38,7 +43,7 @@ func (tx *Tx) WeighInvitations(ctx context.Context, inviter mls.DID, users []mls
 		return nil, Inviter{}, fail("lock inviter", err)
 	}
 	rows, err := tx.q.WeighInvitations(ctx, db.WeighInvitationsParams{
-		InviterDID: string(inviter), UserDids: texts(users), DayAgo: at.Add(-countedFor), HourAgo: at.Add(-time.Hour),
+		InviterDID: string(inviter), UserDids: texts(users), CountedSince: at.Add(-openFor), DayAgo: at.Add(-countedFor), HourAgo: at.Add(-time.Hour),
 	})
 	if err != nil {
 		return nil, Inviter{}, fail("weigh invitations", err)

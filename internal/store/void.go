@@ -232,11 +232,11 @@ func (tx *Tx) ReopenEpoch(ctx context.Context, c *Convo, epoch mls.Epoch, at tim
 	return tx.restoreLeaves(ctx, c.ID, state.Leaves)
 }
 
-// DropInvitations forgets the open invitations of users whose addition was taken back, and returns
+// WithdrawInvitations ends the open invitations of users whose addition was taken back, and returns
 // who had one.
-func (tx *Tx) DropInvitations(ctx context.Context, convo mls.ConvoID, users []mls.DID) ([]mls.DID, error) {
-	invited, err := tx.q.DropInvitations(ctx, convo, texts(users))
-	return invited, fail("drop invitations", err)
+func (tx *Tx) WithdrawInvitations(ctx context.Context, convo mls.ConvoID, users []mls.DID, at time.Time) ([]mls.DID, error) {
+	invited, err := tx.q.WithdrawInvitations(ctx, db.WithdrawInvitationsParams{EndedAt: bucket(at), ConvoID: convo, UserDids: texts(users)})
+	return invited, fail("withdraw invitations", err)
 }
 
 // LogDepartures writes the last events of members whom a void commit had brought onto the roster

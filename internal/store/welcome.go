@@ -163,6 +163,8 @@ type Request struct {
 	ApprovedAt *time.Time
 	// Claimed: a commit that cannot be read is said to have made the removal.
 	Claimed bool
+	// LeafIndex is the leaf that a removal is about, nil where it is not known.
+	LeafIndex *int64
 }
 
 // NewRequest is what a device asks the members for.
@@ -247,7 +249,7 @@ func (r *reader) ListRequests(ctx context.Context, convos ...mls.ConvoID) ([]Req
 	for i, row := range rows {
 		requests[i] = Request{
 			ID: RequestID(row.ID), ConvoID: row.ConvoID, Device: Device{row.UserDID, row.DeviceID},
-			Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt, Claimed: row.Claimed,
+			Kind: RequestKind(row.Kind), CreatedAt: row.CreatedAt, Claimed: row.Claimed, LeafIndex: row.LeafIndex,
 		}
 	}
 	return requests, nil

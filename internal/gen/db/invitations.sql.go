@@ -107,33 +107,6 @@ func (q *Queries) DeleteInvitations(ctx context.Context, arg DeleteInvitationsPa
 	return result.RowsAffected(), nil
 }
 
-const dropInvitations = `-- name: DropInvitations :many
-DELETE FROM invitations WHERE convo_id = $1 AND user_did = ANY ($2::text[]) AND ended_at IS NULL
-RETURNING user_did
-`
-
-// DropInvitations forgets the open invitations of users whose addition was taken back, and returns
-// those of the users who had one.
-func (q *Queries) DropInvitations(ctx context.Context, convoID mls.ConvoID, userDids []string) ([]mls.DID, error) {
-	rows, err := q.db.Query(ctx, dropInvitations, convoID, userDids)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []mls.DID{}
-	for rows.Next() {
-		var user_did mls.DID
-		if err := rows.Scan(&user_did); err != nil {
-			return nil, err
-		}
-		items = append(items, user_did)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listCrowded = `-- name: ListCrowded :many
 SELECT user_did, (count(*) - $1::bigint)::bigint AS surplus
 FROM invitations
@@ -179,8 +152,8 @@ ORDER BY n.open DESC, i.inviter_did, i.id DESC
 LIMIT $2
 `
 
-// ListSurplus is the open invitations of a user that go first: those of the inviters who have most
-// open ones, of whomever, the newest first.
+// ListSurplus is the open invitations of a user in the order in which they go: those of the inviter
+// with the most open invitations first, whoever those invite, and of them the newest.
 func (q *Queries) ListSurplus(ctx context.Context, userDID mls.DID, maxRows int32) ([]mls.ConvoID, error) {
 	rows, err := q.db.Query(ctx, listSurplus, userDID, maxRows)
 	if err != nil {
@@ -215,26 +188,27 @@ const weighInvitations = `-- name: WeighInvitations :many
 SELECT u.user_did::text AS user_did, p.pair_open, p.declined_at, a.open, a.recent, a.oldest_at
 FROM unnest($1::text[]) AS u (user_did)
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE i.ended_at IS NULL OR i.outcome = 'withdrawn' AND i.created_at > $2::timestamptz) AS pair_open,
+    SELECT count(*) FILTER (WHERE i.ended_at IS NULL AND i.created_at > $2::timestamptz OR i.outcome = 'withdrawn' AND i.created_at > $3::timestamptz) AS pair_open,
            coalesce(max(i.ended_at) FILTER (WHERE i.outcome = 'declined'), to_timestamp(0))::timestamptz AS declined_at
     FROM invitations i
-    WHERE i.inviter_did = $3 AND i.user_did = u.user_did
+    WHERE i.inviter_did = $4 AND i.user_did = u.user_did
 ) p
 CROSS JOIN (
-    SELECT count(*) FILTER (WHERE i.ended_at IS NULL) AS open,
-           count(*) FILTER (WHERE i.created_at > $4::timestamptz) AS recent,
-           coalesce(min(i.created_at) FILTER (WHERE i.created_at > $4::timestamptz), to_timestamp(0))::timestamptz AS oldest_at
+    SELECT count(*) FILTER (WHERE i.ended_at IS NULL AND i.created_at > $2::timestamptz) AS open,
+           count(*) FILTER (WHERE i.created_at > $5::timestamptz) AS recent,
+           coalesce(min(i.created_at) FILTER (WHERE i.created_at > $5::timestamptz), to_timestamp(0))::timestamptz AS oldest_at
     FROM invitations i
-    WHERE i.inviter_did = $3
+    WHERE i.inviter_did = $4
 ) a
 ORDER BY u.user_did
 `
 
 type WeighInvitationsParams struct {
-	UserDids   []string
-	DayAgo     time.Time
-	InviterDID string
-	HourAgo    time.Time
+	UserDids     []string
+	CountedSince time.Time
+	DayAgo       time.Time
+	InviterDID   string
+	HourAgo      time.Time
 }
 
 type WeighInvitationsRow struct {
@@ -248,10 +222,11 @@ type WeighInvitationsRow struct {
 
 // WeighInvitations is what stands against inviting some users: how many invitations from the inviter
 // each has open, those that were taken back lately included, and when it last declined one; and how
-// many the inviter has open and has made lately, of all users.
+// many the inviter has open and has made lately, of all users. Open ones of long ago count no longer.
 func (q *Queries) WeighInvitations(ctx context.Context, arg WeighInvitationsParams) ([]WeighInvitationsRow, error) {
 	rows, err := q.db.Query(ctx, weighInvitations,
 		arg.UserDids,
+		arg.CountedSince,
 		arg.DayAgo,
 		arg.InviterDID,
 		arg.HourAgo,
@@ -274,6 +249,40 @@ func (q *Queries) WeighInvitations(ctx context.Context, arg WeighInvitationsPara
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const withdrawInvitations = `-- name: WithdrawInvitations :many
+UPDATE invitations SET ended_at = $1::timestamptz, outcome = 'withdrawn'
+WHERE convo_id = $2 AND user_did = ANY ($3::text[]) AND ended_at IS NULL
+RETURNING user_did
+`
+
+type WithdrawInvitationsParams struct {
+	EndedAt  time.Time
+	ConvoID  mls.ConvoID
+	UserDids []string
+}
+
+// WithdrawInvitations ends the open invitations of users whose addition was taken back, and returns
+// those of the users who had one.
+func (q *Queries) WithdrawInvitations(ctx context.Context, arg WithdrawInvitationsParams) ([]mls.DID, error) {
+	rows, err := q.db.Query(ctx, withdrawInvitations, arg.EndedAt, arg.ConvoID, arg.UserDids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []mls.DID{}
+	for rows.Next() {
+		var user_did mls.DID
+		if err := rows.Scan(&user_did); err != nil {
+			return nil, err
+		}
+		items = append(items, user_did)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -703,11 +703,11 @@ func (q *Queries) ListDeviceRequests(ctx context.Context, userDID mls.DID, devic
 }
 
 const listOpenRequests = `-- name: ListOpenRequests :many
-SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed
+SELECT p.id, p.convo_id, p.user_did, p.device_id, p.kind, p.created_at, false AS claimed, NULL::bigint AS leaf_index
 FROM pending_welcomes p
 WHERE p.convo_id = ANY ($1::text[]) AND p.status = 'open'
 UNION ALL
-SELECT d.id, d.convo_id, d.user_did, CASE WHEN d.withheld THEN '' ELSE d.device_id END AS device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed
+SELECT d.id, d.convo_id, d.user_did, CASE WHEN d.withheld THEN '' ELSE d.device_id END AS device_id, 'removal' AS kind, d.created_at, d.claimed_seq IS NOT NULL AS claimed, d.leaf_index
 FROM removal_debts d
 WHERE d.convo_id = ANY ($1::text[]) AND d.settled_at IS NULL
 ORDER BY convo_id, created_at, id
@@ -721,6 +721,7 @@ type ListOpenRequestsRow struct {
 	Kind      string
 	CreatedAt time.Time
 	Claimed   bool
+	LeafIndex *int64
 }
 
 // ListOpenRequests is what members of conversations owe: devices and rejoins
@@ -742,6 +743,7 @@ func (q *Queries) ListOpenRequests(ctx context.Context, convoIds []string) ([]Li
 			&i.Kind,
 			&i.CreatedAt,
 			&i.Claimed,
+			&i.LeafIndex,
 		); err != nil {
 			return nil, err
 		}

@@ -78,9 +78,13 @@ type GetConvosPendingRequest struct {
 	Kind GetConvosPendingRequestKind
 	// Account DID of the user.
 	UserDID lexrt.DID
-	// Identifier of the device, from registerDevice.
+	// Identifier of the device, from registerDevice. Left out of a removal of a user who has not
+	// accepted its invitation.
 	// Optional.
 	DeviceID *string
+	// Of a removal: the leaf in the ratchet tree, where the service really knows it.
+	// At least 0, optional.
+	LeafIndex *int64
 	// When this was made. Times of messages are floored to two seconds.
 	CreatedAt lexrt.Datetime
 	// Device of the caller's that should do it, while it is one of these. Whoever is not named
@@ -102,6 +106,7 @@ func (v *GetConvosPendingRequest) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "kind", &v.Kind, lexrt.Required, &enumGetConvosPendingRequestKind)
 	lexrt.String(f, "userDid", &v.UserDID, lexrt.Required, &ruleGetConvos_DID)
 	lexrt.StringPtr(f, "deviceId", &v.DeviceID, lexrt.Optional, nil)
+	lexrt.IntPtr(f, "leafIndex", &v.LeafIndex, lexrt.Optional, &ruleGetConvos_From0)
 	lexrt.String(f, "createdAt", &v.CreatedAt, lexrt.Required, &ruleGetConvos_Datetime)
 	lexrt.StringPtr(f, "assignedTo", &v.AssignedTo, lexrt.Optional, &ruleGetConvos_URI)
 	lexrt.StringPtr(f, "assignedUntil", &v.AssignedUntil, lexrt.Optional, &ruleGetConvos_Datetime)
@@ -161,6 +166,7 @@ func (v GetConvosPendingRequestKind) Known() bool {
 var (
 	ruleGetConvos_From1To100 = lexrt.IntRule{Min: 1, Max: 100}
 	ruleGetConvos_DID        = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleGetConvos_From0      = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
 	ruleGetConvos_Datetime   = lexrt.StringRule{Format: lexrt.FormatDatetime}
 	ruleGetConvos_URI        = lexrt.StringRule{Format: lexrt.FormatURI}
 )

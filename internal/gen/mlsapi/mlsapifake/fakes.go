@@ -1138,6 +1138,12 @@ var Schemas = lexfake.Set{
 			Name:   "deviceId",
 			Schema: &lexfake.Schema{Kind: lexfake.String},
 		}, {
+			Name: "leafIndex",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
 			Name:     "createdAt",
 			Required: true,
 			Schema: &lexfake.Schema{
