@@ -72,8 +72,8 @@ func (c *Client) CheckBlocks(ctx context.Context, params *CheckBlocksParams) (*C
 }
 
 // ConfirmWelcome calls blue.catbird.mls.confirmWelcome. Tell the service whether the Welcome
-// could be processed. A failure asks the other members to add the device anew. Of an invited
-// user, success accepts the invitation where the service is configured so, as it is by default.
+// could be processed. A failure asks the other members to add the device anew. For an invited
+// user, success also accepts the invitation, unless the operator has turned that off.
 //
 // Errors: ConvoNotFound, NotMember.
 func (c *Client) ConfirmWelcome(ctx context.Context, in *ConfirmWelcomeInput) (*ConfirmWelcomeOutput, error) {

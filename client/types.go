@@ -408,8 +408,6 @@ const (
 	// DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// DefsKeyPackageRefCipherSuite.
 	DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.DefsKeyPackageRefCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
-	// DefsMemberViewStateActive is a value of DefsMemberViewState.
-	DefsMemberViewStateActive = mlsapi.DefsMemberViewStateActive
 	// DefsMemberViewStateInvited is a value of DefsMemberViewState.
 	DefsMemberViewStateInvited = mlsapi.DefsMemberViewStateInvited
 	// DefsMessageViewMessageTypeApp is a value of DefsMessageViewMessageType.

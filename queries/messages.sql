@@ -186,8 +186,8 @@ WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g
 -- name: FindLastReads :one
 -- FindLastReads is what a user who is off the roster may still read: after join_seq, where its last
 -- membership began, up to left_seq, where it ended. There the conversation was in the generation and
--- epoch; the epoch is -1 where no commit had led to it, or the log is not kept that far back. Whose
--- last membership was an invitation that it never accepted reads nothing.
+-- epoch; the epoch is -1 where no commit had led to it, or the log is not kept that far back. A
+-- user whose last membership was an invitation it never accepted reads nothing.
 SELECT l.join_seq, l.left_seq, coalesce(g.generation, 0)::bigint AS generation, coalesce(k.epoch + 1, -1)::bigint AS epoch
 FROM (
     SELECT coalesce(min(d.join_seq) FILTER (WHERE d.left_seq = d.last_seq), 0)::bigint AS join_seq, coalesce(max(d.left_seq), 0)::bigint AS left_seq

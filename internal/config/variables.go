@@ -139,7 +139,7 @@ var variables = []Variable{
 	explained(rate("RATE_LIMIT_CLAIMED_PACKAGES", "claimedPackages", ratelimit.Rate{PerMinute: 600, Burst: 600}),
 		"Key packages a minute that a caller may claim of all owners, and after a slash how many at once."),
 	explained(rate("RATE_LIMIT_STRANGER_CLAIMS", "strangerClaims", ratelimit.Rate{PerMinute: 1, Burst: 60}),
-		"Key packages of one owner that all callers who share no conversation it has joined may claim together: each takes three, so that 1/60 is twenty at once and twenty an hour. Beyond that they get the last-resort package."),
+		"Key packages of one owner that strangers may claim between them; each package costs three tokens, so that 1/60 is twenty at once and twenty an hour. Beyond that they get the last-resort package."),
 	rate("RATE_LIMIT_DEVICE", "device", ratelimit.Rate{PerMinute: 10, Burst: 10}),
 	explained(rate("RATE_LIMIT_PUBLISHED_PACKAGES", "publishedPackages", ratelimit.Rate{PerMinute: 200, Burst: 400}),
 		"Key packages a minute that an account may publish by registerDevice and publishKeyPackages, and after a slash how many at once. A registration brings 200 at most, and may be repeated."),

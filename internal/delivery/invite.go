@@ -96,8 +96,8 @@ func (s *Service) Accept(ctx context.Context, key mls.ConvoKey, user mls.DID, at
 	})
 }
 
-// acceptance is a user's who has registered the devices, no more of which can come meanwhile: a
-// registration asks the conversations of which the user is a member to add the device.
+// acceptance says who accepts, and with which devices. The user's lock is held, so no device is
+// registered in the meantime.
 type acceptance struct {
 	user    mls.DID
 	devices []store.UserDevice

@@ -139,8 +139,8 @@ func TestPairsAreBounded(t *testing.T) {
 	}
 }
 
-// TestColludersAreBounded: an invitation whose commit another one takes back counts as if it had been
-// taken back itself, in whatever conversation the next one is.
+// TestColludersAreBounded: an invitation whose commit another one takes back counts as if it had
+// been taken back itself, in whatever conversation the next one is.
 func TestColludersAreBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -12,8 +12,8 @@ import (
 	"mls-server/internal/mls"
 )
 
-// TestUnwillingLookLikeOthers: nobody learns whether a user has no key packages, blocks the caller,
-// or wants to hear from no stranger.
+// TestUnwillingLookLikeOthers: who claims, creates a conversation or adds members does not learn by
+// the answer whether a user blocks it or wants to hear from no stranger.
 func TestUnwillingLookLikeOthers(t *testing.T) {
 	t.Parallel()
 	s := e2e.Start(t)

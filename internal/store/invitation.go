@@ -21,8 +21,8 @@ const (
 // Invitations is what counts for the next invitations of one user by another.
 type Invitations struct {
 	User mls.DID
-	// Open are those of the user that are open, of the last ninety days, or were taken back within a
-	// day.
+	// Open are those of the user that are open, of the last ninety days, or were taken back within
+	// a day.
 	Open int
 	// DeclinedAt is when the user last declined one, in 1970 for never.
 	DeclinedAt time.Time
@@ -30,8 +30,8 @@ type Invitations struct {
 
 // Inviter is what counts for all next invitations of a user.
 type Inviter struct {
-	// Open are its open invitations of the last ninety days, Recent those of the last hour, whatever became of them, the
-	// first of which was made at OldestAt.
+	// Open are its open invitations of the last ninety days, Recent those of the last hour,
+	// whatever became of them, the first of which was made at OldestAt.
 	Open, Recent int
 	OldestAt     time.Time
 }

@@ -203,8 +203,8 @@ type FindLastReadsRow struct {
 
 // FindLastReads is what a user who is off the roster may still read: after join_seq, where its last
 // membership began, up to left_seq, where it ended. There the conversation was in the generation and
-// epoch; the epoch is -1 where no commit had led to it, or the log is not kept that far back. Whose
-// last membership was an invitation that it never accepted reads nothing.
+// epoch; the epoch is -1 where no commit had led to it, or the log is not kept that far back. A
+// user whose last membership was an invitation it never accepted reads nothing.
 func (q *Queries) FindLastReads(ctx context.Context, convoID mls.ConvoID, userDID mls.DID) (FindLastReadsRow, error) {
 	row := q.db.QueryRow(ctx, findLastReads, convoID, userDID)
 	var i FindLastReadsRow

@@ -434,11 +434,10 @@ type DefsMemberViewState string
 
 // The values of DefsMemberViewState.
 const (
-	DefsMemberViewStateActive  DefsMemberViewState = "active"
 	DefsMemberViewStateInvited DefsMemberViewState = "invited"
 )
 
-var enumDefsMemberViewState = lexrt.StringRule{Known: []string{"active", "invited"}}
+var enumDefsMemberViewState = lexrt.StringRule{Known: []string{"invited"}}
 
 // Known reports whether v is one of the constants.
 func (v DefsMemberViewState) Known() bool { return enumDefsMemberViewState.Lists(string(v)) }

@@ -53,8 +53,8 @@ var MethodCheckBlocks = &lexrt.Method{
 // MethodConfirmWelcome describes blue.catbird.mls.confirmWelcome.
 //
 // Tell the service whether the Welcome could be processed. A failure asks the other members to
-// add the device anew. Of an invited user, success accepts the invitation where the service is
-// configured so, as it is by default.
+// add the device anew. For an invited user, success also accepts the invitation, unless the
+// operator has turned that off.
 var MethodConfirmWelcome = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotMember},
 	Input:     "application/json",

@@ -91,8 +91,8 @@ type ConfirmWelcomeHandler interface {
 	// ConfirmWelcome handles blue.catbird.mls.confirmWelcome.
 	//
 	// Tell the service whether the Welcome could be processed. A failure asks the other members to
-	// add the device anew. Of an invited user, success accepts the invitation where the service is
-	// configured so, as it is by default.
+	// add the device anew. For an invited user, success also accepts the invitation, unless the
+	// operator has turned that off.
 	//
 	// Errors: ConvoNotFound, NotMember.
 	ConfirmWelcome(ctx context.Context, caller lexrt.Caller, in *ConfirmWelcomeInput) (*ConfirmWelcomeOutput, error)

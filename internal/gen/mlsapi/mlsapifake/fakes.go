@@ -589,7 +589,7 @@ var Schemas = lexfake.Set{
 			Name: "state",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{Known: []string{"active", "invited"}},
+				String: &lexrt.StringRule{Known: []string{"invited"}},
 			},
 		}},
 		TypeName: "blue.catbird.mls.defs#memberView",
