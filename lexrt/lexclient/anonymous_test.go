@@ -20,8 +20,9 @@ func TestAnonymousMethodsNameNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Other tests close the idle connections of the default transport.
 	opt := Options{
-		HTTP: &http.Client{Jar: jar}, UserAgent: "app", Header: http.Header{"X-Account": {"alice"}, "Authorization": {"Basic x"}},
+		HTTP: &http.Client{Jar: jar, Transport: &http.Transport{}}, UserAgent: "app", Header: http.Header{"X-Account": {"alice"}, "Authorization": {"Basic x"}},
 		Token: func(context.Context, string) (string, error) { return "token", nil },
 	}
 	type request struct{ from, token, account, cookie, agent string }

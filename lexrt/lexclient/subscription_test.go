@@ -183,8 +183,8 @@ func TestSubscriptionLeavesDeadConnections(t *testing.T) {
 	t.Parallel()
 	const note = "com.example.subscribeNotes#note"
 	token := func(_ context.Context, lxm string) (string, error) { return "for-" + lxm, nil }
-	c, asked := subscribed(t, Options{IdleTimeout: 200 * time.Millisecond, Token: token},
-		sends{500 * time.Millisecond, message(t, note, `{"seq":1}`), nil},
+	c, asked := subscribed(t, Options{IdleTimeout: 3 * time.Second, Token: token},
+		sends{4 * time.Second, message(t, note, `{"seq":1}`), nil},
 		sends{message(t, note, `{"seq":2}`)},
 	)
 	all, err := read(t, NewSubscription(c, notes, nil, Resume{Param: "cursor", Member: "seq"}, decoded))

@@ -30,7 +30,7 @@ func (n *note) AppendJSON(b []byte) []byte {
 }
 
 // serve lets each connection run endpoint, and returns the address and what endpoints returned.
-func serve(t *testing.T, opt lexsocket.Options, endpoint func(ctx context.Context, out lexrt.Subscribed) error) (addr string, ended <-chan error) {
+func serve(t *testing.T, opt lexsocket.Options, endpoint func(ctx context.Context, out lexrt.Subscribed) error) (addr string, ended func() error) {
 	t.Helper()
 	results := make(chan error, 10)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -50,7 +50,7 @@ func serve(t *testing.T, opt lexsocket.Options, endpoint func(ctx context.Contex
 		results <- err
 	}))
 	t.Cleanup(web.Close)
-	return strings.TrimPrefix(web.URL, "http://"), results
+	return strings.TrimPrefix(web.URL, "http://"), func() error { return <-results }
 }
 
 // untilGone is an endpoint that sends nothing.
@@ -183,7 +183,7 @@ func TestMessagesAndEnds(t *testing.T) {
 			if websocket.CloseStatus(err) != c.code {
 				t.Errorf("closed with %v", err)
 			}
-			<-ended // whatever it says
+			_ = ended() // whatever it says
 		})
 	}
 }
@@ -262,7 +262,7 @@ func TestClientsHaveNothingToSay(t *testing.T) {
 				}
 				client.Close()
 			}
-			if err := <-ended; !errors.Is(err, context.Canceled) {
+			if err := ended(); !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
 		})
@@ -282,7 +282,7 @@ func TestEndlessMessageDuringClose(t *testing.T) {
 			break
 		}
 	}
-	<-ended // whatever it says
+	_ = ended() // whatever it says
 }
 
 // TestDeadClients are found out by pings, and slow ones by writes.
@@ -292,14 +292,17 @@ func TestDeadClients(t *testing.T) {
 		t.Parallel()
 		addr, ended := serve(t, lexsocket.Options{Ping: time.Millisecond, Pong: 50 * time.Millisecond}, untilGone)
 		handshake(t, addr)
-		<-ended // whatever it says
+		_ = ended() // whatever it says
 	})
 	t.Run("pongs", func(t *testing.T) {
 		t.Parallel()
-		pings := make(chan struct{}, 100)
+		pings := make(chan struct{})
 		addr, ended := serve(t, lexsocket.Options{Ping: time.Millisecond, Pong: time.Minute}, untilGone)
-		conn, _, err := websocket.Dial(t.Context(), "ws://"+addr, &websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { //nolint:bodyclose // as above
-			pings <- struct{}{}
+		conn, _, err := websocket.Dial(t.Context(), "ws://"+addr, &websocket.DialOptions{OnPingReceived: func(ctx context.Context, _ []byte) bool { //nolint:bodyclose // as above
+			select {
+			case pings <- struct{}{}:
+			case <-ctx.Done():
+			}
 			return true
 		}})
 		if err != nil {
@@ -312,7 +315,7 @@ func TestDeadClients(t *testing.T) {
 		if err := conn.Close(websocket.StatusNormalClosure, ""); err != nil {
 			t.Error(err)
 		}
-		<-ended // whatever it says
+		_ = ended() // whatever it says
 	})
 	for name, write := range map[string]func(out lexrt.Subscribed, frame []byte) error{
 		"slow": func(out lexrt.Subscribed, frame []byte) error { return out.Frames(frame) },
@@ -330,7 +333,7 @@ func TestDeadClients(t *testing.T) {
 				}
 			})
 			handshake(t, addr)
-			if err := <-ended; err == nil || errors.Is(err, context.Canceled) {
+			if err := ended(); err == nil || errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
 		})
@@ -347,7 +350,7 @@ func TestGivenUp(t *testing.T) {
 	if _, data, err := dial(t, addr).Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusTryAgainLater {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
-	if err := <-ended; err == nil {
+	if err := ended(); err == nil {
 		t.Error("the endpoint was told of success")
 	}
 }
