@@ -34,7 +34,8 @@ func TestNewRefusesBadServices(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 	seen := make(chan http.Header, 4)
-	header := http.Header{"x-trace": {"a", "b"}, "Content-Type": {"text/plain"}, "Authorization": {"Basic x"}, "Atproto-Proxy": {"did:web:other.example#x"}, "User-Agent": {"theirs"}}
+	trace := []string{"a", "b"}
+	header := http.Header{"x-trace": trace, "Content-Type": {"text/plain"}, "Authorization": {"Basic x"}, "Atproto-Proxy": {"did:web:other.example#x"}, "User-Agent": {"theirs"}}
 	opt := Options{Proxy: service, Header: header, UserAgent: "ours", Token: func(_ context.Context, lxm string) (string, error) { return "t " + lxm, nil }}
 	c := serve(t, opt, func(w http.ResponseWriter, r *http.Request) {
 		seen <- r.Header
@@ -45,7 +46,7 @@ func TestHeaders(t *testing.T) {
 		}
 		fmt.Fprint(w, "1")
 	})
-	header["x-trace"][0] = "changed"
+	trace[0] = "changed"
 	header.Set("X-More", "1")
 	in, out := text("1"), text("")
 	open := &lexrt.Method{NSID: "com.example.open", Kind: lexrt.Query, Output: "application/json", Open: true}
