@@ -157,6 +157,10 @@ type (
 	GetKeyPackagesParams = mlsapi.GetKeyPackagesParams
 	// GetKeyPackagesParamsCipherSuite is a set of values: Restrict the claim to one cipher suite.
 	GetKeyPackagesParamsCipherSuite = mlsapi.GetKeyPackagesParamsCipherSuite
+	// GetMessagesGapInfo is blue.catbird.mls.getMessages#gapInfo: Sequence numbers between sinceSeq
+	// and the page's last message that the page does not have: those before the caller joined, and
+	// messages that are no longer kept.
+	GetMessagesGapInfo = mlsapi.GetMessagesGapInfo
 	// GetMessagesOutput is blue.catbird.mls.getMessages output.
 	GetMessagesOutput = mlsapi.GetMessagesOutput
 	// GetMessagesParams is blue.catbird.mls.getMessages params.
@@ -272,12 +276,17 @@ type (
 	ResetConvoOutput = mlsapi.ResetConvoOutput
 	// ResolveReportInput is blue.catbird.mls.resolveReport input.
 	ResolveReportInput = mlsapi.ResolveReportInput
-	// ResolveReportInputAction is a set of values: What was done about it.
+	// ResolveReportInputAction is a set of values: What was done about it, in a word: dismissed
+	// gives the report that status, everything else resolves it. remove_member and dismiss are the
+	// same as removed_member and dismissed.
 	ResolveReportInputAction = mlsapi.ResolveReportInputAction
 	// ResolveReportOutput is blue.catbird.mls.resolveReport output.
 	ResolveReportOutput = mlsapi.ResolveReportOutput
 	// SendMessageInput is blue.catbird.mls.sendMessage input.
 	SendMessageInput = mlsapi.SendMessageInput
+	// SendMessageInputDelivery is a set of values: How the message is delivered: persistent, which
+	// is the default, stores it.
+	SendMessageInputDelivery = mlsapi.SendMessageInputDelivery
 	// SendMessageOutput is blue.catbird.mls.sendMessage output.
 	SendMessageOutput = mlsapi.SendMessageOutput
 	// SendSealedInput is blue.catbird.mls.sendSealed input.
@@ -620,12 +629,20 @@ const (
 	// ResetConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 is a value of
 	// ResetConvoInputCipherSuite.
 	ResetConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519 = mlsapi.ResetConvoInputCipherSuiteMLS256XWINGCHACHA20POLY1305SHA256Ed25519
+	// ResolveReportInputActionDismiss is a value of ResolveReportInputAction.
+	ResolveReportInputActionDismiss = mlsapi.ResolveReportInputActionDismiss
 	// ResolveReportInputActionDismissed is a value of ResolveReportInputAction.
 	ResolveReportInputActionDismissed = mlsapi.ResolveReportInputActionDismissed
 	// ResolveReportInputActionNoAction is a value of ResolveReportInputAction.
 	ResolveReportInputActionNoAction = mlsapi.ResolveReportInputActionNoAction
+	// ResolveReportInputActionRemoveMember is a value of ResolveReportInputAction.
+	ResolveReportInputActionRemoveMember = mlsapi.ResolveReportInputActionRemoveMember
 	// ResolveReportInputActionRemovedMember is a value of ResolveReportInputAction.
 	ResolveReportInputActionRemovedMember = mlsapi.ResolveReportInputActionRemovedMember
+	// ResolveReportInputActionWarn is a value of ResolveReportInputAction.
+	ResolveReportInputActionWarn = mlsapi.ResolveReportInputActionWarn
+	// SendMessageInputDeliveryPersistent is a value of SendMessageInputDelivery.
+	SendMessageInputDeliveryPersistent = mlsapi.SendMessageInputDeliveryPersistent
 	// StreamConvoEventsInfoEventKindAdminChanged is a value of StreamConvoEventsInfoEventKind.
 	StreamConvoEventsInfoEventKindAdminChanged = mlsapi.StreamConvoEventsInfoEventKindAdminChanged
 	// StreamConvoEventsInfoEventKindBlockConflict is a value of StreamConvoEventsInfoEventKind.

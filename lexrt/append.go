@@ -39,13 +39,16 @@ func (f *Fields) appendIntMember(name string, n int64) {
 }
 
 func (f *Fields) appendBytesMember(name string, v []byte) {
-	b := appendName(f.out, name, lexbase64.TextLen(len(v))+len(`{"$bytes":""},`))
-	f.out = append(appendBytes(b, v), ',')
+	b := appendName(f.out, name, lexbase64.TextLen(len(v))+len(`{"$bytes":"=="},`))
+	f.out = append(f.appendBytes(b, v), ',')
 }
 
-func appendBytes(b, v []byte) []byte {
-	b = append(b, `{"$bytes":"`...)
-	return append(lexbase64.Append(b, v), `"}`...)
+func (f *Fields) appendBytes(b, v []byte) []byte {
+	b = lexbase64.Append(append(b, `{"$bytes":"`...), v)
+	if n := len(v) % 3; f.padded && n > 0 {
+		b = append(b, "=="[n-1:]...)
+	}
+	return append(b, `"}`...)
 }
 
 func closeObject(b []byte) []byte {

@@ -47,6 +47,9 @@ type ContentTypeSetter interface {
 func InputEndpoint[In, Out any, PIn LexerOf[In], POut ResponseOf[Out]](handle func(ctx context.Context, caller Caller, in PIn) (POut, error)) Endpoint {
 	return func(ctx context.Context, req *Request) (Response, error) {
 		in := PIn(new(In))
+		if err := refuseParams(req.Query, req.Heeded); err != nil {
+			return nil, err
+		}
 		if err := req.Decode(in); err != nil {
 			return nil, err
 		}
@@ -58,7 +61,7 @@ func InputEndpoint[In, Out any, PIn LexerOf[In], POut ResponseOf[Out]](handle fu
 func ParamsEndpoint[In, Out any, PIn LexerOf[In], POut ResponseOf[Out]](handle func(ctx context.Context, caller Caller, params PIn) (POut, error)) Endpoint {
 	return func(ctx context.Context, req *Request) (Response, error) {
 		in := PIn(new(In))
-		if err := decodeQuery(req.Query, in); err != nil {
+		if err := req.DecodeParams(in); err != nil {
 			return nil, err
 		}
 		return Answer(handle(ctx, req.Caller, in))

@@ -47,20 +47,27 @@ func UnmarshalValue[T any](src []byte, v *T, what string, value func(f *Fields, 
 
 // Decode decodes the body into v.
 func (r *Request) Decode(v Lexer) error {
-	return decode(r.Body, "body", option{request: true, owned: r.BodyOwned}, v)
+	return decode(r.Body, "body", option{request: true, owned: r.BodyOwned, heeded: r.Heeded}, v)
 }
 
 // DecodeBody decodes the body of a request that is not an object of a generated type.
 func DecodeBody[T any](r *Request, v *T, value func(f *Fields, v *T)) error {
-	return decodeValue(r.Body, "body", option{request: true, owned: r.BodyOwned}, v, value)
+	return decodeValue(r.Body, "body", option{request: true, owned: r.BodyOwned, heeded: r.Heeded}, v, value)
 }
 
 // option says how to decode.
-type option struct{ record, lenient, request, owned bool }
+type option struct {
+	record, lenient, request, owned bool
+	heeded                          []string
+}
+
+func (f *Fields) set(opt option) {
+	f.record, f.lenient, f.request, f.owned, f.heeded = opt.record, opt.lenient, opt.request, opt.owned, opt.heeded
+}
 
 func decode(src []byte, what string, opt option, v Lexer) error {
 	f := newFields(decoding)
-	f.record, f.lenient, f.request, f.owned = opt.record, opt.lenient, opt.request, opt.owned
+	f.set(opt)
 	if f.load(src) {
 		StructValue(f, v)
 	}
@@ -69,7 +76,7 @@ func decode(src []byte, what string, opt option, v Lexer) error {
 
 func decodeValue[T any](src []byte, what string, opt option, v *T, value func(f *Fields, v *T)) error {
 	f := newFields(decoding)
-	f.record, f.lenient, f.request, f.owned = opt.record, opt.lenient, opt.request, opt.owned
+	f.set(opt)
 	if f.load(src) {
 		value(f, v)
 	}
@@ -81,6 +88,28 @@ func Append(dst []byte, v Lexer) []byte {
 	f := newFields(encoding)
 	f.out = dst
 	StructValue(f, v)
+	dst = f.out
+	_ = f.release("") // encoding has no issues
+	return dst
+}
+
+// Padded is an answer whose bytes leave as padded base64, which decoders of some languages insist
+// on; the data model has them unpadded, and its readers take both. What is no value of a generated
+// type is left as it is.
+func Padded(r Response) Response {
+	if v, ok := r.(Lexer); ok {
+		return paddedResponse{v}
+	}
+	return r
+}
+
+type paddedResponse struct{ v Lexer }
+
+// AppendJSON implements Response.
+func (p paddedResponse) AppendJSON(dst []byte) []byte {
+	f := newFields(encoding)
+	f.out, f.padded = dst, true
+	StructValue(f, p.v)
 	dst = f.out
 	_ = f.release("") // encoding has no issues
 	return dst

@@ -32,6 +32,7 @@ type Fields struct {
 	lenient bool // take what old records hold
 	request bool // refuse U+0000, which databases cannot hold as text
 	owned   bool // text may be overwritten, and kept
+	padded  bool // bytes are encoded with padding
 	unions  int  // how many unions the value is nested in
 
 	// place is the way from the whole value to where f stands. Its last element is
@@ -53,6 +54,8 @@ type Fields struct {
 
 	query url.Values
 	param string // the parameter that is read
+
+	heeded []string // see Request.Heeded; what has been read is taken off when it is a query's
 
 	json   *jsontext.Decoder
 	reader bytes.Buffer

@@ -178,6 +178,10 @@ type Request struct {
 	// own text, and what was decoded keeps the body's memory. A message of 10 MiB then takes no
 	// memory beside its text.
 	BodyOwned bool
+	// Heeded are the names of parameters, and of members of the body itself, that would change what
+	// the request means: a method that does not know one refuses it, while everything else that is
+	// unknown is ignored.
+	Heeded []string
 	// Stream is the body of a method whose input is not JSON, already capped.
 	Stream io.Reader
 	// ContentType is the media type of the request body.

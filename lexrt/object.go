@@ -67,6 +67,7 @@ func (f *Fields) decodeObject(v Lexer, typed bool) {
 				v.Lex(f)
 				f.mode = decoding
 			}
+			f.heed()
 			f.skip()
 			f.advance()
 		}

@@ -9,15 +9,63 @@ import (
 // Unknown parameters are ignored. The error is an *InvalidError with every issue.
 func DecodeQuery[T any, P LexerOf[T]](q url.Values, v *T) error {
 	*v = *new(T)
-	return decodeQuery(q, P(v))
+	return decodeQuery(q, nil, P(v))
 }
 
-func decodeQuery(q url.Values, v Lexer) error {
+// DecodeParams reads and validates the parameters v of the request.
+func (r *Request) DecodeParams(v Lexer) error { return decodeQuery(r.Query, r.Heeded, v) }
+
+func decodeQuery(q url.Values, heeded []string, v Lexer) error {
 	f := newFields(readingQuery)
 	f.query, f.request = q, true
+	if len(q) > 0 {
+		f.heeded = slices.Clone(heeded)
+	}
 	f.push()
 	v.Lex(f)
+	f.heedParams()
 	return f.release("params")
+}
+
+// refuseParams is decodeQuery for a method that takes its input from the body.
+func refuseParams(q url.Values, heeded []string) error {
+	f := newFields(readingQuery)
+	f.query, f.heeded = q, heeded
+	f.push()
+	f.heedParams()
+	return f.release("params")
+}
+
+// heedParams refuses parameters that v did not name although they must not be ignored.
+func (f *Fields) heedParams() {
+	for _, name := range f.heeded {
+		if slices.ContainsFunc(f.query[name], func(value string) bool { return value != "" }) {
+			f.refuse(name)
+		}
+	}
+}
+
+// heed refuses the member that f is at, which the object does not know, where it must not be
+// ignored.
+func (f *Fields) heed() {
+	if len(f.heeded) == 0 || len(f.place) != 1 || f.text[f.at] == 'n' {
+		return
+	}
+	name := f.escaped
+	if !f.object.escaped {
+		name = f.text[f.object.from:f.object.to]
+	}
+	for _, heeded := range f.heeded {
+		if heeded == string(name) {
+			f.refuse(heeded)
+		}
+	}
+}
+
+// refuse reports a name that means nothing here. Where f stands is the name that was read last.
+func (f *Fields) refuse(name string) {
+	f.here(name)
+	f.fault(fault{"unknown", "has no meaning in this method, and is not ignored"})
 }
 
 // EncodeQuery returns the parameters v as the values of a query string.
@@ -36,7 +84,7 @@ func EncodeQuery(v Lexer) url.Values {
 // not given.
 func (f *Fields) enterParam(name string, p Presence) bool {
 	f.here(name)
-	values := f.query[f.paramName()]
+	values := f.paramValues()
 	switch {
 	case len(values) == 1 && (values[0] != "" || p&Required != 0):
 		f.param = values[0]
@@ -47,6 +95,15 @@ func (f *Fields) enterParam(name string, p Presence) bool {
 		f.fault(fault{"required", "is required"})
 	}
 	return false
+}
+
+// paramValues is what was given of the parameter that f is at.
+func (f *Fields) paramValues() []string {
+	name := f.paramName()
+	if len(f.heeded) > 0 {
+		f.heeded = slices.DeleteFunc(f.heeded, func(heeded string) bool { return heeded == name })
+	}
+	return f.query[name]
 }
 
 // paramName is the name of the parameter that f is at.
@@ -62,7 +119,7 @@ func (f *Fields) paramName() string {
 // readParams reads an array, written as one key repeated for each item.
 func readParams[S ~[]T, T any](f *Fields, name string, v *S, p Presence, r *ArrayRule, item func(f *Fields, v *T)) {
 	f.here(name)
-	values := f.query[f.paramName()]
+	values := f.paramValues()
 	if len(values) == 0 || len(values) == 1 && values[0] == "" && p&Required == 0 {
 		if p&Required != 0 {
 			f.fault(fault{"required", "is required"})

@@ -220,7 +220,7 @@ func Bytes(f *Fields, name string, v *[]byte, p Presence, r *BytesRule) {
 func BytesValue(f *Fields, v *[]byte, r *BytesRule) {
 	switch f.mode {
 	case encoding:
-		f.out = appendBytes(f.out, *v)
+		f.out = f.appendBytes(f.out, *v)
 	case decoding:
 		f.decodeBytes(v, r)
 	case checking:

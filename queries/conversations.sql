@@ -7,7 +7,7 @@ VALUES (@id, @group_id, @creator_did, @cipher_suite, @epoch, sqlc.narg('verified
 -- name: LockConversation :one
 -- LockConversation locks a conversation's row, which comes before any other row of it.
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id
 FROM conversations c
 WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END
 FOR NO KEY UPDATE OF c;
@@ -17,7 +17,7 @@ FOR NO KEY UPDATE OF c;
 -- are the smallest over the user's active devices. No row that has left is an
 -- admin's (members_gone_is_no_admin).
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id,
        m.rows_ever, m.rows_active, m.rows_invited, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
 FROM conversations c
 CROSS JOIN LATERAL (
@@ -38,7 +38,7 @@ WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g
 -- those that it is invited to, newest invitation first, after them: what happens there is not told to
 -- who is invited. state is one of the two, or '' for both. listed_at is by what a page goes on.
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, s.invited_by, p.listed_at
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id, s.invited_by, p.listed_at
 FROM conversations c
 JOIN (
     SELECT m.convo_id, coalesce(max(m.invited_by), '')::text AS invited_by, min(m.joined_at) AS joined_at
@@ -55,9 +55,14 @@ LIMIT @max_rows;
 
 -- name: GetConversation :one
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id
 FROM conversations c
 WHERE c.id = @id;
+
+-- name: ListNotedGroups :many
+-- ListNotedGroups is the first groups of conversations, those that are gone included.
+SELECT g.convo_id, g.group_id FROM convo_groups g
+WHERE g.convo_id = ANY (@convo_ids::text[]) AND g.generation = 0;
 
 -- name: LockConversationsOf :many
 -- LockConversationsOf locks the conversations that a user is a member of, in the order of their ids.

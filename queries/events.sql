@@ -54,6 +54,7 @@ SELECT e.generation, e.log_xid, e.position, e.kind, e.audience,
        coalesce(e.seq, 0)::bigint AS seq, coalesce(e.message_id, '')::text AS message_id,
        coalesce(e.user_did, '')::text AS user_did, coalesce(e.device_id, '')::text AS device_id,
        coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, coalesce(e.commit_id, '')::text AS commit_id, e.bucket_ts,
+       coalesce((SELECT coalesce(c.first_group_id, c.group_id) FROM conversations c WHERE c.id = e.convo_id), '')::text AS first_group_id,
        (e.generation < g.generation
         OR e.log_xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
         OR e.log_xid < (SELECT event_log_horizon(pg_current_snapshot())))::boolean AS settled
@@ -71,7 +72,8 @@ SELECT e.generation, e.log_xid, e.position, e.kind, e.audience,
        coalesce(e.convo_id, '')::text AS convo_id, coalesce(e.audience_did, '')::text AS audience_did,
        coalesce(e.seq, 0)::bigint AS seq, coalesce(e.message_id, '')::text AS message_id,
        coalesce(e.user_did, '')::text AS user_did, coalesce(e.device_id, '')::text AS device_id,
-       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, coalesce(e.commit_id, '')::text AS commit_id, e.bucket_ts
+       coalesce(e.request_id, '')::text AS request_id, coalesce(e.epoch, -1)::bigint AS epoch, coalesce(e.commit_id, '')::text AS commit_id, e.bucket_ts,
+       coalesce((SELECT coalesce(c.first_group_id, c.group_id) FROM conversations c WHERE c.id = e.convo_id), '')::text AS first_group_id
 FROM (
     SELECT i.generation, i.log_xid, i.position, i.kind, i.audience, i.convo_id, i.audience_did, i.seq, i.message_id, i.user_did, i.device_id, i.request_id, i.epoch, i.commit_id, i.bucket_ts
     FROM unnest(@convo_ids::text[]) AS w (convo_id)

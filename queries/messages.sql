@@ -171,7 +171,7 @@ ORDER BY p.seq;
 -- name: GetReadingStanding :one
 -- GetReadingStanding is GetStanding with the seq of a message to read on from,
 -- 0 when the conversation has no such message.
-SELECT c.id, c.epoch, c.last_seq, m.rows_ever, m.rows_active, m.join_seq, coalesce(since.seq, 0)::bigint AS since_seq
+SELECT c.id, coalesce(c.first_group_id, c.group_id)::text AS first_group_id, c.epoch, c.last_seq, m.rows_ever, m.rows_active, m.join_seq, coalesce(since.seq, 0)::bigint AS since_seq
 FROM conversations c
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows_ever,

@@ -127,10 +127,12 @@ SELECT EXISTS (
 );
 
 -- name: FindReportRepeat :one
--- FindReportRepeat is a report that a user has filed with the same content.
+-- FindReportRepeat is a report that a user has filed with the same content. One without content
+-- repeats nothing once the first was resolved: it may be about something else.
 SELECT id, created_at FROM reports
 WHERE reporter_did = @reporter_did AND reported_did = @reported_did AND convo_id = @convo_id
   AND category = @category AND encrypted_content = @encrypted_content
+  AND (status = 'pending' OR octet_length(encrypted_content) > 0)
 ORDER BY created_at
 LIMIT 1;
 

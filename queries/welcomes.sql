@@ -37,9 +37,10 @@ LIMIT 1;
 -- name: ListWaitingWelcomes :many
 -- ListWaitingWelcomes is the Welcomes that wait for a device. Those of conversations
 -- that its user has left are superseded (DropWaitingWelcomes).
-SELECT r.convo_id, w.welcome
+SELECT coalesce(c.first_group_id, c.group_id)::text AS first_group_id, w.welcome
 FROM welcome_routes r
 JOIN welcomes w ON w.id = r.welcome_id
+JOIN conversations c ON c.id = r.convo_id
 WHERE r.user_did = @user_did AND r.device_id = @device_id
   AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND w.created_at > @not_before::timestamptz
 ORDER BY r.welcome_id;
@@ -107,9 +108,10 @@ WHERE id = @id AND convo_id = @convo_id AND user_did = @user_did AND device_id =
 
 -- name: ListDeviceRequests :many
 -- ListDeviceRequests is the conversations that a device waits to be added to.
-SELECT id, convo_id FROM pending_welcomes
-WHERE user_did = @user_did AND device_id = @device_id AND status = 'open'
-ORDER BY convo_id;
+SELECT p.id, coalesce(c.first_group_id, c.group_id)::text AS first_group_id
+FROM pending_welcomes p JOIN conversations c ON c.id = p.convo_id
+WHERE p.user_did = @user_did AND p.device_id = @device_id AND p.status = 'open'
+ORDER BY p.convo_id;
 
 -- name: ListOpenRequests :many
 -- ListOpenRequests is what members of conversations owe: devices and rejoins

@@ -141,7 +141,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	checker := a.newBlocks(client, a.resolver)
 	a.accounts = accounts.New(accountStates{a.watched, a.store}, func(users []mls.DID) { a.hub.EndStreams(users) }, clock.System)
 	a.hub = stream.NewHub(stream.Options{
-		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
+		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{PadBytes: cfg.BytesPadding}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
 		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser, Places: a.places(hasher), Refused: a.accounts.Refused,
 	})
 	policy := mls.DefaultKeyPackagePolicy()
@@ -166,6 +166,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	a.api = xrpc.New(xrpc.Options{
 		Authenticator: a.devTokens(authenticator), Limiter: limiter, MapError: handlers.PublicError, Observer: a.metrics,
 		Logger: a.log, Clock: clock.System, Admit: a.admit, Seen: a.note, ClientIP: ratelimit.RequestSubject(cfg.TrustedProxies), BodyBudget: cfg.BodyBudget,
+		Heeded: handlers.Heeded(), PadBytes: cfg.BytesPadding,
 	})
 	mlsapi.Mount(a.api, h)
 	a.methods = a.devProxy(a.api, client)

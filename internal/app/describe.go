@@ -20,7 +20,8 @@ func description(cfg *config.Config) *mlsapi.DescribeServerOutput {
 		KeyPackageMaxLifetimeDays: int64(cfg.MaxLifetime / (24 * time.Hour)), EpochGrace: int64(cfg.EpochGrace),
 		MaxMembers: int64(cfg.MaxMembers), MaxDevices: int64(cfg.MaxDevices), MaxKeyPackages: int64(cfg.MaxKeyPackages),
 		Handshakes: mlsapi.DescribeServerOutputHandshakes(cfg.Handshakes), ExternalJoin: mlsapi.DescribeServerOutputExternalJoin(cfg.ExternalJoin),
-		SealedSends: true,
+		SealedSends:  true,
+		BytesPadding: cfg.BytesPadding,
 	}
 	for _, s := range mls.CipherSuites() {
 		d.CipherSuites = append(d.CipherSuites, s.String())

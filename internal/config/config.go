@@ -105,17 +105,19 @@ type Config struct {
 	ConsentDefault   Incoming
 
 	RequireIdempotency bool
-	EpochGrace         int
-	Handshakes         Handshakes
-	ExternalJoin       ExternalJoin
-	MaxMembers         int
-	MaxDevices         int
-	MaxKeyPackages     int
-	KeyPackageLow      int
-	MaxLifetime        time.Duration
-	CompressedKeys     bool
-	SuperadminDIDs     []syntax.DID
-	Links              []string
+	// BytesPadding pads the base64 of bytes in answers.
+	BytesPadding   bool
+	EpochGrace     int
+	Handshakes     Handshakes
+	ExternalJoin   ExternalJoin
+	MaxMembers     int
+	MaxDevices     int
+	MaxKeyPackages int
+	KeyPackageLow  int
+	MaxLifetime    time.Duration
+	CompressedKeys bool
+	SuperadminDIDs []syntax.DID
+	Links          []string
 
 	MessageTTL     time.Duration
 	EventStreamTTL time.Duration

@@ -95,6 +95,8 @@ var variables = []Variable{
 		func(c *Config) *bool { return &c.ConsentByWelcome }),
 	boolean("REQUIRE_IDEMPOTENCY", true, "Require idempotencyKey on createConvo, resetConvo, addMembers, removeMember, sendMessage and publishKeyPackage.",
 		func(c *Config) *bool { return &c.RequireIdempotency }),
+	boolean("BYTES_PADDING", false, "Pad the base64 of bytes in answers, as released Swift clients need it; the data model of atproto has it unpadded, and indigo refuses padding.",
+		func(c *Config) *bool { return &c.BytesPadding }),
 	number("EPOCH_GRACE", 0, limits{0, 3}, "How many epochs an application message may be behind.", func(c *Config) *int { return &c.EpochGrace }),
 	oneOf("HANDSHAKES", "any", "any, or public: only conversations whose handshakes the server can read and follow may be made, those that begin with a groupInfo.",
 		func(c *Config) *Handshakes { return &c.Handshakes }, AnyHandshakes, PublicHandshakes),

@@ -24,7 +24,8 @@ type BlockChange struct {
 
 // BlockEffect is what a block change means for a conversation that both users are in.
 type BlockEffect struct {
-	Convo mls.ConvoID
+	// Convo is the conversation's first group.
+	Convo mls.GroupID
 	// ToldAt is when the admins were told of the block, nil when they were not.
 	ToldAt *time.Time
 }
@@ -41,9 +42,9 @@ func (s *Service) ChangeBlock(ctx context.Context, c BlockChange) ([]BlockEffect
 	}
 	effects := make([]BlockEffect, 0, len(shared))
 	for _, convo := range shared {
-		effect := BlockEffect{Convo: convo}
+		var effect BlockEffect
 		err := s.store.InTx(ctx, func(tx *store.Tx) (err error) {
-			effect.ToldAt, err = c.apply(ctx, tx, convo)
+			effect, err = c.apply(ctx, tx, convo)
 			return err
 		})
 		switch {
@@ -57,25 +58,33 @@ func (s *Service) ChangeBlock(ctx context.Context, c BlockChange) ([]BlockEffect
 	return effects, nil
 }
 
-// apply returns when the admins of a conversation were told of the block, nil for one that is gone.
-func (c *BlockChange) apply(ctx context.Context, tx *store.Tx, convo mls.ConvoID) (*time.Time, error) {
-	if _, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: convo}); err != nil {
-		return nil, err
+// apply returns what the block means for a conversation; admins are told of none that is gone.
+func (c *BlockChange) apply(ctx context.Context, tx *store.Tx, id mls.ConvoID) (BlockEffect, error) {
+	convo, err := tx.LockConvo(ctx, mls.ConvoKey{ConvoID: id})
+	if err != nil {
+		return BlockEffect{}, err
 	}
 	for _, user := range []mls.DID{c.Blocker, c.Blocked} {
-		if err := requireMember(ctx, tx, convo, user); err != nil {
-			return nil, err
+		if err := requireMember(ctx, tx, id, user); err != nil {
+			return BlockEffect{}, err
 		}
 	}
-	if !c.Exists {
-		ended, err := tx.EndBlockConflict(ctx, convo, c.BlockPair, c.SeenAt)
-		if err != nil || !ended {
-			return nil, err
-		}
-		return nil, tx.Audit(ctx, store.AdminAction{
-			ConvoID: convo, Actor: c.Blocker, Kind: store.ActionResolveBlockConflict, Target: c.Blocked, At: c.At,
-		})
+	effect := BlockEffect{Convo: convo.FirstGroup}
+	if c.Exists {
+		effect.ToldAt, err = c.tell(ctx, tx, id)
+		return effect, err
 	}
+	ended, err := tx.EndBlockConflict(ctx, id, c.BlockPair, c.SeenAt)
+	if err != nil || !ended {
+		return effect, err
+	}
+	return effect, tx.Audit(ctx, store.AdminAction{
+		ConvoID: id, Actor: c.Blocker, Kind: store.ActionResolveBlockConflict, Target: c.Blocked, At: c.At,
+	})
+}
+
+// tell returns when the admins of a conversation were told of the block.
+func (c *BlockChange) tell(ctx context.Context, tx *store.Tx, convo mls.ConvoID) (*time.Time, error) {
 	told, fresh, err := tx.TellBlockConflict(ctx, convo, store.BlockTelling{BlockPair: c.BlockPair, Key: c.Key, SeenAt: c.SeenAt, At: c.At})
 	switch {
 	case err != nil || told.IsZero():

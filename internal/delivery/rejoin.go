@@ -97,7 +97,7 @@ func (r *Rejoin) open(ctx context.Context, tx *store.Tx, convo mls.ConvoID, devi
 	case err != nil:
 		return store.Request{}, err
 	case r.At.Sub(confirmed) < justConfirmed:
-		return store.Request{}, mls.ErrAlreadyMember
+		return store.Request{}, mls.JustJoined(confirmed.Add(justConfirmed).Sub(r.At))
 	}
 	return openRejoin(ctx, tx, convo, store.NewRequest{Device: device, Kind: store.RequestRejoin, Reason: r.Reason, At: r.At})
 }

@@ -43,7 +43,7 @@ func admins(t *testing.T, as *e2e.User, chat *e2e.Chat) []string {
 func audit(t *testing.T, s *e2e.Server, chat *e2e.Chat) []string {
 	t.Helper()
 	rows, err := pgtest.Open(t, s.DatabaseURL).Query(t.Context(),
-		"SELECT action || ' ' || actor_did || ' ' || coalesce(target_did, '') FROM admin_actions WHERE convo_id = $1 ORDER BY id", chat.ID)
+		"SELECT action || ' ' || actor_did || ' ' || coalesce(target_did, '') FROM admin_actions WHERE convo_id = (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $1) ORDER BY id", chat.ID)
 	require.NoError(t, err)
 	defer rows.Close()
 	var lines []string

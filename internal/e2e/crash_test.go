@@ -253,7 +253,7 @@ func TestCrash(t *testing.T) {
 	}
 	checkInvariants(t, p.Server)
 	for _, c := range l.chats {
-		assert.Len(t, rowsOf(t, p.Server, "SELECT epoch FROM commits WHERE convo_id = $1", c.ID), int(c.commits.Load()), "I6: commits that were acknowledged and commits that are there")
+		assert.Len(t, rowsOf(t, p.Server, "SELECT epoch FROM commits WHERE convo_id = (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $1)", c.ID), int(c.commits.Load()), "I6: commits that were acknowledged and commits that are there")
 	}
 	// The same requests again, in another order.
 	rand.Shuffle(len(l.keyed), func(i, j int) { l.keyed[i], l.keyed[j] = l.keyed[j], l.keyed[i] })
@@ -279,7 +279,7 @@ func TestCrash(t *testing.T) {
 func (l *load) checkMessages(t *testing.T, s *e2e.Server) {
 	t.Helper()
 	// addMembers and removeMember name their commits by themselves; those are counted elsewhere.
-	rows := rowsOf(t, s, `SELECT convo_id || ' ' || msg_id, seq FROM messages m
+	rows := rowsOf(t, s, `SELECT (SELECT g.group_id FROM convo_groups g WHERE g.convo_id = m.convo_id AND g.generation = 0) || ' ' || msg_id, seq FROM messages m
 		WHERE msg_id = ANY ($1) OR NOT EXISTS (SELECT FROM commits c WHERE c.convo_id = m.convo_id AND c.seq = m.seq)`, l.sentIDs())
 	stored := map[string]string{}
 	for _, row := range rows {

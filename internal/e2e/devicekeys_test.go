@@ -228,7 +228,7 @@ func TestReplacementsLockInOrder(t *testing.T) {
 	db := pgtest.Open(t, s.DatabaseURL)
 	tx, err := db.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), "SELECT FROM conversations WHERE id = $1 FOR NO KEY UPDATE", chat.ID)
+	_, err = tx.Exec(t.Context(), "SELECT FROM conversations WHERE id = (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $1) FOR NO KEY UPDATE", chat.ID)
 	require.NoError(t, err)
 	in := alice.NewDevice().RegistrationInput(1)
 	in.ReplaceDeviceID = &phone.ID

@@ -106,7 +106,7 @@ func TestClosedConvo(t *testing.T) {
 	streams := []*e2e.Stream{u[0].Follow(t, ""), u[24].Follow(t, "convoId="+chat.ID)}
 	assert.Contains(t, s.Operate(t, "close-convo", "--reason", "court order", chat.ID), "25 users removed")
 	for _, stream := range streams {
-		stream.Await(t, "membership-changed")
+		assert.Equal(t, chat.ID, stream.Await(t, "membership-changed").ConvoID)
 	}
 	for _, d := range u {
 		d.Get(t, mlsapi.MethodGetMessages, nil, "convoId", chat.ID).Want(t, missing, "ConvoNotFound")
@@ -116,7 +116,7 @@ func TestClosedConvo(t *testing.T) {
 	for _, table := range []string{"conversations", "members", "messages", "commits", "welcomes", "welcome_routes", "cursors", "pending_welcomes"} {
 		assert.Empty(t, rowsOf(t, s, "SELECT 1 FROM "+table), table)
 	}
-	assert.Equal(t, [][]string{{"close", chat.ID, "court order"}}, rowsOf(t, s, "SELECT action, convo_id, reason FROM operator_actions"))
+	assert.Equal(t, [][]string{{"close", chat.ID, "court order"}}, rowsOf(t, s, "SELECT a.action, g.group_id, a.reason FROM operator_actions a JOIN convo_groups g USING (convo_id)"))
 	_, faults, err := s.TryOperate(t, "close-convo", chat.ID)
 	require.Error(t, err)
 	assert.Contains(t, faults, "there is no such conversation")

@@ -71,7 +71,7 @@ func refuseLostAdmin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = gate.Rollback(context.WithoutCancel(t.Context())) }()
-	if _, err := gate.Exec(t.Context(), "SELECT FROM conversations WHERE id = $1 FOR UPDATE", chat.ID); err != nil {
+	if _, err := gate.Exec(t.Context(), "SELECT FROM conversations WHERE id = (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $1) FOR UPDATE", chat.ID); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup

@@ -59,7 +59,11 @@ func (u *User) Follow(tb testing.TB, query string) *Stream {
 	s, done := &Stream{}, make(chan struct{})
 	go func() {
 		defer close(done)
-		s.read(bufio.NewScanner(resp.Body))
+		s.read(bufio.NewScanner(resp.Body), func(data []byte) {
+			if u.Server.Heard != nil {
+				u.Server.Heard(m, data)
+			}
+		})
 	}()
 	tb.Cleanup(func() {
 		cancel()
@@ -106,7 +110,7 @@ type frame struct {
 	} `json:"event"`
 }
 
-func (s *Stream) read(lines *bufio.Scanner) {
+func (s *Stream) read(lines *bufio.Scanner, heard func(data []byte)) {
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
 		data, ok := strings.CutPrefix(lines.Text(), "data: ")
@@ -117,6 +121,7 @@ func (s *Stream) read(lines *bufio.Scanner) {
 		if json.Unmarshal([]byte(data), &frame) != nil {
 			continue
 		}
+		heard([]byte(data))
 		e := Event{
 			Cursor: frame.Event.Cursor, Kind: frame.Event.Kind, ConvoID: frame.Event.ConvoID, DeviceID: frame.Event.DeviceID,
 			RequestID: frame.Event.RequestID, User: frame.Event.UserDID,

@@ -196,7 +196,7 @@ func TestIdempotencyInProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = gate.Rollback(context.WithoutCancel(t.Context())) }()
-	if _, err := gate.Exec(t.Context(), "SELECT FROM conversations WHERE id = $1 FOR UPDATE", chat.ID); err != nil {
+	if _, err := gate.Exec(t.Context(), "SELECT FROM conversations WHERE id = (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $1) FOR UPDATE", chat.ID); err != nil {
 		t.Fatal(err)
 	}
 	var first e2e.Answer
@@ -258,8 +258,8 @@ func TestIdempotentErrors(t *testing.T) {
 	in.GroupID = string(chat.Group.GroupID())
 	taken := alice.Post(t, mlsapi.MethodCreateConvo, in, nil).Want(t, conflict, "GroupAlreadyExists")
 	// The answer is kept: it stays the same when the reason for it is gone.
-	change(t, alice.Server, "DELETE FROM conversations WHERE id = $1", chat.ID)
-	change(t, alice.Server, "DELETE FROM convo_groups WHERE convo_id = $1", chat.ID)
+	change(t, alice.Server, "DELETE FROM conversations WHERE id = (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $1)", chat.ID)
+	change(t, alice.Server, "DELETE FROM convo_groups WHERE group_id = $1", chat.ID)
 	same(t, "GroupAlreadyExists", taken, alice.Post(t, mlsapi.MethodCreateConvo, in, nil))
 	in.IdempotencyKey = e2e.Key()
 	alice.Post(t, mlsapi.MethodCreateConvo, in, nil).OK(t)

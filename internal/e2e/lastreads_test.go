@@ -17,16 +17,19 @@ import (
 func lastReads(t *testing.T, u *e2e.User, convo string) (list []mlsapi.DefsMessageView) {
 	t.Helper()
 	args := []string{"convoId", convo, "limit", "1"}
-	for {
+	for more := true; ; {
 		var page mlsapi.GetMessagesOutput
 		if a := u.Get(t, mlsapi.MethodGetMessages, &page, args...); a.Error != "" {
 			a.Want(t, forbidden, "NotMember")
+			assert.True(t, len(list) == 0 || !more, "there was a cursor where nothing more remained")
 			return list
 		}
+		assert.True(t, more, "there was no cursor where more remained")
 		require.NotEmpty(t, page.Messages, "who has read everything is no member")
 		list = append(list, page.Messages...)
 		last := list[len(list)-1]
-		assert.Equal(t, page.Cursor != nil, last.Seq < *page.LastSeq, "a cursor where more remain")
+		assert.Equal(t, last.Seq, *page.LastSeq)
+		more = page.Cursor != nil
 		args = []string{"convoId", convo, "limit", "1", "sinceMessage", last.ID}
 	}
 }

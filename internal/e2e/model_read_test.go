@@ -88,7 +88,7 @@ func (w *world) read(c *modelConvo, u *modelUser) {
 		return
 	}
 	w.same("messages", seenMessages(out.Messages), page)
-	w.same("last seq", *out.LastSeq, reads.until)
+	w.same("last seq", *out.LastSeq, from+int64(len(page)))
 	w.same("more", out.Cursor != nil, reads.until > from+10)
 }
 

@@ -72,7 +72,11 @@ func TestRejoin(t *testing.T) {
 	assert.Equal(t, before.MessageID, bob.Messages(t, chat).Messages[0].ID)
 	assert.Empty(t, alice.ClaimRequest(t, request.RequestID, bob.DID).KeyPackages, "the package is used up")
 
-	bob.Post(t, mlsapi.MethodRequestRejoin, bob.RejoinInput(chat), nil).Want(t, http.StatusConflict, "AlreadyMember")
+	a = bob.Post(t, mlsapi.MethodRequestRejoin, bob.RejoinInput(chat), nil).Want(t, http.StatusConflict, "AlreadyMember")
+	seconds, err := strconv.Atoi(a.Header.Get("Retry-After"))
+	require.NoError(t, err)
+	assert.InDelta(t, 20, seconds, 12, "it is not refused for ever")
+	assert.Contains(t, a.Message, "try again in "+strconv.Itoa(seconds)+" s")
 	backdateConfirmations(t, s)
 	assert.NotEqual(t, request.RequestID, bob.Rejoin(t, chat).RequestID)
 }

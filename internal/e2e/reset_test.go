@@ -39,7 +39,7 @@ func TestReset(t *testing.T) {
 	chat := &e2e.VerifiedChat{Chat: &e2e.Chat{ID: old.ID}}
 	chat.Move(group)
 
-	assert.Equal(t, before.ID, out.ID)
+	assert.Equal(t, []string{string(old.Group.GroupID()), before.ID}, []string{before.ID, out.ID}, "it is called by its first group, for ever")
 	assert.Equal(t, string(group.GroupID()), out.GroupID)
 	assert.Equal(t, int64(1), *out.Generation)
 	assert.Equal(t, int64(1), out.Epoch)
@@ -68,6 +68,8 @@ func TestReset(t *testing.T) {
 	bob.Get(t, mlsapi.MethodGetEpoch, &epoch, "convoId", string(old.Group.GroupID())).OK(t)
 	assert.Equal(t, []any{int64(1), int64(1)}, []any{epoch.CurrentEpoch, *epoch.Generation}, "the old group id names the conversation, too")
 	bob.Get(t, mlsapi.MethodGetEpoch, nil, "convoId", out.GroupID).OK(t)
+	// Its name of before.
+	bob.Get(t, mlsapi.MethodGetEpoch, nil, "convoId", rowsOf(t, s, "SELECT id FROM conversations")[0][0]).OK(t)
 
 	// The history is all there, and behind it a notice.
 	page := bob.Messages(t, old)

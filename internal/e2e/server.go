@@ -23,6 +23,7 @@ import (
 	"mls-server/internal/authtest"
 	"mls-server/internal/config"
 	"mls-server/internal/pgtest"
+	"mls-server/lexrt"
 )
 
 // Server is a running server.
@@ -40,6 +41,10 @@ type Server struct {
 	// Logs holds everything the server has logged. When the server ends, they and
 	// its metrics are searched for what its requests and answers held.
 	Logs *Log
+
+	// Heard, when not nil, is given the body of each successful answer, and the data of each event
+	// of the streams that Follow opens. It is set before the first request.
+	Heard func(m *lexrt.Method, body []byte)
 
 	canary *Canary
 	client *http.Client

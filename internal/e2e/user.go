@@ -76,6 +76,9 @@ func (u *User) Call(tb testing.TB, m *lexrt.Method, r Request, out Decodable) An
 		_, id, _ := strings.Cut(a.Message, "request ")
 		tb.Logf("%s: %s\n%s", m.NSID, a.Message, u.Server.Logs.About(id))
 	}
+	if a.Status == http.StatusOK && u.Server.Heard != nil {
+		u.Server.Heard(m, a.Body)
+	}
 	if a.Status == http.StatusOK && out != nil {
 		if err := out.UnmarshalJSON(a.Body); err != nil {
 			tb.Fatalf("%s: the answer does not fit its lexicon: %v\n%s", m.NSID, err, a.Body)

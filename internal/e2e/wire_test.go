@@ -93,7 +93,7 @@ func playBeginning(t *testing.T, alice, bob, carol *e2e.Device) *e2e.Chat {
 	bob.Convos(t)
 	alone := alice.Create(t)
 	// Which of two is older must not depend on the second in which they were made.
-	change(t, s, "UPDATE conversations SET last_activity_at = last_activity_at - interval '1 hour' WHERE id = $1", alone.ID)
+	change(t, s, "UPDATE conversations SET last_activity_at = last_activity_at - interval '1 hour' WHERE id = (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $1)", alone.ID)
 	alice.Get(t, mlsapi.MethodGetConvos, nil, "limit", "2").OK(t)
 	alice.Convos(t)
 	alice.Get(t, mlsapi.MethodGetEpoch, nil, "convoId", alone.ID).OK(t)

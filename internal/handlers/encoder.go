@@ -2,21 +2,29 @@ package handlers
 
 import (
 	"mls-server/internal/gen/mlsapi"
+	"mls-server/internal/mls"
 	"mls-server/internal/store"
 	"mls-server/internal/stream"
 	"mls-server/lexrt"
 )
 
 // StreamEncoder turns events of the log into those of the lexicon.
-type StreamEncoder struct{}
+type StreamEncoder struct {
+	// PadBytes pads the base64 of bytes.
+	PadBytes bool
+}
 
 var _ stream.Encoder = StreamEncoder{}
 
 // Message implements stream.Encoder.
-func (StreamEncoder) Message(cursor string, m *store.Message) (name string, data lexrt.Response) {
-	return "messageEvent", &mlsapi.StreamConvoEventsEventWrapper{Event: &mlsapi.StreamConvoEventsMessageEvent{
-		Cursor: cursor, Message: messageView(m),
+func (e StreamEncoder) Message(cursor string, first mls.GroupID, m *store.Message) (name string, data lexrt.Response) {
+	data = &mlsapi.StreamConvoEventsEventWrapper{Event: &mlsapi.StreamConvoEventsMessageEvent{
+		Cursor: cursor, Message: messageView(first, m),
 	}}
+	if e.PadBytes {
+		data = lexrt.Padded(data)
+	}
+	return "messageEvent", data
 }
 
 // Info implements stream.Encoder.
@@ -24,7 +32,7 @@ func (StreamEncoder) Info(cursor string, i *stream.Info) (name string, data lexr
 	kind := mlsapi.StreamConvoEventsInfoEventKind(i.Kind)
 	event := &mlsapi.StreamConvoEventsInfoEvent{
 		Cursor: cursor, Info: i.Text, Kind: &kind,
-		ConvoID: optional(i.ConvoID), DeviceID: optional(i.Device), RequestID: optional(i.Request), Epoch: (*int64)(i.Epoch), CommitID: optional(i.CommitID),
+		ConvoID: optional(i.Convo), DeviceID: optional(i.Device), RequestID: optional(i.Request), Epoch: (*int64)(i.Epoch), CommitID: optional(i.CommitID),
 	}
 	if i.User != "" {
 		event.UserDID = &i.User

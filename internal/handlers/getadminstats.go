@@ -8,12 +8,13 @@ import (
 
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
+	"mls-server/internal/store"
 	"mls-server/lexrt"
 )
 
 // GetAdminStats counts reports and removals from rows, for a conversation or for the whole service.
 func (h *Handlers) GetAdminStats(ctx context.Context, caller lexrt.Caller, params *mlsapi.GetAdminStatsParams) (*mlsapi.GetAdminStatsOutput, error) {
-	var convo mls.ConvoID
+	var convo store.Standing
 	if params.ConvoID == nil {
 		if !slices.Contains(h.Config.SuperadminDIDs, caller.DID) {
 			return nil, mls.ErrNotAuthorized
@@ -29,22 +30,22 @@ func (h *Handlers) GetAdminStats(ctx context.Context, caller lexrt.Caller, param
 		since = params.Since.Time()
 	}
 	now := h.Clock.Now()
-	stats, err := h.Store.CountModeration(ctx, convo, since)
+	stats, err := h.Store.CountModeration(ctx, convo.ID, since)
 	if err != nil {
 		return nil, err
 	}
-	return &mlsapi.GetAdminStatsOutput{Stats: statsView(stats), GeneratedAt: datetime(now), ConvoID: optional(convo)}, nil
+	return &mlsapi.GetAdminStatsOutput{Stats: statsView(stats), GeneratedAt: datetime(now), ConvoID: optional(convo.FirstGroup)}, nil
 }
 
 // adminOf is RequireAdmin with the name that statistics declare for those who are not admins.
-func (h *Handlers) adminOf(ctx context.Context, convoID string, did mls.DID) (mls.ConvoID, error) {
+func (h *Handlers) adminOf(ctx context.Context, convoID string, did mls.DID) (store.Standing, error) {
 	key, err := mls.ParseConvoKey(convoID)
 	if err != nil {
-		return "", err
+		return store.Standing{}, err
 	}
 	convo, err := h.Store.RequireAdmin(ctx, key, did)
 	if errors.Is(err, mls.ErrNotMember) || errors.Is(err, mls.ErrNotAdmin) {
-		return "", mls.ErrNotAuthorized
+		return store.Standing{}, mls.ErrNotAuthorized
 	}
-	return convo.ID, err
+	return convo, err
 }

@@ -33,7 +33,7 @@ func (h *Handlers) GetBlockStatus(ctx context.Context, caller lexrt.Caller, para
 	}
 	count := int64(len(users))
 	return &mlsapi.GetBlockStatusOutput{
-		ConvoID: string(convo.ID), HasConflicts: len(answer.Blocks) > 0, Blocks: blockViews(answer.Blocks),
+		ConvoID: string(convo.FirstGroup), HasConflicts: len(answer.Blocks) > 0, Blocks: blockViews(answer.Blocks),
 		CheckedAt: datetime(answer.CheckedAt), MemberCount: &count,
 	}, nil
 }

@@ -26,7 +26,7 @@ func (h *Handlers) GetCommits(ctx context.Context, caller lexrt.Caller, params *
 	if err != nil {
 		return nil, err
 	}
-	out := &mlsapi.GetCommitsOutput{ConvoID: string(page.ConvoID), Commits: commitViews(page.Commits)}
+	out := &mlsapi.GetCommitsOutput{ConvoID: string(page.FirstGroup), Commits: commitViews(page.Commits)}
 	if page.Next != nil {
 		next := strconv.FormatInt(int64(*page.Next), 10)
 		out.Cursor = &next

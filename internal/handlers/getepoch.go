@@ -19,6 +19,6 @@ func (h *Handlers) GetEpoch(ctx context.Context, caller lexrt.Caller, params *ml
 		return nil, err
 	}
 	return &mlsapi.GetEpochOutput{
-		ConvoID: string(convo.ID), CurrentEpoch: int64(convo.Epoch), CommitID: optional(convo.CommitID), Generation: (*int64)(&convo.Generation),
+		ConvoID: string(convo.FirstGroup), CurrentEpoch: int64(convo.Epoch), CommitID: optional(convo.CommitID), Generation: (*int64)(&convo.Generation),
 	}, nil
 }

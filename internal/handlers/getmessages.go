@@ -16,7 +16,12 @@ func (h *Handlers) GetMessages(ctx context.Context, caller lexrt.Caller, params 
 		return nil, err
 	}
 	read := store.ReadParams{Key: key, Reader: caller.DID, Limit: int(params.Limit)}
-	if params.SinceMessage != nil {
+	switch {
+	case params.SinceSeq != nil && params.SinceMessage != nil:
+		return nil, mls.InvalidInput("/sinceSeq", "must not stand beside sinceMessage")
+	case params.SinceSeq != nil:
+		read.AfterSeq = mls.Seq(*params.SinceSeq)
+	case params.SinceMessage != nil:
 		since, err := parsePosition(*params.SinceMessage)
 		if err != nil {
 			return nil, err
@@ -27,12 +32,17 @@ func (h *Handlers) GetMessages(ctx context.Context, caller lexrt.Caller, params 
 	if err != nil {
 		return nil, err
 	}
-	out := &mlsapi.GetMessagesOutput{Messages: make([]mlsapi.DefsMessageView, len(page.Messages)), LastSeq: (*int64)(&page.LastSeq)}
+	out := &mlsapi.GetMessagesOutput{
+		Messages: make([]mlsapi.DefsMessageView, len(page.Messages)), LastSeq: new(int64(page.LastSeq())),
+	}
 	for i := range page.Messages {
-		out.Messages[i] = messageView(&page.Messages[i])
+		out.Messages[i] = messageView(page.FirstGroup, &page.Messages[i])
+	}
+	if params.SinceSeq != nil {
+		out.GapInfo = gapInfo(&page)
 	}
 	if page.More {
-		cursor := messageCursor(page.ConvoID, page.Messages[len(page.Messages)-1].Seq)
+		cursor := messageCursor(page.ConvoID, page.LastSeq())
 		out.Cursor = &cursor
 	}
 	return out, nil

@@ -23,5 +23,5 @@ func (h *Handlers) GetWelcome(ctx context.Context, caller lexrt.Caller, params *
 		return nil, err
 	}
 	h.saw(caller, params.DeviceID)
-	return &mlsapi.GetWelcomeOutput{ConvoID: string(convo.ID), Welcome: mls.EncodeText(welcome.Bytes)}, nil
+	return &mlsapi.GetWelcomeOutput{ConvoID: string(convo.FirstGroup), Welcome: mls.EncodeText(welcome.Bytes)}, nil
 }

@@ -33,7 +33,7 @@ func (h *Handlers) RegisterDevice(ctx context.Context, caller lexrt.Caller, in *
 	}
 	for _, w := range registered.Welcomes {
 		out.WelcomeMessages = append(out.WelcomeMessages, mlsapi.RegisterDeviceWelcomeMessageRef{
-			ConvoID: string(w.ConvoID), Welcome: mls.EncodeText(w.Bytes),
+			ConvoID: string(w.FirstGroup), Welcome: mls.EncodeText(w.Bytes),
 		})
 	}
 	return out, nil

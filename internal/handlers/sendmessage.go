@@ -16,6 +16,9 @@ func (h *Handlers) SendMessage(ctx context.Context, caller lexrt.Caller, in *mls
 	if in.IdempotencyKey == nil && h.Config.RequireIdempotency {
 		return nil, errIdempotencyKeyMissing
 	}
+	if in.Delivery != nil && *in.Delivery != mlsapi.SendMessageInputDeliveryPersistent {
+		return nil, mls.InvalidInput("/delivery", "must be persistent")
+	}
 	key, err := mls.ParseConvoKey(in.ConvoID)
 	if err != nil {
 		return nil, err

@@ -85,7 +85,7 @@ func convoView(c *store.ConvoEntry, user mls.DID, at time.Time) mlsapi.DefsConvo
 // convoFacts is what everybody on the roster sees of a conversation.
 func convoFacts(c *store.ConvoEntry) mlsapi.DefsConvoView {
 	view := mlsapi.DefsConvoView{
-		ID: string(c.ID), GroupID: string(c.GroupID), Creator: c.Creator, Epoch: int64(c.Epoch),
+		ID: string(c.FirstGroup), GroupID: string(c.GroupID), Creator: c.Creator, Epoch: int64(c.Epoch),
 		CipherSuite: mlsapi.DefsConvoViewCipherSuite(c.CipherSuite.String()), CreatedAt: datetime(c.CreatedAt),
 	}
 	assurance := mlsapi.DefsConvoViewAssurance("opaque")
@@ -164,12 +164,26 @@ func userView(m *store.Member) mlsapi.DefsMemberView {
 	return view
 }
 
-func messageView(m *store.Message) mlsapi.DefsMessageView {
+// messageView is a message of the conversation that began with a group.
+func messageView(first mls.GroupID, m *store.Message) mlsapi.DefsMessageView {
 	kind := messageType(m.Kind)
 	return mlsapi.DefsMessageView{
-		ID: string(m.ID), ConvoID: string(m.ConvoID), Ciphertext: m.Ciphertext, Epoch: int64(m.Epoch), Seq: int64(m.Seq),
+		ID: string(m.ID), ConvoID: string(first), Ciphertext: m.Ciphertext, Epoch: int64(m.Epoch), Seq: int64(m.Seq),
 		CreatedAt: datetime(m.ReceivedAt), MessageType: &kind, Void: ifTrue(m.Void),
 	}
+}
+
+// toldGaps is how many missing messages are named.
+const toldGaps = 100
+
+// gapInfo is what a page does not have, for a client that reads on by seq.
+func gapInfo(page *store.MessagePage) *mlsapi.GetMessagesGapInfo {
+	missing, n := page.Missing(toldGaps)
+	info := &mlsapi.GetMessagesGapInfo{HasGaps: n > 0, MissingSeqs: make([]int64, len(missing)), TotalMessages: int64(len(page.Messages))}
+	for i, seq := range missing {
+		info.MissingSeqs[i] = int64(seq)
+	}
+	return info
 }
 
 // messageType names the kind of a message as the lexicon does.

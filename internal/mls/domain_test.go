@@ -68,17 +68,23 @@ func TestShards(t *testing.T) {
 func TestParseMessageID(t *testing.T) {
 	t.Parallel()
 	for in, ok := range map[string]bool{
-		"01ARZ3NDEKTSV4RRFFQ69G5FAV":  true,
-		"01arz3ndektsv4rrffq69g5fav":  true,
-		"7ZZZZZZZZZZZZZZZZZZZZZZZZZ":  true,
-		"8ZZZZZZZZZZZZZZZZZZZZZZZZZ":  false,
-		"01ARZ3NDEKTSV4RRFFQ69G5FA":   false,
-		"01ARZ3NDEKTSV4RRFFQ69G5FAVV": false,
-		"01ARZ3NDEKTSV4RRFFQ69G5FAI":  false,
-		"01ARZ3NDEKTSV4RRFFQ69G5FAL":  false,
-		"01ARZ3NDEKTSV4RRFFQ69G5FAO":  false,
-		"01ARZ3NDEKTSV4RRFFQ69G5FAU":  false,
-		"":                            false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAV":           true,
+		"01arz3ndektsv4rrffq69g5fav":           true,
+		"7ZZZZZZZZZZZZZZZZZZZZZZZZZ":           true,
+		"0b7f4a1e-7F3a-4c66-9d9e-0a8f6c1d2e3F": true,
+		"FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF": true,
+		"0b7f4a1e7f3a-4c66-9d9e-0a8f6c1d2e3f-": false,
+		"0b7f4a1e-7f3a-4c66-9d9e-0a8f6c1d2e3g": false,
+		"0b7f4a1e-7f3a-4c66-9d9e-0a8f6c1d2e3":  false,
+		"{b7f4a1e-7f3a-4c66-9d9e-0a8f6c1d2e3}": false,
+		"8ZZZZZZZZZZZZZZZZZZZZZZZZZ":           false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FA":            false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAVV":          false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAI":           false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAL":           false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAO":           false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAU":           false,
+		"":                                     false,
 	} {
 		id, err := mls.ParseMessageID(in)
 		if !ok {
@@ -133,7 +139,7 @@ func TestDecodeText(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, raw, got)
 		}
-		assert.Equal(t, base64.RawURLEncoding.EncodeToString(raw), mls.EncodeText(raw))
+		assert.Equal(t, base64.StdEncoding.EncodeToString(raw), mls.EncodeText(raw))
 	}
 	for _, bad := range []string{"A", "A=", "A===", "====", "=", "AA=", "AAA==", "AB", "AAB", "AA\n==", "AA A", "+-AA", "_/AA", "Ää==", "AA==AA==", "AAAA="} {
 		_, err := mls.DecodeText(bad)

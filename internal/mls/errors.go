@@ -112,6 +112,14 @@ func RateLimited(retry time.Duration) error {
 	return e
 }
 
+// JustJoined is ErrAlreadyMember for a device that has confirmed its Welcome a moment ago: it may
+// ask to be added anew after retry, a second at least.
+func JustJoined(retry time.Duration) error {
+	e := newError(ErrAlreadyMember)
+	e.Detail, e.RetryAfter = "the device has confirmed its Welcome a moment ago", max(retry, time.Second)
+	return e
+}
+
 // TooManyInvitations is ErrTooManyInvitations. bound says which one is reached, and by whom of the
 // request. It is worth asking again after retry, a second at least.
 func TooManyInvitations(bound string, retry time.Duration) error {

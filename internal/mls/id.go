@@ -26,7 +26,7 @@ type (
 	// DeviceID identifies a registered device: a UUID in its 36-character form, "" for a
 	// user without devices.
 	DeviceID string
-	// MessageID identifies a message within its conversation: a ULID, 26 characters.
+	// MessageID identifies a message within its conversation: a ULID, 26 characters, or a UUID, 36.
 	MessageID string
 	// Epoch is an MLS epoch. RFC 9420 has 64 unsigned bits, storage has 63; the parser refuses
 	// more.
@@ -164,11 +164,32 @@ func NewMessageID(now time.Time) MessageID {
 }
 
 // ParseMessageID checks a client's message id: a ULID, 26 Crockford base32
-// characters of either case whose first is at most 7. It is kept as it came. The
-// error is ErrInvalidMessageID.
+// characters of either case whose first is at most 7, or a UUID of any version, 36
+// characters of either case. It is kept as it came. The error is ErrInvalidMessageID.
 func ParseMessageID(s string) (MessageID, error) {
-	if _, err := ulid.ParseStrict(s); err != nil {
+	if _, err := ulid.ParseStrict(s); err != nil && !isUUID(s) {
 		return "", ErrInvalidMessageID
 	}
 	return MessageID(s), nil
+}
+
+// isUUID reports whether s is a UUID in the form of RFC 9562, 8-4-4-4-12 hex digits.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'f') {
+				return false
+			}
+		}
+	}
+	return true
 }

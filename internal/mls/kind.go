@@ -98,7 +98,7 @@ const (
 	ErrWelcomeMismatch
 	// ErrWelcomeNotFound: no Welcome waits for the device.
 	ErrWelcomeNotFound
-	// ErrInvalidMessageID: the id is not a ULID. It is answered as InvalidRequest.
+	// ErrInvalidMessageID: the id is neither a ULID nor a UUID. It is answered as InvalidRequest.
 	ErrInvalidMessageID
 	// ErrInvalidConvoID: the id is neither a TID nor a group id. Unknown ids are answered
 	// alike, so it is answered as ConvoNotFound.
@@ -191,7 +191,7 @@ var kindTexts = [kindEnd]string{
 	ErrInvalidWelcome:         "invalid Welcome",
 	ErrWelcomeMismatch:        "the Welcome is not for exactly those who are added",
 	ErrWelcomeNotFound:        "no Welcome is waiting",
-	ErrInvalidMessageID:       "the message id must be a ULID of 26 Crockford characters",
+	ErrInvalidMessageID:       "the message id must be a ULID of 26 Crockford characters, or a UUID of 36",
 	ErrInvalidConvoID:         "conversation not found",
 	ErrInvalidBase64:          "must be base64 (standard or URL alphabet, padded or not)",
 	ErrInvalidAsset:           "invalid asset",

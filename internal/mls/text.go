@@ -17,5 +17,6 @@ func DecodeText(s string) ([]byte, error) {
 	return b, nil
 }
 
-// EncodeText encodes to the form in which text fields leave the server: URL-safe, unpadded.
-func EncodeText(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+// EncodeText encodes to the form in which text fields leave the server: standard alphabet, padded
+// (RFC 4648 section 4), the one that decoders of all languages read.
+func EncodeText(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -121,7 +121,7 @@ type KeyPackage struct {
 }
 
 // Text is the package as text fields carry it.
-func (k *KeyPackage) Text() string { return base64.RawURLEncoding.EncodeToString(k.Bytes) }
+func (k *KeyPackage) Text() string { return base64.StdEncoding.EncodeToString(k.Bytes) }
 
 // KeyPackage makes a key package whose lifetime began an hour before now and ends 30
 // days after, with the changes applied in order.

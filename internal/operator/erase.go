@@ -107,13 +107,19 @@ func (c *Command) report(ctx context.Context, at Console, erased store.Erased) e
 
 // closeConvo ends a conversation.
 func (c *Command) closeConvo(ctx context.Context, at Console) error {
-	users, err := at.Delivery.CloseConvo(ctx, c.action(store.OperatorClose, at))
+	var users int
+	id, err := at.Store.FindConvoID(ctx, c.key)
+	if err == nil {
+		a := c.action(store.OperatorClose, at)
+		a.ConvoID = id
+		users, err = at.Delivery.CloseConvo(ctx, a)
+	}
 	switch {
 	case errors.Is(err, mls.ErrConvoNotFound):
 		return errors.New("there is no such conversation, or it was closed before")
 	case err != nil:
 		return err
 	}
-	at.sayf("%s is closed: %d users removed, and all that it held is deleted\n", c.convo, users)
+	at.sayf("%s is closed: %d users removed, and all that it held is deleted\n", id, users)
 	return nil
 }

@@ -46,7 +46,7 @@ reason. OPERATIONS.md says more.
 type Command struct {
 	verb   string
 	user   mls.DID
-	convo  mls.ConvoID
+	key    mls.ConvoKey
 	reason string
 	wait   time.Duration
 }
@@ -116,11 +116,9 @@ func Parse(args []string) (*Command, error) {
 // take reads the argument.
 func (c *Command) take(arg string) (err error) {
 	if verbs()[c.verb].takes == "ID" {
-		key, err := mls.ParseConvoKey(arg)
-		if err != nil || key.ConvoID == "" {
-			return fmt.Errorf("%s takes the id of a conversation, 13 characters", c.verb)
+		if c.key, err = mls.ParseConvoKey(arg); err != nil {
+			return fmt.Errorf("%s takes the id of a conversation, as clients know it: the group id that it began with", c.verb)
 		}
-		c.convo = key.ConvoID
 		return nil
 	}
 	if c.user, err = syntax.ParseDID(arg); err != nil {
@@ -138,7 +136,7 @@ func (c *Command) Run(ctx context.Context, at Console) error { return verbs()[c.
 
 // action is the audit row of the command.
 func (c *Command) action(kind store.OperatorActionKind, at Console) store.OperatorAction {
-	return store.OperatorAction{Kind: kind, User: c.user, ConvoID: c.convo, Reason: c.reason, At: at.Clock.Now()}
+	return store.OperatorAction{Kind: kind, User: c.user, Reason: c.reason, At: at.Clock.Now()}
 }
 
 // sayf tells the operator something on the way. What cannot be written there is lost.

@@ -10,7 +10,10 @@ import (
 
 // Convo is a conversation.
 type Convo struct {
-	ID          mls.ConvoID
+	ID mls.ConvoID
+	// FirstGroup is the group that it began with: its id as clients know it, for ever.
+	FirstGroup mls.GroupID
+	// GroupID is the group that it has now.
 	GroupID     mls.GroupID
 	Creator     mls.DID
 	CipherSuite mls.CipherSuite
@@ -165,7 +168,7 @@ func (r *reader) FindStanding(ctx context.Context, key mls.ConvoKey, did mls.DID
 		Convo: convoOf(db.GetConversationRow{
 			ID: row.ID, GroupID: row.GroupID, CreatorDID: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
 			Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageBucketTs: row.LastMessageBucketTs,
-			Generation: row.Generation, VerifiedEpoch: row.VerifiedEpoch, CommitID: row.CommitID, ReinitGroupID: row.ReinitGroupID, ReinitSuite: row.ReinitSuite,
+			Generation: row.Generation, VerifiedEpoch: row.VerifiedEpoch, CommitID: row.CommitID, ReinitGroupID: row.ReinitGroupID, ReinitSuite: row.ReinitSuite, FirstGroupID: row.FirstGroupID,
 		}),
 		Ever: row.RowsEver > 0, Member: row.RowsActive > 0, Invited: row.RowsInvited > 0, Admin: row.IsAdmin,
 		JoinSeq: mls.Seq(row.JoinSeq), JoinEpoch: mls.Epoch(row.JoinEpoch), LeftReason: LeaveReason(row.LeftReason),
@@ -269,7 +272,7 @@ func (r *reader) ListConvos(ctx context.Context, did mls.DID, which ConvoFilter,
 		page.Convos[i].Convo = convoOf(db.GetConversationRow{
 			ID: row.ID, GroupID: row.GroupID, CreatorDID: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
 			Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageBucketTs: row.LastMessageBucketTs,
-			Generation: row.Generation, VerifiedEpoch: row.VerifiedEpoch, CommitID: row.CommitID, ReinitGroupID: row.ReinitGroupID, ReinitSuite: row.ReinitSuite,
+			Generation: row.Generation, VerifiedEpoch: row.VerifiedEpoch, CommitID: row.CommitID, ReinitGroupID: row.ReinitGroupID, ReinitSuite: row.ReinitSuite, FirstGroupID: row.FirstGroupID,
 		})
 	}
 	return page, r.fillEntries(ctx, page.Convos)
@@ -319,7 +322,7 @@ func (r *reader) fillEntries(ctx context.Context, entries []ConvoEntry) error {
 
 func convoOf(row db.GetConversationRow) Convo {
 	c := Convo{
-		ID: row.ID, GroupID: row.GroupID, Creator: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
+		ID: row.ID, FirstGroup: mls.GroupID(row.FirstGroupID), GroupID: row.GroupID, Creator: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
 		Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageAt: row.LastMessageBucketTs,
 		Generation: row.Generation, Verified: row.VerifiedEpoch != nil, CommitID: mls.MessageID(orEmpty(row.CommitID)),
 	}

@@ -45,8 +45,8 @@ type Registered struct {
 	Device UserDevice
 	// Existing: the same user had registered the same key before.
 	Existing bool
-	// Waiting is the conversations that the device waits to be added to.
-	Waiting []mls.ConvoID
+	// Waiting is the conversations that the device waits to be added to, by their first groups.
+	Waiting []mls.GroupID
 	// Welcomes are those that wait for the device.
 	Welcomes []WaitingWelcome
 	// TooManyPackages: none of the packages was kept, for the device would have more than its cap.
@@ -81,7 +81,7 @@ func (tx *Tx) RegisterDevice(ctx context.Context, p Registration) (Registered, e
 		return Registered{}, fail("list device requests", err)
 	}
 	for _, row := range waiting {
-		result.Waiting = append(result.Waiting, row.ConvoID)
+		result.Waiting = append(result.Waiting, mls.GroupID(row.FirstGroupID))
 	}
 	result.Welcomes, err = tx.ListWaitingWelcomes(ctx, device, p.At)
 	return result, err

@@ -126,8 +126,10 @@ type LogEntry struct {
 	Cursor   LogCursor
 	Kind     EventKind
 	Audience Audience
-	// ConvoID is "" for a personal event of no conversation.
+	// ConvoID is "" for a personal event of no conversation. FirstGroup is what clients call the
+	// conversation.
 	ConvoID     mls.ConvoID
+	FirstGroup  mls.GroupID
 	AudienceDID mls.DID
 	// Seq is the message's, or the conversation's last one when the event was written.
 	Seq mls.Seq
@@ -171,10 +173,37 @@ func (r *reader) ReadLog(ctx context.Context, after LogCursor, limit int) (LogPa
 		page.Entries = append(page.Entries, entryOf(db.ReadConversationLogsRow{
 			Generation: row.Generation, LogXid: row.LogXid, Position: row.Position, Kind: row.Kind, Audience: row.Audience,
 			ConvoID: row.ConvoID, AudienceDID: row.AudienceDID, Seq: row.Seq, MessageID: row.MessageID, UserDID: row.UserDID,
-			DeviceID: row.DeviceID, RequestID: row.RequestID, Epoch: row.Epoch, CommitID: row.CommitID, BucketTs: row.BucketTs,
+			DeviceID: row.DeviceID, RequestID: row.RequestID, Epoch: row.Epoch, CommitID: row.CommitID, BucketTs: row.BucketTs, FirstGroupID: row.FirstGroupID,
 		}))
 	}
-	return page, nil
+	return page, r.nameGone(ctx, page.Entries)
+}
+
+// nameGone fills in the names of conversations that are gone: their last events outlive them.
+func (r *reader) nameGone(ctx context.Context, entries []LogEntry) error {
+	var gone []mls.ConvoID
+	for i := range entries {
+		if e := &entries[i]; e.ConvoID != "" && e.FirstGroup == "" {
+			gone = append(gone, e.ConvoID)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	rows, err := r.q.ListNotedGroups(ctx, texts(gone))
+	if err != nil {
+		return fail("find first groups", err)
+	}
+	names := make(map[mls.ConvoID]mls.GroupID, len(rows))
+	for _, row := range rows {
+		names[row.ConvoID] = row.GroupID
+	}
+	for i := range entries {
+		if e := &entries[i]; e.FirstGroup == "" {
+			e.FirstGroup = names[e.ConvoID]
+		}
+	}
+	return nil
 }
 
 // ReplayParams says what to replay to one user.
@@ -206,7 +235,7 @@ func (r *reader) Replay(ctx context.Context, p ReplayParams) ([]LogEntry, error)
 	for i, row := range rows {
 		entries[i] = entryOf(row)
 	}
-	return entries, nil
+	return entries, r.nameGone(ctx, entries)
 }
 
 // LogEnd is the place of the last settled event.
@@ -218,7 +247,7 @@ func (r *reader) LogEnd(ctx context.Context) (LogCursor, error) {
 func entryOf(row db.ReadConversationLogsRow) LogEntry {
 	e := LogEntry{
 		Cursor: LogCursor{row.Generation, row.LogXid, row.Position}, Kind: EventKind(row.Kind), Audience: Audience(row.Audience),
-		ConvoID: mls.ConvoID(row.ConvoID), AudienceDID: mls.DID(row.AudienceDID), Seq: mls.Seq(row.Seq), MessageID: mls.MessageID(row.MessageID),
+		ConvoID: mls.ConvoID(row.ConvoID), FirstGroup: mls.GroupID(row.FirstGroupID), AudienceDID: mls.DID(row.AudienceDID), Seq: mls.Seq(row.Seq), MessageID: mls.MessageID(row.MessageID),
 		User: mls.DID(row.UserDID), Device: mls.DeviceID(row.DeviceID), Request: RequestID(row.RequestID), CommitID: mls.MessageID(row.CommitID), At: row.BucketTs,
 	}
 	if row.Epoch != absent {

@@ -288,8 +288,8 @@ func TestReadMessages(t *testing.T) {
 	if n := counter.Statements(); n != 2 {
 		t.Errorf("%d statements, want 2", n)
 	}
-	if len(page.Messages) != 4 || !page.More || page.LastSeq != 12 || page.Messages[0].Seq != 1 || page.Messages[3].Seq != 4 {
-		t.Errorf("first page: %d messages, more %t, last %d", len(page.Messages), page.More, page.LastSeq)
+	if len(page.Messages) != 4 || !page.More || page.LastSeq() != 4 || page.Messages[0].Seq != 1 || page.Messages[3].Seq != 4 {
+		t.Errorf("first page: %d messages, more %t, last %d", len(page.Messages), page.More, page.LastSeq())
 	}
 	page, err = s.ReadMessages(t.Context(), ReadParams{Key: key(convo), Reader: alice, Limit: 100, After: ids[3]})
 	must(t, err)

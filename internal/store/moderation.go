@@ -176,7 +176,7 @@ func (r *reader) FindReport(ctx context.Context, id ReportID, admin mls.DID) (Re
 // Resolution is how an admin resolves a report.
 type Resolution struct {
 	Report ReportID
-	// Action is removed_member, dismissed or no_action.
+	// Action is removed_member, dismissed, no_action, or another word of an admin's client.
 	Action string
 	Notes  *string
 	By     mls.DID

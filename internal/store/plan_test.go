@@ -132,6 +132,7 @@ func TestPlans(t *testing.T) {
 		{"supersedeGroupStates", []string{"group_states_pkey"}, nil, ""},
 		{"setLeaves", []string{"members_pkey"}, nil, ""},
 		{"findGroup", []string{"convo_groups_pkey"}, nil, ""},
+		{"listNotedGroups", []string{"convo_groups_first_idx"}, nil, ""},
 		{"listAdditions", []string{"commit_additions_pkey"}, nil, ""},
 		{"settleDebts", []string{"removal_debts"}, nil, ""},
 		{"findRequest", []string{"idempotency_keys_pkey"}, nil, ""},

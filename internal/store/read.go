@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"mls-server/internal/gen/db"
@@ -35,19 +36,45 @@ type ReadParams struct {
 	AfterSeq   mls.Seq
 	AfterConvo mls.ConvoID
 	Limit      int
-	// MaxBytes ends a page early, after its first message; 0 means 16 MiB.
+	// MaxBytes ends a page early, after its first message; 0 means PageBytes.
 	MaxBytes int64
 }
 
 // MessagePage is messages in the order of seq.
 type MessagePage struct {
-	ConvoID  mls.ConvoID
-	Messages []Message
+	ConvoID mls.ConvoID
+	// FirstGroup is what clients call the conversation.
+	FirstGroup mls.GroupID
+	Messages   []Message
 	// More: the reader may read later messages than those of the page.
 	More bool
-	// LastSeq is the seq of the conversation's newest message, or of the last that the reader may
-	// read.
-	LastSeq mls.Seq
+	// After is where the page begins: the place that was named, or where the reader joined.
+	After mls.Seq
+}
+
+// LastSeq is the seq of the page's last message, After where it is empty.
+func (p *MessagePage) LastSeq() mls.Seq {
+	if n := len(p.Messages); n > 0 {
+		return p.Messages[n-1].Seq
+	}
+	return p.After
+}
+
+// Missing returns the seqs between After and LastSeq that the page does not have, since their
+// messages are no longer kept, how many they are, and of the newest at most as many as limit,
+// ascending.
+func (p *MessagePage) Missing(limit int) (seqs []mls.Seq, n int) {
+	n = int(p.LastSeq()-p.After) - len(p.Messages)
+	last := len(p.Messages) - 1
+	for seq := p.LastSeq(); len(seqs) < min(n, limit); seq-- {
+		if last >= 0 && p.Messages[last].Seq == seq {
+			last--
+			continue
+		}
+		seqs = append(seqs, seq)
+	}
+	slices.Reverse(seqs)
+	return seqs, n
 }
 
 // PageBytes ends a page of messages or commits early, after its first item: this much ciphertext,
@@ -58,6 +85,7 @@ const PageBytes = 16 << 20
 // ended or the conversation is now.
 type reading struct {
 	convo        mls.ConvoID
+	firstGroup   mls.GroupID
 	after, until mls.Seq
 	// former: the user is off the roster.
 	former bool
@@ -67,21 +95,20 @@ type reading struct {
 	epoch      mls.Epoch
 }
 
-// findLastReads is what a user who is off the roster may still read: its last membership, from
-// beginning to end. A removal that came with its commit ends with that commit. The error is
-// mls.ErrNotMember when there is nothing.
-func (r *reader) findLastReads(ctx context.Context, convo mls.ConvoID, did mls.DID) (reading, error) {
-	row, err := r.q.FindLastReads(ctx, convo, did)
+// findLastReads narrows a reading to what a user who is off the roster may still read: its last
+// membership, from beginning to end. A removal that came with its commit ends with that commit. The
+// error is mls.ErrNotMember when there is nothing.
+func (r *reader) findLastReads(ctx context.Context, in *reading, did mls.DID) error {
+	row, err := r.q.FindLastReads(ctx, in.convo, did)
 	if isNotFound(err) {
-		return reading{}, mls.ErrNotMember
+		return mls.ErrNotMember
 	}
 	if err != nil {
-		return reading{}, fail("find last reads", err)
+		return fail("find last reads", err)
 	}
-	return reading{
-		convo: convo, after: mls.Seq(row.JoinSeq), until: mls.Seq(row.LeftSeq), former: true,
-		generation: mls.Generation(row.Generation), epoch: mls.Epoch(row.Epoch),
-	}, nil
+	in.after, in.until, in.former = mls.Seq(row.JoinSeq), mls.Seq(row.LeftSeq), true
+	in.generation, in.epoch = mls.Generation(row.Generation), mls.Epoch(row.Epoch)
+	return nil
 }
 
 // ReadMessages reads a page with two statements, three for who has left. It begins after the place
@@ -100,9 +127,9 @@ func (r *reader) ReadMessages(ctx context.Context, p ReadParams) (MessagePage, e
 	case standing.RowsEver == 0:
 		return MessagePage{}, mls.ErrConvoNotFound
 	}
-	in := reading{convo: standing.ID, after: mls.Seq(standing.JoinSeq), until: standing.LastSeq}
+	in := reading{convo: standing.ID, firstGroup: mls.GroupID(standing.FirstGroupID), after: mls.Seq(standing.JoinSeq), until: standing.LastSeq}
 	if standing.RowsActive == 0 {
-		if in, err = r.findLastReads(ctx, standing.ID, p.Reader); err != nil {
+		if err := r.findLastReads(ctx, &in, p.Reader); err != nil {
 			return MessagePage{}, err
 		}
 	}
@@ -118,7 +145,7 @@ func (r *reader) ReadMessages(ctx context.Context, p ReadParams) (MessagePage, e
 }
 
 func (r *reader) readPage(ctx context.Context, in reading, p ReadParams) (MessagePage, error) {
-	page := MessagePage{ConvoID: in.convo, LastSeq: in.until}
+	page := MessagePage{ConvoID: in.convo, FirstGroup: in.firstGroup, After: in.after}
 	if in.after < in.until {
 		rows, err := r.q.ListMessages(ctx, db.ListMessagesParams{
 			ConvoID: in.convo, AfterSeq: in.after, UntilSeq: int64(in.until), MaxRows: rowLimit(p.Limit), MaxBytes: cmp.Or(p.MaxBytes, PageBytes),
@@ -135,7 +162,7 @@ func (r *reader) readPage(ctx context.Context, in reading, p ReadParams) (Messag
 	if n == 0 && in.former {
 		return MessagePage{}, mls.ErrNotMember
 	}
-	page.More = n > 0 && page.Messages[n-1].Seq < page.LastSeq
+	page.More = n > 0 && page.LastSeq() < in.until
 	return page, nil
 }
 
@@ -157,8 +184,9 @@ type Commit struct {
 
 // CommitPage is commits that stand, in the order of their epochs.
 type CommitPage struct {
-	ConvoID mls.ConvoID
-	Commits []Commit
+	// FirstGroup is what clients call the conversation.
+	FirstGroup mls.GroupID
+	Commits    []Commit
 	// Next is the epoch to ask for next, nil when the range is done.
 	Next *mls.Epoch
 }
@@ -186,10 +214,10 @@ func (r *reader) ListCommits(ctx context.Context, key mls.ConvoKey, did mls.DID,
 		return CommitPage{}, mls.ErrConvoNotFound
 	}
 	of := reading{
-		convo: standing.ID, after: standing.JoinSeq, until: standing.LastSeq, generation: standing.Generation, epoch: standing.Epoch,
+		convo: standing.ID, firstGroup: standing.FirstGroup, after: standing.JoinSeq, until: standing.LastSeq, generation: standing.Generation, epoch: standing.Epoch,
 	}
 	if !standing.Member {
-		if of, err = r.findLastReads(ctx, standing.ID, did); err != nil {
+		if err := r.findLastReads(ctx, &of, did); err != nil {
 			return CommitPage{}, err
 		}
 		if of.epoch < 0 {
@@ -200,7 +228,7 @@ func (r *reader) ListCommits(ctx context.Context, key mls.ConvoKey, did mls.DID,
 	if err != nil {
 		return CommitPage{}, err
 	}
-	page := CommitPage{ConvoID: of.convo}
+	page := CommitPage{FirstGroup: of.firstGroup}
 	if page.Commits, err = r.listCommits(ctx, of, in, end); err != nil {
 		return CommitPage{}, err
 	}

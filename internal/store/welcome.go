@@ -48,7 +48,8 @@ func (tx *Tx) RouteWelcome(ctx context.Context, w NewWelcome) error {
 
 // WaitingWelcome is a Welcome that a device has not confirmed.
 type WaitingWelcome struct {
-	ConvoID mls.ConvoID
+	// FirstGroup is what clients call its conversation; ListWaitingWelcomes sets it.
+	FirstGroup mls.GroupID
 	// Device is the one that it is routed to.
 	Device mls.DeviceID
 	Epoch  mls.Epoch
@@ -66,7 +67,7 @@ func (r *reader) FindWelcome(ctx context.Context, convo mls.ConvoID, user mls.DI
 	if isNotFound(err) {
 		return WaitingWelcome{}, mls.ErrWelcomeNotFound
 	}
-	return WaitingWelcome{ConvoID: convo, Device: row.DeviceID, Epoch: row.Epoch, Bytes: row.Welcome}, fail("find Welcome", err)
+	return WaitingWelcome{Device: row.DeviceID, Epoch: row.Epoch, Bytes: row.Welcome}, fail("find Welcome", err)
 }
 
 // ListWaitingWelcomes is all Welcomes that wait for a device.
@@ -77,7 +78,7 @@ func (r *reader) ListWaitingWelcomes(ctx context.Context, device Device, now tim
 	}
 	waiting := make([]WaitingWelcome, len(rows))
 	for i, row := range rows {
-		waiting[i] = WaitingWelcome{ConvoID: row.ConvoID, Device: device.ID, Bytes: row.Welcome}
+		waiting[i] = WaitingWelcome{FirstGroup: mls.GroupID(row.FirstGroupID), Device: device.ID, Bytes: row.Welcome}
 	}
 	return waiting, nil
 }

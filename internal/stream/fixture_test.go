@@ -3,6 +3,7 @@ package stream_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,15 +65,24 @@ func (b body) AppendJSON(dst []byte) []byte {
 	return append(append(append(dst, text...), b.payload...), `"}`...)
 }
 
-func (encoder) Message(cursor string, m *store.Message) (name string, data lexrt.Response) {
+func (encoder) Message(cursor string, first mls.GroupID, m *store.Message) (name string, data lexrt.Response) {
 	return "messageEvent", body{
-		frame{Cursor: cursor, Convo: m.ConvoID, Seq: m.Seq, Message: m.ID, Size: len(m.Ciphertext)},
+		frame{Cursor: cursor, Convo: named(first), Seq: m.Seq, Message: m.ID, Size: len(m.Ciphertext)},
 		bytes.Repeat([]byte("a"), (len(m.Ciphertext)*4+2)/3),
 	}
 }
 
 func (encoder) Info(cursor string, i *stream.Info) (name string, data lexrt.Response) {
-	return "infoEvent", body{frame{Cursor: cursor, Kind: i.Kind, Convo: i.ConvoID, User: string(i.User), Text: i.Text}, nil}
+	return "infoEvent", body{frame{Cursor: cursor, Kind: i.Kind, Convo: named(i.Convo), User: string(i.User), Text: i.Text}, nil}
+}
+
+// named is the conversation whose first group world.convo has named after it.
+func named(first mls.GroupID) mls.ConvoID {
+	id, err := hex.DecodeString(string(first))
+	if err != nil {
+		panic(err)
+	}
+	return mls.ConvoID(id)
 }
 
 type counter struct{ opened, closed, delivered, lag atomic.Int64 }

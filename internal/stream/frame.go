@@ -29,7 +29,7 @@ func (h *Hub) infoFrame(e *store.LogEntry) []byte {
 		return []byte{}
 	}
 	return h.encodeInfo(e.Cursor, &Info{
-		Kind: kind, ConvoID: e.ConvoID, User: e.User, Device: e.Device, Request: e.Request, Epoch: e.Epoch, CommitID: e.CommitID,
+		Kind: kind, Convo: e.FirstGroup, User: e.User, Device: e.Device, Request: e.Request, Epoch: e.Epoch, CommitID: e.CommitID,
 	})
 }
 
@@ -42,12 +42,12 @@ func (h *Hub) encodeInfo(at store.LogCursor, i *Info) []byte {
 }
 
 // messageFrame encodes a message, or nothing when it is gone.
-func (h *Hub) messageFrame(dst []byte, at store.LogCursor, m *store.Message) []byte {
+func (h *Hub) messageFrame(dst []byte, e *store.LogEntry, m *store.Message) []byte {
 	if m == nil {
 		return dst
 	}
-	cursor := h.cursor(at)
-	name, data := h.opt.Encoder.Message(cursor, m)
+	cursor := h.cursor(e.Cursor)
+	name, data := h.opt.Encoder.Message(cursor, e.FirstGroup, m)
 	return lexrt.AppendFrame(dst, cursor, name, data)
 }
 
@@ -76,7 +76,7 @@ func (h *Hub) frameOf(ctx context.Context, e *entry) ([]byte, error) {
 		return nil, err
 	}
 	defer release()
-	frame := h.messageFrame(make([]byte, 0, frameSize(messages[0])), e.Cursor, messages[0])
+	frame := h.messageFrame(make([]byte, 0, frameSize(messages[0])), &e.LogEntry, messages[0])
 	h.cache.put(e, frame)
 	return frame, nil
 }

@@ -96,7 +96,8 @@ type Info struct {
 	// Text is for people.
 	Text string
 	// What it is about; "" and nil for nothing.
-	ConvoID mls.ConvoID
+	// Convo is the conversation's first group, by which clients know it.
+	Convo   mls.GroupID
 	User    mls.DID
 	Device  mls.DeviceID
 	Request store.RequestID
@@ -108,6 +109,7 @@ type Info struct {
 // Encoder turns events into those of the lexicon, which this package does not
 // know. The name is that of the event's definition.
 type Encoder interface {
-	Message(cursor string, m *store.Message) (name string, data lexrt.Response)
+	// Message is a message of the conversation that began with the group first.
+	Message(cursor string, first mls.GroupID, m *store.Message) (name string, data lexrt.Response)
 	Info(cursor string, i *Info) (name string, data lexrt.Response)
 }

@@ -136,7 +136,7 @@ func (l *memoryLog) send(sizes ...int) {
 		seq := mls.Seq(len(l.entries) + 1)
 		l.entries = append(l.entries, store.LogEntry{
 			Cursor: store.LogCursor{Generation: 1 + l.restores, Xid: int64(seq), Position: int64(seq)}, Kind: store.EventMessage, Audience: store.ToMembers,
-			ConvoID: theConvo, Seq: seq, MessageID: "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+			ConvoID: theConvo, FirstGroup: mls.GroupIDFromBytes([]byte(theConvo)), Seq: seq, MessageID: "01ARZ3NDEKTSV4RRFFQ69G5FAV",
 		})
 		l.messages[store.MessageRef{ConvoID: theConvo, Seq: seq}] = &store.Message{ConvoID: theConvo, Seq: seq, Ciphertext: make([]byte, size)}
 	}

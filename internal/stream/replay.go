@@ -172,7 +172,7 @@ func (r *replay) encode(ctx context.Context, events []store.LogEntry, first int)
 	frames := make(map[int][]byte, len(messages))
 	for i, m := range messages {
 		begin := len(r.buf)
-		r.buf = r.h.messageFrame(r.buf, events[places[i]].Cursor, m)
+		r.buf = r.h.messageFrame(r.buf, &events[places[i]], m)
 		frames[places[i]] = r.buf[begin:len(r.buf):len(r.buf)]
 	}
 	return frames, nil

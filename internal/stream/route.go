@@ -16,7 +16,7 @@ func (h *Hub) dispatch(events []store.LogEntry, messages map[int]*store.Message,
 	for i := range events {
 		e := &entry{LogEntry: events[i]}
 		if m, read := messages[i]; read {
-			h.cache.put(e, h.messageFrame(make([]byte, 0, frameSize(m)), e.Cursor, m))
+			h.cache.put(e, h.messageFrame(make([]byte, 0, frameSize(m)), &e.LogEntry, m))
 		}
 		entries[i] = e
 	}

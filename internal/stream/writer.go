@@ -49,7 +49,7 @@ func (w *writer) event(e *store.LogEntry, frame []byte) error {
 	}
 	if w.proxied && len(frame) > rolloverBytes-flushBytes {
 		// It can never pass through a proxy, and the stream would never get beyond it.
-		frame = w.h.encodeInfo(e.Cursor, &Info{Kind: InfoCompacted, ConvoID: e.ConvoID})
+		frame = w.h.encodeInfo(e.Cursor, &Info{Kind: InfoCompacted, Convo: e.FirstGroup})
 	}
 	if w.proxied && w.sent+int64(len(frame)) > rolloverBytes {
 		return w.end(InfoRollover)

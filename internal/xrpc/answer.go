@@ -25,6 +25,9 @@ func (x *exchange) writeJSON(resp lexrt.Response) error {
 		x.begin(http.StatusOK)
 		return nil
 	}
+	if x.s.opt.PadBytes {
+		resp = lexrt.Padded(resp)
+	}
 	buf, _ := encodeBuffers.Get().(*[]byte)
 	*buf = resp.AppendJSON((*buf)[:0])
 	if err := x.writeAnswer(*buf); err != nil {
@@ -128,6 +131,11 @@ func (x *exchange) writeError(pub *lexrt.Error) {
 	}
 	if x.abrupt {
 		h.Set("Connection", "close") // what follows on it would be the rest of this request
+	}
+	if pub.Details != nil && x.s.opt.PadBytes {
+		padded := *pub
+		padded.Details = lexrt.Padded(pub.Details)
+		pub = &padded
 	}
 	x.writeBody(pub.Status, pub.AppendJSON(make([]byte, 0, 128)))
 }

@@ -101,7 +101,7 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 	if err != nil {
 		return err
 	}
-	req := lexrt.Request{Caller: cred.Caller}
+	req := lexrt.Request{Caller: cred.Caller, Heeded: x.s.opt.Heeded}
 	release, err := x.read(&req) //nolint:contextcheck // it has the request, and with it the context
 	if err != nil {
 		return err

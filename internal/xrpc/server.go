@@ -61,6 +61,10 @@ type Options struct {
 	// counted six times for what is made of it. Answers over 64 KiB may take a quarter as much
 	// besides. 0 means 256 MiB.
 	BodyBudget int64
+	// Heeded are the names that no method ignores; see lexrt.Request.
+	Heeded []string
+	// PadBytes pads the base64 of bytes in answers; see lexrt.Padded.
+	PadBytes bool
 }
 
 // Server serves generated endpoints. It implements lexrt.Registrar.

@@ -26,7 +26,7 @@ func (q *Queries) CountActiveConversations(ctx context.Context, since time.Time)
 
 const getConversation = `-- name: GetConversation :one
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id
 FROM conversations c
 WHERE c.id = $1
 `
@@ -48,6 +48,7 @@ type GetConversationRow struct {
 	CommitID            *string
 	ReinitGroupID       *string
 	ReinitSuite         *int32
+	FirstGroupID        string
 }
 
 func (q *Queries) GetConversation(ctx context.Context, id mls.ConvoID) (GetConversationRow, error) {
@@ -70,13 +71,14 @@ func (q *Queries) GetConversation(ctx context.Context, id mls.ConvoID) (GetConve
 		&i.CommitID,
 		&i.ReinitGroupID,
 		&i.ReinitSuite,
+		&i.FirstGroupID,
 	)
 	return i, err
 }
 
 const getStanding = `-- name: GetStanding :one
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite,
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id,
        m.rows_ever, m.rows_active, m.rows_invited, m.is_admin, m.join_seq, m.join_epoch, m.left_reason
 FROM conversations c
 CROSS JOIN LATERAL (
@@ -116,6 +118,7 @@ type GetStandingRow struct {
 	CommitID            *string
 	ReinitGroupID       *string
 	ReinitSuite         *int32
+	FirstGroupID        string
 	RowsEver            int64
 	RowsActive          int64
 	RowsInvited         int64
@@ -148,6 +151,7 @@ func (q *Queries) GetStanding(ctx context.Context, arg GetStandingParams) (GetSt
 		&i.CommitID,
 		&i.ReinitGroupID,
 		&i.ReinitSuite,
+		&i.FirstGroupID,
 		&i.RowsEver,
 		&i.RowsActive,
 		&i.RowsInvited,
@@ -195,7 +199,7 @@ func (q *Queries) InsertConversation(ctx context.Context, arg InsertConversation
 
 const listConversations = `-- name: ListConversations :many
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, s.invited_by, p.listed_at
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id, s.invited_by, p.listed_at
 FROM conversations c
 JOIN (
     SELECT m.convo_id, coalesce(max(m.invited_by), '')::text AS invited_by, min(m.joined_at) AS joined_at
@@ -237,6 +241,7 @@ type ListConversationsRow struct {
 	CommitID            *string
 	ReinitGroupID       *string
 	ReinitSuite         *int32
+	FirstGroupID        string
 	InvitedBy           string
 	ListedAt            time.Time
 }
@@ -277,6 +282,7 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 			&i.CommitID,
 			&i.ReinitGroupID,
 			&i.ReinitSuite,
+			&i.FirstGroupID,
 			&i.InvitedBy,
 			&i.ListedAt,
 		); err != nil {
@@ -290,9 +296,40 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 	return items, nil
 }
 
+const listNotedGroups = `-- name: ListNotedGroups :many
+SELECT g.convo_id, g.group_id FROM convo_groups g
+WHERE g.convo_id = ANY ($1::text[]) AND g.generation = 0
+`
+
+type ListNotedGroupsRow struct {
+	ConvoID mls.ConvoID
+	GroupID mls.GroupID
+}
+
+// ListNotedGroups is the first groups of conversations, those that are gone included.
+func (q *Queries) ListNotedGroups(ctx context.Context, convoIds []string) ([]ListNotedGroupsRow, error) {
+	rows, err := q.db.Query(ctx, listNotedGroups, convoIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListNotedGroupsRow{}
+	for rows.Next() {
+		var i ListNotedGroupsRow
+		if err := rows.Scan(&i.ConvoID, &i.GroupID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockConversation = `-- name: LockConversation :one
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id
 FROM conversations c
 WHERE c.id = CASE WHEN $1::text <> '' THEN $1::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $2::text) END
 FOR NO KEY UPDATE OF c
@@ -315,6 +352,7 @@ type LockConversationRow struct {
 	CommitID            *string
 	ReinitGroupID       *string
 	ReinitSuite         *int32
+	FirstGroupID        string
 }
 
 // LockConversation locks a conversation's row, which comes before any other row of it.
@@ -338,6 +376,7 @@ func (q *Queries) LockConversation(ctx context.Context, convoID string, groupID 
 		&i.CommitID,
 		&i.ReinitGroupID,
 		&i.ReinitSuite,
+		&i.FirstGroupID,
 	)
 	return i, err
 }

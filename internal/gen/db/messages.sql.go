@@ -293,7 +293,7 @@ func (q *Queries) FindProposals(ctx context.Context, arg FindProposalsParams) ([
 }
 
 const getReadingStanding = `-- name: GetReadingStanding :one
-SELECT c.id, c.epoch, c.last_seq, m.rows_ever, m.rows_active, m.join_seq, coalesce(since.seq, 0)::bigint AS since_seq
+SELECT c.id, coalesce(c.first_group_id, c.group_id)::text AS first_group_id, c.epoch, c.last_seq, m.rows_ever, m.rows_active, m.join_seq, coalesce(since.seq, 0)::bigint AS since_seq
 FROM conversations c
 CROSS JOIN LATERAL (
     SELECT count(*) AS rows_ever,
@@ -314,13 +314,14 @@ type GetReadingStandingParams struct {
 }
 
 type GetReadingStandingRow struct {
-	ID         mls.ConvoID
-	Epoch      mls.Epoch
-	LastSeq    mls.Seq
-	RowsEver   int64
-	RowsActive int64
-	JoinSeq    int64
-	SinceSeq   int64
+	ID           mls.ConvoID
+	FirstGroupID string
+	Epoch        mls.Epoch
+	LastSeq      mls.Seq
+	RowsEver     int64
+	RowsActive   int64
+	JoinSeq      int64
+	SinceSeq     int64
 }
 
 // GetReadingStanding is GetStanding with the seq of a message to read on from,
@@ -335,6 +336,7 @@ func (q *Queries) GetReadingStanding(ctx context.Context, arg GetReadingStanding
 	var i GetReadingStandingRow
 	err := row.Scan(
 		&i.ID,
+		&i.FirstGroupID,
 		&i.Epoch,
 		&i.LastSeq,
 		&i.RowsEver,

@@ -272,6 +272,7 @@ const findReportRepeat = `-- name: FindReportRepeat :one
 SELECT id, created_at FROM reports
 WHERE reporter_did = $1 AND reported_did = $2 AND convo_id = $3
   AND category = $4 AND encrypted_content = $5
+  AND (status = 'pending' OR octet_length(encrypted_content) > 0)
 ORDER BY created_at
 LIMIT 1
 `
@@ -289,7 +290,8 @@ type FindReportRepeatRow struct {
 	CreatedAt time.Time
 }
 
-// FindReportRepeat is a report that a user has filed with the same content.
+// FindReportRepeat is a report that a user has filed with the same content. One without content
+// repeats nothing once the first was resolved: it may be about something else.
 func (q *Queries) FindReportRepeat(ctx context.Context, arg FindReportRepeatParams) (FindReportRepeatRow, error) {
 	row := q.db.QueryRow(ctx, findReportRepeat,
 		arg.ReporterDID,

@@ -671,14 +671,15 @@ func (q *Queries) InsertWelcome(ctx context.Context, arg InsertWelcomeParams) (i
 }
 
 const listDeviceRequests = `-- name: ListDeviceRequests :many
-SELECT id, convo_id FROM pending_welcomes
-WHERE user_did = $1 AND device_id = $2 AND status = 'open'
-ORDER BY convo_id
+SELECT p.id, coalesce(c.first_group_id, c.group_id)::text AS first_group_id
+FROM pending_welcomes p JOIN conversations c ON c.id = p.convo_id
+WHERE p.user_did = $1 AND p.device_id = $2 AND p.status = 'open'
+ORDER BY p.convo_id
 `
 
 type ListDeviceRequestsRow struct {
-	ID      string
-	ConvoID mls.ConvoID
+	ID           string
+	FirstGroupID string
 }
 
 // ListDeviceRequests is the conversations that a device waits to be added to.
@@ -691,7 +692,7 @@ func (q *Queries) ListDeviceRequests(ctx context.Context, userDID mls.DID, devic
 	items := []ListDeviceRequestsRow{}
 	for rows.Next() {
 		var i ListDeviceRequestsRow
-		if err := rows.Scan(&i.ID, &i.ConvoID); err != nil {
+		if err := rows.Scan(&i.ID, &i.FirstGroupID); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -798,9 +799,10 @@ func (q *Queries) ListRemovalDebts(ctx context.Context, convoID mls.ConvoID) ([]
 }
 
 const listWaitingWelcomes = `-- name: ListWaitingWelcomes :many
-SELECT r.convo_id, w.welcome
+SELECT coalesce(c.first_group_id, c.group_id)::text AS first_group_id, w.welcome
 FROM welcome_routes r
 JOIN welcomes w ON w.id = r.welcome_id
+JOIN conversations c ON c.id = r.convo_id
 WHERE r.user_did = $1 AND r.device_id = $2
   AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND w.created_at > $3::timestamptz
 ORDER BY r.welcome_id
@@ -813,8 +815,8 @@ type ListWaitingWelcomesParams struct {
 }
 
 type ListWaitingWelcomesRow struct {
-	ConvoID mls.ConvoID
-	Welcome []byte
+	FirstGroupID string
+	Welcome      []byte
 }
 
 // ListWaitingWelcomes is the Welcomes that wait for a device. Those of conversations
@@ -828,7 +830,7 @@ func (q *Queries) ListWaitingWelcomes(ctx context.Context, arg ListWaitingWelcom
 	items := []ListWaitingWelcomesRow{}
 	for rows.Next() {
 		var i ListWaitingWelcomesRow
-		if err := rows.Scan(&i.ConvoID, &i.Welcome); err != nil {
+		if err := rows.Scan(&i.FirstGroupID, &i.Welcome); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

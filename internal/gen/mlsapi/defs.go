@@ -39,7 +39,8 @@ func (v *DefsConvoMetadata) Validate() error { return lexrt.Validate(v) }
 // A conversation as its members see it. Who is only invited sees its users, neither devices nor
 // name, description and times of messages.
 type DefsConvoView struct {
-	// Conversation id: a TID.
+	// Conversation id: the id of its first MLS group. It stays when resetConvo begins another
+	// group.
 	ID string
 	// Id of the present MLS group as hex of even length.
 	// At most 128 bytes.

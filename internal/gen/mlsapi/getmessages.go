@@ -17,6 +17,9 @@ type GetMessagesParams struct {
 	// Return what follows this message, named by id or by a cursor of this conversation.
 	// Optional.
 	SinceMessage *string
+	// Return what follows this sequence number, instead of sinceMessage.
+	// At least 0, optional.
+	SinceSeq *int64
 }
 
 // Lex names the members of v.
@@ -25,6 +28,7 @@ func (v *GetMessagesParams) Lex(f *lexrt.Fields) {
 	lexrt.Default(f, &v.Limit, 50)
 	lexrt.Int(f, "limit", &v.Limit, lexrt.Optional, &ruleGetMessages_From1To100)
 	lexrt.StringPtr(f, "sinceMessage", &v.SinceMessage, lexrt.Optional, nil)
+	lexrt.IntPtr(f, "sinceSeq", &v.SinceSeq, lexrt.Optional, &ruleGetMessages_From0)
 }
 
 // DecodeQuery reads and validates v from a parsed query string. The error is a
@@ -47,9 +51,14 @@ type GetMessagesOutput struct {
 	// Position to continue from, as a previous answer gave it.
 	// Optional.
 	Cursor *string
-	// Highest sequence number in the conversation, or of what the caller may read of it.
+	// Sequence number of the page's last message, to read on from by sinceSeq; where the page is
+	// empty, the one that it was to begin after.
 	// Optional.
 	LastSeq *int64
+	// Sequence numbers between sinceSeq and the page's last message that the page does not have:
+	// those before the caller joined, and messages that are no longer kept.
+	// Optional.
+	GapInfo *GetMessagesGapInfo
 }
 
 // Lex names the members of v.
@@ -57,6 +66,7 @@ func (v *GetMessagesOutput) Lex(f *lexrt.Fields) {
 	lexrt.Structs(f, "messages", &v.Messages, lexrt.Required, nil)
 	lexrt.StringPtr(f, "cursor", &v.Cursor, lexrt.Optional, nil)
 	lexrt.IntPtr(f, "lastSeq", &v.LastSeq, lexrt.Optional, nil)
+	lexrt.StructPtr(f, "gapInfo", &v.GapInfo, lexrt.Optional)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -71,6 +81,42 @@ func (v *GetMessagesOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b,
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *GetMessagesOutput) Validate() error { return lexrt.Validate(v) }
 
+// GetMessagesGapInfo is blue.catbird.mls.getMessages#gapInfo.
+//
+// Sequence numbers between sinceSeq and the page's last message that the page does not have:
+// those before the caller joined, and messages that are no longer kept.
+type GetMessagesGapInfo struct {
+	// Whether any is missing.
+	HasGaps bool
+	// The newest of them, ascending.
+	// At most 100 items.
+	MissingSeqs []int64
+	// How many messages the page has.
+	// At least 0.
+	TotalMessages int64
+}
+
+// Lex names the members of v.
+func (v *GetMessagesGapInfo) Lex(f *lexrt.Fields) {
+	lexrt.Bool(f, "hasGaps", &v.HasGaps, lexrt.Required, nil)
+	lexrt.Array(f, "missingSeqs", &v.MissingSeqs, lexrt.Required, &ruleGetMessages_ItemsMax100, func(f *lexrt.Fields, v *int64) { lexrt.IntValue(f, v, nil) })
+	lexrt.Int(f, "totalMessages", &v.TotalMessages, lexrt.Required, &ruleGetMessages_From0)
+}
+
+// UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
+func (v *GetMessagesGapInfo) UnmarshalJSON(src []byte) error { return lexrt.Unmarshal(src, v, "value") }
+
+// MarshalJSON is AppendJSON for package encoding/json.
+func (v GetMessagesGapInfo) MarshalJSON() ([]byte, error) { return lexrt.Marshal(&v) }
+
+// AppendJSON appends the JSON of v to b and returns the extended slice.
+func (v *GetMessagesGapInfo) AppendJSON(b []byte) []byte { return lexrt.Append(b, v) }
+
+// Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
+func (v *GetMessagesGapInfo) Validate() error { return lexrt.Validate(v) }
+
 var (
-	ruleGetMessages_From1To100 = lexrt.IntRule{Min: 1, Max: 100}
+	ruleGetMessages_From1To100  = lexrt.IntRule{Min: 1, Max: 100}
+	ruleGetMessages_From0       = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleGetMessages_ItemsMax100 = lexrt.ArrayRule{MaxLen: 100}
 )

@@ -51,7 +51,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodSendSealed, lexrt.InputEndpoint(s.SendSealed))
 	r.HandleStream(MethodStreamConvoEvents, func(ctx context.Context, req *lexrt.Request, out lexrt.EventStream) error {
 		params := new(StreamConvoEventsParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
+		if err := req.DecodeParams(params); err != nil {
 			return err
 		}
 		return s.StreamConvoEvents(ctx, req.Caller, params, out)

@@ -11,7 +11,7 @@ type RemoveMemberInput struct {
 	// User that the operation is about.
 	TargetDID lexrt.DID
 	// Makes a repeated request safe: the same key with the same body gets the first answer again.
-	// At most 26 bytes.
+	// At most 36 bytes.
 	IdempotencyKey string
 	// Why.
 	// At most 500 bytes, optional.
@@ -36,7 +36,7 @@ type RemoveMemberInput struct {
 func (v *RemoveMemberInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
 	lexrt.String(f, "targetDid", &v.TargetDID, lexrt.Required, &ruleRemoveMember_DID)
-	lexrt.String(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Required, &ruleRemoveMember_Max26)
+	lexrt.String(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Required, &ruleRemoveMember_Max36)
 	lexrt.StringPtr(f, "reason", &v.Reason, lexrt.Optional, &ruleRemoveMember_Max500)
 	lexrt.StringPtr(f, "commit", &v.Commit, lexrt.Optional, nil)
 	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleRemoveMember_Max2097152)
@@ -93,7 +93,7 @@ func (v *RemoveMemberOutput) Validate() error { return lexrt.Validate(v) }
 
 var (
 	ruleRemoveMember_DID             = lexrt.StringRule{Format: lexrt.FormatDID}
-	ruleRemoveMember_Max26           = lexrt.StringRule{MaxLen: 26}
+	ruleRemoveMember_Max36           = lexrt.StringRule{MaxLen: 36}
 	ruleRemoveMember_Max500          = lexrt.StringRule{MaxLen: 500}
 	ruleRemoveMember_Max2097152      = lexrt.StringRule{MaxLen: 2097152}
 	ruleRemoveMember_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}

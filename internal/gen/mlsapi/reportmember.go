@@ -12,8 +12,9 @@ type ReportMemberInput struct {
 	ReportedDID lexrt.DID
 	// What the report is about.
 	Category ReportMemberInputCategory
-	// Report for the admins, encrypted by the client: 1 to 51200 bytes.
-	// 1 to 51200 bytes.
+	// Report for the admins, encrypted by the client: at most 51200 bytes, none where there is
+	// nothing to add to the category.
+	// At most 50 KiB.
 	EncryptedContent []byte
 	// Messages the report refers to.
 	// At most 20 items, optional.
@@ -25,7 +26,7 @@ func (v *ReportMemberInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
 	lexrt.String(f, "reportedDid", &v.ReportedDID, lexrt.Required, &ruleReportMember_DID)
 	lexrt.String(f, "category", &v.Category, lexrt.Required, &enumReportMemberInputCategory)
-	lexrt.Bytes(f, "encryptedContent", &v.EncryptedContent, lexrt.Required, &ruleReportMember_BytesMin1Max51200)
+	lexrt.Bytes(f, "encryptedContent", &v.EncryptedContent, lexrt.Required, &ruleReportMember_BytesMax51200)
 	lexrt.Strings(f, "messageIds", &v.MessageIDs, lexrt.Optional, &ruleReportMember_ItemsMax20, nil)
 }
 
@@ -92,8 +93,8 @@ func (v ReportMemberInputCategory) Known() bool {
 }
 
 var (
-	ruleReportMember_DID               = lexrt.StringRule{Format: lexrt.FormatDID}
-	ruleReportMember_BytesMin1Max51200 = lexrt.BytesRule{MinLen: 1, MaxLen: 51200}
-	ruleReportMember_ItemsMax20        = lexrt.ArrayRule{MaxLen: 20}
-	ruleReportMember_Datetime          = lexrt.StringRule{Format: lexrt.FormatDatetime}
+	ruleReportMember_DID           = lexrt.StringRule{Format: lexrt.FormatDID}
+	ruleReportMember_BytesMax51200 = lexrt.BytesRule{MaxLen: 51200}
+	ruleReportMember_ItemsMax20    = lexrt.ArrayRule{MaxLen: 20}
+	ruleReportMember_Datetime      = lexrt.StringRule{Format: lexrt.FormatDatetime}
 )

@@ -8,7 +8,9 @@ import "mls-server/lexrt"
 type ResolveReportInput struct {
 	// Identifier of the report.
 	ReportID string
-	// What was done about it.
+	// What was done about it, in a word: dismissed gives the report that status, everything else
+	// resolves it. remove_member and dismiss are the same as removed_member and dismissed.
+	// At most 64 bytes.
 	Action ResolveReportInputAction
 	// Notes for the audit log.
 	// At most 1000 bytes, optional.
@@ -61,7 +63,8 @@ func (v *ResolveReportOutput) Validate() error { return lexrt.Validate(v) }
 
 // ResolveReportInputAction is an open set: values other than its constants are accepted.
 //
-// What was done about it.
+// What was done about it, in a word: dismissed gives the report that status, everything else
+// resolves it. remove_member and dismiss are the same as removed_member and dismissed.
 type ResolveReportInputAction string
 
 // The values of ResolveReportInputAction.
@@ -69,9 +72,12 @@ const (
 	ResolveReportInputActionRemovedMember ResolveReportInputAction = "removed_member"
 	ResolveReportInputActionDismissed     ResolveReportInputAction = "dismissed"
 	ResolveReportInputActionNoAction      ResolveReportInputAction = "no_action"
+	ResolveReportInputActionRemoveMember  ResolveReportInputAction = "remove_member"
+	ResolveReportInputActionWarn          ResolveReportInputAction = "warn"
+	ResolveReportInputActionDismiss       ResolveReportInputAction = "dismiss"
 )
 
-var enumResolveReportInputAction = lexrt.StringRule{Known: []string{"removed_member", "dismissed", "no_action"}}
+var enumResolveReportInputAction = lexrt.StringRule{MaxLen: 64, Known: []string{"removed_member", "dismissed", "no_action", "remove_member", "warn", "dismiss"}}
 
 // Known reports whether v is one of the constants.
 func (v ResolveReportInputAction) Known() bool { return enumResolveReportInputAction.Lists(string(v)) }

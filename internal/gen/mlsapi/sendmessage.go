@@ -8,9 +8,10 @@ import "mls-server/lexrt"
 type SendMessageInput struct {
 	// Conversation, by its id or its MLS group id.
 	ConvoID string
-	// Identifier chosen by the client: a ULID, 26 characters. Repeats with the same ciphertext are
-	// stored once.
-	// At most 26 bytes.
+	// Identifier chosen by the client: a ULID of 26 characters, or a UUID of 36. It is stored and
+	// given back as it came, so let it hold no time that should not be known: a random UUID, or a
+	// ULID whose time is floored to two seconds. Repeats with the same ciphertext are stored once.
+	// At most 36 bytes.
 	MsgID string
 	// Required by default, checked but never stored: messages are deduplicated by msgId.
 	// At most 36 bytes, optional.
@@ -42,12 +43,15 @@ type SendMessageInput struct {
 	// EpochMismatch when another commit stands.
 	// At most 128 bytes, optional.
 	CommitID *string
+	// How the message is delivered: persistent, which is the default, stores it.
+	// At most 32 bytes, optional.
+	Delivery *SendMessageInputDelivery
 }
 
 // Lex names the members of v.
 func (v *SendMessageInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
-	lexrt.String(f, "msgId", &v.MsgID, lexrt.Required, &ruleSendMessage_Max26)
+	lexrt.String(f, "msgId", &v.MsgID, lexrt.Required, &ruleSendMessage_Max36)
 	lexrt.StringPtr(f, "idempotencyKey", &v.IdempotencyKey, lexrt.Optional, &ruleSendMessage_Max36)
 	lexrt.Bytes(f, "ciphertext", &v.Ciphertext, lexrt.Required, &ruleSendMessage_BytesMax10485760)
 	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleSendMessage_From0)
@@ -56,6 +60,7 @@ func (v *SendMessageInput) Lex(f *lexrt.Fields) {
 	lexrt.StringPtr(f, "groupInfo", &v.GroupInfo, lexrt.Optional, &ruleSendMessage_Max2097152)
 	lexrt.Bytes(f, "sendKey", &v.SendKey, lexrt.Optional, &ruleSendMessage_BytesMin32Max32)
 	lexrt.StringPtr(f, "commitId", &v.CommitID, lexrt.Optional, &ruleSendMessage_Max128)
+	lexrt.StringPtr(f, "delivery", &v.Delivery, lexrt.Optional, &enumSendMessageInputDelivery)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.
@@ -102,8 +107,22 @@ func (v *SendMessageOutput) AppendJSON(b []byte) []byte { return lexrt.Append(b,
 // Validate checks v against its schema. The error is a *lexrt.InvalidError with every issue.
 func (v *SendMessageOutput) Validate() error { return lexrt.Validate(v) }
 
+// SendMessageInputDelivery is an open set: values other than its constants are accepted.
+//
+// How the message is delivered: persistent, which is the default, stores it.
+type SendMessageInputDelivery string
+
+// The values of SendMessageInputDelivery.
+const (
+	SendMessageInputDeliveryPersistent SendMessageInputDelivery = "persistent"
+)
+
+var enumSendMessageInputDelivery = lexrt.StringRule{MaxLen: 32, Known: []string{"persistent"}}
+
+// Known reports whether v is one of the constants.
+func (v SendMessageInputDelivery) Known() bool { return enumSendMessageInputDelivery.Lists(string(v)) }
+
 var (
-	ruleSendMessage_Max26             = lexrt.StringRule{MaxLen: 26}
 	ruleSendMessage_Max36             = lexrt.StringRule{MaxLen: 36}
 	ruleSendMessage_BytesMax10485760  = lexrt.BytesRule{MaxLen: 10485760}
 	ruleSendMessage_From0             = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}

@@ -9,9 +9,9 @@ type SendSealedInput struct {
 	// Conversation, by its id or its MLS group id. The proof is over the text as it is sent.
 	// At most 255 bytes.
 	ConvoID string
-	// Identifier chosen by the client: a ULID, 26 characters. Repeats with the same ciphertext are
-	// stored once.
-	// At most 26 bytes.
+	// Identifier chosen by the client: a ULID of 26 characters, or a UUID of 36, given back as it
+	// came. Repeats with the same ciphertext are stored once.
+	// At most 36 bytes.
 	MsgID string
 	// Epoch in which the message was made. It has to be the present one.
 	// At least 0.
@@ -33,7 +33,7 @@ type SendSealedInput struct {
 // Lex names the members of v.
 func (v *SendSealedInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, &ruleSendSealed_Max255)
-	lexrt.String(f, "msgId", &v.MsgID, lexrt.Required, &ruleSendSealed_Max26)
+	lexrt.String(f, "msgId", &v.MsgID, lexrt.Required, &ruleSendSealed_Max36)
 	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleSendSealed_From0)
 	lexrt.Bytes(f, "ciphertext", &v.Ciphertext, lexrt.Required, &ruleSendSealed_BytesMax1048576)
 	lexrt.Int(f, "paddedSize", &v.PaddedSize, lexrt.Required, &ruleSendSealed_From512To1048576)
@@ -86,7 +86,7 @@ func (v *SendSealedOutput) Validate() error { return lexrt.Validate(v) }
 
 var (
 	ruleSendSealed_Max255           = lexrt.StringRule{MaxLen: 255}
-	ruleSendSealed_Max26            = lexrt.StringRule{MaxLen: 26}
+	ruleSendSealed_Max36            = lexrt.StringRule{MaxLen: 36}
 	ruleSendSealed_From0            = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
 	ruleSendSealed_BytesMax1048576  = lexrt.BytesRule{MaxLen: 1048576}
 	ruleSendSealed_From512To1048576 = lexrt.IntRule{Min: 512, Max: 1048576}

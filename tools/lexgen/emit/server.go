@@ -227,7 +227,7 @@ func (u *unit) endpoint(m *ir.Method) jen.Code {
 		args := []jen.Code{jen.Id("ctx"), jen.Id("req").Dot("Caller")}
 		if m.Params != nil {
 			g.Id("params").Op(":=").New(jen.Id(m.Params.GoName))
-			g.If(jen.Err().Op(":=").Id("params").Dot("DecodeQuery").Call(jen.Id("req").Dot("Query")), jen.Err().Op("!=").Nil()).Block(fail())
+			g.If(jen.Err().Op(":=").Id("req").Dot("DecodeParams").Call(jen.Id("params")), jen.Err().Op("!=").Nil()).Block(fail())
 			args = append(args, jen.Id("params"))
 		}
 		if m.Input != nil {

@@ -38,7 +38,7 @@ func (u *unit) subscribe(m *ir.Method) jen.Code {
 		args := []jen.Code{jen.Id("ctx"), jen.Id("req").Dot("Caller")}
 		if m.Params != nil {
 			g.Id("params").Op(":=").New(jen.Id(m.Params.GoName))
-			g.If(jen.Err().Op(":=").Id("params").Dot("DecodeQuery").Call(jen.Id("req").Dot("Query")), jen.Err().Op("!=").Nil()).Block(
+			g.If(jen.Err().Op(":=").Id("req").Dot("DecodeParams").Call(jen.Id("params")), jen.Err().Op("!=").Nil()).Block(
 				jen.Return(jen.Nil(), jen.Err()))
 			args = append(args, jen.Id("params"))
 		}

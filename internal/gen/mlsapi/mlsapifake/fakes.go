@@ -1325,6 +1325,30 @@ var Schemas = lexfake.Set{
 			},
 		}},
 	},
+	"GetMessagesGapInfo": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "hasGaps",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.Bool},
+		}, {
+			Name:     "missingSeqs",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Array: &lexrt.ArrayRule{MaxLen: 100},
+				Items: &lexfake.Schema{Kind: lexfake.Int},
+				Kind:  lexfake.Array,
+			},
+		}, {
+			Name:     "totalMessages",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}},
+		TypeName: "blue.catbird.mls.getMessages#gapInfo",
+	},
 	"GetMessagesOutput": &lexfake.Schema{
 		Kind: lexfake.Object,
 		Props: []lexfake.Prop{{
@@ -1343,6 +1367,12 @@ var Schemas = lexfake.Set{
 		}, {
 			Name:   "lastSeq",
 			Schema: &lexfake.Schema{Kind: lexfake.Int},
+		}, {
+			Name: "gapInfo",
+			Schema: &lexfake.Schema{
+				Kind: lexfake.Ref,
+				Name: "GetMessagesGapInfo",
+			},
 		}},
 	},
 	"GetReportsOutput": &lexfake.Schema{
@@ -1990,7 +2020,7 @@ var Schemas = lexfake.Set{
 			Required: true,
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{MaxLen: 26},
+				String: &lexrt.StringRule{MaxLen: 36},
 			},
 		}, {
 			Name: "reason",
@@ -2113,7 +2143,7 @@ var Schemas = lexfake.Set{
 			Name:     "encryptedContent",
 			Required: true,
 			Schema: &lexfake.Schema{
-				Bytes: &lexrt.BytesRule{MinLen: 1, MaxLen: 51200},
+				Bytes: &lexrt.BytesRule{MaxLen: 51200},
 				Kind:  lexfake.Bytes,
 			},
 		}, {
@@ -2273,7 +2303,7 @@ var Schemas = lexfake.Set{
 			Required: true,
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{Known: []string{"removed_member", "dismissed", "no_action"}},
+				String: &lexrt.StringRule{MaxLen: 64, Known: []string{"removed_member", "dismissed", "no_action", "remove_member", "warn", "dismiss"}},
 			},
 		}, {
 			Name: "notes",
@@ -2303,7 +2333,7 @@ var Schemas = lexfake.Set{
 			Required: true,
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{MaxLen: 26},
+				String: &lexrt.StringRule{MaxLen: 36},
 			},
 		}, {
 			Name: "idempotencyKey",
@@ -2356,6 +2386,12 @@ var Schemas = lexfake.Set{
 				Kind:   lexfake.String,
 				String: &lexrt.StringRule{MaxLen: 128},
 			},
+		}, {
+			Name: "delivery",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 32, Known: []string{"persistent"}},
+			},
 		}},
 	},
 	"SendMessageOutput": &lexfake.Schema{
@@ -2396,7 +2432,7 @@ var Schemas = lexfake.Set{
 			Required: true,
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{MaxLen: 26},
+				String: &lexrt.StringRule{MaxLen: 36},
 			},
 		}, {
 			Name:     "epoch",
@@ -2827,6 +2863,9 @@ var Types = map[string]func() lexfake.Codec{
 	},
 	"GetKeyPackagesOutput": func() lexfake.Codec {
 		return new(mlsapi.GetKeyPackagesOutput)
+	},
+	"GetMessagesGapInfo": func() lexfake.Codec {
+		return new(mlsapi.GetMessagesGapInfo)
 	},
 	"GetMessagesOutput": func() lexfake.Codec {
 		return new(mlsapi.GetMessagesOutput)

@@ -12,7 +12,7 @@ import (
 func Mount(r lexrt.Registrar, s Service) {
 	r.HandleRaw(MethodDownload, func(ctx context.Context, req *lexrt.Request, out io.Writer) error {
 		params := new(DownloadParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
+		if err := req.DecodeParams(params); err != nil {
 			return err
 		}
 		return s.Download(ctx, req.Caller, params, out)

@@ -11,7 +11,7 @@ import (
 func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodEvil, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		params := new(EvilParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
+		if err := req.DecodeParams(params); err != nil {
 			return nil, err
 		}
 		in := new(EvilInput)

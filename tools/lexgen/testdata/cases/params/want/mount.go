@@ -11,7 +11,7 @@ import (
 func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodPut, func(ctx context.Context, req *lexrt.Request) (lexrt.Response, error) {
 		params := new(PutParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
+		if err := req.DecodeParams(params); err != nil {
 			return nil, err
 		}
 		in := new(PutInput)

@@ -11,7 +11,7 @@ import (
 func Mount(r lexrt.SubscriptionRegistrar, s Service) {
 	r.HandleSubscription(MethodSubscribe, func(req *lexrt.Request) (func(ctx context.Context, out lexrt.Subscribed) error, error) {
 		params := new(SubscribeParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
+		if err := req.DecodeParams(params); err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context, out lexrt.Subscribed) error {
