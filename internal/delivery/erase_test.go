@@ -249,7 +249,7 @@ func TestTombstones(t *testing.T) {
 func TestErasureByTwo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const user = mls.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+	const user = mls.DID("did:plc:cccccccccccccccccccccccc")
 	w.create(t, w.register(t, user), w.register(t, "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"))
 	run := w.begin(t, user)
 	second := w.begin(t, user)

@@ -146,7 +146,7 @@ func TestWithheldLeavesCanBeRemoved(t *testing.T) {
 	assert.Nil(t, owed[0].DeviceID)
 	require.NotNil(t, owed[0].LeafIndex)
 	assert.Equal(t, int64(f.chat.Leaf(t, tablet)), *owed[0].LeafIndex)
-	f.bob.SendCommit(t, f.chat, mlstest.Draft{Remove: []uint32{uint32(*owed[0].LeafIndex)}}) //nolint:gosec // a leaf
+	f.bob.SendCommit(t, f.chat, mlstest.Draft{Remove: []uint32{uint32(*owed[0].LeafIndex)}})
 	assert.Empty(t, f.bob.Pending(t, f.chat.Chat))
 	assert.Len(t, f.dave.Invitations(t), 1)
 	f.dave.Accept(t, f.chat.Chat).OK(t)

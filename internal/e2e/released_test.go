@@ -50,7 +50,9 @@ func (l *listener) answer(m *lexrt.Method, body []byte) {
 			continue
 		}
 		faults, err := g.decode(m.NSID, body)
-		assert.NoError(l.t, err)
+		if err != nil {
+			assert.Fail(l.t, "a released client cannot read the answer", "%s, of %s: %v", m.NSID, g.name, err)
+		}
 		for _, fault := range faults {
 			assert.Fail(l.t, "a released client cannot read the answer", "%s, of %s: %s", m.NSID, g.name, fault)
 		}

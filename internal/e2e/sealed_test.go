@@ -116,7 +116,7 @@ func refuseSealed(t *testing.T) {
 	}
 	m := mlsapi.MethodSendSealed
 	s.Unnamed().Call(t, m, e2e.Request{Body: f.chat.Sealed().AppendJSON(nil), Authorization: f.bob.Bearer(s.DID, m.NSID)}, nil).Want(t, bad, "TokenNotAllowed")
-	for _, make := range []func(in *mlsapi.SendSealedInput){
+	for _, differ := range []func(in *mlsapi.SendSealedInput){
 		func(in *mlsapi.SendSealedInput) { in.PaddedSize = 513 },
 		func(in *mlsapi.SendSealedInput) { in.PaddedSize = 100 },
 		func(in *mlsapi.SendSealedInput) { in.Ciphertext = in.Ciphertext[:511] },
@@ -134,7 +134,7 @@ func refuseSealed(t *testing.T) {
 		func(in *mlsapi.SendSealedInput) { in.Ciphertext = bytes.Repeat([]byte{0xff}, 512) },
 	} {
 		in := f.chat.Sealed()
-		make(in)
+		differ(in)
 		e2e.Prove(in, f.chat.SendKey())
 		trySealed(t, s, in).Want(t, bad, "InvalidAsset")
 	}
