@@ -139,7 +139,7 @@ func (c *Conn) Send(typ string, message lexrt.Response) error {
 // Frames implements lexrt.Subscribed.
 func (c *Conn) Frames(frames ...[]byte) error {
 	c.writes.Add(1)
-	defer c.writes.Add(1)
+	defer c.wrote()
 	for _, frame := range frames {
 		err := c.net.SetWriteDeadline(in(c.opt.Write))
 		if err == nil {
@@ -148,7 +148,7 @@ func (c *Conn) Frames(frames ...[]byte) error {
 		if err != nil {
 			return c.broken(err)
 		}
-		c.wrote(len(frame))
+		c.count(len(frame))
 	}
 	return nil
 }
@@ -159,7 +159,13 @@ func (c *Conn) broken(err error) error {
 	return fmt.Errorf("lexsocket: %w", err)
 }
 
-func (c *Conn) wrote(n int) {
+// wrote ends a write. Its deadline is not that of the pings and pongs to come.
+func (c *Conn) wrote() {
+	_ = c.net.SetWriteDeadline(time.Time{}) // fails where the connection is gone
+	c.writes.Add(1)
+}
+
+func (c *Conn) count(n int) {
 	if c.opt.Wrote != nil {
 		c.opt.Wrote(n)
 	}
@@ -171,7 +177,7 @@ var errGivenUp = errors.New("lexsocket: a long message was given up")
 // LongFrame implements lexrt.Subscribed.
 func (c *Conn) LongFrame(frame []byte, goOn func() bool) error {
 	c.writes.Add(1)
-	defer c.writes.Add(1)
+	defer c.wrote()
 	message, err := c.ws.Writer(c.free, websocket.MessageBinary)
 	if err != nil {
 		return c.broken(err)
@@ -190,7 +196,7 @@ func (c *Conn) LongFrame(frame []byte, goOn func() bool) error {
 		if err != nil {
 			return c.broken(err)
 		}
-		c.wrote(n)
+		c.count(n)
 		frame = frame[n:]
 	}
 	if err := message.Close(); err != nil {

@@ -317,6 +317,44 @@ func TestDeadClients(t *testing.T) {
 		}
 		_ = ended() // whatever it says
 	})
+	// What a write may take is over when the next ping is sent, and when a pong is.
+	t.Run("pongs after messages", func(t *testing.T) {
+		t.Parallel()
+		pings := make(chan struct{})
+		addr, ended := serve(t, lexsocket.Options{Ping: 100 * time.Millisecond, Write: 50 * time.Millisecond}, func(ctx context.Context, out lexrt.Subscribed) error {
+			err := errors.Join(out.Send(method.NSID+"#note", &note{"a"}), out.LongFrame([]byte("\xa1\x62op\x01\xa0"), func() bool { return true }))
+			<-ctx.Done()
+			return err
+		})
+		conn, _, err := websocket.Dial(t.Context(), "ws://"+addr, &websocket.DialOptions{OnPingReceived: func(ctx context.Context, _ []byte) bool { //nolint:bodyclose // as above
+			select {
+			case pings <- struct{}{}:
+			case <-ctx.Done():
+			}
+			return true
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, _, err := conn.Read(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gone := conn.CloseRead(t.Context())
+		for range 3 {
+			select {
+			case <-pings:
+			case <-gone.Done():
+				t.Fatal("the connection is cut")
+			}
+			if err := conn.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = conn.CloseNow() // whatever it says
+		_ = ended()         // as above
+	})
 	for name, write := range map[string]func(out lexrt.Subscribed, frame []byte) error{
 		"slow": func(out lexrt.Subscribed, frame []byte) error { return out.Frames(frame) },
 		"slow long": func(out lexrt.Subscribed, frame []byte) error {
