@@ -20,6 +20,7 @@ import (
 // a client does moves them at a time of its choice.
 var movedElsewhere = []string{
 	"mls_build_info", // says from the start what runs
+	"mls_body_memory_bytes", "mls_pool_connections_max", "mls_retention_timestamp_seconds",
 	"mls_account_states_age_seconds", "mls_active_conversations", "mls_event_log_lag_seconds", "mls_job_rows_total", "mls_job_runs_total", "mls_undeclared_errors_total", "mls_unknown_tokens_total",
 }
 

@@ -283,8 +283,8 @@ func TestListsTellNothingOfInvitations(t *testing.T) {
 	}
 	// A day apart.
 	for i, c := range chats {
-		change(t, s, "UPDATE members SET joined_at = joined_at - make_interval(days => $1) WHERE convo_id = $2", 3-i, c.ID)
-		change(t, s, "UPDATE conversations SET last_activity_at = last_activity_at - make_interval(days => $1) WHERE id = $2", 3-i, c.ID)
+		change(t, s, "UPDATE members SET joined_at = joined_at - make_interval(days => $1) WHERE convo_id = (SELECT convo_id FROM convo_groups WHERE group_id = $2)", 3-i, c.ID)
+		change(t, s, "UPDATE conversations SET last_activity_at = last_activity_at - make_interval(days => $1) WHERE id = (SELECT convo_id FROM convo_groups WHERE group_id = $2)", 3-i, c.ID)
 	}
 	list := func() (ids, cursors []string) {
 		t.Helper()

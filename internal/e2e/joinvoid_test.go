@@ -246,7 +246,7 @@ func TestJoinIsOneTransaction(t *testing.T) {
 	in.IdempotencyKey = e2e.Key()
 	lostAtEachTable(t, s, func() e2e.Answer { return join(t, u[1], in) },
 		"conversations", "messages", "commits", "event_stream", "group_states", "members", "commit_additions", "pending_welcomes", "welcome_routes",
-		"commit_reports", "removal_debts", "idempotency_keys", "invitations")
+		"commit_reports", "removal_debts", "idempotency_keys", "invitations", "send_keys")
 	chat.Move(next)
 	u[1].SendCommit(t, chat, mlstest.Draft{})
 	checkInvariants(t, s)

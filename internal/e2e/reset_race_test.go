@@ -101,7 +101,7 @@ func TestResetIsOneTransaction(t *testing.T) {
 	in, group := u[0].ResetInput(t, chat, u[1], laptop, u[2])
 	lostAtEachTable(t, s, func() e2e.Answer { return u[0].Post(t, mlsapi.MethodResetConvo, in, nil) },
 		"conversations", "convo_groups", "convo_resets", "messages", "event_stream", "group_states", "commit_reports", "welcome_routes", "welcomes",
-		"removal_debts", "pending_welcomes", "members", "key_packages", "idempotency_keys", "commit_additions", "invitations")
+		"removal_debts", "pending_welcomes", "members", "key_packages", "idempotency_keys", "commit_additions", "invitations", "send_keys")
 	next := &e2e.VerifiedChat{Chat: &e2e.Chat{ID: chat.ID}}
 	next.Move(group)
 	u[2].Send(t, next.Chat)

@@ -29,7 +29,7 @@ func TestSealedRefusalsCostTheSame(t *testing.T) {
 	require.True(t, users[0].GiveKey(t, chat, chat.SendKey()))
 	bare := users[0].Create(t, users[1].User)
 	unknown := *chat
-	unknown.ID = "3zzzzzzzzzzzz"
+	unknown.ID = "00112233445566778899aabbccddeeff"
 
 	tap := e2e.NewTap(t, first.DatabaseURL)
 	s := e2e.StartOn(t, tap.URL, first.Directory, env)

@@ -52,13 +52,19 @@ func TestSealedSend(t *testing.T) {
 	assert.Equal(t, in.Ciphertext, last.Ciphertext)
 	assert.Equal(t, mlsapi.DefsMessageViewMessageTypeApp, *last.MessageType)
 
-	// The group id names the conversation, too, and the proof is over the name that was sent.
+	// The server's own id names the conversation, too, and the proof is over the name that was sent.
 	named := chat.Sealed()
-	named.ConvoID = string(chat.Group.GroupID())
+	named.ConvoID = innerID(t, s, chat)
 	trySealed(t, s, named).Want(t, missing, "ConvoNotFound")
 	e2e.Prove(named, chat.SendKey())
 	trySealed(t, s, named).OK(t)
 	assert.Equal(t, sent.Seq+1, bob.Send(t, chat).Seq-1)
+}
+
+// innerID is the id under which the server keeps a conversation.
+func innerID(t *testing.T, s *e2e.Server, c *e2e.Chat) string {
+	t.Helper()
+	return rowsOf(t, s, "SELECT convo_id FROM convo_groups WHERE group_id = $1", c.ID)[0][0]
 }
 
 // What is not proven for exactly what is sent is the answer for a conversation that is not there,
@@ -81,7 +87,7 @@ func TestSealedProofs(t *testing.T) {
 		"another ciphertext":      func(in *mlsapi.SendSealedInput) { in.Ciphertext[511] ^= 1 },
 		"another conversation":    func(in *mlsapi.SendSealedInput) { in.ConvoID = elsewhere.ID },
 		"an epoch in 32 bits":     func(in *mlsapi.SendSealedInput) { in.Epoch += 1 << 32 },
-		"the name in other words": func(in *mlsapi.SendSealedInput) { in.ConvoID = string(chat.Group.GroupID()) },
+		"the name in other words": func(in *mlsapi.SendSealedInput) { in.ConvoID = innerID(t, s, chat) },
 		"the key of the next epoch": func(in *mlsapi.SendSealedInput) {
 			next := *chat
 			next.Next()

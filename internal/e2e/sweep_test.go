@@ -226,7 +226,7 @@ func TestSweepRequests(t *testing.T) {
 			invalid("malformed content type", e2e.Request{Body: []byte("{}"), Header: header("Content-Type", ";")})
 			for _, body := range []string{
 				"", "{", "null", "[]", `"x"`, "1", "{}{}", `{"a":1,"a":2}`, "{\"\xff\":1}", `{"a":"` + "\xff" + `"}`, "\xef\xbb\xbf{}",
-				strings.Repeat(`{"a":`, 2000) + strings.Repeat("}", 2000), `{"secretvalue":tru}`,
+				strings.Repeat(`{"a":`, 500) + strings.Repeat("}", 500), `{"secretvalue":tru}`,
 			} {
 				invalid("body "+body[:min(len(body), 20)], e2e.Request{Body: []byte(body)})
 			}

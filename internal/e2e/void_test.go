@@ -323,7 +323,7 @@ func TestVoidingIsOneTransaction(t *testing.T) {
 	}
 	lostAtEachTable(t, s, func() e2e.Answer { return u[2].ReportCommit(t, chat, 1, "") },
 		"commit_reports", "commits", "members", "welcomes", "pending_welcomes", "removal_debts", "event_stream", "messages", "group_states", "conversations",
-		"welcome_routes", "block_conflicts", "invitations")
+		"welcome_routes", "block_conflicts", "invitations", "send_keys")
 	if got := u[2].Epoch(t, chat); got != 1 {
 		t.Errorf("epoch %d, want 1", got)
 	}

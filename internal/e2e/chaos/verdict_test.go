@@ -32,7 +32,7 @@ func (p *play) stored() map[string]*row {
 	defer p.close(conn)
 	//nolint:rowserrcheck // ForEachRow below returns it
 	rows, err := conn.Query(p.t.Context(), `
-		SELECT m.convo_id, m.msg_id, min(m.seq), count(DISTINCT m.seq), count(e.position), count(e.position) FILTER (WHERE e.seq <> m.seq)
+		SELECT (SELECT coalesce(c.first_group_id, c.group_id) FROM conversations c WHERE c.id = m.convo_id), m.msg_id, min(m.seq), count(DISTINCT m.seq), count(e.position), count(e.position) FILTER (WHERE e.seq <> m.seq)
 		FROM messages m LEFT JOIN event_stream e ON e.convo_id = m.convo_id AND e.message_id = m.msg_id
 		GROUP BY m.convo_id, m.msg_id`)
 	if err != nil {
