@@ -199,6 +199,14 @@ var repeatables = []repeatable{
 			GroupInfo: *e2e.Text(c.chat.Group.GroupInfo(client, true, client.KeyPackage(time.Now()))),
 		}
 	}, nil, []string{"EpochMismatch", "GroupReset"}},
+	// Whether the epoch has the key is told as it is by then: keys go with whoever leaves.
+	{"a send key", mlsapi.MethodDepositSendKey, func(c *repeatScene) lexrt.Response {
+		return &mlsapi.DepositSendKeyInput{ConvoID: c.chat.ID, Epoch: int64(c.chat.Group.Epoch), SendKey: c.chat.SendKey()}
+	}, []string{}, []string{"EpochMismatch"}},
+	{"a sealed message", mlsapi.MethodSendSealed, func(c *repeatScene) lexrt.Response {
+		c.boss.GiveKey(c.t, c.chat, c.chat.SendKey())
+		return c.chat.Sealed()
+	}, nil, []string{"ConvoNotFound"}},
 	{"a resolution", mlsapi.MethodResolveReport, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.ResolveReportInput{ReportID: c.report, Action: "dismissed", Notes: new("looked at it")}
 	}, nil, nil},
@@ -268,6 +276,10 @@ var acts = []act{
 			return deposited
 		}
 		return c.member.Post(c.t, mlsapi.MethodProcessExternalCommit, in, nil)
+	}, false},
+	{"another gives a send key and uses it", by(mlsapi.MethodDepositSendKey, mlsapi.MethodSendSealed), func(c *repeatScene) e2e.Answer {
+		c.boss.GiveKey(c.t, c.chat, c.chat.SendKey())
+		return trySealed(c.t, c.server, c.chat.Sealed())
 	}, false},
 	{"a reset", by(mlsapi.MethodResetConvo), func(c *repeatScene) e2e.Answer {
 		in, _ := c.boss.ResetInput(c.t, c.chat)
