@@ -1,6 +1,6 @@
 /** The body of sendMessage around an MLSMessage. */
 import { pad, type PaddingForm } from './padding.js';
-import { ulid, uuid } from './text.js';
+import { uuid } from './text.js';
 
 export interface Outgoing {
   convoId: string;
@@ -17,5 +17,5 @@ export interface Outgoing {
  */
 export function outgoing(convoId: string, epoch: number, message: Uint8Array, form: PaddingForm = 'direct'): Outgoing {
   const ciphertext = pad(message, form);
-  return { convoId, msgId: ulid(), idempotencyKey: uuid(), ciphertext, paddedSize: ciphertext.length, epoch };
+  return { convoId, msgId: uuid(), idempotencyKey: uuid(), ciphertext, paddedSize: ciphertext.length, epoch };
 }
