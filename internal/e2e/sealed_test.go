@@ -52,7 +52,8 @@ func TestSealedSend(t *testing.T) {
 	assert.Equal(t, in.Ciphertext, last.Ciphertext)
 	assert.Equal(t, mlsapi.DefsMessageViewMessageTypeApp, *last.MessageType)
 
-	// The server's own id names the conversation, too, and the proof is over the name that was sent.
+	// The server's own id names the conversation, too, and the proof is over the name that was
+	// sent.
 	named := chat.Sealed()
 	named.ConvoID = innerID(t, s, chat)
 	trySealed(t, s, named).Want(t, missing, "ConvoNotFound")
