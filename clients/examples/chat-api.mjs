@@ -55,16 +55,10 @@ function pad(message) {
   padded.set(message);
   return padded;
 }
-// A random id. A ULID tells the time in its first ten characters: these tell it to two seconds, as the service does.
-function ulid() {
-  let value = BigInt(Math.floor(Date.now() / 2000) * 2000);
-  for (const byte of crypto.getRandomValues(new Uint8Array(10))) value = (value << 8n) | BigInt(byte);
-  return Array.from({ length: 26 }, (_, i) => '0123456789ABCDEFGHJKMNPQRSTVWXYZ'[Number((value >> BigInt(5 * (25 - i))) & 31n)]).join('');
-}
 
 async function say(text, from, group) {
   const ciphertext = pad(await group.seal(text));
-  const msgId = ulid();
+  const msgId = crypto.randomUUID();
   from.own.add(msgId);
   await from.post('sendMessage', { convoId: convo.id, msgId, idempotencyKey: msgId, ciphertext, paddedSize: ciphertext.length, epoch: group.epoch });
 }

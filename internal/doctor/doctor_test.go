@@ -2,9 +2,13 @@ package doctor_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -32,13 +36,15 @@ type ward struct {
 	id            string
 }
 
-// cluster is a PostgreSQL as an operator should run it.
-func cluster(t *testing.T) (exec func(string), url string) {
+// cluster is a PostgreSQL as an operator should run it, but for the settings that differ.
+func cluster(t *testing.T, differ map[string]string) (exec func(string), at string) {
 	t.Helper()
-	c, err := pgcluster.Start(t.Context(), pgcluster.Config{Database: "mls", Settings: map[string]string{
+	settings := map[string]string{
 		"fsync": "on", "synchronous_commit": "on", "log_error_verbosity": "terse", "log_min_duration_statement": "-1",
 		"idle_in_transaction_session_timeout": "60s", "max_prepared_transactions": "2", "max_connections": "50",
-	}})
+	}
+	maps.Copy(settings, differ)
+	c, err := pgcluster.Start(t.Context(), pgcluster.Config{Database: "mls", Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +66,7 @@ func cluster(t *testing.T) (exec func(string), url string) {
 	return exec, strings.Replace(c.URL("mls"), "user=postgres", "user=mls&connect_timeout=5", 1)
 }
 
-func newWard(t *testing.T) *ward {
+func newWard(t *testing.T, differ map[string]string) *ward {
 	t.Helper()
 	w := &ward{health: http.StatusOK, ready: http.StatusOK}
 	outside := httptest.NewTLSServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -80,14 +86,14 @@ func newWard(t *testing.T) *ward {
 	t.Cleanup(outside.Close)
 	host := strings.TrimPrefix(outside.URL, "https://")
 	w.id, w.entry = "did:web:"+strings.Replace(host, ":", "%3A", 1), outside.URL
-	var url string
-	w.exec, url = cluster(t)
+	var database string
+	w.exec, database = cluster(t, differ)
 	w.redis = redistest.Start(t)
 	client := w.redis.Client(t)
 	if err := client.ConfigSet(t.Context(), "slowlog-log-slower-than", "-1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.New(t.Context(), store.Config{URL: url})
+	s, err := store.New(t.Context(), store.Config{URL: database})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +105,7 @@ func newWard(t *testing.T) *ward {
 		Store: s, Redis: client, HTTP: outside.Client(), Clock: clock.System, Files: 65536,
 		Config: &config.Config{
 			Mode: config.Production, LogLevel: "warn", EnforceLXM: true, EnforceJTI: true, RequireIdempotency: true, HashKey: "k", RedisURL: "r",
-			DatabaseURL: config.Secret(url), DatabaseMaxConns: 20, AdminHost: "127.0.0.1", AdminPort: 1, BlocksFailClosed: true, AppViewURL: outside.URL,
+			DatabaseURL: config.Secret(database), DatabaseMaxConns: 20, AdminHost: "127.0.0.1", AdminPort: 1, BlocksFailClosed: true, AppViewURL: outside.URL,
 			PLCURL: outside.URL, ServiceDID: syntax.DID(w.id), ServiceID: "atproto_mls", PublicURL: outside.URL, JetstreamURL: "wss://" + host + "/subscribe",
 		},
 	}
@@ -121,7 +127,7 @@ func bad(findings []doctor.Finding) map[string]doctor.Verdict {
 // and nothing else is said.
 func TestExamine(t *testing.T) {
 	t.Parallel()
-	w := newWard(t)
+	w := newWard(t, nil)
 	findings := doctor.Examine(t.Context(), w.patient)
 	if b := bad(findings); len(b) > 0 || doctor.Worst(findings) != doctor.Fine {
 		t.Fatalf("nothing is wrong, and yet: %v", b)
@@ -239,6 +245,54 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// TestSettingsOfTheCluster: what only a restart of PostgreSQL changes is found, all at once.
+func TestSettingsOfTheCluster(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, map[string]string{"fsync": "off", "track_commit_timestamp": "on", "archive_mode": "on", "archive_command": "true"})
+	want := map[string]doctor.Verdict{
+		"database: fsync": doctor.Fault, "database: track_commit_timestamp": doctor.Fault, "database: write-ahead log": doctor.Notice,
+	}
+	if b := bad(doctor.Examine(t.Context(), w.patient)); !maps.Equal(b, want) {
+		t.Errorf("%v, want %v", b, want)
+	}
+}
+
+// TestFromOutside: a service that has a name of its own is asked by that name, and whether the
+// world reaches its admin port. Without TLS its tokens pass in the clear.
+func TestFromOutside(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, nil)
+	c := w.patient.Config
+	inside, err := url.Parse(c.PublicURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport, ok := w.patient.HTTP.Transport.(*http.Transport)
+	if !ok {
+		t.Fatalf("%T", w.patient.HTTP.Transport)
+	}
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, inside.Host)
+	}
+	// httptest's certificate is for example.com.
+	w.id, w.entry = "did:web:example.com", "https://example.com"
+	c.ServiceDID, c.PublicURL = "did:web:example.com", "https://example.com"
+	if b := bad(doctor.Examine(t.Context(), w.patient)); len(b) > 0 {
+		t.Errorf("nothing is wrong, and yet: %v", b)
+	}
+	open := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, "mls_requests_total 1") }))
+	t.Cleanup(open.Close)
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if strings.HasSuffix(address, ":1") {
+			return new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(open.URL, "http://"))
+		}
+		return new(net.Dialer).DialContext(ctx, network, inside.Host)
+	}
+	if b := bad(doctor.Examine(t.Context(), w.patient)); len(b) != 1 || b["identity: admin port from outside"] != doctor.Fault {
+		t.Errorf("an admin port that the world reaches: %v", b)
+	}
+}
+
 // at is a clock that stands.
 type at time.Time
 
@@ -247,7 +301,7 @@ func (a at) Now() time.Time { return time.Time(a) }
 // TestCertificateEnds: a certificate is told about before it ends.
 func TestCertificateEnds(t *testing.T) {
 	t.Parallel()
-	w := newWard(t)
+	w := newWard(t, nil)
 	transport, ok := w.patient.HTTP.Transport.(*http.Transport)
 	if !ok {
 		t.Fatalf("%T", w.patient.HTTP.Transport)

@@ -2,6 +2,7 @@ package repo_test
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -24,11 +25,16 @@ func targets(t *testing.T) []string {
 func TestWorkflows(t *testing.T) {
 	t.Parallel()
 	known := targets(t)
-	files, err := filepath.Glob(filepath.Join(root, ".github/workflows/*.yml"))
+	files, err := filepath.Glob(filepath.Join(root, ".github/*/*.yml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%v, %v", files, err)
 	}
-	pinned := regexp.MustCompile(`^[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d`)
+	actions, err := filepath.Glob(filepath.Join(root, ".github/actions/*/*.yml"))
+	if err != nil || len(actions) == 0 {
+		t.Fatalf("%v, %v", actions, err)
+	}
+	files = append(files, actions...)
+	pinned := regexp.MustCompile(`^([\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d|\./\.github/actions/\w+$)`)
 	target := regexp.MustCompile(`\bmake ([a-z][a-z0-9-]*)`)
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -36,7 +42,7 @@ func TestWorkflows(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := filepath.Base(file)
-		if !strings.Contains(string(text), "\npermissions:\n  contents: read\n") {
+		if strings.Contains(string(text), "\njobs:\n") && !strings.Contains(string(text), "\npermissions:\n  contents: read\n") {
 			t.Errorf("%s does not begin with the right to read alone", name)
 		}
 		for line := range strings.Lines(string(text)) {
@@ -60,6 +66,18 @@ func TestWorkflows(t *testing.T) {
 	for one := range strings.SplitSeq(matrix[1], ",") {
 		if name := strings.Fields(one)[0]; !slices.Contains(known, name) {
 			t.Errorf("nightly.yml: there is no make %s", name)
+		}
+	}
+}
+
+// TestDependenciesAreWatched: whoever looks for new versions is told of every folder that has any.
+func TestDependenciesAreWatched(t *testing.T) {
+	t.Parallel()
+	watched := read(t, ".github/dependabot.yml")
+	for _, manifest := range slices.Concat(filesBelow(t, ".", "go.mod"), filesBelow(t, ".", "package-lock.json"), filesBelow(t, ".", "Cargo.lock")) {
+		dir := "/" + strings.TrimPrefix(path.Dir(manifest), ".")
+		if !strings.Contains(watched, `"`+dir+`"`) && !strings.Contains(watched, "directory: "+dir+"\n") {
+			t.Errorf("%s is not in .github/dependabot.yml", dir)
 		}
 	}
 }
