@@ -1,9 +1,9 @@
 package docs
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"bytes"
 	"encoding/json"
 	"html"
 	"os"

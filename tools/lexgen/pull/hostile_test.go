@@ -20,7 +20,7 @@ func TestHostileSources(t *testing.T) {
 		return func(w *world) { w.records[nsid] = strings.Replace(w.records[nsid], from, to, 1) }
 	}
 	texts := func(texts ...string) func(*world) {
-		return func(w *world) { w.texts["_lexicon.example.com"] = texts }
+		return func(w *world) { w.texts["_lexicon.example.com."] = texts }
 	}
 	says := func(document string) func(*world) { return func(w *world) { w.document = document } }
 	instead := func(h http.HandlerFunc) func(*world) { return func(w *world) { w.instead = h } }
@@ -66,6 +66,8 @@ func TestHostileSources(t *testing.T) {
 		"no CID":                   {answer(func(a map[string]any) { delete(a, "cid") }), "lies"},
 		"a float":                  {value(`"lexicon":1`, `"lexicon":1.5`), "not in the data model"},
 		"another lexicon":          {value(`"id":"com.example.defs"`, `"id":"com.example.other"`), "is the lexicon of"},
+		"another lexicon beside":   {value(`"id":"com.example.defs"`, `"id":"com.example.other","ID":"com.example.defs"`), "is the lexicon of"},
+		"a type beside":            {value(`"$type":"com.atproto.lexicon.schema"`, `"$Type":"com.atproto.lexicon.schema"`), "is of type"},
 		"a path for an id":         {value(`"id":"com.example.defs"`, `"id":"../../evil"`), "is the lexicon of"},
 		"another type":             {value("com.atproto.lexicon.schema", "com.example.schema"), "is of type"},
 		"another language":         {value(`"lexicon":1`, `"lexicon":2`), "version 2"},
@@ -119,6 +121,12 @@ func TestTooMany(t *testing.T) {
 		w.publish(fmt.Sprintf("com.example.a%d", i), fmt.Sprintf("com.example.a%d", i+1))
 	}
 	newFolder(t, w).fails(t, "more than 1000", "com.example.a0")
+
+	// What is short in a repository may be long in a file: each of these items takes a line.
+	deep := strings.Repeat("[", 100) + strings.Repeat("1,", 500_000) + "1" + strings.Repeat("]", 100)
+	w.publish("com.example.deep")
+	w.records["com.example.deep"] = strings.Replace(w.records["com.example.deep"], `"lexicon"`, `"x":`+deep+`,"lexicon"`, 1)
+	newFolder(t, w).fails(t, "longer than 32 MiB", "com.example.deep")
 
 	long := strings.Repeat("x", 1<<20)
 	for i := range 33 {

@@ -39,7 +39,9 @@ func (n *Network) Authority(ctx context.Context, nsid string) (lexrt.DID, error)
 	for i := len(labels) - 2; i >= 0; i-- { // the last label is the name
 		name += "." + labels[i]
 	}
-	texts, err := n.DNS.LookupTXT(ctx, name)
+	// The dot at its end makes it this name and no other: resolvers append the domains that they
+	// search in.
+	texts, err := n.DNS.LookupTXT(ctx, name+".")
 	if err != nil {
 		return "", fmt.Errorf("DNS names no account: %w", err)
 	}

@@ -12,12 +12,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"mls-server/lexrt"
 	"mls-server/lexrt/lexcbor"
@@ -50,7 +53,7 @@ type Puller struct {
 
 	old, lock *Lock
 	root      *os.Root
-	// taken are the records that are to be written, by NSID.
+	// taken are the files that are to be written, by NSID.
 	taken map[string][]byte
 	bytes int
 	// folded has each NSID by its lower case: some file systems do not tell them apart.
@@ -172,27 +175,63 @@ func (p *Puller) fetch(ctx context.Context, nsid string, locked Resolution, pinn
 	if err != nil {
 		return nil, err
 	}
-	if p.bytes += len(record); p.bytes > maxBytes {
-		return nil, fmt.Errorf("these lexicons are longer than %d MiB together", maxBytes>>20)
+	text, err := p.indent(record)
+	if err != nil {
+		return nil, err
 	}
 	p.lock.Resolutions[nsid] = Resolution{URI: resolutionURI(did, nsid), CID: cid}
-	p.taken[nsid] = record
+	p.taken[nsid] = text
 	return doc, nil
 }
 
-// save writes a lexicon. Nothing in it may lead out of the folder, a link neither.
-func (p *Puller) save(nsid string, record []byte) error {
-	var out bytes.Buffer
-	if err := json.Indent(&out, record, "", "  "); err != nil {
-		return err
+// errTooLong says that a run would write more than maxBytes.
+var errTooLong = fmt.Errorf("these lexicons are longer than %d MiB together", maxBytes>>20)
+
+// bounded is a file that is being made, and how long it may get.
+type bounded struct {
+	bytes.Buffer
+
+	most int
+}
+
+// Write implements io.Writer.
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > b.most {
+		return 0, errTooLong
 	}
-	out.WriteByte('\n')
+	return b.Buffer.Write(p)
+}
+
+// indent is a record as its file has it. How long that is counts, not how long the record is: deep
+// in a record, two bytes make a line of hundreds.
+func (p *Puller) indent(record []byte) ([]byte, error) {
+	out := bounded{most: maxBytes - p.bytes}
+	enc := jsontext.NewEncoder(&out, jsontext.WithIndent("  "), jsontext.PreserveRawStrings(true))
+	tokens := jsontext.NewDecoder(bytes.NewReader(record))
+	for {
+		token, err := tokens.ReadToken()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = enc.WriteToken(token)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	p.bytes += out.Len()
+	return out.Bytes(), nil
+}
+
+// save writes a lexicon. Nothing in it may lead out of the folder, a link neither.
+func (p *Puller) save(nsid string, text []byte) error {
 	file := Path(nsid)
 	if err := p.root.MkdirAll(path.Dir(file), 0o755); err != nil {
 		return err
 	}
 	part := file + ".part"
-	if err := p.root.WriteFile(part, out.Bytes(), 0o644); err != nil {
+	if err := p.root.WriteFile(part, text, 0o644); err != nil {
 		return err
 	}
 	return p.root.Rename(part, file)
@@ -219,28 +258,34 @@ func decode(text []byte) (doc any, err error) {
 	return doc, err
 }
 
-// lexiconOf is the lexicon of a record, which has to be the one that was asked for.
+// lexiconOf is the lexicon of a record, which has to be the one that was asked for. Its members are
+// read by their exact names, as lexgen reads them: encoding/json would take "ID" for "id".
 func lexiconOf(record []byte, nsid string) (any, error) {
-	var doc struct {
-		Type    string         `json:"$type"`
-		Lexicon int            `json:"lexicon"`
-		ID      string         `json:"id"`
-		Defs    map[string]any `json:"defs"`
-	}
-	if err := json.Unmarshal(record, &doc); err != nil {
+	doc, err := decode(record)
+	if err != nil {
 		return nil, fmt.Errorf("the record is no lexicon: %w", err)
 	}
+	members, ok := doc.(map[string]any)
+	if !ok {
+		return nil, errors.New("the record is no lexicon: it is no object")
+	}
+	typ, _ := members["$type"].(string)
+	id, _ := members["id"].(string)
+	version, _ := members["lexicon"].(float64)
+	defs, isObject := members["defs"].(map[string]any)
 	switch {
-	case doc.Type != collection:
-		return nil, fmt.Errorf("the record is of type %.100q, not %s", doc.Type, collection)
-	case doc.ID != nsid:
-		return nil, fmt.Errorf("the record is the lexicon of %.100q", doc.ID)
-	case doc.Lexicon != 1:
-		return nil, fmt.Errorf("the record is of version %d of the language; 1 is known", doc.Lexicon)
-	case len(doc.Defs) == 0:
+	case typ != collection:
+		return nil, fmt.Errorf("the record is of type %.100q, not %s", typ, collection)
+	case id != nsid:
+		return nil, fmt.Errorf("the record is the lexicon of %.100q", id)
+	case version != 1:
+		return nil, fmt.Errorf("the record is of version %v of the language; 1 is known", members["lexicon"])
+	case members["defs"] != nil && !isObject:
+		return nil, errors.New("the record is no lexicon: defs is no object")
+	case len(defs) == 0:
 		return nil, errors.New("the record defines nothing")
 	}
-	return decode(record)
+	return doc, nil
 }
 
 // references lists the other lexicons that a lexicon needs, or names as tokens or permissions:

@@ -37,7 +37,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{texts: map[string][]string{"_lexicon.example.com": {"v=spf1", "did=" + alice}}, records: map[string]string{}}
+	w := &world{texts: map[string][]string{"_lexicon.example.com.": {"v=spf1", "did=" + alice}}, records: map[string]string{}}
 	w.Server = httptest.NewServer(w)
 	t.Cleanup(w.Close)
 	w.document = document(alice, w.URL)
@@ -237,7 +237,7 @@ func TestPullFollowsTheLock(t *testing.T) {
 	if f.read(t, "lexicons.json") != lock {
 		t.Error("the lock file has changed")
 	}
-	w.texts = map[string][]string{"_lexicon.example.com": {"did=" + alice}}
+	w.texts = map[string][]string{"_lexicon.example.com.": {"did=" + alice}}
 	f.Update = true
 	if err := f.Pull(t.Context(), nil); err != nil || f.read(t, "lexicons.json") == lock {
 		t.Errorf("not updated: %v", err)
