@@ -33,7 +33,8 @@ type TokenSource func(ctx context.Context, lxm string) (string, error)
 
 // Options are the settings of a Client. The zero value is usable.
 type Options struct {
-	// HTTP sends the requests; nil is a client that gives up after 60 seconds. Its
+	// HTTP sends the requests; nil is a client that gives up after 60 seconds. Redirects are not
+	// followed unless its CheckRedirect says so. Its
 	// timeout does not apply to event streams. Calls of anonymous methods go over
 	// connections of their own, without its cookies; where its Transport is not an
 	// *http.Transport, that has to see to it.
@@ -55,8 +56,8 @@ type Options struct {
 	MaxResponse int64
 	// MaxEvent is the largest event of a stream, in bytes; 0 means 32 MiB.
 	MaxEvent int
-	// IdleTimeout is how long a stream may be silent before the connection is
-	// taken for dead and made anew; 0 means 60 seconds. Servers send comments to
+	// IdleTimeout is how long a stream may be silent, or take to open, before the
+	// connection is taken for dead and made anew; 0 means 60 seconds. Servers send comments to
 	// keep streams alive.
 	IdleTimeout time.Duration
 }
@@ -111,11 +112,19 @@ func New(base string, opt Options) (*Client, error) {
 	if opt.IdleTimeout <= 0 {
 		opt.IdleTimeout = defaultIdle
 	}
-	stream := *opt.HTTP
+	plain := *opt.HTTP
+	if plain.CheckRedirect == nil {
+		plain.CheckRedirect = refuseRedirects
+	}
+	stream := plain
 	stream.Timeout = 0
-	apart := &http.Client{Timeout: opt.HTTP.Timeout, CheckRedirect: opt.HTTP.CheckRedirect, Transport: apartFrom(opt.HTTP.Transport)}
-	return &Client{base: strings.TrimSuffix(base, "/"), http: opt.HTTP, stream: &stream, apart: apart, opt: opt}, nil
+	apart := &http.Client{Timeout: plain.Timeout, CheckRedirect: plain.CheckRedirect, Transport: apartFrom(plain.Transport)}
+	return &Client{base: strings.TrimSuffix(base, "/"), http: &plain, stream: &stream, apart: apart, opt: opt}, nil
 }
+
+// refuseRedirects takes a redirect for the answer. XRPC has none, and net/http would take tokens and
+// other headers along.
+func refuseRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // apartFrom is a transport like another one that shares no connection with it. Of a kind that this
 // package does not know it is the same one.
@@ -250,7 +259,7 @@ func (c *Client) request(ctx context.Context, m *lexrt.Method, query url.Values,
 	}
 	token, err := c.opt.Token(ctx, m.NSID)
 	if err != nil {
-		return nil, fmt.Errorf("%s: getting a token: %w", m.NSID, err)
+		return nil, &sourceError{fmt.Errorf("%s: getting a token: %w", m.NSID, err)}
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	return req, nil

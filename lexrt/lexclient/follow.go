@@ -29,6 +29,9 @@ type follower struct {
 	// renewed is true when the last refusal was a 401 that a new token may cure.
 	renewed bool
 
+	// done ends what Next waits for when the stream is closed.
+	done chan struct{}
+
 	mu     sync.Mutex
 	conn   link
 	closed bool
@@ -58,7 +61,7 @@ var (
 )
 
 func newFollower(c *Client, m *lexrt.Method, query url.Values, cursor string) *follower {
-	f := &follower{c: c, m: m, query: url.Values{}, cursor: cursor}
+	f := &follower{c: c, m: m, query: url.Values{}, cursor: cursor, done: make(chan struct{})}
 	for k, v := range maps.All(query) {
 		f.query[k] = slices.Clone(v)
 	}
@@ -96,7 +99,10 @@ func (f *follower) next(ctx context.Context) (*frame, error) {
 func (f *follower) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.closed = true
+	if !f.closed {
+		f.closed = true
+		close(f.done)
+	}
 	if f.conn != nil {
 		f.conn.close()
 		f.conn = nil
@@ -133,7 +139,16 @@ func (f *follower) connect(ctx context.Context) (link, error) {
 	if f.lastID != "" && f.cursor != "" {
 		f.query.Set(f.cursor, f.lastID)
 	}
-	conn, err := f.dial(ctx)
+	dialing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-f.done:
+			cancel()
+		case <-dialing.Done():
+		}
+	}()
+	conn, err := f.dial(dialing)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +175,7 @@ func (f *follower) retry(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(err, errEventSize) {
+	if errors.Is(err, errEventSize) || isFinal(err) {
 		return err
 	}
 	wait := min(firstWait<<min(f.tries, 10), longestWait)
@@ -169,7 +184,7 @@ func (f *follower) retry(ctx context.Context, err error) error {
 		switch {
 		case named.Status == http.StatusUnauthorized && !f.renewed && f.c.opt.Token != nil:
 			f.renewed = true // the next attempt asks for a new token
-		case named.Status == http.StatusTooManyRequests, named.Status == http.StatusRequestTimeout, named.Status >= 500 && named.Status != http.StatusNotImplemented:
+		case slices.Contains(transient, named.Name), named.Status == http.StatusTooManyRequests, named.Status == http.StatusRequestTimeout, named.Status >= 500 && named.Status != http.StatusNotImplemented:
 			wait = max(wait, named.RetryAfter)
 		default:
 			return err
@@ -181,7 +196,30 @@ func (f *follower) retry(ctx context.Context, err error) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-f.done:
+		return ErrClosed
 	case <-timer.C:
 		return nil
 	}
+}
+
+// transient are names of answers after which the same request may succeed: what passes them on may
+// change their status.
+var transient = []string{"RateLimitExceeded", "NotEnoughResources", "UpstreamFailure", "UpstreamTimeout"}
+
+// sourceError is an error of what the caller gave the client to ask, for a token for example.
+type sourceError struct{ error }
+
+// Unwrap returns the cause.
+func (e *sourceError) Unwrap() error { return e.error }
+
+// isFinal reports whether an error is one of the caller's own that no answer of a service and no
+// trouble of the network is behind: trying again would hide it.
+func isFinal(err error) bool {
+	if _, own := errors.AsType[*sourceError](err); !own {
+		return false
+	}
+	_, answered := errors.AsType[*lexrt.Error](err)
+	_, unreached := errors.AsType[*url.Error](err)
+	return !answered && !unreached
 }

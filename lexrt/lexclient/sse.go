@@ -11,9 +11,11 @@ import (
 
 // connection reads the frames of one response (WHATWG HTML, section 9.2.6).
 type connection struct {
-	body   io.Closer
+	body   io.ReadCloser
 	cancel context.CancelFunc
 	r      *bufio.Reader
+	// silent runs while a frame is waited for, and begins anew with whatever comes.
+	silent *time.Timer
 	// lastID is the position after the last complete frame, pendingID that of the present one.
 	lastID, pendingID string
 
@@ -25,7 +27,18 @@ type connection struct {
 }
 
 func newConnection(body io.ReadCloser, cancel context.CancelFunc, lastID string, limit int, idle time.Duration) *connection {
-	return &connection{body: body, cancel: cancel, r: bufio.NewReaderSize(body, 16<<10), lastID: lastID, pendingID: lastID, limit: limit, idle: idle}
+	c := &connection{body: body, cancel: cancel, lastID: lastID, pendingID: lastID, limit: limit, idle: idle}
+	c.r = bufio.NewReaderSize(c, 16<<10)
+	return c
+}
+
+// Read implements io.Reader: part of a long event is a sign of life, too.
+func (c *connection) Read(p []byte) (int, error) {
+	n, err := c.body.Read(p)
+	if n > 0 {
+		c.silent.Reset(c.idle)
+	}
+	return n, err //nolint:wrapcheck // it is passed on
 }
 
 func (c *connection) position() string { return c.lastID }
@@ -39,20 +52,19 @@ func (c *connection) close() {
 func (c *connection) next(ctx context.Context) (*frame, error) {
 	stop := context.AfterFunc(ctx, c.cancel)
 	defer stop()
-	silent := time.AfterFunc(c.idle, c.cancel)
-	defer silent.Stop()
+	c.silent = time.AfterFunc(c.idle, c.cancel)
+	defer c.silent.Stop()
 	f := frame{name: "message"}
 	has := false
 	size := 0
 	for {
 		line, err := c.line(c.limit - size)
 		if err != nil {
-			if !silent.Stop() && ctx.Err() == nil {
+			if !c.silent.Stop() && ctx.Err() == nil {
 				return nil, errIdle
 			}
 			return nil, err
 		}
-		silent.Reset(c.idle)
 		if len(line) == 0 {
 			// A frame without data is not an event, but its position counts.
 			c.lastID = c.pendingID

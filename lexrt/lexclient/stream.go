@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"time"
 
 	"mls-server/lexrt"
 )
@@ -82,6 +83,8 @@ func (f *follower) request(ctx context.Context) (link, error) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	defer stop()
+	late := time.AfterFunc(f.c.opt.IdleTimeout, cancel)
+	defer late.Stop()
 	req, err := f.c.request(own, f.m, f.query, nil)
 	if err != nil {
 		cancel()
@@ -89,12 +92,17 @@ func (f *follower) request(ctx context.Context) (link, error) {
 	}
 	req.Header.Set("Accept", "text/event-stream")
 	req.Header.Set("Cache-Control", "no-store")
+	// Whoever compresses a stream may hold back what it compresses.
+	req.Header.Set("Accept-Encoding", "identity")
 	if f.cursor == "" && f.lastID != "" {
 		req.Header.Set("Last-Event-ID", f.lastID)
 	}
 	resp, err := f.c.stream.Do(req)
 	if err != nil {
 		cancel()
+		if !late.Stop() && ctx.Err() == nil {
+			err = errIdle
+		}
 		return nil, fmt.Errorf("%s: %w", f.m.NSID, err)
 	}
 	if resp.StatusCode != http.StatusOK {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -90,9 +91,12 @@ func (s *Subscription[T]) All(ctx context.Context) iter.Seq2[*Message[T], error]
 func (s *Subscription[T]) open(ctx context.Context) (link, error) {
 	if s.Before != nil {
 		if err := s.Before(ctx, s.query); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.m.NSID, err)
+			return nil, &sourceError{fmt.Errorf("%s: %w", s.m.NSID, err)}
 		}
 	}
+	// It bounds the handshake alone.
+	ctx, cancel := context.WithTimeout(ctx, s.c.opt.IdleTimeout)
+	defer cancel()
 	req, err := s.c.request(ctx, s.m, s.query, nil)
 	if err != nil {
 		return nil, err
@@ -131,12 +135,32 @@ func (c *socket) close() { _ = c.ws.CloseNow() } // it may be closed already
 
 // alive notes a ping.
 func (c *socket) alive(context.Context, []byte) bool {
+	c.notice()
+	return true
+}
+
+// heard is a message that is being read: part of it is a sign of life, too.
+type heard struct {
+	io.Reader
+
+	c *socket
+}
+
+func (h heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if n > 0 {
+		h.c.notice()
+	}
+	return n, err //nolint:wrapcheck // it is passed on
+}
+
+// notice begins the time of a silence anew.
+func (c *socket) notice() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.silent != nil {
 		c.silent.Reset(c.idle)
 	}
-	return true
 }
 
 // wait starts the timer of a silence. stop reports whether it had not run out.
@@ -176,7 +200,11 @@ func (c *socket) read(ctx context.Context) (lexcbor.Frame, error) {
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := c.wait(cancel)
-	kind, data, err := c.ws.Read(own)
+	kind, message, err := c.ws.Reader(own)
+	var data []byte
+	if err == nil {
+		data, err = io.ReadAll(heard{message, c})
+	}
 	inTime := stop()
 	switch {
 	case err != nil && !inTime && ctx.Err() == nil:

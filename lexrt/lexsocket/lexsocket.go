@@ -38,8 +38,9 @@ type Options struct {
 	// Pong is how long a client may take to answer one; 0 means 60 seconds. A client that is being
 	// written to is alive as long as it reads.
 	Pong time.Duration
-	// Write is how long it may take to hand a message, or 64 KiB of a long one, to the network;
-	// 0 means 20 seconds.
+	// Write is how long it may take to hand a message, or 16 KiB of a long one, to the network;
+	// 0 means 20 seconds. A client that pings has to take as much within five: its pong waits for
+	// what is being written, and no longer.
 	Write time.Duration
 	// Wrote, when not nil, is told of the bytes that were written.
 	Wrote func(n int)
@@ -51,7 +52,7 @@ const (
 	defaultWrite = 20 * time.Second
 	closeWait    = 5 * time.Second
 	// pieceBytes is how much of a long message has to pass in one time of a write.
-	pieceBytes = 64 << 10
+	pieceBytes = 16 << 10
 )
 
 // Conn is a connection with a client. It implements lexrt.Subscribed.
