@@ -122,8 +122,8 @@ func New(base string, opt Options) (*Client, error) {
 	return &Client{base: strings.TrimSuffix(base, "/"), http: &plain, stream: &stream, apart: apart, opt: opt}, nil
 }
 
-// refuseRedirects takes a redirect for the answer. XRPC has none, and net/http would take tokens and
-// other headers along.
+// refuseRedirects takes a redirect for the answer. XRPC has none, and net/http would take tokens
+// and other headers along.
 func refuseRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // apartFrom is a transport like another one that shares no connection with it. Of a kind that this

@@ -24,7 +24,8 @@ func TestSlowEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		out, in := io.Pipe()
-		c := newConnection(out, func() { _ = out.Close() }, "", 1<<20, time.Minute) // as a request that is cancelled ends its body
+		// As a request that is cancelled ends its body.
+		c := newConnection(out, func() { _ = out.Close() }, "", 1<<20, time.Minute)
 		defer c.close()
 		go func() {
 			for _, part := range []string{"data: o", "n", "e", "\n", "\n"} {
