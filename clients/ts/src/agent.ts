@@ -6,6 +6,7 @@
  */
 import type { Agent } from '@atproto/lex-client';
 import type { DidString } from '@atproto/lex-schema';
+import { ANONYMOUS, methodOf } from './methods.js';
 import { patient, type Patience } from './patience.js';
 import type { TokenSource } from './token.js';
 
@@ -14,7 +15,7 @@ export type ServiceRef = `${DidString}#${string}`;
 
 /** What both agents take. */
 export interface AgentOptions {
-  /** Sent with each request; headers of the request itself stand over them. */
+  /** Sent with each request, but for those that say nothing of their caller; headers of the request itself stand over them. */
   headers?: HeadersInit;
   /** How often and how long to try; see {@link Patience}. */
   patience?: Partial<Patience>;
@@ -31,17 +32,42 @@ export interface DirectOptions extends AgentOptions {
   fetch?: typeof globalThis.fetch;
 }
 
-/** Calls the service itself, which streams need on a PDS that cuts them. Every request gets a token of its own. */
+/**
+ * Calls the service itself, which streams need on a PDS that cuts them. Every request gets a token of its own.
+ *
+ * Methods that take no token (sendSealed) get none, nor anything else of the account's. Which connection they go over is up to
+ * fetch: an agent for them alone, with a fetch of its own, keeps them apart from others.
+ */
 export function directAgent(options: DirectOptions): Agent {
   const { token } = options;
   const send = options.fetch ?? globalThis.fetch;
+  const common = new Headers(options.headers);
   const handler = patient(async (path, init) => {
     const url = new URL(path, options.url);
-    const headers = new Headers(init.headers);
-    if (token !== undefined) headers.set('authorization', `Bearer ${await token(methodOf(path), init.signal ?? undefined)}`);
-    return send(url, { ...init, headers });
-  }, options);
+    const method = methodOf(path);
+    if (ANONYMOUS.has(method)) return send(url, unnamed(init));
+    const headers = merged(common, init.headers);
+    if (token !== undefined) headers.set('authorization', `Bearer ${await token(method, init.signal ?? undefined)}`);
+    return send(url, { ...init, headers, redirect: 'manual' }); // no token goes where another server wants it
+  }, options.patience);
   return options.did === undefined ? { fetchHandler: handler } : { did: options.did, fetchHandler: handler };
+}
+
+function merged(common: Headers, own: HeadersInit | undefined): Headers {
+  const headers = new Headers(common);
+  new Headers(own).forEach((value, name) => headers.set(name, value));
+  return headers;
+}
+
+/** The request without what could name its caller: of its headers only those that say what body and answer are. */
+function unnamed(init: RequestInit): RequestInit {
+  const own = new Headers(init.headers);
+  const headers = new Headers();
+  for (const name of ['accept', 'content-encoding', 'content-type']) {
+    const value = own.get(name);
+    if (value !== null) headers.set(name, value);
+  }
+  return { ...init, headers, credentials: 'omit', referrerPolicy: 'no-referrer', redirect: 'manual' };
 }
 
 /**
@@ -53,14 +79,17 @@ export interface Session {
   fetchHandler(path: string, init: RequestInit): Promise<Response>;
 }
 
-/** Calls the service through the account's PDS. */
+/** Calls the service through the account's PDS, but for methods whose caller shall not be known: those throw. */
 export function proxyAgent(session: Session, service: ServiceRef, options: AgentOptions = {}): Agent {
   serviceDid(service);
-  const handler = patient((path, init) => {
-    const headers = new Headers(init.headers);
+  const common = new Headers(options.headers);
+  const handler = patient(async (path, init) => {
+    const method = methodOf(path);
+    if (ANONYMOUS.has(method)) throw new Error(`${method}: a PDS knows its account, and would name it: use directAgent`);
+    const headers = merged(common, init.headers);
     headers.set('atproto-proxy', service);
     return session.fetchHandler(path, { ...init, headers });
-  }, options);
+  }, options.patience);
   return session.did === undefined ? { fetchHandler: handler } : { did: session.did as DidString, fetchHandler: handler };
 }
 
@@ -69,8 +98,4 @@ export function serviceDid(service: string): DidString {
   const match = /^(did:[a-z]+:[A-Za-z0-9._:%-]*[A-Za-z0-9._-])#[^#\s]+$/.exec(service);
   if (match === null) throw new TypeError('a service is named by a DID and a service id, for example did:web:mls.example.com#atproto_mls');
   return match[1] as DidString;
-}
-
-function methodOf(path: string): string {
-  return path.slice('/xrpc/'.length).replace(/\?.*$/s, '');
 }

@@ -5,6 +5,7 @@
 export * as mls from './lexicons/blue/catbird/mls.js';
 export { Client, XrpcError, XrpcFetchError, XrpcResponseError, type Agent } from '@atproto/lex-client';
 export { directAgent, proxyAgent, serviceDid, type AgentOptions, type DirectOptions, type ServiceRef, type Session } from './agent.js';
+export { TokenError } from './errors.js';
 export { messageLength } from './framing.js';
 export { outgoing, type Outgoing } from './message.js';
 export { bucket, MAX_SIZE, pad, unpad, type PaddingForm } from './padding.js';
@@ -15,4 +16,4 @@ export {
 } from './recovery.js';
 export { follow, InvalidEventError, StreamError, type ConvoEvent, type StreamItem, type StreamOptions } from './stream.js';
 export { fromBase64, fromHex, toBase64, toHex, ulid, uuid } from './text.js';
-export { serviceAuth, TokenError, type TokenSource } from './token.js';
+export { serviceAuth, type TokenSource } from './token.js';

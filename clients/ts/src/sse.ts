@@ -11,37 +11,52 @@ export interface Frame {
 /** Largest event in characters. */
 const MAX_EVENT = 32 * 1024 * 1024;
 
-/** Reads frames until the body ends. Comments come as frames without anything: they show that the connection lives. */
-export async function* frames(body: ReadableStream<Uint8Array>): AsyncGenerator<Frame, void> {
+/**
+ * Reads frames until the body ends. Comments come as frames without anything: they show that the connection lives. So does every
+ * piece of the body, of which heard is told.
+ */
+export async function* frames(body: ReadableStream<Uint8Array>, heard?: () => void): AsyncGenerator<Frame, void> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
-  let rest = '';
+  // The pieces of the line that has not ended; they are looked at once, when they come.
+  let open: string[] = [];
+  let halfEnd = false;
   let frame: Frame = { id: undefined, name: 'message', data: undefined };
   let size = 0;
+  const add = (piece: string) => {
+    size += piece.length;
+    if (size > MAX_EVENT) throw new RangeError('an event of the stream is too large');
+    if (piece !== '') open.push(piece);
+  };
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      rest += decoder.decode(value, { stream: true });
-      if (rest.length + size > MAX_EVENT) throw new RangeError('an event of the stream is too large');
-      // A carriage return at the end may be the first half of a line's end.
-      const lines = rest.split(/\r\n|\n|\r(?!$)/);
-      rest = lines.pop() ?? '';
-      for (const line of lines) {
+      heard?.();
+      const text = decoder.decode(value, { stream: true });
+      if (text === '') continue;
+      // A line feed behind a carriage return ends no further line.
+      const pieces = (halfEnd && text.startsWith('\n') ? text.slice(1) : text).split(/\r\n|\n|\r/);
+      halfEnd = text.endsWith('\r');
+      const unfinished = pieces.pop() ?? '';
+      for (const piece of pieces) {
+        add(piece);
+        const line = open.join('');
+        open = [];
         if (line === '') {
           yield frame;
           frame = { id: undefined, name: 'message', data: undefined };
           size = 0;
           continue;
         }
-        size += line.length;
         const colon = line.indexOf(':');
         const field = colon < 0 ? line : line.slice(0, colon);
-        const text = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
-        if (field === 'data') frame.data = frame.data === undefined ? text : `${frame.data}\n${text}`;
-        else if (field === 'id' && !text.includes('\0')) frame.id = text;
-        else if (field === 'event') frame.name = text;
+        const rest = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
+        if (field === 'data') frame.data = frame.data === undefined ? rest : `${frame.data}\n${rest}`;
+        else if (field === 'id' && !rest.includes('\0')) frame.id = rest;
+        else if (field === 'event') frame.name = rest;
       }
+      add(unfinished);
     }
   } finally {
     await reader.cancel().catch(() => undefined);

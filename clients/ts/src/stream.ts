@@ -1,8 +1,9 @@
 /** Following streamConvoEvents across broken connections. */
 import type { Agent } from '@atproto/lex-client';
 import { lexParse } from '@atproto/lex-json';
+import { errorOf, mayPass, STALE_TOKEN, TOKEN_WAIT, TokenError } from './errors.js';
 import { streamConvoEvents } from './lexicons/blue/catbird/mls.js';
-import { isUnreachable, retryAfter, sleep } from './patience.js';
+import { isUnreachable, sleep } from './patience.js';
 import { frames } from './sse.js';
 
 /** An event, with its $type. New kinds may come at any time: ignore those that are not known. */
@@ -25,7 +26,7 @@ export interface StreamOptions {
   signal?: AbortSignal;
   /** How long a connection may be silent in milliseconds: the service says something every 15 seconds. Default 45,000. */
   idleTimeout?: number;
-  /** Longest wait between two connections in milliseconds. Default 30,000. */
+  /** Longest wait between two connections in milliseconds, unless the service asks for a longer one. Default 30,000. */
   longestWait?: number;
 }
 
@@ -50,45 +51,58 @@ const ENDS = new Set(['slow-consumer', 'reauthenticate', 'rollover', 'server-res
 
 /**
  * Follows the caller's conversations until the signal ends it. Each connection gets a token of its own from the agent, resumes behind
- * the last event, and is given up when it is silent for too long.
+ * the last event, and is given up when it is silent for too long. A token that is refused as stale is renewed once for each
+ * connection that is accepted.
  */
 export async function* follow(agent: Agent, options: StreamOptions = {}): AsyncGenerator<StreamItem, void> {
   const { signal, idleTimeout = 45_000, longestWait = 30_000 } = options;
   let cursor = options.cursor;
   let failures = 0;
+  let renewed = false;
   while (!signal?.aborted) {
     const connection = new Connection(signal, idleTimeout);
+    let asked: number | undefined;
     try {
       const response = await connect(agent, connection.signal, cursor, options.convoId);
       if (!response.ok || response.body === null) {
-        const asked = await refusal(response);
+        const error = await errorOf(response);
+        const stale = STALE_TOKEN.has(error.name);
+        if (stale ? renewed : !mayPass(error)) throw new StreamError(error.status, error.name, error.message);
+        renewed ||= stale;
         failures++;
         connection.close();
-        await pause(asked, failures, longestWait, signal);
+        await pause(stale ? TOKEN_WAIT : error.retryAfter, failures, longestWait, signal);
         continue;
       }
+      renewed = false;
+      connection.rest();
       yield { type: 'open', resumed: cursor !== undefined };
-      for await (const frame of frames(response.body)) {
-        connection.alive();
+      connection.alive();
+      for await (const frame of frames(response.body, () => connection.alive())) {
         if (frame.id !== undefined && frame.id !== '') cursor = frame.id;
         if (frame.data !== undefined) {
           const event = parse(frame.data, cursor);
           failures = 0;
           // What the service says of the connection itself needs nobody's attention.
+          connection.rest();
           if (!isEnd(event)) yield { type: 'event', cursor: cursor ?? '', event };
+          connection.alive();
         } else if (frame.id !== undefined && frame.id !== '') {
           failures = 0;
+          connection.rest();
           yield { type: 'position', cursor: frame.id };
+          connection.alive();
         }
       }
     } catch (error) {
       if (signal?.aborted) return;
-      if (!isUnreachable(error) && !connection.silent) throw error;
+      if (error instanceof TokenError && error.passes) asked = error.retryAfter;
+      else if (!isUnreachable(error) && !connection.silent) throw error;
     } finally {
       connection.close();
     }
     failures++;
-    await pause(undefined, failures, longestWait, signal);
+    await pause(asked, failures, longestWait, signal);
   }
 }
 
@@ -97,7 +111,8 @@ function connect(agent: Agent, signal: AbortSignal, cursor: string | undefined, 
   if (cursor !== undefined) query.set('cursor', cursor);
   if (convoId !== undefined) query.set('convoId', convoId);
   // Last-Event-ID says that this is a client that resumes, and not a browser's page that runs through a proxy.
-  const headers = { accept: 'text/event-stream', 'last-event-id': cursor ?? '' };
+  // A PDS holds back what it compresses. Browsers do not let pages say what to accept, and ignore it.
+  const headers = { accept: 'text/event-stream', 'accept-encoding': 'identity', 'last-event-id': cursor ?? '' };
   return agent.fetchHandler(`/xrpc/${streamConvoEvents.$lxm}${query.size > 0 ? `?${query}` : ''}`, { signal, headers, cache: 'no-store' });
 }
 
@@ -127,29 +142,16 @@ class Connection {
     }, this.idle);
   }
 
-  close(): void {
+  /** Whoever reads is busy: a connection that nobody listens to is not silent. */
+  rest(): void {
     clearTimeout(this.#timer);
+  }
+
+  close(): void {
+    this.rest();
     this.#outer?.removeEventListener('abort', this.#abort);
     this.#controller.abort();
   }
-}
-
-/** How long a refusal asks to wait, in milliseconds. Throws when it is for good. */
-async function refusal(response: Response): Promise<number | undefined> {
-  let body: { error?: unknown; message?: unknown } = {};
-  try {
-    const parsed: unknown = await response.json();
-    if (typeof parsed === 'object' && parsed !== null) body = parsed;
-  } catch {
-    // the status is all there is
-  }
-  const passes = response.status === 408 || response.status === 429 || (response.status >= 500 && response.status !== 501);
-  const stale = body.error === 'JwtExpired' || body.error === 'ReplayedToken';
-  const names = ['RateLimitExceeded', 'NotEnoughResources', 'RequestTimeout', 'UpstreamFailure', 'UpstreamTimeout'];
-  if (!passes && !stale && !names.includes(String(body.error))) {
-    throw new StreamError(response.status, String(body.error ?? 'InvalidResponse'), String(body.message ?? `status ${response.status}`));
-  }
-  return retryAfter(response.headers.get('retry-after'), body.message);
 }
 
 async function pause(asked: number | undefined, failures: number, longest: number, signal: AbortSignal | undefined): Promise<void> {

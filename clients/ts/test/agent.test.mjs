@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Client, directAgent, isError, mls, proxyAgent, serviceAuth, serviceDid, TokenError } from '../dist/index.js';
+import { ANONYMOUS } from '../dist/methods.js';
 import { serve } from './lib/service.mjs';
 
 const SERVICE = 'did:web:mls.example.com#atproto_mls';
@@ -159,4 +161,83 @@ test('tokens by getServiceAuth, with the audience that the PDS takes', async (t)
   await assert.rejects(token('a.b.c'), (error) => error instanceof TokenError && error.status === 403 && error.error === 'ScopeMissingError');
   const odd = await serve(t, () => ({ body: '"secret"' }));
   await assert.rejects(serviceAuth({ fetchHandler: (path, init) => fetch(new URL(path, odd.url), init) }, SERVICE)('a.b.c'), (error) => error instanceof TokenError && !error.message.includes('secret'));
+});
+
+const sealed = { convoId: 'c', msgId: '01J5A2Q8ZK4M7N9P3R6T8V0W1X', ciphertext: new Uint8Array(512), paddedSize: 512, epoch: 1, proof: new Uint8Array(32) };
+
+test('a sealed send says nothing of its sender', async (t) => {
+  const { url, asked } = await serve(t, () => ({ body: { messageId: 'm', receivedAt: '2026-01-15T09:30:00Z', seq: 1, epoch: 1 } }));
+  const agent = directAgent({ url, did: 'did:web:alice.example', token: async () => assert.fail('a token was asked for'), headers: { 'x-own': 'alice', cookie: 'alice=1', authorization: 'Bearer own' } });
+  await new Client(agent, { headers: { 'x-client': 'alice' } }).call(mls.sendSealed, sealed, { headers: { 'x-call': 'alice' } });
+  // What is left is the body's and what fetch sends with any request.
+  assert.deepEqual(Object.keys(asked[0]?.headers ?? {}).sort(), ['accept', 'accept-encoding', 'accept-language', 'connection', 'content-length', 'content-type', 'host', 'sec-fetch-mode', 'user-agent']);
+  assert.ok(!JSON.stringify(asked).includes('alice'));
+  const session = { did: 'did:web:alice.example', fetchHandler: async () => assert.fail('the PDS was asked') };
+  await assert.rejects(new Client(proxyAgent(session, SERVICE)).call(mls.sendSealed, sealed), /sendSealed.*directAgent/);
+  const policy = JSON.parse(readFileSync(new URL('../../../lexicons/policy.json', import.meta.url), 'utf8'));
+  assert.deepEqual([...ANONYMOUS].sort(), Object.keys(policy.methods).filter((method) => policy.methods[method].anonymous).sort());
+});
+
+test('key packages are asked for again only when none can have been handed out', async (t) => {
+  const page = { headers: { 'content-type': 'text/html' }, body: '<h1>no</h1>' };
+  for (const [name, answer, times] of /** @type {[string, import('./lib/service.mjs').Answer | 'lost', number][]} */ ([
+    ['a lost connection', 'lost', 1],
+    ['the PDS lost it', { status: 502, body: { error: 'UpstreamFailure' } }, 1],
+    ['the PDS waited for long', { status: 504, body: { error: 'UpstreamTimeout' } }, 1],
+    ['the service took long', { status: 408, body: { error: 'RequestTimeout' } }, 1],
+    ['a page of status 502', { status: 502, ...page }, 1],
+    ['a page of status 503', { status: 503, ...page }, 1],
+    ['turned away', { status: 503, body: { error: 'NotEnoughResources' } }, 2],
+    ['too often', { status: 429, body: { error: 'RateLimitExceeded' } }, 2],
+    ['a stale token', { status: 401, body: { error: 'JwtExpired' } }, 2],
+  ])) {
+    let n = 0;
+    const { url, asked } = await serve(t, (_, response) => {
+      if (++n > 1) return { body: { keyPackages: [] } };
+      if (answer !== 'lost') return answer;
+      response.destroy();
+      return undefined;
+    });
+    const { patience } = hurry();
+    const call = new Client(directAgent({ url, token: async () => 't', patience })).call(mls.getKeyPackages, { dids: ['did:web:bob.example'] });
+    await (times === 2 ? call : assert.rejects(call, name));
+    assert.equal(asked.length, times, name);
+  }
+});
+
+test('a PDS that may give a token later is asked again, whatever the method', async (t) => {
+  for (const [status, headers, error, times] of /** @type {[number, Record<string, string>, string, number][]} */ ([
+    [408, {}, 'RequestTimeout', 2],
+    [429, { 'retry-after': '3' }, 'RateLimitExceeded', 2],
+    [400, {}, 'RateLimitExceeded', 2],
+    [500, {}, 'InternalServerError', 2],
+    [503, {}, '', 2],
+    [429, { 'retry-after': '3600' }, 'RateLimitExceeded', 1],
+    [501, {}, 'MethodNotImplemented', 1],
+    [403, {}, 'ScopeMissingError', 1],
+  ])) {
+    for (const method of [mls.getEpoch, mls.getKeyPackages]) {
+      let down = true;
+      const pds = await serve(t, () => (down ? { status, headers, body: { error } } : { body: { token: 't' } }));
+      const { url, asked } = await serve(t, () => ({ body: { ...epoch, keyPackages: [] } }));
+      /** @type {number[]} */
+      const waits = [];
+      const patience = { sleep: async (/** @type {number} */ ms) => void (waits.push(ms), (down = false)) };
+      const token = serviceAuth({ fetchHandler: (path, init) => fetch(new URL(path, pds.url), init) }, SERVICE);
+      const call = new Client(directAgent({ url, token, patience })).call(/** @type {any} */ (method), { convoId: 'c', dids: ['did:web:bob.example'] });
+      await (times === 2 ? call : assert.rejects(call));
+      assert.deepEqual([waits.length, asked.length], times === 2 ? [1, 1] : [0, 0], `${status} ${error}`);
+      if (headers['retry-after'] === '3') assert.deepEqual(waits, [3000]);
+    }
+  }
+});
+
+test('no redirect is followed, and no token goes where it leads', async (t) => {
+  const elsewhere = await serve(t, () => ({ body: epoch }));
+  const { url, asked } = await serve(t, ({ path }) => ({ status: 307, headers: { location: elsewhere.url + path } }));
+  const { waits, patience } = hurry();
+  const client = new Client(directAgent({ url, token: async () => 't', patience }));
+  await assert.rejects(client.call(mls.getEpoch, { convoId: 'c' }));
+  await assert.rejects(client.call(mls.sendSealed, sealed));
+  assert.deepEqual([asked.length, waits.length, elsewhere.asked.length], [2, 0, 0]);
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { directAgent, follow, InvalidEventError, StreamError } from '../dist/index.js';
+import { directAgent, follow, InvalidEventError, StreamError, TokenError } from '../dist/index.js';
+import { frames } from '../dist/sse.js';
 import { serve } from './lib/service.mjs';
 
 const TYPE = 'blue.catbird.mls.streamConvoEvents#infoEvent';
@@ -88,6 +89,80 @@ test('a connection that says something is not given up, however long it lasts', 
     write();
   }
   assert.deepEqual([seen, asked.length], [['open', 'position', 'position', 'position', 'position', 'event'], 1]);
+});
+
+test('pieces of an event are signs of life, and a reader that is busy is no silence', async (t) => {
+  const text = info('1', 'a');
+  let write = () => {};
+  let heard = () => {};
+  const { asked, items } = await stream(t, [(r) => {
+    let n = 0;
+    write = () => (++n < 5 ? r.write(text.slice(n - 1, n)) : r.end(text.slice(n - 1)));
+    open(r).flushHeaders();
+  }], { idleTimeout: 60_000 });
+  const decode = TextDecoder.prototype.decode;
+  t.mock.method(TextDecoder.prototype, 'decode', /** @this {TextDecoder} @param {Parameters<typeof decode>} args */ function (...args) {
+    heard();
+    return decode.apply(this, args);
+  });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  assert.equal((await items.next()).value?.type, 'open');
+  t.mock.timers.tick(100_000);
+  const event = items.next();
+  for (let i = 0; i < 5; i++) {
+    const piece = new Promise((resolve) => (heard = () => resolve(undefined)));
+    write();
+    await piece;
+    t.mock.timers.tick(50_000);
+  }
+  assert.equal((await event).value?.type, 'event');
+  assert.equal(asked.length, 1);
+  await items.return(undefined);
+});
+
+test('a long line in many pieces is looked at once', async (t) => {
+  const piece = new Uint8Array(256).fill(0x61);
+  const pieces = [new TextEncoder().encode('data: '), ...Array.from({ length: 4096 }, () => piece), new TextEncoder().encode('\n\n')];
+  let looked = 0;
+  for (const name of /** @type {const} */ (['split', 'indexOf', 'search', 'match', 'matchAll', 'replace'])) {
+    const original = /** @type {(...args: unknown[]) => unknown} */ (String.prototype[name]);
+    t.mock.method(String.prototype, name, /** @this {string} @param {unknown[]} args */ function (...args) {
+      looked += this.length;
+      return original.apply(this, args);
+    });
+  }
+  const seen = [];
+  for await (const frame of frames(new ReadableStream({ start: (c) => (pieces.forEach((p) => c.enqueue(p)), c.close()) }))) seen.push(frame.data?.length);
+  assert.deepEqual(seen, [1 << 20]);
+  assert.ok(looked < 5 << 20, `looked at ${looked} characters of ${1 << 20}`);
+});
+
+test('the request says that what it gets may not be compressed', async (t) => {
+  const { asked, items } = await stream(t, []);
+  await take(items);
+  assert.equal(asked[0]?.headers['accept-encoding'], 'identity');
+});
+
+test('a stale token is renewed once for each connection', async (t) => {
+  const stale = (/** @type {import('node:http').ServerResponse} */ r) => r.writeHead(401, { 'content-type': 'application/json' }).end('{"error":"ReplayedToken"}');
+  const { asked, items } = await stream(t, [stale, (r) => open(r).end('id: 5\n\n'), stale, stale]);
+  assert.deepEqual([await take(items), asked.length], [['open false', 'at 5', 'ReplayedToken'], 4]);
+});
+
+test('what may pass is waited for, by its name and its status, also when it is the token that is refused', async (t) => {
+  for (const [status, error] of /** @type {const} */ ([[400, 'NotEnoughResources'], [409, 'IdempotencyInProgress'], [500, 'InternalServerError'], [502, ''], [408, '']])) {
+    const { asked, items } = await stream(t, [(r) => r.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ error })), (r) => open(r).end('id: 5\n\n')]);
+    assert.deepEqual([await take(items), asked.length], [['open false', 'at 5', 'MethodNotImplemented'], 3], `${status} ${error}`);
+    let n = 0;
+    const { url } = await serve(t, (_, response) => void open(response).end('id: 5\n\n'));
+    const token = async () => {
+      if (++n === 2) return 't';
+      throw n === 1 ? new TokenError(status, error, '') : new TokenError(403, 'ScopeMissingError', '');
+    };
+    const seen = await take(follow(directAgent({ url, token, patience: { attempts: 1 } }), { longestWait: 1 }));
+    assert.deepEqual(seen.slice(0, 2), ['open false', 'at 5']);
+    assert.match(seen[2] ?? '', /ScopeMissingError/);
+  }
 });
 
 test('a refusal for good ends it, and so does an event that is none', async (t) => {
