@@ -18,24 +18,30 @@ STAMP    := -X main.version=$(VERSION) -X main.revision=$(REVISION)
 DEVDB   := $(BIN)/devdb
 KINDS   := $(BIN)/kindcheck
 SERVER  := $(BIN)/mls-server
+# With the tag mlsdev, which a released binary never has: the pages and the demo for developers.
+DEVSERVER := $(BIN)/mls-server-dev
 
 .PHONY: help
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: build $(DEVDB) ## Build, start a private PostgreSQL, migrate and serve on :3000 (FRESH=1 empties it)
-	@MLS_ENV=$${MLS_ENV:-development} $(DEVDB) run --data $(DATA) $(if $(FRESH),--fresh) -- $(SERVER) serve --migrate --hints
+run: $(DEVSERVER) $(DEVDB) ## Build for development, start a private PostgreSQL, migrate and serve on :3000 (FRESH=1 empties it)
+	@MLS_ENV=$${MLS_ENV:-development} $(DEVDB) run --data $(DATA) $(if $(FRESH),--fresh) -- $(DEVSERVER) serve --migrate --hints
+
+.PHONY: demo
+demo: $(DEVSERVER) $(DEVDB) ## Let three people chat, with real MLS clients over a real server, and see what it sees
+	@.ci/demo
 
 .PHONY: build
 build: $(SERVER) ## Build bin/mls-server
 
 .PHONY: test
-test: build $(DEVDB) $(LEXGEN) deps ## Run all tests: Go, generator, real clients
+test: build $(DEVSERVER) $(DEVDB) $(LEXGEN) deps ## Run all tests: Go, generator, real clients
 	@GO='$(GO)' .ci/test
 
 .PHONY: e2e
-e2e: build $(DEVDB) deps ## Drive the server with MLS and atproto clients from npm
+e2e: build $(DEVSERVER) $(DEVDB) deps ## Drive the server with MLS and atproto clients from npm
 	@.ci/e2e
 
 .PHONY: e2e-pds
@@ -175,6 +181,9 @@ GO_FILES := $(shell find cmd internal lexrt migrations -name '*.go' -not -name '
 $(SERVER): $(GO_FILES) go.mod go.sum
 	@echo "building $@ (the first time takes a minute or two)"
 	@$(GO) build -ldflags='$(STAMP)' -o $@ ./cmd/mls-server
+$(DEVSERVER): $(GO_FILES) docs/api/index.html go.mod go.sum
+	@echo "building $@ (the first time takes a minute or two)"
+	@$(GO) build -tags mlsdev -ldflags='$(STAMP)' -o $@ ./cmd/mls-server
 $(LEXGEN): $(shell find tools/lexgen lexrt \( -name '*.go' -o -name page.html -o -name search.js -o -name lexrt.txt -o -name rules.txt \) -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod
 	@cd tools/lexgen && $(GO) build -o ../../$@ .
 $(DEVDB): $(shell find tools/devdb internal/pgcluster -name '*.go' 2>/dev/null) tools/devdb/go.mod

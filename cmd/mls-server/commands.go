@@ -34,7 +34,7 @@ type command struct {
 // commands are all of them, in the order in which they are listed.
 func commands() []*command {
 	var options serveOptions
-	return []*command{
+	return append([]*command{
 		{
 			name: "serve", takes: "[--migrate] [--hints]", does: "serve until SIGTERM, SIGINT or SIGHUP; migrate first, print what to try",
 			examples: []string{
@@ -96,7 +96,7 @@ func commands() []*command {
 			name: "version", does: "print the version",
 			run: func(context.Context, []string) error { return printVersion(os.Stdout) },
 		},
-	}
+	}, devCommands()...)
 }
 
 func find(name string) *command {

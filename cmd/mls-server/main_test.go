@@ -54,6 +54,7 @@ func TestArguments(t *testing.T) {
 		{"completion zsh", 0, "bashcompinit"},
 		{"doctor now", 2, "doctor takes no arguments"},
 		{"doctor", 1, "run mls-server migrate"},
+		{"demo", 2, "there is no such command"},
 		{"serve extra", 2, "serve takes no arguments"},
 		{"version x", 2, "takes no arguments"},
 		{"migrate --force", 2, "not defined: -force"},

@@ -169,7 +169,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 		Heeded: handlers.Heeded(), PadBytes: cfg.BytesPadding,
 	})
 	mlsapi.Mount(a.api, h)
-	a.methods = a.devProxy(a.api, client)
+	a.methods = a.devPages(a.devProxy(a.api, client))
 	keep := store.DefaultRetention()
 	keep.Messages, keep.Events, keep.Commits = cfg.MessageTTL, cfg.EventStreamTTL, max(cfg.MessageTTL, keep.Commits)
 	keep.Documents = max(cfg.DIDStale, time.Hour)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -151,15 +152,14 @@ func PrintHints(w io.Writer, cfg *config.Config, public, admin net.Addr) {
 	base := "http://localhost:" + strconv.Itoa(port)
 	_, _ = fmt.Fprintf(w, "\nmls-server is up at %s as %s\n\n", base, cfg.ServiceDID)
 	lines := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	for _, hint := range [][2]string{
+	for _, hint := range slices.Concat(devHints(base), [][2]string{
 		{"curl " + base + "/health/ready", "is it ready"},
 		{"curl " + base + "/.well-known/did.json", "who it is"},
 		{"curl " + base + "/xrpc/blue.catbird.mls.describeServer", "what it accepts"},
 		{"curl " + base + "/xrpc/blue.catbird.mls.getConvos", "401: methods want a service token"},
-		{"open " + base + "/docs", "every method, to read and search (in development)"},
 		{"curl http://" + admin.String() + "/metrics", "metrics, on the admin port"},
-		{"make e2e", "two people chat, with real MLS clients"},
-	} {
+		{"make demo", "three people chat, with real MLS clients, told as a story"},
+	}) {
 		_, _ = fmt.Fprintf(lines, "  %s\t%s\n", hint[0], hint[1])
 	}
 	_ = lines.Flush()

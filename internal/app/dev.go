@@ -3,9 +3,12 @@
 package app
 
 import (
+	"context"
 	"net/http"
 
+	"mls-server/docs"
 	"mls-server/internal/clock"
+	"mls-server/internal/config"
 	"mls-server/internal/dev"
 	"mls-server/internal/egress"
 	"mls-server/internal/xrpc"
@@ -25,4 +28,21 @@ func (a *App) devProxy(next http.Handler, client *egress.Client) http.Handler {
 		return next
 	}
 	return &dev.Proxy{Next: next, Prefix: "blue.catbird.mls.", AppView: a.cfg.AppViewURL, Client: client}
+}
+
+// devPages puts pages for developers in front of the methods, in development mode.
+func (a *App) devPages(next http.Handler) http.Handler {
+	if a.cfg.Mode != config.Development {
+		return next
+	}
+	pages := &dev.Pages{
+		Reference: docs.Reference,
+		Rows:      func(ctx context.Context, whole bool) (any, error) { return a.store.Rows(ctx, whole) },
+	}
+	return pages.Over(next)
+}
+
+// devHints are commands to try that only development builds answer.
+func devHints(base string) [][2]string {
+	return [][2]string{{"open " + base + "/docs", "every method, to read and search"}}
 }

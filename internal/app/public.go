@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"mls-server/docs"
 	"mls-server/internal/clock"
 	"mls-server/internal/config"
 	"mls-server/internal/store"
@@ -21,9 +20,6 @@ func (a *App) pages() {
 	a.api.HandlePage("/health/live", live)
 	a.api.HandlePage("/xrpc/_health", live)
 	a.api.HandlePage("/health/ready", a.health.ready)
-	if a.cfg.Mode == config.Development {
-		a.api.HandleFile("/docs", "text/html; charset=utf-8", docs.Reference)
-	}
 	if doc := didDocument(a.cfg); doc != nil {
 		a.api.HandlePage("/.well-known/did.json", func(context.Context) (int, any) { return http.StatusOK, doc })
 	}

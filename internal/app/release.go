@@ -14,3 +14,9 @@ func (a *App) devTokens(next xrpc.Authenticator) xrpc.Authenticator { return nex
 
 // devProxy has a body in development builds only (I12).
 func (a *App) devProxy(next http.Handler, _ *egress.Client) http.Handler { return next }
+
+// devPages has a body in development builds only (I12).
+func (a *App) devPages(next http.Handler) http.Handler { return next }
+
+// devHints are none in a released binary.
+func devHints(string) [][2]string { return nil }

@@ -75,12 +75,9 @@ func (x *exchange) writePieces(data []byte) (written int, err error) {
 	return written, err
 }
 
-func (x *exchange) writeBody(status int, data []byte) { x.writeBytes(status, jsonType, data) }
-
-// writeBytes answers with a body of a content type.
-func (x *exchange) writeBytes(status int, contentType []string, data []byte) {
+func (x *exchange) writeBody(status int, data []byte) {
 	h := x.w.Header()
-	h["Content-Type"] = contentType
+	h["Content-Type"] = jsonType
 	h["Content-Length"] = []string{strconv.Itoa(len(data))}
 	x.begin(status)
 	if x.r.Method == http.MethodHead {

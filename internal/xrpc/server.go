@@ -133,22 +133,6 @@ func (s *Server) HandlePage(path string, page Page) {
 	})
 }
 
-// HandleFile mounts a page that is always the same bytes of one content type, open to everybody
-// like those of HandlePage.
-func (s *Server) HandleFile(path, contentType string, data []byte) {
-	s.router.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		x := s.begin(nil, w, r)
-		switch r.Method {
-		case http.MethodOptions:
-			x.options(r.Context(), "GET,HEAD")
-		case http.MethodGet, http.MethodHead:
-			x.writeBytes(http.StatusOK, []string{contentType}, data)
-		default:
-			s.unmatched(w, r)
-		}
-	})
-}
-
 // workWait is how long the check of a token may take, and the work of an
 // endpoint after its request has arrived. A hung database would end neither.
 const workWait = 30 * time.Second
