@@ -40,6 +40,10 @@ build: $(SERVER) ## Build bin/mls-server
 test: build $(DEVSERVER) $(DEVDB) $(LEXGEN) deps ## Run all tests: Go, generator, real clients
 	@GO='$(GO)' .ci/test
 
+.PHONY: example
+example: $(LEXGEN) deps ## Test lexgen's example: its Go server with the Go client and with @atproto/lex
+	@GO='$(GO)' .ci/example
+
 .PHONY: e2e
 e2e: build $(DEVSERVER) $(DEVDB) deps ## Drive the server with MLS and atproto clients from npm
 	@.ci/e2e
@@ -63,11 +67,13 @@ interop: build $(DEVDB) deps ## Follow random groups of OpenMLS, mls-rs and ts-m
 .PHONY: gen
 gen: $(LEXGEN) ## Generate code from lexicons/ and queries/ (sqlc is compiled once)
 	@$(LEXGEN) gen
+	@$(LEXGEN) gen --config tools/lexgen/examples/notes/lexgen.json
 	@GO='$(GO)' .ci/sqlc generate
 
 .PHONY: gen-check
 gen-check: $(LEXGEN) ## Fail and name the file when generated code is out of date
 	@$(LEXGEN) check
+	@$(LEXGEN) check --config tools/lexgen/examples/notes/lexgen.json
 	@GO='$(GO)' .ci/sqlc diff
 
 .PHONY: install-lexgen
@@ -89,6 +95,7 @@ breaking: $(LEXGEN) ## Compare the lexicons with the last release (before the fi
 check: gen-check $(KINDS) ## What each commit must pass: generated code, vet, build and quick tests
 	@$(GO) vet ./...
 	@cd tools/lexgen && $(GO) vet ./...
+	@cd tools/lexgen/examples/notes && $(GO) vet ./...
 	@cd tools/devdb && $(GO) vet ./...
 	@cd bench && $(GO) vet ./...
 	@$(KINDS)

@@ -23,9 +23,7 @@ func Scaffold(m *ir.Method, opt Options, pkg, pkgPath string) (File, error) {
 	for range len(results) - 1 {
 		ret = append(ret, jen.Nil())
 	}
-	ret = append(ret, jen.Op("&").Add(e.rt("Error")).Values(jen.Dict{
-		jen.Id("Name"): jen.Lit("MethodNotImplemented"), jen.Id("Status"): jen.Lit(501), jen.Id("Message"): jen.Lit("this method is not implemented yet"),
-	}))
+	ret = append(ret, e.rt("ErrMethodNotImplemented").Dot("WithMessage").Call(jen.Lit("this method is not implemented yet")))
 	f.Add(doc(handlerDoc(m)).Func().Params(jen.Id("h").Op("*").Id("Handlers")).Id(m.GoName).Params(params...).Params(results...).Block(jen.Return(ret...)))
 	return rendered(f, scaffoldName(m))
 }
