@@ -3,7 +3,8 @@
 //
 // It speaks in lines of JSON. The first line of its output says where everything is. Each line of
 // its input is a question { service: endpoint, id }, which is answered by { did }: the did:plc of
-// a new service with that endpoint.
+// a new service with that endpoint; or { lexicons: did }, which is answered by { did }, too: from
+// then on the PDS takes lexicons from that account's repository, whatever DNS says.
 import { createInterface } from "node:readline";
 
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
@@ -19,8 +20,9 @@ export async function run(packages) {
   const jetstream = await startJetstream(packages, network);
   say({ plc: network.plc.url, pds: network.pds.url, jetstream: jetstream.url, admin: network.pds.adminAuth() });
   for await (const line of createInterface({ input: process.stdin })) {
-    const { service, id } = JSON.parse(line);
-    say({ did: await publish(packages, network.plc.url, service, id) });
+    const { service, id, lexicons } = JSON.parse(line);
+    if (lexicons) network.pds.ctx.cfg.lexicon.didAuthority = lexicons;
+    say({ did: lexicons ?? (await publish(packages, network.plc.url, service, id)) });
   }
   process.exit(0);
 }

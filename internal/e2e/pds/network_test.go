@@ -132,9 +132,21 @@ func (n *network) read(into any) error {
 // publish makes a did:plc for a service at an address.
 func (n *network) publish(tb testing.TB, endpoint string) string {
 	tb.Helper()
+	return n.ask(tb, map[string]string{"service": endpoint, "id": "atproto_mls"})
+}
+
+// lexiconsOf has the PDS take lexicons from the repository of an account.
+func (n *network) lexiconsOf(tb testing.TB, a *account) {
+	tb.Helper()
+	n.ask(tb, map[string]string{"lexicons": string(a.DID)})
+}
+
+// ask puts a question of e2e/pds/network.mjs, and returns the DID that answers it.
+func (n *network) ask(tb testing.TB, q map[string]string) string {
+	tb.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	question, err := json.Marshal(map[string]string{"service": endpoint, "id": "atproto_mls"})
+	question, err := json.Marshal(q)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -12,6 +12,9 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -262,4 +265,62 @@ func TestOAuth(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestPermissionSets: a session that includes one of the permission sets, as their publisher's
+// repository has them, calls the methods that the set names, and gets tokens for them.
+func TestPermissionSets(t *testing.T) {
+	t.Parallel()
+	n := networkOf(t, "new")
+	s := serve(t, n, didPLC)
+	alice, publisher := signUp(t, n, s), newAccount(t, n)
+	for _, set := range []string{"authFull", "authBasic"} {
+		publisher.publish(t, "blue.catbird.mls."+set, filepath.Join("..", "..", "..", "lexicons", "blue", "catbird", "mls", set+".json"))
+	}
+	n.lexiconsOf(t, publisher)
+	entry := url.QueryEscape(s.DID + serviceID)
+	for _, c := range []struct {
+		set   string
+		admin bool
+	}{{"authFull", true}, {"authBasic", false}} {
+		g, refused := alice.signIn(t, "atproto include:blue.catbird.mls."+c.set+"?aud="+entry)
+		if g == nil {
+			t.Errorf("%s: refused with %d %s", c.set, refused.Status, refused.Body)
+			continue
+		}
+		named := permitted(t, c.set)
+		assert.Equal(t, c.admin, slices.Contains(named, mlsapi.MethodPromoteAdmin.NSID))
+		for _, m := range mlsapi.Methods() {
+			want := "ScopeMissingError"
+			if slices.Contains(named, m.NSID) {
+				want = ""
+			}
+			a := g.call(t, http.MethodGet, "/xrpc/com.atproto.server.getServiceAuth?aud="+entry+"&lxm="+m.NSID, nil, "")
+			assert.Equal(t, want, a.Error, "%s: a token for %s", c.set, m.NSID)
+		}
+		proxied := http.Header{"Atproto-Proxy": {s.DID + serviceID}}
+		assert.Empty(t, g.call(t, http.MethodGet, "/xrpc/"+mlsapi.MethodGetConvos.NSID, proxied, "").Error, c.set)
+		proxied.Set("Content-Type", "application/json")
+		want := "ScopeMissingError"
+		if c.admin {
+			want = "InvalidRequest" // of the service: the call reaches it
+		}
+		assert.Equal(t, want, g.call(t, http.MethodPost, "/xrpc/"+mlsapi.MethodPromoteAdmin.NSID, proxied, "{}").Error, c.set)
+	}
+}
+
+// permitted returns the methods that a permission set of lexicons names.
+func permitted(tb testing.TB, set string) []string {
+	tb.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "..", "lexicons", "blue", "catbird", "mls", set+".json"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var lexicon struct {
+		Defs struct{ Main struct{ Permissions []struct{ LXM []string } } }
+	}
+	if err := json.Unmarshal(data, &lexicon); err != nil || len(lexicon.Defs.Main.Permissions) != 1 {
+		tb.Fatal(err)
+	}
+	return lexicon.Defs.Main.Permissions[0].LXM
 }
