@@ -1,6 +1,8 @@
 // Two people chat: with mls-server-client.
 import { AtpAgent } from '@atproto/api';
-import { Client, directAgent, follow, fromBase64, mls, outgoing, proxyAgent, serviceAuth, toBase64, unpad, uuid } from 'mls-server-client';
+import {
+  Client, directAgent, follow, fromBase64, mls, outgoing, proxyAgent, sealed, sendKey, serviceAuth, toBase64, unpad, uuid,
+} from 'mls-server-client';
 import { Device, Group, SUITE } from './mls.mjs';
 
 const { PDS = 'http://localhost:2583', SERVER = 'http://localhost:3000', PASSWORD = 'correct-horse-battery' } = process.env;
@@ -76,5 +78,14 @@ async function say(text, from, group, to) {
 }
 await say('hello bob', alice, hers, bob);
 await say('hello alice', bob, his, alice);
+
+// A sealed message does not say by whom it is. Somebody has given the send key of the epoch before, at a moment of no message.
+await bob.client.call(mls.depositSendKey, { convoId: convo.id, epoch: his.epoch, sendKey: await sendKey(his.exporter) });
+const nobody = new Client(directAgent({ url: SERVER }));
+const message = await sealed(await sendKey(hers.exporter), convo.id, hers.epoch, await hers.seal('guess who'));
+alice.own.add(message.msgId);
+const guessed = when(bob, 'heard');
+await nobody.call(mls.sendSealed, message);
+await guessed;
 stop.abort();
 await Promise.all(listening);

@@ -64,6 +64,12 @@ export class Group {
     return Number(this.state.groupContext.epoch);
   }
 
+  // What the send key of the epoch is derived from.
+  get exporter() {
+    const { keySchedule, groupContext } = this.state;
+    return { cipherSuite: SUITE, groupId: groupContext.groupId, exporterSecret: keySchedule.exporterSecret };
+  }
+
   // A commit that adds devices. It is in force when the service has accepted it: call adopt then.
   async add(keyPackages) {
     const extraProposals = keyPackages.map((bytes) => ({ proposalType: 'add', add: { keyPackage: decodeMlsMessage(bytes, 0)[0].keyPackage } }));

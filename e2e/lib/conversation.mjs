@@ -208,14 +208,16 @@ export class Conversation {
   }
 
   /**
-   * Encrypts a text for a sealed send, and derives the key of its epoch.
+   * Encrypts a text for a sealed send, with the key of its epoch or another one.
    *
    * @param {string} text
+   * @param {Uint8Array} [key]
    */
-  seal(text) {
+  seal(text, key) {
     return this.#exclusive(async () => {
       await this.#read();
-      return { key: await this.#group.sendKey(), message: this.#out.seal(await this.#group.seal(text), this.#group.epoch) };
+      const message = await this.#group.seal(text);
+      return this.#out.seal(key ?? (await this.#group.sendKey()), message, this.#group.epoch);
     });
   }
 

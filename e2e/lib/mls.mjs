@@ -10,14 +10,13 @@ import {
   emptyPskIndex,
   encodeMlsMessage,
   joinGroup,
-  mlsExporter,
   processMessage,
   zeroOutUint8Array,
 } from 'ts-mls';
 import { decryptSenderData } from 'ts-mls/privateMessage.js';
 import { clientConfig, memberOf } from './keys.mjs';
 import { readKeyPackage, readMessage } from './objects.mjs';
-import { KEY_SIZE, LABEL } from './sealed.mjs';
+import { sendKey } from './package.mjs';
 import { fromHex, toHex } from './text.mjs';
 import { checkJoiner } from './vouch.mjs';
 
@@ -132,7 +131,7 @@ export class Group {
   /** The key for sealed sends in the present epoch (RFC 9420, section 8.5). */
   sendKey() {
     const { groupContext, keySchedule } = this.#state;
-    return mlsExporter(keySchedule.exporterSecret, LABEL, groupContext.groupId, KEY_SIZE, this.#suite);
+    return sendKey({ cipherSuite: this.#suite.name, groupId: groupContext.groupId, exporterSecret: keySchedule.exporterSecret });
   }
 
   /** Whether a commit has removed this device. */

@@ -2,7 +2,7 @@
  * What one device hands to the service for one conversation, and the messages of its own that come back in the log.
  */
 import { writeWelcome } from './objects.mjs';
-import { pad } from './package.mjs';
+import { pad, sealed } from './package.mjs';
 import { toBase64, ulid } from './text.mjs';
 
 /**
@@ -59,13 +59,14 @@ export class Submissions {
   /**
    * A message for a sealed send, which this device does not send itself.
    *
+   * @param {Uint8Array} key the send key of the epoch
    * @param {Uint8Array} message an encoded MLSMessage
    * @param {number} epoch
    */
-  seal(message, epoch) {
-    const sealed = { convoId: this.#convoId, epoch, msgId: ulid(), ciphertext: pad(message, this.#device.padding) };
-    this.#sent.add(sealed.msgId);
-    return sealed;
+  async seal(key, message, epoch) {
+    const input = await sealed(key, this.#convoId, epoch, message, this.#device.padding);
+    this.#sent.add(input.msgId);
+    return input;
   }
 
   /** Delivers a commit through sendMessage. */

@@ -5,28 +5,21 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { mlsExporter } from 'ts-mls';
-import { Keys } from '../lib/keys.mjs';
-import { KEY_SIZE, LABEL, prove, sendSealed } from '../lib/sealed.mjs';
+import { getCiphersuiteFromName, mlsExporter } from 'ts-mls';
+import { makeHashImpl } from 'ts-mls/crypto/implementation/default/makeHashImpl.js';
+import { makeKdf, makeKdfImpl } from 'ts-mls/crypto/implementation/default/makeKdfImpl.js';
+import { Client, directAgent, isError, mls, SEND_KEY } from '../lib/package.mjs';
 import { fromHex, toHex } from '../lib/text.mjs';
 import { World } from '../lib/world.mjs';
 
-describe('test vectors of sealed sends', () => {
+it('the send keys of the test vectors are those of a library', async () => {
   const vectors = JSON.parse(readFileSync(new URL('../../client/sealed/testdata/vectors.json', import.meta.url), 'utf8'));
-
-  it('derives the send key by MLS-Exporter', async () => {
-    for (const v of vectors.exporter) {
-      const { suite } = await Keys.create(v.cipherSuite);
-      assert.equal(toHex(await mlsExporter(fromHex(v.exporterSecret), LABEL, fromHex(v.groupId), KEY_SIZE, suite)), v.sendKey);
-    }
-  });
-
-  it('makes the proofs', () => {
-    for (const v of vectors.proofs) {
-      const ciphertext = new Uint8Array(v.ciphertextLength).fill(Number.parseInt(v.ciphertextByte, 16));
-      assert.equal(toHex(prove(fromHex(v.sendKey), { ...v, ciphertext })), v.proof, v.name);
-    }
-  });
+  for (const v of vectors.exporter) {
+    // An exporter needs these two of a suite, and the library lacks the signatures of some.
+    const { hpke, hash } = getCiphersuiteFromName(v.cipherSuite);
+    const suite = { .../** @type {import('ts-mls').CiphersuiteImpl} */ ({}), kdf: makeKdfImpl(makeKdf(hpke.kdf)), hash: makeHashImpl(crypto.subtle, hash) };
+    assert.equal(toHex(await mlsExporter(fromHex(v.exporterSecret), SEND_KEY.label, fromHex(v.groupId), SEND_KEY.length, suite)), v.sendKey);
+  }
 });
 
 describe('sealed sends', () => {
@@ -55,34 +48,30 @@ describe('sealed sends', () => {
   };
   const deposit = async (/** @type {import('../lib/client.mjs').Device} */ device) =>
     (await device.api.procedure('depositSendKey', { convoId: id, epoch: group(device).epoch, sendKey: await group(device).sendKey() })).accepted;
-  const seal = (/** @type {import('../lib/client.mjs').Device} */ device, /** @type {string} */ text) => device.conversation(id).seal(text);
+  /** Sends it as whoever is not known. */
+  const send = (/** @type {import('../lib/package.mjs').Sealed} */ message) => new Client(directAgent({ url: alice.api.url })).call(mls.sendSealed, message);
 
   it('takes what a member sends who does not say so', async () => {
-    const key = await group(alice).sendKey();
-    assert.deepEqual(key, await group(bob).sendKey());
+    assert.deepEqual(await group(alice).sendKey(), await group(bob).sendKey());
     assert.equal(await deposit(bob), true);
     assert.equal(await deposit(alice), true);
-    const sealed = await seal(alice, 'guess who');
-    assert.deepEqual(sealed.key, key);
-    const { message } = sealed;
-    const sent = await sendSealed(alice.api.url, key, message);
-    assert.equal(sent.status, 200, JSON.stringify(sent.body));
-    assert.equal(sent.body.messageId, message.msgId);
+    const message = await alice.conversation(id).seal('guess who');
+    assert.equal((await send(message)).messageId, message.msgId);
     await bob.sync();
     const got = bob.conversation(id).received.find(({ text }) => text === 'guess who');
     assert.equal(got?.sender.did, alice.did); // MLS says it to the members
   });
 
   it('follows the epoch', async () => {
-    const { key, message: late } = await seal(alice, 'too late');
+    const key = await group(alice).sendKey();
+    const late = await alice.conversation(id).seal('too late');
     await bob.conversation(id).update();
     await alice.sync();
-    assert.equal((await sendSealed(alice.api.url, key, late)).body.error, 'EpochMismatch');
+    await assert.rejects(send(late), (error) => isError(error, 'EpochMismatch'));
     assert.equal(await deposit(alice), true);
-    const fresh = await seal(bob, 'of this epoch');
-    assert.notDeepEqual(fresh.key, key);
-    assert.equal((await sendSealed(bob.api.url, key, fresh.message)).body.error, 'ConvoNotFound');
-    assert.equal((await sendSealed(bob.api.url, fresh.key, fresh.message)).status, 200);
+    const outdated = await bob.conversation(id).seal('by the key before', key);
+    await assert.rejects(send(outdated), (error) => isError(error, 'ConvoNotFound'));
+    await send(await bob.conversation(id).seal('of this epoch'));
     await alice.sync();
     assert.ok(alice.conversation(id).texts.includes('of this epoch'));
   });

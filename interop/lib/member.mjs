@@ -5,8 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { decodeMlsMessage } from 'ts-mls';
 import { isError } from '../../e2e/lib/api.mjs';
-import { pad } from '../../e2e/lib/package.mjs';
-import { KEY_SIZE, LABEL, sendSealed } from '../../e2e/lib/sealed.mjs';
+import { Client, directAgent, mls, pad, SEND_KEY, sealed } from '../../e2e/lib/package.mjs';
 import { fromBase64, fromHex, toBase64, toHex, ulid } from '../../e2e/lib/text.mjs';
 
 /** How often a commit is made anew because others were faster. */
@@ -193,7 +192,7 @@ export class Member {
       const { conversations } = await this.#api.query('getConvos', {});
       this.groupId = conversations.find(({ id }) => id === this.convoId).groupId;
     }
-    return this.agent.exportSecret(LABEL, fromHex(this.groupId), KEY_SIZE);
+    return this.agent.exportSecret(SEND_KEY.label, fromHex(this.groupId), SEND_KEY.length);
   }
 
   /** Gives the service the key of the present epoch, and returns whether it has it now. */
@@ -208,10 +207,9 @@ export class Member {
   async sendSealed(words) {
     await this.sync();
     const { epoch } = await this.agent.state();
-    const message = { convoId: this.convoId, epoch, msgId: ulid(), ciphertext: pad(await this.agent.text(words), 'direct') };
+    const message = await sealed(await this.sendKey(), this.convoId, epoch, await this.agent.text(words));
     this.#sent.add(message.msgId);
-    const { status, body } = await sendSealed(this.#api.url, await this.sendKey(), message);
-    if (status !== 200) throw new Error(`sendSealed: ${body.error}: ${body.message}`);
+    await new Client(directAgent({ url: this.#api.url })).call(mls.sendSealed, message);
   }
 
   /** Reads the log to its end. */

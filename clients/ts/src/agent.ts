@@ -6,6 +6,7 @@
  */
 import type { Agent } from '@atproto/lex-client';
 import type { DidString } from '@atproto/lex-schema';
+import { apart } from '#apart';
 import { ANONYMOUS, methodOf } from './methods.js';
 import { patient, type Patience } from './patience.js';
 import type { TokenSource } from './token.js';
@@ -28,15 +29,15 @@ export interface DirectOptions extends AgentOptions {
   did?: DidString;
   /** Where tokens come from; without it requests have none, as describeServer takes them. */
   token?: TokenSource;
-  /** Default: the global fetch. */
+  /** Default: the global fetch, and for methods that take no token a connection each in Node.js. */
   fetch?: typeof globalThis.fetch;
 }
 
 /**
  * Calls the service itself, which streams need on a PDS that cuts them. Every request gets a token of its own.
  *
- * Methods that take no token (sendSealed) get none, nor anything else of the account's. Which connection they go over is up to
- * fetch: an agent for them alone, with a fetch of its own, keeps them apart from others.
+ * Methods that take no token (sendSealed) get none, nor anything else of the account's, and in Node.js a connection each, which
+ * carries nothing else. With a fetch of one's own, and in browsers, which connection they go over is up to it.
  */
 export function directAgent(options: DirectOptions): Agent {
   const { token } = options;
@@ -45,7 +46,7 @@ export function directAgent(options: DirectOptions): Agent {
   const handler = patient(async (path, init) => {
     const url = new URL(path, options.url);
     const method = methodOf(path);
-    if (ANONYMOUS.has(method)) return send(url, unnamed(init));
+    if (ANONYMOUS.has(method)) return (options.fetch ?? apart)(url, unnamed(init));
     const headers = merged(common, init.headers);
     if (token !== undefined) headers.set('authorization', `Bearer ${await token(method, init.signal ?? undefined)}`);
     return send(url, { ...init, headers, redirect: 'manual' }); // no token goes where another server wants it

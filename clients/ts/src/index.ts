@@ -14,6 +14,7 @@ export {
   DEVICE_CHANGE, deviceChange, epochConflict, isError, joinFromOutside, reportRemoval, reportUnprocessable, reportWelcome, signContent,
   vouchContent, type EpochConflict, type ExternalJoin,
 } from './recovery.js';
+export { prove, sealed, SEND_KEY, sendKey, type Sealed, type SealedStatement } from './sealed.js';
 export { follow, InvalidEventError, StreamError, type ConvoEvent, type StreamItem, type StreamOptions } from './stream.js';
 export { fromBase64, fromHex, toBase64, toHex, ulid, uuid } from './text.js';
 export { serviceAuth, type TokenSource } from './token.js';

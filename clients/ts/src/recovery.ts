@@ -1,5 +1,6 @@
 /** Coming back, and saying what cannot be processed: the calls around what an MLS library makes. */
 import { type Client, XrpcResponseError } from '@atproto/lex-client';
+import { concat, counted, utf8, vector } from './encoding.js';
 import { getGroupInfo, processExternalCommit, reportCommit } from './lexicons/blue/catbird/mls.js';
 import { sleep } from './patience.js';
 import { fromBase64, toBase64, uuid } from './text.js';
@@ -91,19 +92,12 @@ export async function reportWelcome(client: Client, welcome: { convoId: string; 
   await client.call(reportCommit, { ...welcome, reason: 'welcome_invalid' });
 }
 
-const utf8 = new TextEncoder();
-
 /**
  * What a device signs, with the key of its leaf and without any label of MLS, to vouch for another one of its user. The signature is
  * the authenticated_data of the other's external commit.
  */
 export function vouchContent(groupId: Uint8Array, signatureKey: Uint8Array): Uint8Array {
-  const part = (bytes: Uint8Array) => {
-    const length = new Uint8Array(4);
-    new DataView(length.buffer).setUint32(0, bytes.length);
-    return [length, bytes];
-  };
-  return concat([utf8.encode('mls-server device'), ...part(groupId), ...part(signatureKey)]);
+  return concat(utf8.encode('mls-server device'), counted(groupId), counted(signatureKey));
 }
 
 /** The label of {@link deviceChange}. */
@@ -114,28 +108,10 @@ export const DEVICE_CHANGE = 'mls-server device change';
  * {@link DEVICE_CHANGE}. goes is the id of the device that goes, comes the signature key that comes.
  */
 export function deviceChange(change: { did: string; goes?: string; comes?: Uint8Array }): Uint8Array {
-  return concat([vector(utf8.encode(change.did)), vector(utf8.encode(change.goes ?? '')), vector(change.comes ?? new Uint8Array())]);
+  return concat(vector(utf8.encode(change.did)), vector(utf8.encode(change.goes ?? '')), vector(change.comes ?? new Uint8Array()));
 }
 
 /** What SignWithLabel (RFC 9420, section 5.1.2) hands to the signature scheme, for libraries that do not show it. */
 export function signContent(label: string, content: Uint8Array): Uint8Array {
-  return concat([vector(utf8.encode(`MLS 1.0 ${label}`)), vector(content)]);
-}
-
-/** A variable-size vector of RFC 9420, section 2.1.2. */
-function vector(bytes: Uint8Array): Uint8Array {
-  const n = bytes.length;
-  if (n >= 1 << 30) throw new RangeError('a vector is too long');
-  const head = n < 1 << 6 ? [n] : n < 1 << 14 ? [0x40 | (n >> 8), n & 0xff] : [0x80 | (n >> 24), (n >> 16) & 0xff, (n >> 8) & 0xff, n & 0xff];
-  return concat([Uint8Array.from(head), bytes]);
-}
-
-function concat(parts: Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  return concat(vector(utf8.encode(`MLS 1.0 ${label}`)), vector(content));
 }

@@ -19,6 +19,8 @@ test('the package holds what others need and nothing else, and runs nothing when
   assert.deepEqual(names.filter((name) => !name.startsWith('dist/')).sort(), ['LICENSE', 'README.md', 'package.json']);
   assert.ok(names.every((name) => /^(LICENSE|README\.md|package\.json|.*\.(js|d\.ts))$/.test(name)), names.join(' '));
   assert.ok(names.includes('dist/index.js') && names.includes('dist/index.d.ts') && names.includes('dist/lexicons/blue/catbird/mls.js'));
+  const node = names.filter((name) => name.endsWith('.js') && /\bnode:|\b(process|Buffer)\./.test(readFileSync(join(root, name), 'utf8')));
+  assert.deepEqual(node, ['dist/apart.node.js'], 'all else runs in browsers, too');
   assert.deepEqual(Object.keys(manifest.scripts), ['generate', 'build', 'test'], 'no script that npm runs by itself');
   assert.ok(Object.values({ ...manifest.dependencies, ...manifest.devDependencies }).every((version) => /^\d/.test(/** @type {string} */ (version))));
   assert.equal(readFileSync(join(root, 'LICENSE'), 'utf8'), readFileSync(join(root, '../../LICENSE'), 'utf8'));
