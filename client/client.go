@@ -316,6 +316,17 @@ func (c *Client) GetReports(ctx context.Context, params *GetReportsParams) (*Get
 	return out, nil
 }
 
+// GetSubscriptionTicket calls blue.catbird.mls.getSubscriptionTicket. Get a ticket for
+// subscribeConvoEvents, which stands for a token where no header can be sent. It can be used
+// once, within a minute.
+func (c *Client) GetSubscriptionTicket(ctx context.Context, in *GetSubscriptionTicketInput) (*GetSubscriptionTicketOutput, error) {
+	out := new(GetSubscriptionTicketOutput)
+	if err := c.rt.Call(ctx, mlsapi.MethodGetSubscriptionTicket, nil, in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // GetWelcome calls blue.catbird.mls.getWelcome. Read the newest Welcome that waits for the
 // caller in a conversation. Reading changes nothing.
 //
@@ -558,6 +569,22 @@ func (c *Client) StreamConvoEvents(params *StreamConvoEventsParams) *lexclient.S
 		query = params.EncodeQuery()
 	}
 	return lexclient.NewStream[StreamConvoEventsOutput](c.rt, mlsapi.MethodStreamConvoEvents, query, "cursor")
+}
+
+// SubscribeConvoEvents follows blue.catbird.mls.subscribeConvoEvents over a WebSocket. Follow
+// the caller's conversations over a WebSocket: the log and the cursors of streamConvoEvents.
+// Authorised by a service token in the Authorization header, or by a ticket from
+// getSubscriptionTicket.
+//
+// Errors: ConsumerTooSlow.
+//
+// The subscription connects when its first message is asked for. It must be closed.
+func (c *Client) SubscribeConvoEvents(params *SubscribeConvoEventsParams) *lexclient.Subscription[SubscribeConvoEventsMessage] {
+	var query url.Values
+	if params != nil {
+		query = params.EncodeQuery()
+	}
+	return lexclient.NewSubscription(c.rt, mlsapi.MethodSubscribeConvoEvents, query, lexclient.Resume{Param: "cursor", Member: "cursor"}, mlsapi.DecodeSubscribeConvoEventsMessage)
 }
 
 // SyncKeyPackages calls blue.catbird.mls.syncKeyPackages. Withdraw those of a device's unused

@@ -175,6 +175,10 @@ type (
 	GetReportsReportView = mlsapi.GetReportsReportView
 	// GetReportsReportViewStatus is a set of values: Restrict to reports in this state.
 	GetReportsReportViewStatus = mlsapi.GetReportsReportViewStatus
+	// GetSubscriptionTicketInput is blue.catbird.mls.getSubscriptionTicket input.
+	GetSubscriptionTicketInput = mlsapi.GetSubscriptionTicketInput
+	// GetSubscriptionTicketOutput is blue.catbird.mls.getSubscriptionTicket output.
+	GetSubscriptionTicketOutput = mlsapi.GetSubscriptionTicketOutput
 	// GetWelcomeOutput is blue.catbird.mls.getWelcome output.
 	GetWelcomeOutput = mlsapi.GetWelcomeOutput
 	// GetWelcomeParams is blue.catbird.mls.getWelcome params.
@@ -318,6 +322,33 @@ type (
 	// StreamConvoEventsTypingEvent is blue.catbird.mls.streamConvoEvents#typingEvent: Someone is
 	// typing. Reserved: clients send this encrypted.
 	StreamConvoEventsTypingEvent = mlsapi.StreamConvoEventsTypingEvent
+	// SubscribeConvoEventsInfoEvent is blue.catbird.mls.subscribeConvoEvents#infoEvent: Something
+	// about the conversation, the account or the stream, that has no type of its own. Of kind
+	// position: nothing has happened, and this is where to continue from.
+	SubscribeConvoEventsInfoEvent = mlsapi.SubscribeConvoEventsInfoEvent
+	// SubscribeConvoEventsInfoEventKind is a set of values: What happened, for programs.
+	SubscribeConvoEventsInfoEventKind = mlsapi.SubscribeConvoEventsInfoEventKind
+	// SubscribeConvoEventsMembershipChangeEvent is
+	// blue.catbird.mls.subscribeConvoEvents#membershipChangeEvent: A user has joined a conversation
+	// or left it.
+	SubscribeConvoEventsMembershipChangeEvent = mlsapi.SubscribeConvoEventsMembershipChangeEvent
+	// SubscribeConvoEventsMembershipChangeEventAction is a set of values: What happened. Nothing
+	// says whether who has left was removed.
+	SubscribeConvoEventsMembershipChangeEventAction = mlsapi.SubscribeConvoEventsMembershipChangeEventAction
+	// SubscribeConvoEventsMessage is a union.
+	SubscribeConvoEventsMessage = mlsapi.SubscribeConvoEventsMessage
+	// SubscribeConvoEventsMessageEvent is blue.catbird.mls.subscribeConvoEvents#messageEvent: A
+	// message or handshake message was stored.
+	SubscribeConvoEventsMessageEvent = mlsapi.SubscribeConvoEventsMessageEvent
+	// SubscribeConvoEventsNewDeviceEvent is blue.catbird.mls.subscribeConvoEvents#newDeviceEvent: A
+	// member's device waits to be added; commit it with addMembers.
+	SubscribeConvoEventsNewDeviceEvent = mlsapi.SubscribeConvoEventsNewDeviceEvent
+	// SubscribeConvoEventsParams is blue.catbird.mls.subscribeConvoEvents params.
+	SubscribeConvoEventsParams = mlsapi.SubscribeConvoEventsParams
+	// SubscribeConvoEventsReadditionRequestedEvent is
+	// blue.catbird.mls.subscribeConvoEvents#readditionRequestedEvent: A member asks to be added
+	// again; commit it with addMembers.
+	SubscribeConvoEventsReadditionRequestedEvent = mlsapi.SubscribeConvoEventsReadditionRequestedEvent
 	// SyncKeyPackagesInput is blue.catbird.mls.syncKeyPackages input.
 	SyncKeyPackagesInput = mlsapi.SyncKeyPackagesInput
 	// SyncKeyPackagesOutput is blue.catbird.mls.syncKeyPackages output.
@@ -693,6 +724,71 @@ const (
 	// StreamConvoEventsReactionEventActionRemove is a value of
 	// StreamConvoEventsReactionEventAction.
 	StreamConvoEventsReactionEventActionRemove = mlsapi.StreamConvoEventsReactionEventActionRemove
+	// SubscribeConvoEventsInfoEventKindAdminChanged is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindAdminChanged = mlsapi.SubscribeConvoEventsInfoEventKindAdminChanged
+	// SubscribeConvoEventsInfoEventKindBlockConflict is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindBlockConflict = mlsapi.SubscribeConvoEventsInfoEventKindBlockConflict
+	// SubscribeConvoEventsInfoEventKindCompacted is a value of SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindCompacted = mlsapi.SubscribeConvoEventsInfoEventKindCompacted
+	// SubscribeConvoEventsInfoEventKindDeviceJoinedExternal is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindDeviceJoinedExternal = mlsapi.SubscribeConvoEventsInfoEventKindDeviceJoinedExternal
+	// SubscribeConvoEventsInfoEventKindDevicePending is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindDevicePending = mlsapi.SubscribeConvoEventsInfoEventKindDevicePending
+	// SubscribeConvoEventsInfoEventKindDeviceRevoked is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindDeviceRevoked = mlsapi.SubscribeConvoEventsInfoEventKindDeviceRevoked
+	// SubscribeConvoEventsInfoEventKindEpochAdvanced is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindEpochAdvanced = mlsapi.SubscribeConvoEventsInfoEventKindEpochAdvanced
+	// SubscribeConvoEventsInfoEventKindEpochReopened is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindEpochReopened = mlsapi.SubscribeConvoEventsInfoEventKindEpochReopened
+	// SubscribeConvoEventsInfoEventKindGroupReset is a value of SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindGroupReset = mlsapi.SubscribeConvoEventsInfoEventKindGroupReset
+	// SubscribeConvoEventsInfoEventKindInvitation is a value of SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindInvitation = mlsapi.SubscribeConvoEventsInfoEventKindInvitation
+	// SubscribeConvoEventsInfoEventKindKeyPackagesLow is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindKeyPackagesLow = mlsapi.SubscribeConvoEventsInfoEventKindKeyPackagesLow
+	// SubscribeConvoEventsInfoEventKindMembershipChanged is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindMembershipChanged = mlsapi.SubscribeConvoEventsInfoEventKindMembershipChanged
+	// SubscribeConvoEventsInfoEventKindPosition is a value of SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindPosition = mlsapi.SubscribeConvoEventsInfoEventKindPosition
+	// SubscribeConvoEventsInfoEventKindReauthenticate is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindReauthenticate = mlsapi.SubscribeConvoEventsInfoEventKindReauthenticate
+	// SubscribeConvoEventsInfoEventKindRejoinRequested is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindRejoinRequested = mlsapi.SubscribeConvoEventsInfoEventKindRejoinRequested
+	// SubscribeConvoEventsInfoEventKindRemovalPending is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindRemovalPending = mlsapi.SubscribeConvoEventsInfoEventKindRemovalPending
+	// SubscribeConvoEventsInfoEventKindReportReceived is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindReportReceived = mlsapi.SubscribeConvoEventsInfoEventKindReportReceived
+	// SubscribeConvoEventsInfoEventKindReportResolved is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindReportResolved = mlsapi.SubscribeConvoEventsInfoEventKindReportResolved
+	// SubscribeConvoEventsInfoEventKindServerRestart is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindServerRestart = mlsapi.SubscribeConvoEventsInfoEventKindServerRestart
+	// SubscribeConvoEventsInfoEventKindWelcomeAvailable is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindWelcomeAvailable = mlsapi.SubscribeConvoEventsInfoEventKindWelcomeAvailable
+	// SubscribeConvoEventsInfoEventKindWelcomeRevoked is a value of
+	// SubscribeConvoEventsInfoEventKind.
+	SubscribeConvoEventsInfoEventKindWelcomeRevoked = mlsapi.SubscribeConvoEventsInfoEventKindWelcomeRevoked
+	// SubscribeConvoEventsMembershipChangeEventActionJoined is a value of
+	// SubscribeConvoEventsMembershipChangeEventAction.
+	SubscribeConvoEventsMembershipChangeEventActionJoined = mlsapi.SubscribeConvoEventsMembershipChangeEventActionJoined
+	// SubscribeConvoEventsMembershipChangeEventActionLeft is a value of
+	// SubscribeConvoEventsMembershipChangeEventAction.
+	SubscribeConvoEventsMembershipChangeEventActionLeft = mlsapi.SubscribeConvoEventsMembershipChangeEventActionLeft
 )
 
 // The declared errors. They are equal to any error of the same name, whatever its message.
@@ -719,6 +815,8 @@ var (
 	ErrCommitNotFound = mlsapi.ErrCommitNotFound
 	// ErrCommitVoid is the error CommitVoid, for errors.Is.
 	ErrCommitVoid = mlsapi.ErrCommitVoid
+	// ErrConsumerTooSlow is the error ConsumerTooSlow, for errors.Is.
+	ErrConsumerTooSlow = mlsapi.ErrConsumerTooSlow
 	// ErrConvoNotFound is the error ConvoNotFound, for errors.Is.
 	ErrConvoNotFound = mlsapi.ErrConvoNotFound
 	// ErrDeviceIDTaken is the error DeviceIdTaken, for errors.Is.

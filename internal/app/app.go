@@ -66,6 +66,8 @@ type App struct {
 	// resolver finds DID documents; tokensFull says that no used token can be remembered.
 	resolver   *auth.Resolver
 	tokensFull func() bool
+	// tickets stand for tokens in addresses of subscriptions.
+	tickets *auth.Tickets
 	// opens is when requests are answered at the earliest.
 	opens   time.Time
 	methods http.Handler // api, behind what development adds: what the public port serves
@@ -141,7 +143,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	checker := a.newBlocks(client, a.resolver)
 	a.accounts = accounts.New(accountStates{a.watched, a.store}, func(users []mls.DID) { a.hub.EndStreams(users) }, clock.System)
 	a.hub = stream.NewHub(stream.Options{
-		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{PadBytes: cfg.BytesPadding}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
+		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{PadBytes: cfg.BytesPadding}, Messages: handlers.SubscriptionEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
 		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser, Places: a.places(hasher), Refused: a.accounts.Refused,
 	})
 	policy := mls.DefaultKeyPackagePolicy()
@@ -158,13 +160,14 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	a.description = description(cfg)
 	a.days, a.deviceDays = seen.New(a.store.SeeUsers, clock.System), seen.New(a.store.SeeDevices, clock.System)
 	h := &handlers.Handlers{
-		Store: a.store, Delivery: workflows, Blocks: checker, Streams: a.hub, Clock: clock.System, Description: a.description, Devices: a.deviceDays,
+		Store: a.store, Delivery: workflows, Blocks: checker, Streams: a.hub, Clock: clock.System, Description: a.description, Devices: a.deviceDays, Tickets: a.tickets,
 		Config: handlers.Config{
 			RequireIdempotency: cfg.RequireIdempotency, KeyPackageLow: cfg.KeyPackageLow, SuperadminDIDs: cfg.SuperadminDIDs,
+			Subscription: subscriptionURL(cfg),
 		},
 	}
 	a.api = xrpc.New(xrpc.Options{
-		Authenticator: a.devTokens(authenticator), Limiter: limiter, MapError: handlers.PublicError, Observer: a.metrics,
+		Authenticator: a.devTokens(authenticator), Tickets: authenticator, Limiter: limiter, MapError: handlers.PublicError, Observer: a.metrics,
 		Logger: a.log, Clock: clock.System, Admit: a.admit, Seen: a.note, ClientIP: ratelimit.RequestSubject(cfg.TrustedProxies), BodyBudget: cfg.BodyBudget,
 		Heeded: handlers.Heeded(), PadBytes: cfg.BytesPadding,
 	})
@@ -318,6 +321,9 @@ func (a *App) shutdown(ctx context.Context, servers []*server) error {
 		case err != nil:
 			errs = append(errs, err, s.Close())
 		}
+	}
+	if a.api.WaitSubscriptions(ctx) != nil {
+		a.say(fmt.Sprintf("subscriptions that did not end within %v are cut off", drainTime))
 	}
 	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"mls-server/internal/config"
@@ -12,6 +13,14 @@ import (
 	"mls-server/lexrt"
 )
 
+// subscriptionURL is where clients open a WebSocket, "" where nobody knows.
+func subscriptionURL(cfg *config.Config) string {
+	if cfg.PublicURL == "" {
+		return ""
+	}
+	return "ws" + strings.TrimPrefix(strings.TrimSuffix(cfg.PublicURL, "/"), "http") + "/xrpc/" + mlsapi.MethodSubscribeConvoEvents.NSID // https becomes wss
+}
+
 // description is what describeServer tells everybody. Introduce adds the version.
 func description(cfg *config.Config) *mlsapi.DescribeServerOutput {
 	d := &mlsapi.DescribeServerOutput{
@@ -20,7 +29,7 @@ func description(cfg *config.Config) *mlsapi.DescribeServerOutput {
 		KeyPackageMaxLifetimeDays: int64(cfg.MaxLifetime / (24 * time.Hour)), EpochGrace: int64(cfg.EpochGrace),
 		MaxMembers: int64(cfg.MaxMembers), MaxDevices: int64(cfg.MaxDevices), MaxKeyPackages: int64(cfg.MaxKeyPackages),
 		Handshakes: mlsapi.DescribeServerOutputHandshakes(cfg.Handshakes), ExternalJoin: mlsapi.DescribeServerOutputExternalJoin(cfg.ExternalJoin),
-		SealedSends:  true,
+		SealedSends: true, WebSocket: true,
 		BytesPadding: cfg.BytesPadding,
 	}
 	for _, s := range mls.CipherSuites() {

@@ -57,10 +57,15 @@ func (a *App) authenticator(client *egress.Client, limiter ratelimit.Limiter, ha
 		Open: func(address string) bool { return limiter.Peek(ratelimit.ClassIP, address).Allowed },
 	})
 	replays, began := a.replays()
+	tickets, err := auth.NewTickets(hasher, clock.System)
+	if err != nil {
+		return nil, err
+	}
+	a.tickets = tickets
 	return auth.New(auth.Config{
 		ServiceDID: a.cfg.ServiceDID, ServiceID: a.cfg.ServiceID, EnforceLXM: a.cfg.EnforceLXM, EnforceJTI: a.cfg.EnforceJTI,
 		JTITTL: a.cfg.JTITTL, Resolver: a.resolver, Replays: replays, Began: began, Unknown: a.metrics.ObserveUnknownToken,
-		Hasher: hasher, Clock: clock.System,
+		Hasher: hasher, Tickets: tickets, Clock: clock.System,
 	})
 }
 

@@ -47,7 +47,9 @@ type Config struct {
 	// the same on all servers of a deployment, and unknown to whoever may read the
 	// stores.
 	Hasher *shared.Hasher
-	Clock  clock.Clock
+	// Tickets makes and reads tickets; nil where none are accepted.
+	Tickets *Tickets
+	Clock   clock.Clock
 }
 
 // ServiceAuth authenticates atproto service tokens. It is safe for concurrent use.
@@ -62,10 +64,14 @@ type ServiceAuth struct {
 	began    func() time.Time
 	unknown  func()
 	hasher   *shared.Hasher
+	tickets  *Tickets
 	clock    clock.Clock
 }
 
-var _ xrpc.Authenticator = (*ServiceAuth)(nil)
+var (
+	_ xrpc.Authenticator = (*ServiceAuth)(nil)
+	_ xrpc.Tickets       = (*ServiceAuth)(nil)
+)
 
 // New returns an authenticator, or an error when the configuration cannot be safe.
 func New(cfg Config) (*ServiceAuth, error) {
@@ -92,6 +98,7 @@ func New(cfg Config) (*ServiceAuth, error) {
 		began:          cfg.Began,
 		unknown:        cfg.Unknown,
 		hasher:         cfg.Hasher,
+		tickets:        cfg.Tickets,
 		clock:          cfg.Clock,
 	}, nil
 }
@@ -115,7 +122,11 @@ func (a *ServiceAuth) Authenticate(ctx context.Context, m *lexrt.Method, authori
 	if lerr != nil {
 		return xrpc.Credential{}, lerr
 	}
-	if a.mayBeUsed(&t.claims, now) {
+	var issued time.Time
+	if t.claims.IssuedAt.set {
+		issued = t.claims.IssuedAt.time()
+	}
+	if a.mayBeUsed(issued, now) {
 		return xrpc.Credential{}, unauthorized(NameJwtExpired, "The token was issued before this server can know which tokens were used; get a new one")
 	}
 	if t.claims.Audience != a.audience && t.claims.Audience != a.audienceWithID {
@@ -132,10 +143,7 @@ func (a *ServiceAuth) Authenticate(ctx context.Context, m *lexrt.Method, authori
 	if err := a.checkSignature(ctx, did, t, address); err != nil {
 		return xrpc.Credential{}, err
 	}
-	c := xrpc.Credential{Caller: lexrt.Caller{DID: did}}
-	if t.claims.IssuedAt.set {
-		c.Issued = t.claims.IssuedAt.time()
-	}
+	c := xrpc.Credential{Caller: lexrt.Caller{DID: did}, Issued: issued}
 	if once {
 		c.Token, c.Until = a.hash(did, t.claims.ID), later(expires.Add(Leeway), now.Add(a.jtiTTL))
 	}
@@ -184,14 +192,15 @@ func checkTimes(c *claims, now time.Time) (expires time.Time, lerr *lexrt.Error)
 const forgotten = MaxLifetime + Leeway
 
 // mayBeUsed reports whether a token could have been used before the memory of used
-// tokens began, which is to the second, as iat is.
-func (a *ServiceAuth) mayBeUsed(c *claims, now time.Time) bool {
+// tokens began, which is to the second, as iat is. issued is zero where it does not say
+// when it was made.
+func (a *ServiceAuth) mayBeUsed(issued, now time.Time) bool {
 	began := a.began()
 	// One that is still to come is told by a database whose clock is wrong.
 	if age := now.Sub(began); age > forgotten || age < -Leeway {
 		return false
 	}
-	return !c.IssuedAt.set || c.IssuedAt.time().Before(began.Truncate(time.Second))
+	return issued.IsZero() || issued.Before(began.Truncate(time.Second))
 }
 
 // checkBinding applies the rules about lxm and jti that hold for the method,

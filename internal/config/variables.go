@@ -150,6 +150,7 @@ var variables = []Variable{
 	rate("RATE_LIMIT_REPORT_COMMIT", "reportCommit", ratelimit.Rate{PerMinute: 10, Burst: 10}),
 	rate("RATE_LIMIT_GROUP_INFO", "groupInfo", ratelimit.Rate{PerMinute: 20, Burst: 20}),
 	rate("RATE_LIMIT_CONSENT", "consent", ratelimit.Rate{PerMinute: 30, Burst: 30}),
+	rate("RATE_LIMIT_TICKET", "ticket", ratelimit.Rate{PerMinute: 20, Burst: 20}),
 	rate("RATE_LIMIT_DESCRIBE", "describe", ratelimit.Rate{PerMinute: 60, Burst: 60}),
 	addressRate("RATE_LIMIT_IP", ratelimit.Rate{PerMinute: 60, Burst: 30}),
 }

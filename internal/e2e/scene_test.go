@@ -175,8 +175,12 @@ var valid = map[*lexrt.Method]func(t *testing.T, c *scene, r role) e2e.Request{
 	mlsapi.MethodUpdateCursor: func(_ *testing.T, c *scene, _ role) e2e.Request {
 		return post(&mlsapi.UpdateCursorInput{ConvoID: c.chat.ID, Cursor: c.message})
 	},
-	mlsapi.MethodStreamConvoEvents: onlyConvo,
-	mlsapi.MethodGetWelcome:        onlyConvo,
+	mlsapi.MethodStreamConvoEvents:    onlyConvo,
+	mlsapi.MethodSubscribeConvoEvents: onlyConvo,
+	mlsapi.MethodGetSubscriptionTicket: func(_ *testing.T, c *scene, _ role) e2e.Request {
+		return post(&mlsapi.GetSubscriptionTicketInput{ConvoID: &c.chat.ID})
+	},
+	mlsapi.MethodGetWelcome: onlyConvo,
 	mlsapi.MethodConfirmWelcome: func(_ *testing.T, c *scene, _ role) e2e.Request {
 		return post(&mlsapi.ConfirmWelcomeInput{ConvoID: c.chat.ID, Success: true})
 	},
@@ -285,7 +289,7 @@ func (c *scene) do(t *testing.T, m *lexrt.Method, r role, req e2e.Request) e2e.A
 		req.Authorization = "-"
 	}
 	u := c.caller(r).User
-	if m.Output != "text/event-stream" {
+	if m.Output != "text/event-stream" && m.Kind != lexrt.Subscription {
 		return u.Call(t, m, req, nil)
 	}
 	a := u.Peek(t, m, req)

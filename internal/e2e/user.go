@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -99,6 +100,9 @@ func (u *User) Try(ctx context.Context, m *lexrt.Method, r Request) (Answer, err
 
 // read reads a whole answer and records its error.
 func read(m *lexrt.Method, resp *http.Response) (Answer, error) {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return (&Socket{m, resp.Body, bufio.NewReader(resp.Body)}).answer(resp.Header)
+	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return Answer{}, err
@@ -156,6 +160,9 @@ func (u *User) Open(ctx context.Context, m *lexrt.Method, r Request) (*http.Resp
 	case "-":
 	default:
 		req.Header.Set("Authorization", r.Authorization)
+	}
+	if m.Kind == lexrt.Subscription {
+		upgrade(req.Header)
 	}
 	maps.Copy(req.Header, r.Header)
 	if u.Through != nil {

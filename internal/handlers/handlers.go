@@ -31,12 +31,21 @@ type Blocks interface {
 // DeviceDays notes on which day calls named devices. Package seen implements it.
 type DeviceDays interface{ Note(d store.Device) }
 
+// Tickets makes tickets for subscriptions. Package auth implements it.
+type Tickets interface {
+	// Issue makes a ticket for a user, and for one conversation alone where convo is not "". It fails
+	// with auth.ErrLongDID.
+	Issue(user lexrt.DID, convo string) (ticket string, expires time.Time, err error)
+}
+
 // Config is what the operator decides about the rules.
 type Config struct {
 	RequireIdempotency bool
 	// KeyPackageLow is how many packages a user should have left.
 	KeyPackageLow  int
 	SuperadminDIDs []mls.DID
+	// Subscription is the address of subscribeConvoEvents, "" where it is not known.
+	Subscription string
 }
 
 // Handlers implements every method of the lexicons. All fields are required.
@@ -48,6 +57,7 @@ type Handlers struct {
 	Clock    clock.Clock
 	// Devices notes which devices are in use.
 	Devices DeviceDays
+	Tickets Tickets
 	Config  Config
 	// Description is what describeServer answers.
 	Description *mlsapi.DescribeServerOutput

@@ -39,6 +39,9 @@ const (
 	PurposePlaces Purpose = "open"
 	// PurposeLog is that of identities in logs.
 	PurposeLog Purpose = "log"
+	// PurposeTicket is that of used tickets, PurposeTicketKey that of the key that seals them.
+	PurposeTicket    Purpose = "used-ticket"
+	PurposeTicketKey Purpose = "key-of-tickets"
 	// PurposeTurn is that of turns after a race: conversation and user.
 	PurposeTurn Purpose = "turn"
 )

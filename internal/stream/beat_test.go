@@ -47,7 +47,7 @@ func TestHeartbeatsStayBehindTheQueue(t *testing.T) {
 			s.offer(&entry{})
 		}
 		out := &pieces{}
-		w := &writer{h: h, out: out, at: sent, told: sent}
+		w := &writer{h: h, out: eventDoor{out}, at: sent, told: sent}
 		if err := h.beat(s, w); err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +63,7 @@ func TestGivenUpFramesEnd(t *testing.T) {
 	t.Parallel()
 	h := NewHub(Options{})
 	out := &pieces{wrote: func() { h.large.begin(largeBudget) }}
-	w := &writer{h: h, out: out}
+	w := &writer{h: h, out: eventDoor{out}}
 	if err := w.large(make([]byte, 4*pieceBytes)); !errors.Is(err, errEnded) || len(out.frames) != 1 {
 		t.Errorf("%d pieces, %v", len(out.frames), err)
 	}

@@ -20,10 +20,12 @@ func (h *Hub) CachedFrames() (held, counted int64) {
 			s.mu.Lock()
 			for i := range s.queue.n {
 				e := s.queue.buf[(s.queue.head+i)%len(s.queue.buf)]
-				if frame := e.frame.Load(); frame != nil && !seen[e] {
-					seen[e] = true
-					held += int64(len(*frame))
+				for f := range formats {
+					if frame := e.frames[f].Load(); frame != nil && !seen[e] {
+						held += int64(len(*frame))
+					}
 				}
+				seen[e] = true
 			}
 			s.mu.Unlock()
 		}

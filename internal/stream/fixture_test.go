@@ -85,6 +85,21 @@ func named(first mls.GroupID) mls.ConvoID {
 	return mls.ConvoID(id)
 }
 
+// messages is the encoder of the subscription.
+type messages struct{}
+
+const nsid = "com.example.subscribe"
+
+func (messages) Message(cursor string, first mls.GroupID, m *store.Message) (name string, data lexrt.Response) {
+	name, data = encoder{}.Message(cursor, first, m)
+	return nsid + "#" + name, data
+}
+
+func (messages) Info(cursor string, i *stream.Info) (name string, data lexrt.Response) {
+	name, data = encoder{}.Info(cursor, i)
+	return nsid + "#" + name, data
+}
+
 type counter struct{ opened, closed, delivered, lag atomic.Int64 }
 
 func (c *counter) StreamOpened()              { c.opened.Add(1) }
@@ -130,7 +145,7 @@ func (w *world) hub(t *testing.T, opt stream.Options) *stream.Hub {
 
 func startHub(t *testing.T, opt stream.Options) *stream.Hub {
 	t.Helper()
-	opt.Encoder, opt.Logger, opt.Clock = encoder{}, slog.New(slog.DiscardHandler), clock.System
+	opt.Encoder, opt.Messages, opt.Logger, opt.Clock = encoder{}, messages{}, slog.New(slog.DiscardHandler), clock.System
 	if opt.Observer == nil {
 		opt.Observer = &counter{}
 	}
@@ -263,6 +278,8 @@ type client struct {
 	t      *testing.T
 	direct bool
 	lastID string
+	// socket says that it follows over a WebSocket.
+	socket bool
 
 	mu     sync.Mutex
 	rest   []byte
@@ -363,6 +380,10 @@ func connectWith(ctx context.Context, t *testing.T, h *stream.Hub, name string, 
 	}
 	go func() {
 		defer close(c.done)
+		if c.socket {
+			c.err = h.Subscribe(ctx, req, subscriber{c})
+			return
+		}
 		c.err = h.Serve(ctx, req, c)
 	}()
 	t.Cleanup(c.close)
@@ -446,10 +467,19 @@ func (c *client) ended() frame {
 	case <-time.After(patience):
 		c.t.Fatal("the stream does not end")
 	}
-	if c.err != nil {
+	if errors.Is(c.err, stream.ErrTooSlow) {
+		// The runtime makes an error frame of it, from which a client goes on where it was.
+		c.frames = append(c.frames, frame{Kind: stream.InfoSlowConsumer, Cursor: c.id})
+		c.err = nil
+	}
+	closed, ok := errors.AsType[*lexrt.CloseError](c.err)
+	if c.err != nil && !ok {
 		c.t.Fatalf("the stream ended with %v", c.err)
 	}
 	frames := c.got()
+	if ok && (len(frames) == 0 || closed.Reason != string(frames[len(frames)-1].Kind)) {
+		c.t.Errorf("%v after %v", closed, frames)
+	}
 	if len(frames) == 0 {
 		return frame{}
 	}

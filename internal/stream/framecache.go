@@ -12,23 +12,24 @@ type frameCache struct {
 }
 
 type heldFrame struct {
-	entry *entry
-	size  int64
+	entry  *entry
+	format format
+	size   int64
 }
 
-// put gives e its frame.
-func (c *frameCache) put(e *entry, frame []byte) {
-	e.frame.Store(&frame)
+// put gives e its frame of a format.
+func (c *frameCache) put(e *entry, f format, frame []byte) {
+	e.frames[f].Store(&frame)
 	if len(frame) == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held.push(heldFrame{e, int64(len(frame))})
+	c.held.push(heldFrame{e, f, int64(len(frame))})
 	c.bytes += int64(len(frame))
 	for c.bytes > c.limit && c.held.len() > 1 {
 		oldest := c.held.pop()
-		oldest.entry.frame.Store(nil)
+		oldest.entry.frames[oldest.format].Store(nil)
 		c.bytes -= oldest.size
 	}
 }

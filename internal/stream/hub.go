@@ -42,9 +42,11 @@ type Observer interface {
 
 // Options configure a Hub. Zero values of the numbers mean their defaults.
 type Options struct {
-	Log      Log
-	Bus      Bus
-	Encoder  Encoder
+	Log     Log
+	Bus     Bus
+	Encoder Encoder
+	// Messages turns events into messages of the subscription. Their names are full types.
+	Messages Encoder
 	Observer Observer
 	Logger   *slog.Logger
 	Clock    clock.Clock
@@ -93,6 +95,8 @@ type Hub struct {
 	// users holds all streams; routes holds the live ones by the conversations of their users.
 	users  map[mls.DID][]*stream
 	routes map[mls.ConvoID]map[*stream]struct{}
+	// counts are the numbers of streams of each format.
+	counts [formats]int
 }
 
 // stream is one connection, as the hub sees it.
@@ -106,6 +110,9 @@ type stream struct {
 	// gone is closed when the user is not to be served any longer.
 	gone     chan struct{}
 	goneOnce sync.Once
+
+	// format is that of its frames.
+	format format
 
 	// Guarded by Hub.mu. A stream that is not live yet gets no events, but its
 	// user's joins (true) and leaves (false) are noted.
@@ -197,14 +204,15 @@ func (h *Hub) Lag() time.Duration {
 }
 
 // register adds a stream for a user, unless the user has too many.
-func (h *Hub) register(user mls.DID, filter mls.ConvoID) (*stream, bool) {
+func (h *Hub) register(user mls.DID, filter mls.ConvoID, f format) (*stream, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.users[user]) >= h.opt.PerUser {
 		return nil, false
 	}
-	s := &stream{user: user, filter: filter, limit: h.opt.Buffer, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	s := &stream{user: user, filter: filter, format: f, limit: h.opt.Buffer, wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	h.users[user] = append(h.users[user], s)
+	h.counts[f]++
 	return s, true
 }
 
@@ -213,6 +221,7 @@ func (h *Hub) unregister(s *stream) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.mute(s)
+	h.counts[s.format]--
 	rest := slices.DeleteFunc(h.users[s.user], func(t *stream) bool { return t == s })
 	if len(rest) == 0 {
 		delete(h.users, s.user)

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"time"
+
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
 	"mls-server/lexrt"
@@ -39,6 +41,8 @@ const (
 	InfoReauthenticate InfoKind = "reauthenticate"
 	InfoRollover       InfoKind = "rollover"
 	InfoServerRestart  InfoKind = "server-restart"
+	// InfoPosition tells where to resume, and nothing else. Server-Sent Events have a field for that.
+	InfoPosition InfoKind = "position"
 )
 
 // texts are what infoEvents say to people.
@@ -65,6 +69,7 @@ var texts = map[InfoKind]string{
 	InfoReauthenticate:    "The stream has reached its time; resume with a new token and the last cursor.",
 	InfoRollover:          "The stream has reached its size; resume with a new token and the last cursor.",
 	InfoServerRestart:     "The server is restarting; resume with the last cursor.",
+	InfoPosition:          "Nothing has happened up to here.",
 }
 
 // infoKinds names the kinds of the log's events; a message has none.
@@ -104,6 +109,9 @@ type Info struct {
 	Epoch   *mls.Epoch
 	// CommitID is the commit that led to Epoch.
 	CommitID mls.MessageID
+	// Event is the log's event, 0 for none, and At when it happened, floored to two seconds.
+	Event store.EventKind
+	At    time.Time
 }
 
 // Encoder turns events into those of the lexicon, which this package does not

@@ -112,9 +112,14 @@ func TestHeartbeatsAreSpread(t *testing.T) {
 // it did, that is told only to those who have lost something.
 func TestHeartbeatsMoveTheCursor(t *testing.T) {
 	t.Parallel()
+	doors(t, testHeartbeatsMoveTheCursor)
+}
+
+func testHeartbeatsMoveTheCursor(t *testing.T, via option) {
+	t.Helper()
 	inBubble(t, stream.Options{}, func(b bubble) {
 		t, l, h := b.T, b.log, b.hub
-		c := connect(t, h, "bob").live()
+		c := connect(t, h, "bob", via).live()
 		before := c.position()
 		l.mu.Lock()
 		l.entries = append(l.entries, store.LogEntry{Cursor: store.LogCursor{Generation: 1, Xid: 9, Position: 9}, Audience: store.ToUser, AudienceDID: did("eve"), Kind: store.EventKeyPackagesLow})
@@ -125,9 +130,9 @@ func TestHeartbeatsMoveTheCursor(t *testing.T) {
 		if c.position() == before {
 			t.Error("the heartbeat did not move the position")
 		}
-		connect(t, h, "eve", at(before)).want("compacted")
+		connect(t, h, "eve", via, at(before)).want("compacted")
 		for _, position := range []string{before, c.position()} { // nothing of bob's is gone
-			fresh := connect(t, h, "bob", at(position)).live()
+			fresh := connect(t, h, "bob", via, at(position)).live()
 			synctest.Wait()
 			if len(fresh.got()) != 0 {
 				t.Errorf("resumed with %v", fresh.got())
@@ -138,35 +143,45 @@ func TestHeartbeatsMoveTheCursor(t *testing.T) {
 
 func TestCompactedThenLive(t *testing.T) {
 	t.Parallel()
+	doors(t, testCompactedThenLive)
+}
+
+func testCompactedThenLive(t *testing.T, via option) {
+	t.Helper()
 	inBubble(t, stream.Options{}, func(b bubble) {
 		t, l, h := b.T, b.log, b.hub
-		c := connect(t, h, "bob").live()
+		c := connect(t, h, "bob", via).live()
 		l.send(512, 512, 512)
 		time.Sleep(time.Second)
 		c.want("1", "2", "3")
 		l.mu.Lock()
 		l.compacted = l.entries[1].Cursor
 		l.mu.Unlock()
-		old := connect(t, h, "bob", at(c.got()[0].Cursor))
+		old := connect(t, h, "bob", via, at(c.got()[0].Cursor))
 		old.want("compacted")
-		connect(t, h, "bob", at(c.got()[1].Cursor)).want("3")
+		connect(t, h, "bob", via, at(c.got()[1].Cursor)).want("3")
 		l.send(512)
 		time.Sleep(time.Second)
 		old.want("compacted", "4")
-		connect(t, h, "bob", at(old.got()[0].Cursor)).want("4")
+		connect(t, h, "bob", via, at(old.got()[0].Cursor)).want("4")
 	})
 }
 
 func TestDrain(t *testing.T) {
 	t.Parallel()
+	doors(t, testDrain)
+}
+
+func testDrain(t *testing.T, via option) {
+	t.Helper()
 	inBubble(t, stream.Options{}, func(b bubble) {
 		t, h := b.T, b.hub
-		c := connect(t, h, "bob").live()
+		c := connect(t, h, "bob", via).live()
 		h.Drain()
 		if last := c.ended(); last.Kind != stream.InfoServerRestart {
 			t.Errorf("ended with %v", last)
 		}
-		late := connect(t, h, "bob")
+		late := connect(t, h, "bob", via)
 		<-late.done
 		if late.err == nil || len(late.texts()) > 0 {
 			t.Errorf("a stream was begun while draining: %v", late.err)
@@ -176,12 +191,17 @@ func TestDrain(t *testing.T) {
 
 func TestSlowConsumer(t *testing.T) {
 	t.Parallel()
+	doors(t, testSlowConsumer)
+}
+
+func testSlowConsumer(t *testing.T, via option) {
+	t.Helper()
 	const buffer = 100
 	inBubble(t, stream.Options{Buffer: buffer}, func(b bubble) {
 		t, l, h := b.T, b.log, b.hub
 		gate := make(chan struct{})
-		slow := connect(t, h, "bob").live()
-		fast := connect(t, h, "alice").live()
+		slow := connect(t, h, "bob", via).live()
+		fast := connect(t, h, "alice", via).live()
 		synctest.Wait()
 		slow.mu.Lock()
 		slow.gate = gate
@@ -202,7 +222,7 @@ func TestSlowConsumer(t *testing.T) {
 		if last.Kind != stream.InfoSlowConsumer || len(slow.got()) > buffer {
 			t.Errorf("ended with %v after %d events", last, len(slow.got()))
 		}
-		again := connect(t, h, "bob", at(last.Cursor))
+		again := connect(t, h, "bob", via, at(last.Cursor))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if got := len(slow.got()) - 1 + len(again.got()); got != 3*buffer {
@@ -215,11 +235,16 @@ func TestSlowConsumer(t *testing.T) {
 // messages that left the cache before it came to them are read again.
 func TestFrameCacheIsBounded(t *testing.T) {
 	t.Parallel()
+	doors(t, testFrameCacheIsBounded)
+}
+
+func testFrameCacheIsBounded(t *testing.T, via option) {
+	t.Helper()
 	const limit = 20_000
 	inBubble(t, stream.Options{FrameCache: limit}, func(b bubble) {
 		t, l, h := b.T, b.log, b.hub
 		gate := make(chan struct{})
-		c := connect(t, h, "bob").live()
+		c := connect(t, h, "bob", via).live()
 		synctest.Wait()
 		c.mu.Lock()
 		c.gate = gate
@@ -304,17 +329,22 @@ func TestRollover(t *testing.T) {
 // A cursor of a server that is ahead is good on one that lags, and repeats nothing.
 func TestCursorOfAServerAhead(t *testing.T) {
 	t.Parallel()
+	doors(t, testCursorOfAServerAhead)
+}
+
+func testCursorOfAServerAhead(t *testing.T, via option) {
+	t.Helper()
 	inBubble(t, stream.Options{}, func(b bubble) {
 		t, l, ahead := b.T, b.log, b.hub
 		lagging := startHub(t, stream.Options{Log: l, Bus: stream.NewLocalBus(), Poll: 10 * time.Minute})
-		connect(t, lagging, "alice").live()
-		c := connect(t, ahead, "bob").live()
+		connect(t, lagging, "alice", via).live()
+		c := connect(t, ahead, "bob", via).live()
 		l.send(512, 512, 512)
 		time.Sleep(time.Second)
 		c.want("1", "2", "3")
-		again := connect(t, lagging, "bob", at(c.got()[1].Cursor))
+		again := connect(t, lagging, "bob", via, at(c.got()[1].Cursor))
 		again.want("3")
-		last := connect(t, lagging, "bob", at(c.got()[2].Cursor)).live()
+		last := connect(t, lagging, "bob", via, at(c.got()[2].Cursor)).live()
 		l.send(512)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -385,14 +415,19 @@ func TestHintsAndPolls(t *testing.T) {
 // The streams of users who are not to be served any longer end, all of them and nobody else's.
 func TestStreamsEnd(t *testing.T) {
 	t.Parallel()
+	doors(t, testStreamsEnd)
+}
+
+func testStreamsEnd(t *testing.T, via option) {
+	t.Helper()
 	refused := func(user mls.DID) bool { return user == did("dave") }
 	inBubble(t, stream.Options{Refused: refused}, func(b bubble) {
 		t, l, h := b.T, b.log, b.hub
-		carol := connect(t, h, "carol").live()
+		carol := connect(t, h, "carol", via).live()
 		before := carol.position()
 		var bobs []*client
 		for range 3 {
-			bobs = append(bobs, connect(t, h, "bob").live())
+			bobs = append(bobs, connect(t, h, "bob", via).live())
 		}
 		h.EndStreams([]mls.DID{did("bob"), did("nobody")})
 		h.EndStreams([]mls.DID{did("bob")})
@@ -405,10 +440,10 @@ func TestStreamsEnd(t *testing.T) {
 		time.Sleep(251 * time.Millisecond)
 		carol.want("1")
 		// Whoever comes in spite of it, since it was let in a moment before, is given nothing.
-		dave := connect(t, h, "dave", at(before))
+		dave := connect(t, h, "dave", via, at(before))
 		if last := dave.ended(); last.Kind != stream.InfoReauthenticate || len(dave.got()) != 1 {
 			t.Errorf("given %v", dave.got())
 		}
-		connect(t, h, "bob", at(before)).want("1") // Refused is asked, and says nothing of bob
+		connect(t, h, "bob", via, at(before)).want("1") // Refused is asked, and says nothing of bob
 	})
 }

@@ -17,11 +17,16 @@ import (
 // history that is left gets nothing of it (I10).
 func TestLogGoesBack(t *testing.T) {
 	t.Parallel()
+	doors(t, testLogGoesBack)
+}
+
+func testLogGoesBack(t *testing.T, via option) {
+	t.Helper()
 	inBubble(t, stream.Options{}, func(b bubble) {
 		t, l, h := b.T, b.log, b.hub
 		l.send(512, 512)
 		time.Sleep(time.Second)
-		bob, carol := connect(t, h, "bob").live(), connect(t, h, "carol", only(theConvo)).live()
+		bob, carol := connect(t, h, "bob", via).live(), connect(t, h, "carol", via, only(theConvo)).live()
 		start := bob.position()
 		l.send(512)
 		time.Sleep(time.Second)
@@ -42,8 +47,8 @@ func TestLogGoesBack(t *testing.T) {
 		bob.want("3", "compacted")
 		// One that was told resumes like any other.
 		l.set(func(l *memoryLog) { l.absent = false })
-		connect(t, h, "bob", at(bob.got()[1].Cursor)).want("2")
-		connect(t, h, "bob", at(start)).want("compacted")
+		connect(t, h, "bob", via, at(bob.got()[1].Cursor)).want("2")
+		connect(t, h, "bob", via, at(start)).want("compacted")
 	})
 }
 

@@ -21,8 +21,8 @@ type Places interface {
 const notePause = 30 * time.Second
 
 // admit adds a stream for a user, unless the user has too many here and elsewhere.
-func (h *Hub) admit(ctx context.Context, user mls.DID, filter mls.ConvoID) (*stream, bool) {
-	s, ok := h.register(user, filter)
+func (h *Hub) admit(ctx context.Context, user mls.DID, filter mls.ConvoID, f format) (*stream, bool) {
+	s, ok := h.register(user, filter, f)
 	if !ok || h.opt.Places == nil {
 		return s, ok
 	}

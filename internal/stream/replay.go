@@ -123,7 +123,7 @@ func (r *replay) send(ctx context.Context, events []store.LogEntry) error {
 		e := &events[i]
 		var frame []byte
 		if e.Kind != store.EventMessage {
-			frame = r.h.infoFrame(e)
+			frame = r.h.infoFrame(r.s.format, e)
 		} else {
 			var ready bool
 			if frame, ready = frames[i]; !ready {
@@ -163,7 +163,7 @@ func (r *replay) encode(ctx context.Context, events []store.LogEntry, first int)
 	defer release()
 	size := 0
 	for _, m := range messages {
-		size += frameSize(m)
+		size += frameSize(r.s.format, m)
 	}
 	if cap(r.buf) < size {
 		r.buf = make([]byte, 0, size)
@@ -172,7 +172,7 @@ func (r *replay) encode(ctx context.Context, events []store.LogEntry, first int)
 	frames := make(map[int][]byte, len(messages))
 	for i, m := range messages {
 		begin := len(r.buf)
-		r.buf = r.h.messageFrame(r.buf, &events[places[i]], m)
+		r.buf = r.h.messageFrame(r.buf, r.s.format, &events[places[i]], m)
 		frames[places[i]] = r.buf[begin:len(r.buf):len(r.buf)]
 	}
 	return frames, nil

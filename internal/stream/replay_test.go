@@ -18,6 +18,11 @@ import (
 // that they must fall back to the database again and again.
 func TestReplayMeetsLive(t *testing.T) {
 	t.Parallel()
+	doors(t, testReplayMeetsLive)
+}
+
+func testReplayMeetsLive(t *testing.T, via option) {
+	t.Helper()
 	for _, buffer := range []int{1, 20, 5000} {
 		t.Run(fmt.Sprint("buffer ", buffer), func(t *testing.T) {
 			t.Parallel()
@@ -26,7 +31,7 @@ func TestReplayMeetsLive(t *testing.T) {
 			h := w.hub(t, stream.Options{Buffer: buffer, PerUser: 100})
 			convos := []mls.ConvoID{w.convo(t, "alice", "bob"), w.convo(t, "alice", "bob")}
 			w.caughtUp(t, h)
-			start := connect(t, h, "bob").live().position()
+			start := connect(t, h, "bob", via).live().position()
 			var wg sync.WaitGroup
 			for i := range writers {
 				wg.Go(func() {
@@ -43,7 +48,7 @@ func TestReplayMeetsLive(t *testing.T) {
 					var seqs []string
 					cursor := start
 					for deadline := time.Now().Add(2 * patience); len(seqs) < writers*each && time.Now().Before(deadline); {
-						c := connect(t, h, "bob", at(cursor))
+						c := connect(t, h, "bob", via, at(cursor))
 						select {
 						case <-c.done:
 						case <-time.After(30*time.Millisecond + rand.N(300*time.Millisecond)):
@@ -90,17 +95,22 @@ func TestReplayMeetsLive(t *testing.T) {
 // batches: neither depends on how far the client is behind.
 func TestCatchUpIsPaged(t *testing.T) {
 	t.Parallel()
+	doors(t, testCatchUpIsPaged)
+}
+
+func testCatchUpIsPaged(t *testing.T, via option) {
+	t.Helper()
 	const behind = 3000
 	w := newWorld(t)
 	h := w.hub(t, stream.Options{})
 	convo := w.convo(t, "alice", "bob")
 	w.caughtUp(t, h)
-	start := connect(t, h, "bob").live().position()
+	start := connect(t, h, "bob", via).live().position()
 	w.sendMany(t, convo, "alice", behind)
 	w.caughtUp(t, h)
 	ctx, counted := store.WithCounter(t.Context())
 	began := time.Now()
-	c := connectWith(ctx, t, h, "bob", at(start))
+	c := connectWith(ctx, t, h, "bob", via, at(start))
 	c.await("the whole", func() bool { return len(c.frames) >= behind })
 	took := time.Since(began)
 	for i, f := range c.got() {

@@ -13,10 +13,15 @@ type adminsByConvo map[mls.ConvoID]map[mls.DID]bool
 // says so (I10). messages holds those of events by their index.
 func (h *Hub) dispatch(events []store.LogEntry, messages map[int]*store.Message, admins adminsByConvo) {
 	entries := make([]*entry, len(events))
+	wanted := h.wanted()
 	for i := range events {
 		e := &entry{LogEntry: events[i]}
 		if m, read := messages[i]; read {
-			h.cache.put(e, h.messageFrame(make([]byte, 0, frameSize(m)), &e.LogEntry, m))
+			for f := range formats {
+				if wanted[f] {
+					h.cache.put(e, f, h.messageFrame(make([]byte, 0, frameSize(f, m)), f, &e.LogEntry, m))
+				}
+			}
 		}
 		entries[i] = e
 	}
@@ -26,6 +31,16 @@ func (h *Hub) dispatch(events []store.LogEntry, messages map[int]*store.Message,
 		h.dispatchOne(e, admins)
 		h.at = e.Cursor
 	}
+}
+
+// wanted are the formats that streams read. One that begins meanwhile reads its first frames itself.
+func (h *Hub) wanted() (wanted [formats]bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for f, n := range h.counts {
+		wanted[f] = n > 0
+	}
+	return wanted
 }
 
 // dispatchOne, and all below that takes no lock, is called with mu held.
@@ -59,9 +74,9 @@ func (h *Hub) dispatchOne(e *entry, admins adminsByConvo) {
 // deliver hands an event to a stream. A stream that is too slow for it gets no
 // more.
 func (h *Hub) deliver(s *stream, e *entry) {
-	if e.Kind != store.EventMessage && e.frame.Load() == nil {
-		frame := h.infoFrame(&e.LogEntry)
-		e.frame.Store(&frame)
+	if f := s.format; e.Kind != store.EventMessage && e.frames[f].Load() == nil {
+		frame := h.infoFrame(f, &e.LogEntry)
+		e.frames[f].Store(&frame)
 	}
 	if !s.offer(e) {
 		h.mute(s)

@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -34,9 +33,20 @@ const (
 	maxReconnect = 3000
 )
 
-// Serve sends the stream until it ends or ctx does. Errors before anything was
-// sent are of a kind of package mls.
+// Serve sends the stream as Server-Sent Events until it ends or ctx does. Errors
+// before anything was sent are of a kind of package mls.
 func (h *Hub) Serve(ctx context.Context, req Request, out lexrt.EventStream) error {
+	return h.serve(ctx, req, eventDoor{out})
+}
+
+// Subscribe sends the stream over a WebSocket. It fails with a *lexrt.CloseError
+// when the stream has ended in order, with ErrTooSlow, or with a kind of package mls
+// before anything was sent.
+func (h *Hub) Subscribe(ctx context.Context, req Request, out lexrt.Subscribed) error {
+	return h.serve(ctx, req, socketDoor{out})
+}
+
+func (h *Hub) serve(ctx context.Context, req Request, out door) error {
 	if err := h.awaitReady(ctx); err != nil {
 		return err
 	}
@@ -44,7 +54,7 @@ func (h *Hub) Serve(ctx context.Context, req Request, out lexrt.EventStream) err
 	if err != nil {
 		return err
 	}
-	s, ok := h.admit(ctx, req.User, filter)
+	s, ok := h.admit(ctx, req.User, filter, out.format())
 	if !ok {
 		return mls.TooManyStreams(h.opt.PerUser, streamsRetry)
 	}
@@ -54,7 +64,7 @@ func (h *Hub) Serve(ctx context.Context, req Request, out lexrt.EventStream) err
 	}
 	h.opt.Observer.StreamOpened()
 	defer h.opt.Observer.StreamClosed()
-	w := &writer{h: h, out: out, proxied: !out.Direct()}
+	w := &writer{h: h, out: out, proxied: out.proxied()}
 	if err := h.run(ctx, s, w, req.Cursor); !errors.Is(err, errEnded) {
 		return err
 	}
@@ -224,23 +234,24 @@ func (w *writer) begin(p place, follows bool) error {
 		return nil
 	}
 	w.at, w.told = p.from, p.from
-	if err := w.out.Frames(w.h.encodeInfo(p.from, &Info{Kind: InfoCompacted})); err != nil || follows {
+	if err := w.out.frames(w.info(p.from, &Info{Kind: InfoCompacted})); err != nil || follows {
 		return err
 	}
 	return w.finish()
 }
 
-// greet sends the headers, how long to wait before coming back, and where to
-// resume when the stream breaks before its first event.
+// greet sends the headers, and where to resume when the stream breaks before its
+// first event.
 func (w *writer) greet(at store.LogCursor, gap bool) error {
 	w.at, w.told = at, at
-	wait := minReconnect + rand.IntN(maxReconnect-minReconnect) //nolint:gosec // spreads load, hides nothing
-	frame := lexrt.AppendFrame(fmt.Appendf(nil, "retry: %d\n", wait), w.h.cursor(at), "", nil)
+	frames := [][]byte{w.out.greet(w.h, at)}
 	if gap {
-		frame = append(frame, w.h.encodeInfo(at, &Info{Kind: InfoCompacted})...)
+		frames = append(frames, w.info(at, &Info{Kind: InfoCompacted}))
 	}
-	w.sent += int64(len(frame))
-	return w.out.Frames(frame)
+	for _, frame := range frames {
+		w.sent += int64(len(frame))
+	}
+	return w.out.frames(frames...)
 }
 
 // follow sends what comes live. It fails with errLost when the log goes back.

@@ -13,12 +13,17 @@ import (
 
 func TestLiveAndResume(t *testing.T) {
 	t.Parallel()
+	doors(t, testLiveAndResume)
+}
+
+func testLiveAndResume(t *testing.T, via option) {
+	t.Helper()
 	w := newWorld(t)
 	h := w.hub(t, stream.Options{})
 	convo := w.convo(t, "alice", "bob")
 	w.send(t, convo, "alice")
 	w.caughtUp(t, h)
-	bob := connect(t, h, "bob").live()
+	bob := connect(t, h, "bob", via).live()
 	start := bob.position()
 	for range 3 {
 		w.send(t, convo, "alice")
@@ -28,15 +33,15 @@ func TestLiveAndResume(t *testing.T) {
 	bob.close()
 	w.send(t, convo, "bob")
 
-	again := connect(t, h, "bob", at(cursor))
+	again := connect(t, h, "bob", via, at(cursor))
 	again.want("3", "4", "5")
 	w.send(t, convo, "alice")
 	again.want("3", "4", "5", "6")
 
 	// A stream that broke before its first event has a position too.
-	connect(t, h, "bob", at(start)).want("2", "3", "4", "5", "6")
+	connect(t, h, "bob", via, at(start)).want("2", "3", "4", "5", "6")
 	// Strangers get nothing of it.
-	eve := connect(t, h, "eve", at(start)).live()
+	eve := connect(t, h, "eve", via, at(start)).live()
 	own := w.convo(t, "eve")
 	w.send(t, own, "eve")
 	eve.want("membership-changed eve", "1")
@@ -45,12 +50,17 @@ func TestLiveAndResume(t *testing.T) {
 // I10: membership begins and ends at an exact place of the log, live and in replay alike.
 func TestMembershipFollowsTheLog(t *testing.T) {
 	t.Parallel()
+	doors(t, testMembershipFollowsTheLog)
+}
+
+func testMembershipFollowsTheLog(t *testing.T, via option) {
+	t.Helper()
 	w := newWorld(t)
 	h := w.hub(t, stream.Options{})
 	convo := w.convo(t, "alice", "bob")
 	w.caughtUp(t, h)
-	bob := connect(t, h, "bob").live()
-	carol := connect(t, h, "carol").live()
+	bob := connect(t, h, "bob", via).live()
+	carol := connect(t, h, "carol", via).live()
 	bobStart, carolStart := bob.position(), carol.position()
 
 	w.send(t, convo, "alice") // 1
@@ -81,7 +91,7 @@ func TestMembershipFollowsTheLog(t *testing.T) {
 			if from >= 0 {
 				cursor = c.got()[from].Cursor
 			}
-			again := connect(t, h, name, at(cursor))
+			again := connect(t, h, name, via, at(cursor))
 			again.want(all[from+1:]...)
 			again.live().close()
 			if got := len(again.got()); got != len(all)-from-1 {
@@ -93,6 +103,11 @@ func TestMembershipFollowsTheLog(t *testing.T) {
 
 func TestAudiences(t *testing.T) {
 	t.Parallel()
+	doors(t, testAudiences)
+}
+
+func testAudiences(t *testing.T, via option) {
+	t.Helper()
 	w := newWorld(t)
 	h := w.hub(t, stream.Options{})
 	convo := w.convo(t, "alice", "bob", "carol")
@@ -107,7 +122,7 @@ func TestAudiences(t *testing.T) {
 	w.caughtUp(t, h)
 	streams := map[string]*client{}
 	for _, name := range []string{"alice", "bob", "carol"} {
-		streams[name] = connect(t, h, name).live()
+		streams[name] = connect(t, h, name, via).live()
 	}
 	start := streams["alice"].position()
 	w.event(t, convo, store.NewEvent{Kind: store.EventReportReceived, Audience: store.ToAdmins, AudienceDID: did("bob")})
@@ -121,17 +136,22 @@ func TestAudiences(t *testing.T) {
 	}
 	for name, events := range want {
 		streams[name].want(events...)
-		connect(t, h, name, at(start)).want(events...)
+		connect(t, h, name, via, at(start)).want(events...)
 	}
 }
 
 func TestFilter(t *testing.T) {
 	t.Parallel()
+	doors(t, testFilter)
+}
+
+func testFilter(t *testing.T, via option) {
+	t.Helper()
 	w := newWorld(t)
 	h := w.hub(t, stream.Options{})
 	convo, other := w.convo(t, "alice", "bob"), w.convo(t, "alice", "bob")
 	w.caughtUp(t, h)
-	bob := connect(t, h, "bob", only(convo)).live()
+	bob := connect(t, h, "bob", via, only(convo)).live()
 	start := bob.position()
 	w.send(t, other, "alice")
 	w.send(t, convo, "alice")
@@ -143,17 +163,17 @@ func TestFilter(t *testing.T) {
 		t.Errorf("the stream ended with %v", last)
 	}
 	// A former member still gets what lies between its cursor and its removal.
-	again := connect(t, h, "bob", only(convo), at(start))
+	again := connect(t, h, "bob", via, only(convo), at(start))
 	again.want("1", "2", "membership-changed bob")
 	again.ended()
 
 	// What is not the caller's to follow is answered alike.
 	var refused []string
 	for _, c := range []*client{
-		connect(t, h, "bob", only(convo)),
-		connect(t, h, "eve", only(convo)),
-		connect(t, h, "eve", only(convo), at(start)),
-		connect(t, h, "bob", only(mls.NewConvoID(now(), "00"))),
+		connect(t, h, "bob", via, only(convo)),
+		connect(t, h, "eve", via, only(convo)),
+		connect(t, h, "eve", via, only(convo), at(start)),
+		connect(t, h, "bob", via, only(mls.NewConvoID(now(), "00"))),
 	} {
 		<-c.done
 		refused = append(refused, fmt.Sprint(c.err))
@@ -191,6 +211,11 @@ func TestCursorsAreChecked(t *testing.T) {
 // log: the client is told that events are missing, and goes on from now.
 func TestCursorAheadOfTheLog(t *testing.T) {
 	t.Parallel()
+	doors(t, testCursorAheadOfTheLog)
+}
+
+func testCursorAheadOfTheLog(t *testing.T, via option) {
+	t.Helper()
 	w := newWorld(t)
 	h := w.hub(t, stream.Options{PerUser: 10})
 	convo := w.convo(t, "alice", "bob")
@@ -202,14 +227,14 @@ func TestCursorAheadOfTheLog(t *testing.T) {
 		// a life of the log that a restore undid
 		{Generation: end.Generation - 1, Xid: 1, Position: 1},
 	} {
-		c := connect(t, h, "bob", at(h.Cursor(ahead)))
+		c := connect(t, h, "bob", via, at(h.Cursor(ahead)))
 		c.want("compacted")
 		w.send(t, convo, "alice")
 		c.await("the next message", func() bool { return len(c.frames) == 2 })
 		if got := c.got(); got[1].Name != "messageEvent" {
 			t.Errorf("%v: got %v", ahead, got)
 		}
-		connect(t, h, "bob", at(c.got()[0].Cursor)).want(c.got()[1].String())
+		connect(t, h, "bob", via, at(c.got()[0].Cursor)).want(c.got()[1].String())
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"mls-server/internal/store"
-	"mls-server/lexrt"
 )
 
 const (
@@ -23,7 +22,7 @@ var errEnded = errors.New("stream: ended")
 // writer sends frames to one client and remembers how far it got.
 type writer struct {
 	h   *Hub
-	out lexrt.EventStream
+	out door
 	// proxied streams roll over.
 	proxied bool
 	// greeted says that the stream has begun.
@@ -41,6 +40,11 @@ type writer struct {
 	events  int
 }
 
+// info encodes an event that is not in the log.
+func (w *writer) info(at store.LogCursor, i *Info) []byte {
+	return w.h.encodeInfo(w.out.format(), at, i)
+}
+
 // event sends the frame of an event; an empty frame is left out.
 func (w *writer) event(e *store.LogEntry, frame []byte) error {
 	if len(frame) == 0 {
@@ -49,7 +53,7 @@ func (w *writer) event(e *store.LogEntry, frame []byte) error {
 	}
 	if w.proxied && len(frame) > rolloverBytes-flushBytes {
 		// It can never pass through a proxy, and the stream would never get beyond it.
-		frame = w.h.encodeInfo(e.Cursor, &Info{Kind: InfoCompacted, Convo: e.FirstGroup})
+		frame = w.info(e.Cursor, &Info{Kind: InfoCompacted, Convo: e.FirstGroup})
 	}
 	if w.proxied && w.sent+int64(len(frame)) > rolloverBytes {
 		return w.end(InfoRollover)
@@ -76,7 +80,7 @@ func (w *writer) flush() error {
 	if len(w.pending) == 0 {
 		return nil
 	}
-	err := w.out.Frames(w.pending...)
+	err := w.out.frames(w.pending...)
 	clear(w.pending)
 	w.pending, w.bytes = w.pending[:0], 0
 	if err != nil {
@@ -95,31 +99,24 @@ func (w *writer) large(frame []byte) error {
 	write := w.h.large.begin(len(frame))
 	defer w.h.large.end(write)
 	w.sent += int64(len(frame))
-	for len(frame) > 0 {
-		if write.given.Load() {
-			return errEnded // in the middle of a frame, which clients throw away
-		}
-		n := min(pieceBytes, len(frame))
-		if err := w.out.Frames(frame[:n]); err != nil {
-			return err
-		}
-		frame = frame[n:]
+	if err := w.out.long(frame, func() bool { return !write.given.Load() }); err != nil {
+		return err
 	}
 	return w.flush()
 }
 
 // hold tells the client where to resume, without an event, and that the stream lives.
 func (w *writer) hold(at store.LogCursor) error {
-	frame := make([]byte, 0, 48)
-	frame = append(frame, ": keep-alive\n"...)
-	if at != w.told {
+	moved := at != w.told
+	if moved {
 		w.at, w.told = at, at
-		frame = lexrt.AppendFrame(frame, w.h.cursor(at), "", nil)
-	} else {
-		frame = append(frame, '\n')
+	}
+	frame := w.out.hold(w.h, at, moved)
+	if len(frame) == 0 {
+		return nil
 	}
 	w.sent += int64(len(frame))
-	return w.out.Frames(frame)
+	return w.out.frames(frame)
 }
 
 // end ends the stream in order: what is pending, then an infoEvent with the
@@ -128,10 +125,7 @@ func (w *writer) end(kind InfoKind) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if err := w.out.Frames(w.h.encodeInfo(w.at, &Info{Kind: kind})); err != nil {
-		return err
-	}
-	return errEnded
+	return w.out.end(w.h, w.at, kind)
 }
 
 // entries sends events that came live.
@@ -140,7 +134,7 @@ func (w *writer) entries(ctx context.Context, s *stream, entries []*entry) error
 		if e.Cursor.Compare(w.skip) <= 0 {
 			continue
 		}
-		frame, err := w.h.frameOf(ctx, e)
+		frame, err := w.h.frameOf(ctx, s.format, e)
 		if err != nil {
 			return err
 		}

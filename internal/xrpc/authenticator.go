@@ -22,6 +22,13 @@ type Authenticator interface {
 	Spend(ctx context.Context, c Credential) error
 }
 
+// Tickets checks what stands for a token in the address of a subscription.
+type Tickets interface {
+	// AuthenticateTicket checks a ticket and uses nothing up; Authenticator.Spend does. convo is the
+	// conversation that the subscription names, or "".
+	AuthenticateTicket(ctx context.Context, ticket, convo string) (Credential, error)
+}
+
 // Credential is what a genuine token says.
 type Credential struct {
 	Caller lexrt.Caller

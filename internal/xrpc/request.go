@@ -177,7 +177,7 @@ func (x *exchange) admit(ctx context.Context) (Credential, error) {
 	}
 	work, cancel := context.WithTimeout(ctx, workWait)
 	defer cancel()
-	cred, err := x.s.opt.Authenticator.Authenticate(work, x.m, x.r.Header.Get("Authorization"), x.s.opt.ClientIP(x.r))
+	cred, err := x.authenticate(work)
 	if err != nil {
 		return Credential{}, x.unauthenticated(ctx, err)
 	}
@@ -194,6 +194,17 @@ func (x *exchange) admit(ctx context.Context) (Credential, error) {
 		x.s.opt.Seen(x.m, cred.Caller)
 	}
 	return cred, nil
+}
+
+// authenticate checks the token of the request, or the ticket of a subscription.
+func (x *exchange) authenticate(ctx context.Context) (Credential, error) {
+	if x.m.Kind == lexrt.Subscription {
+		query := x.r.URL.Query()
+		if ticket := query.Get("ticket"); ticket != "" && x.s.opt.Tickets != nil {
+			return x.s.opt.Tickets.AuthenticateTicket(ctx, ticket, query.Get("convoId"))
+		}
+	}
+	return x.s.opt.Authenticator.Authenticate(ctx, x.m, x.r.Header.Get("Authorization"), x.s.opt.ClientIP(x.r))
 }
 
 // check refuses accounts that are not to be served. An open method has none.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -43,7 +44,9 @@ type Observer interface {
 // Options configure a Server. All fields are required unless they say otherwise.
 type Options struct {
 	Authenticator Authenticator
-	Limiter       ratelimit.Limiter
+	// Tickets, when not nil, are accepted for subscriptions.
+	Tickets Tickets
+	Limiter ratelimit.Limiter
 	// MapError turns an error of a handler into an XRPC error, or returns nil for one that must
 	// stay inside.
 	MapError func(err error) *lexrt.Error
@@ -67,15 +70,17 @@ type Options struct {
 	PadBytes bool
 }
 
-// Server serves generated endpoints. It implements lexrt.Registrar.
+// Server serves generated endpoints. It implements lexrt.SubscriptionRegistrar.
 type Server struct {
 	opt    Options
 	router chi.Router
 	// bodies and answers bound the memory of large ones.
 	bodies, answers *budget
+	// subscriptions are those that net/http knows nothing of any longer.
+	subscriptions sync.WaitGroup
 }
 
-var _ lexrt.Registrar = (*Server)(nil)
+var _ lexrt.SubscriptionRegistrar = (*Server)(nil)
 
 // New returns a server without endpoints.
 func New(opt Options) *Server {

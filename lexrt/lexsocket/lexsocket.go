@@ -230,6 +230,14 @@ func (c *Conn) cut() {
 	_ = c.ws.CloseNow() // gives its buffers back
 }
 
+// Abort ends the connection without a word, unless it has ended.
+func (c *Conn) Abort() {
+	if !c.ended.Load() {
+		c.cut()
+	}
+	c.ping.Stop()
+}
+
 // end ends the connection in order. A client that goes on sending instead of ending it, too, is cut
 // off after closeWait.
 func (c *Conn) end(code websocket.StatusCode, reason string) {

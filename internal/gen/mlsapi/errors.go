@@ -18,6 +18,7 @@ var (
 	ErrCannotReportSelf          = &lexrt.Error{Name: "CannotReportSelf", Status: 400}
 	ErrCommitNotFound            = &lexrt.Error{Name: "CommitNotFound", Status: 404}
 	ErrCommitVoid                = &lexrt.Error{Name: "CommitVoid", Status: 409}
+	ErrConsumerTooSlow           = &lexrt.Error{Name: "ConsumerTooSlow", Status: 429}
 	ErrConvoNotFound             = &lexrt.Error{Name: "ConvoNotFound", Status: 404}
 	ErrDeviceIDTaken             = &lexrt.Error{Name: "DeviceIdTaken", Status: 409}
 	ErrDeviceNotFound            = &lexrt.Error{Name: "DeviceNotFound", Status: 404}

@@ -270,6 +270,19 @@ var MethodGetReports = &lexrt.Method{
 	RateClass: "default",
 }
 
+// MethodGetSubscriptionTicket describes blue.catbird.mls.getSubscriptionTicket.
+//
+// Get a ticket for subscribeConvoEvents, which stands for a token where no header can be sent.
+// It can be used once, within a minute.
+var MethodGetSubscriptionTicket = &lexrt.Method{
+	Input:     "application/json",
+	Kind:      lexrt.Procedure,
+	MaxBody:   16384,
+	NSID:      "blue.catbird.mls.getSubscriptionTicket",
+	Output:    "application/json",
+	RateClass: "ticket",
+}
+
 // MethodGetWelcome describes blue.catbird.mls.getWelcome.
 //
 // Read the newest Welcome that waits for the caller in a conversation. Reading changes nothing.
@@ -547,6 +560,18 @@ var MethodStreamConvoEvents = &lexrt.Method{
 	RateClass: "default",
 }
 
+// MethodSubscribeConvoEvents describes blue.catbird.mls.subscribeConvoEvents.
+//
+// Follow the caller's conversations over a WebSocket: the log and the cursors of
+// streamConvoEvents. Authorised by a service token in the Authorization header, or by a ticket
+// from getSubscriptionTicket.
+var MethodSubscribeConvoEvents = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrConsumerTooSlow},
+	Kind:      lexrt.Subscription,
+	NSID:      "blue.catbird.mls.subscribeConvoEvents",
+	RateClass: "default",
+}
+
 // MethodSyncKeyPackages describes blue.catbird.mls.syncKeyPackages.
 //
 // Withdraw those of a device's unused key packages that it has no keys for any more. A list
@@ -613,6 +638,7 @@ func Methods() []*lexrt.Method {
 		MethodGetKeyPackages,
 		MethodGetMessages,
 		MethodGetReports,
+		MethodGetSubscriptionTicket,
 		MethodGetWelcome,
 		MethodHandleBlockChange,
 		MethodLeaveConvo,
@@ -631,6 +657,7 @@ func Methods() []*lexrt.Method {
 		MethodSendMessage,
 		MethodSendSealed,
 		MethodStreamConvoEvents,
+		MethodSubscribeConvoEvents,
 		MethodSyncKeyPackages,
 		MethodUpdateCursor,
 		MethodUpdateGroupInfo,

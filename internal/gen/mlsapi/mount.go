@@ -8,7 +8,7 @@ import (
 )
 
 // Mount registers every method of s with r, each with its own descriptor.
-func Mount(r lexrt.Registrar, s Service) {
+func Mount(r lexrt.SubscriptionRegistrar, s Service) {
 	r.Handle(MethodAcceptConvo, lexrt.InputEndpoint(s.AcceptConvo))
 	r.Handle(MethodAddMembers, lexrt.InputEndpoint(s.AddMembers))
 	r.Handle(MethodCheckBlocks, lexrt.ParamsEndpoint(s.CheckBlocks))
@@ -30,6 +30,7 @@ func Mount(r lexrt.Registrar, s Service) {
 	r.Handle(MethodGetKeyPackages, lexrt.ParamsEndpoint(s.GetKeyPackages))
 	r.Handle(MethodGetMessages, lexrt.ParamsEndpoint(s.GetMessages))
 	r.Handle(MethodGetReports, lexrt.ParamsEndpoint(s.GetReports))
+	r.Handle(MethodGetSubscriptionTicket, lexrt.InputEndpoint(s.GetSubscriptionTicket))
 	r.Handle(MethodGetWelcome, lexrt.ParamsEndpoint(s.GetWelcome))
 	r.Handle(MethodHandleBlockChange, lexrt.InputEndpoint(s.HandleBlockChange))
 	r.Handle(MethodLeaveConvo, lexrt.InputEndpoint(s.LeaveConvo))
@@ -55,6 +56,15 @@ func Mount(r lexrt.Registrar, s Service) {
 			return err
 		}
 		return s.StreamConvoEvents(ctx, req.Caller, params, out)
+	})
+	r.HandleSubscription(MethodSubscribeConvoEvents, func(req *lexrt.Request) (func(ctx context.Context, out lexrt.Subscribed) error, error) {
+		params := new(SubscribeConvoEventsParams)
+		if err := params.DecodeQuery(req.Query); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context, out lexrt.Subscribed) error {
+			return s.SubscribeConvoEvents(ctx, req.Caller, params, NewSubscribeConvoEventsStream(out))
+		}, nil
 	})
 	r.Handle(MethodSyncKeyPackages, lexrt.InputEndpoint(s.SyncKeyPackages))
 	r.Handle(MethodUpdateCursor, lexrt.InputEndpoint(s.UpdateCursor))

@@ -29,6 +29,7 @@ type Service interface {
 	GetKeyPackagesHandler
 	GetMessagesHandler
 	GetReportsHandler
+	GetSubscriptionTicketHandler
 	GetWelcomeHandler
 	HandleBlockChangeHandler
 	LeaveConvoHandler
@@ -47,6 +48,7 @@ type Service interface {
 	SendMessageHandler
 	SendSealedHandler
 	StreamConvoEventsHandler
+	SubscribeConvoEventsHandler
 	SyncKeyPackagesHandler
 	UpdateCursorHandler
 	UpdateGroupInfoHandler
@@ -265,6 +267,15 @@ type GetReportsHandler interface {
 	GetReports(ctx context.Context, caller lexrt.Caller, params *GetReportsParams) (*GetReportsOutput, error)
 }
 
+// GetSubscriptionTicketHandler handles blue.catbird.mls.getSubscriptionTicket.
+type GetSubscriptionTicketHandler interface {
+	// GetSubscriptionTicket handles blue.catbird.mls.getSubscriptionTicket.
+	//
+	// Get a ticket for subscribeConvoEvents, which stands for a token where no header can be sent.
+	// It can be used once, within a minute.
+	GetSubscriptionTicket(ctx context.Context, caller lexrt.Caller, in *GetSubscriptionTicketInput) (*GetSubscriptionTicketOutput, error)
+}
+
 // GetWelcomeHandler handles blue.catbird.mls.getWelcome.
 type GetWelcomeHandler interface {
 	// GetWelcome handles blue.catbird.mls.getWelcome.
@@ -470,6 +481,53 @@ type StreamConvoEventsHandler interface {
 	// Follow the caller's conversations as a stream of server-sent events. Resume with the cursor
 	// parameter or the Last-Event-ID header.
 	StreamConvoEvents(ctx context.Context, caller lexrt.Caller, params *StreamConvoEventsParams, out lexrt.EventStream) error
+}
+
+// SubscribeConvoEventsHandler handles blue.catbird.mls.subscribeConvoEvents.
+type SubscribeConvoEventsHandler interface {
+	// SubscribeConvoEvents handles blue.catbird.mls.subscribeConvoEvents.
+	//
+	// Follow the caller's conversations over a WebSocket: the log and the cursors of
+	// streamConvoEvents. Authorised by a service token in the Authorization header, or by a ticket
+	// from getSubscriptionTicket.
+	//
+	// Errors: ConsumerTooSlow.
+	SubscribeConvoEvents(ctx context.Context, caller lexrt.Caller, params *SubscribeConvoEventsParams, out *SubscribeConvoEventsStream) error
+}
+
+// SubscribeConvoEventsStream sends the messages of blue.catbird.mls.subscribeConvoEvents. It is
+// used by one goroutine at a time.
+type SubscribeConvoEventsStream struct {
+	out lexrt.Subscribed
+}
+
+// NewSubscribeConvoEventsStream makes a sender that writes to out.
+func NewSubscribeConvoEventsStream(out lexrt.Subscribed) *SubscribeConvoEventsStream {
+	return &SubscribeConvoEventsStream{out: out}
+}
+
+// Send writes one message. A nil message is an error.
+func (s *SubscribeConvoEventsStream) Send(message SubscribeConvoEventsMessage) error {
+	switch m := message.(type) {
+	case *SubscribeConvoEventsMessageEvent:
+		return s.out.Send("blue.catbird.mls.subscribeConvoEvents#messageEvent", m)
+	case *SubscribeConvoEventsInfoEvent:
+		return s.out.Send("blue.catbird.mls.subscribeConvoEvents#infoEvent", m)
+	case *SubscribeConvoEventsNewDeviceEvent:
+		return s.out.Send("blue.catbird.mls.subscribeConvoEvents#newDeviceEvent", m)
+	case *SubscribeConvoEventsReadditionRequestedEvent:
+		return s.out.Send("blue.catbird.mls.subscribeConvoEvents#readditionRequestedEvent", m)
+	case *SubscribeConvoEventsMembershipChangeEvent:
+		return s.out.Send("blue.catbird.mls.subscribeConvoEvents#membershipChangeEvent", m)
+	case *UnknownVariant:
+		return s.out.Send(m.Type, m)
+	}
+	return lexrt.ErrNoMessage
+}
+
+// Raw is what messages are written to, for those who send frames that they have encoded before.
+func (s *SubscribeConvoEventsStream) Raw() lexrt.Subscribed {
+	return s.out
 }
 
 // SyncKeyPackagesHandler handles blue.catbird.mls.syncKeyPackages.

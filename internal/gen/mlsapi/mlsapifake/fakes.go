@@ -1448,6 +1448,39 @@ var Schemas = lexfake.Set{
 		}},
 		TypeName: "blue.catbird.mls.getReports#reportView",
 	},
+	"GetSubscriptionTicketInput": &lexfake.Schema{
+		Input: true,
+		Kind:  lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name: "convoId",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
+			},
+		}},
+	},
+	"GetSubscriptionTicketOutput": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "ticket",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 256},
+			},
+		}, {
+			Name:     "endpoint",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "expiresAt",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
+			},
+		}},
+	},
 	"GetWelcomeOutput": &lexfake.Schema{
 		Kind: lexfake.Object,
 		Props: []lexfake.Prop{{
@@ -2621,6 +2654,177 @@ var Schemas = lexfake.Set{
 		}},
 		TypeName: "blue.catbird.mls.streamConvoEvents#typingEvent",
 	},
+	"SubscribeConvoEventsInfoEvent": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "cursor",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "info",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "kind",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"membership-changed", "admin-changed", "epoch-advanced", "welcome-available", "device-pending", "rejoin-requested", "removal-pending", "key-packages-low", "report-received", "report-resolved", "block-conflict", "epoch-reopened", "group-reset", "welcome-revoked", "device-joined-external", "invitation", "device-revoked", "compacted", "reauthenticate", "server-restart", "position"}},
+			},
+		}, {
+			Name:   "convoId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "userDid",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDID},
+			},
+		}, {
+			Name:   "deviceId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:   "requestId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "epoch",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:   "commitId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}},
+		TypeName: "blue.catbird.mls.subscribeConvoEvents#infoEvent",
+	},
+	"SubscribeConvoEventsMembershipChangeEvent": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "cursor",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "convoId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "did",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDID},
+			},
+		}, {
+			Name:     "action",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Known: []string{"joined", "left"}},
+			},
+		}, {
+			Name:     "epoch",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
+			Name:   "deviceId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}},
+		TypeName: "blue.catbird.mls.subscribeConvoEvents#membershipChangeEvent",
+	},
+	"SubscribeConvoEventsMessage": &lexfake.Schema{
+		Kind:    lexfake.Union,
+		Members: []string{"SubscribeConvoEventsMessageEvent", "SubscribeConvoEventsInfoEvent", "SubscribeConvoEventsNewDeviceEvent", "SubscribeConvoEventsReadditionRequestedEvent", "SubscribeConvoEventsMembershipChangeEvent"},
+	},
+	"SubscribeConvoEventsMessageEvent": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "cursor",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "message",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind: lexfake.Ref,
+				Name: "DefsMessageView",
+			},
+		}},
+		TypeName: "blue.catbird.mls.subscribeConvoEvents#messageEvent",
+	},
+	"SubscribeConvoEventsNewDeviceEvent": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "cursor",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "convoId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "userDid",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDID},
+			},
+		}, {
+			Name:     "deviceId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name: "deviceName",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
+			},
+		}, {
+			Name:     "deviceCredentialDid",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "pendingAdditionId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}},
+		TypeName: "blue.catbird.mls.subscribeConvoEvents#newDeviceEvent",
+	},
+	"SubscribeConvoEventsReadditionRequestedEvent": &lexfake.Schema{
+		Kind: lexfake.Object,
+		Props: []lexfake.Prop{{
+			Name:     "cursor",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "convoId",
+			Required: true,
+			Schema:   &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:     "userDid",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDID},
+			},
+		}, {
+			Name:     "requestedAt",
+			Required: true,
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{Format: lexrt.FormatDatetime},
+			},
+		}, {
+			Name:   "deviceId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}, {
+			Name:   "requestId",
+			Schema: &lexfake.Schema{Kind: lexfake.String},
+		}},
+		TypeName: "blue.catbird.mls.subscribeConvoEvents#readditionRequestedEvent",
+	},
 	"SyncKeyPackagesInput": &lexfake.Schema{
 		Input: true,
 		Kind:  lexfake.Object,
@@ -2876,6 +3080,12 @@ var Types = map[string]func() lexfake.Codec{
 	"GetReportsReportView": func() lexfake.Codec {
 		return new(mlsapi.GetReportsReportView)
 	},
+	"GetSubscriptionTicketInput": func() lexfake.Codec {
+		return new(mlsapi.GetSubscriptionTicketInput)
+	},
+	"GetSubscriptionTicketOutput": func() lexfake.Codec {
+		return new(mlsapi.GetSubscriptionTicketOutput)
+	},
 	"GetWelcomeOutput": func() lexfake.Codec {
 		return new(mlsapi.GetWelcomeOutput)
 	},
@@ -3002,6 +3212,21 @@ var Types = map[string]func() lexfake.Codec{
 	"StreamConvoEventsTypingEvent": func() lexfake.Codec {
 		return new(mlsapi.StreamConvoEventsTypingEvent)
 	},
+	"SubscribeConvoEventsInfoEvent": func() lexfake.Codec {
+		return new(mlsapi.SubscribeConvoEventsInfoEvent)
+	},
+	"SubscribeConvoEventsMembershipChangeEvent": func() lexfake.Codec {
+		return new(mlsapi.SubscribeConvoEventsMembershipChangeEvent)
+	},
+	"SubscribeConvoEventsMessageEvent": func() lexfake.Codec {
+		return new(mlsapi.SubscribeConvoEventsMessageEvent)
+	},
+	"SubscribeConvoEventsNewDeviceEvent": func() lexfake.Codec {
+		return new(mlsapi.SubscribeConvoEventsNewDeviceEvent)
+	},
+	"SubscribeConvoEventsReadditionRequestedEvent": func() lexfake.Codec {
+		return new(mlsapi.SubscribeConvoEventsReadditionRequestedEvent)
+	},
 	"SyncKeyPackagesInput": func() lexfake.Codec {
 		return new(mlsapi.SyncKeyPackagesInput)
 	},
@@ -3062,5 +3287,8 @@ var Params = map[string]func() lexfake.Query{
 	},
 	"StreamConvoEventsParams": func() lexfake.Query {
 		return new(mlsapi.StreamConvoEventsParams)
+	},
+	"SubscribeConvoEventsParams": func() lexfake.Query {
+		return new(mlsapi.SubscribeConvoEventsParams)
 	},
 }
