@@ -42,8 +42,8 @@ type Tickets struct {
 	clock  clock.Clock
 }
 
-// NewTickets makes tickets under a key that follows from the hasher's secret, which all servers of a
-// deployment share.
+// NewTickets makes tickets under a key that follows from the hasher's secret, which all servers of
+// a deployment share.
 func NewTickets(hasher *shared.Hasher, c clock.Clock) (*Tickets, error) {
 	key := hasher.Sum(shared.PurposeTicketKey, "")
 	block, err := aes.NewCipher(key[:])

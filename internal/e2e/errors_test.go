@@ -61,7 +61,7 @@ func TestEveryDeclaredError(t *testing.T) {
 	for name, run := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if name != "role is lost" && name != "subscribing" { // whose requests overlap, or are many
+			if name != "role is lost" && name != "subscribing" { // they overlap, or are many
 				e2e.Record(t, strings.ReplaceAll(name, " ", "-"))
 			}
 			run(t)

@@ -100,8 +100,8 @@ func at(s *e2e.Server, u *e2e.User) *e2e.User {
 	return &there
 }
 
-// TestTicketsOverServers: of many uses at once, on two servers, one is accepted, with Redis and while
-// it is away.
+// TestTicketsOverServers: of many uses at once, on two servers, one is accepted, with Redis and
+// while it is away.
 func TestTicketsOverServers(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -176,7 +176,9 @@ type news struct {
 	} `json:"message"`
 }
 
-func (n news) String() string { return strings.TrimSpace(n.typ + " " + n.Kind + n.Action + n.Error + n.closed) }
+func (n news) String() string {
+	return strings.TrimSpace(n.typ + " " + n.Kind + n.Action + n.Error + n.closed)
+}
 
 // next reads a message, or the end.
 func next(t *testing.T, s *e2e.Socket) (n news, more bool) {

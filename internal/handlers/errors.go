@@ -121,6 +121,8 @@ func wireError(kind mls.Kind) *lexrt.Error {
 		return lexrt.ErrRateLimitExceeded
 	case mls.ErrTooManyInvitations:
 		return mlsapi.ErrTooManyInvitations
+	case mls.ErrConsumerTooSlow:
+		return mlsapi.ErrConsumerTooSlow
 	case mls.ErrIdempotencyKeyReused:
 		return lexrt.ErrIdempotencyKeyReused
 	case mls.ErrRequestInProgress:

@@ -8,8 +8,8 @@ import (
 	"mls-server/lexrt"
 )
 
-// GetSubscriptionTicket makes a ticket. Whether the caller is in the conversation is judged when the
-// ticket is used.
+// GetSubscriptionTicket makes a ticket. Whether the caller is in the conversation is judged when
+// the ticket is used.
 func (h *Handlers) GetSubscriptionTicket(_ context.Context, caller lexrt.Caller, in *mlsapi.GetSubscriptionTicketInput) (*mlsapi.GetSubscriptionTicketOutput, error) {
 	convo := ""
 	if in.ConvoID != nil {

@@ -33,8 +33,8 @@ type DeviceDays interface{ Note(d store.Device) }
 
 // Tickets makes tickets for subscriptions. Package auth implements it.
 type Tickets interface {
-	// Issue makes a ticket for a user, and for one conversation alone where convo is not "". It fails
-	// with auth.ErrLongDID.
+	// Issue makes a ticket for a user, and for one conversation alone where convo is not "". It
+	// fails with auth.ErrLongDID.
 	Issue(user lexrt.DID, convo string) (ticket string, expires time.Time, err error)
 }
 

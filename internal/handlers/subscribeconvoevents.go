@@ -10,8 +10,8 @@ import (
 	"mls-server/lexrt"
 )
 
-// SubscribeConvoEvents follows the caller's conversations over a WebSocket. The ticket was looked at
-// by the runtime.
+// SubscribeConvoEvents follows the caller's conversations over a WebSocket. The ticket was looked
+// at by the runtime.
 func (h *Handlers) SubscribeConvoEvents(ctx context.Context, caller lexrt.Caller, params *mlsapi.SubscribeConvoEventsParams, out *mlsapi.SubscribeConvoEventsStream) error {
 	req := stream.Request{User: caller.DID}
 	if params.Cursor != nil {
@@ -27,7 +27,7 @@ func (h *Handlers) SubscribeConvoEvents(ctx context.Context, caller lexrt.Caller
 	}
 	err := h.Streams.Subscribe(ctx, req, out.Raw())
 	if errors.Is(err, stream.ErrTooSlow) {
-		return mlsapi.ErrConsumerTooSlow.WithMessage(err.Error())
+		return mls.ErrConsumerTooSlow
 	}
 	return err
 }

@@ -120,6 +120,8 @@ const (
 	// ErrTooManyInvitations: the caller has invited too many users, one of them too often, or one
 	// that has declined.
 	ErrTooManyInvitations
+	// ErrConsumerTooSlow: a client did not read its subscription fast enough.
+	ErrConsumerTooSlow
 	// ErrIdempotencyKeyReused: the key was used for a request with another body.
 	ErrIdempotencyKeyReused
 	// ErrReportNotFound: there is no such report, or the caller may not know of it.
@@ -199,6 +201,7 @@ var kindTexts = [kindEnd]string{
 	ErrMessageIDConflict:      "the message id is taken by another message",
 	ErrInvalidCursor:          "invalid cursor",
 	ErrRateLimitExceeded:      "rate limit exceeded",
+	ErrConsumerTooSlow:        "the subscription was not read fast enough; resume with the last cursor",
 	ErrTooManyInvitations:     "too many invitations, or one to a user who has declined",
 	ErrIdempotencyKeyReused:   "the idempotency key was used for another request",
 	ErrReportNotFound:         "report not found",

@@ -41,7 +41,8 @@ const (
 	InfoReauthenticate InfoKind = "reauthenticate"
 	InfoRollover       InfoKind = "rollover"
 	InfoServerRestart  InfoKind = "server-restart"
-	// InfoPosition tells where to resume, and nothing else. Server-Sent Events have a field for that.
+	// InfoPosition tells where to resume, and nothing else. Server-Sent Events have a field for
+	// that.
 	InfoPosition InfoKind = "position"
 )
 

@@ -33,7 +33,8 @@ func (h *Hub) dispatch(events []store.LogEntry, messages map[int]*store.Message,
 	}
 }
 
-// wanted are the formats that streams read. One that begins meanwhile reads its first frames itself.
+// wanted are the formats that streams read. One that begins meanwhile reads its first frames
+// itself.
 func (h *Hub) wanted() (wanted [formats]bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

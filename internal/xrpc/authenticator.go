@@ -24,8 +24,8 @@ type Authenticator interface {
 
 // Tickets checks what stands for a token in the address of a subscription.
 type Tickets interface {
-	// AuthenticateTicket checks a ticket and uses nothing up; Authenticator.Spend does. convo is the
-	// conversation that the subscription names, or "".
+	// AuthenticateTicket checks a ticket and uses nothing up; Authenticator.Spend does. convo is
+	// the conversation that the subscription names, or "".
 	AuthenticateTicket(ctx context.Context, ticket, convo string) (Credential, error)
 }
 

@@ -26,6 +26,8 @@ type follower struct {
 
 	lastID string
 	tries  int
+	// renews says that each connection has a token, or a ticket, of its own.
+	renews bool
 	// renewed is true when the last refusal was a 401 that a new token may cure.
 	renewed bool
 
@@ -61,7 +63,7 @@ var (
 )
 
 func newFollower(c *Client, m *lexrt.Method, query url.Values, cursor string) *follower {
-	f := &follower{c: c, m: m, query: url.Values{}, cursor: cursor, done: make(chan struct{})}
+	f := &follower{c: c, m: m, query: url.Values{}, cursor: cursor, renews: c.opt.Token != nil, done: make(chan struct{})}
 	for k, v := range maps.All(query) {
 		f.query[k] = slices.Clone(v)
 	}
@@ -182,7 +184,7 @@ func (f *follower) retry(ctx context.Context, err error) error {
 	wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // spreads attempts in time, guards nothing
 	if named, ok := errors.AsType[*lexrt.Error](err); ok {
 		switch {
-		case named.Status == http.StatusUnauthorized && !f.renewed && f.c.opt.Token != nil:
+		case named.Status == http.StatusUnauthorized && !f.renewed && f.renews:
 			f.renewed = true // the next attempt asks for a new token
 		case slices.Contains(transient, named.Name), named.Status == http.StatusTooManyRequests, named.Status == http.StatusRequestTimeout, named.Status >= 500 && named.Status != http.StatusNotImplemented:
 			wait = max(wait, named.RetryAfter)

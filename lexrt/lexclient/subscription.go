@@ -44,9 +44,11 @@ type Subscription[T any] struct {
 
 	member string
 	decode func(typ string, body []byte) (T, error)
-	// Before, when not nil, may change the parameters before each connection, for example to put in
-	// a ticket that can be used once.
-	Before func(ctx context.Context, query url.Values) error
+	// Ticket, when not nil, is asked before each connection for what opens it instead of a token: a
+	// ticket for the parameter of that name. An endpoint that is not "" is the address to connect to,
+	// with a scheme of WebSockets: a client whose calls go through a PDS gets both there, and connects
+	// to the service itself.
+	Ticket func(ctx context.Context) (endpoint, ticket string, err error)
 }
 
 // NewSubscription makes a subscription of the method's messages, which decode reads.
@@ -89,22 +91,16 @@ func (s *Subscription[T]) All(ctx context.Context) iter.Seq2[*Message[T], error]
 
 // open makes a connection.
 func (s *Subscription[T]) open(ctx context.Context) (link, error) {
-	if s.Before != nil {
-		if err := s.Before(ctx, s.query); err != nil {
-			return nil, &sourceError{fmt.Errorf("%s: %w", s.m.NSID, err)}
-		}
-	}
 	// It bounds the handshake alone.
 	ctx, cancel := context.WithTimeout(ctx, s.c.opt.IdleTimeout)
 	defer cancel()
-	req, err := s.c.request(ctx, s.m, s.query, nil)
+	address, header, err := s.address(ctx)
 	if err != nil {
 		return nil, err
 	}
 	conn := &socket{m: s.m, lastID: s.lastID, member: s.member, idle: s.c.opt.IdleTimeout}
-	address := "ws" + strings.TrimPrefix(req.URL.String(), "http") // https becomes wss
 	ws, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{
-		HTTPClient: s.c.stream, HTTPHeader: req.Header, OnPingReceived: conn.alive,
+		HTTPClient: s.c.stream, HTTPHeader: header, OnPingReceived: conn.alive,
 	})
 	if err != nil {
 		if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
@@ -116,6 +112,34 @@ func (s *Subscription[T]) open(ctx context.Context) (link, error) {
 	conn.ws = ws
 	return conn, nil
 }
+
+// address is where to connect, and with which headers.
+func (s *Subscription[T]) address(ctx context.Context) (address string, header http.Header, err error) {
+	if s.Ticket == nil {
+		req, err := s.c.request(ctx, s.m, s.query, nil)
+		if err != nil {
+			return "", nil, err
+		}
+		return webSocket(req.URL.String()), req.Header, nil
+	}
+	s.renews = true
+	endpoint, ticket, err := s.Ticket(ctx)
+	if err != nil {
+		return "", nil, &sourceError{fmt.Errorf("%s: getting a ticket: %w", s.m.NSID, err)}
+	}
+	if endpoint == "" {
+		endpoint = webSocket(s.c.base + "/xrpc/" + s.m.NSID)
+	}
+	s.query.Set("ticket", ticket)
+	header = http.Header{}
+	if s.c.opt.UserAgent != "" {
+		header.Set("User-Agent", s.c.opt.UserAgent)
+	}
+	return endpoint + "?" + s.query.Encode(), header, nil
+}
+
+// webSocket is an address of HTTP with the scheme of WebSockets: https becomes wss.
+func webSocket(address string) string { return "ws" + strings.TrimPrefix(address, "http") }
 
 // socket reads the frames of one connection.
 type socket struct {

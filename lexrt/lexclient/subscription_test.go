@@ -131,7 +131,8 @@ func decoded(typ string, body []byte) (string, error) {
 func TestSubscriptionGoesOn(t *testing.T) {
 	t.Parallel()
 	const note = "com.example.subscribeNotes#note"
-	c, asked := subscribed(t, Options{MaxEvent: 1000},
+	token := func(context.Context, string) (string, error) { return "", errors.New("no token is needed") }
+	c, asked := subscribed(t, Options{MaxEvent: 1000, Token: token},
 		sends{message(t, note, `{"seq":1}`), message(t, note+"#later", `{"seq":2}`), message(t, note, `{"text":"no position"}`)},
 		sends{[]byte("\xa1\x62op\x05\xa0"), message(t, note, `{"seq":3,"more":{"seq":9}}`), failure(t, "ConsumerTooSlow")},
 		sends{failure(t, "Busy")},
@@ -140,7 +141,7 @@ func TestSubscriptionGoesOn(t *testing.T) {
 		sends{message(t, note, `{"seq":4}`)},
 	)
 	s := NewSubscription(c, notes, url.Values{"a": {"b"}}, Resume{Param: "cursor", Member: "seq"}, decoded)
-	s.Before = func(_ context.Context, query url.Values) error { query.Set("ticket", "x"); return nil }
+	s.Ticket = func(context.Context) (endpoint, ticket string, err error) { return "", "x", nil }
 	all, err := read(t, s)
 	if want := []string{`#note{"seq":1}@1`, `#note{"text":"no position"}@2`, `#note{"seq":3,"more":{"seq":9}}@3`, `#note{"seq":4}@4`}; !slices.Equal(all, want) {
 		t.Errorf("%q", all)
@@ -207,6 +208,28 @@ func TestClosedSubscription(t *testing.T) {
 	}
 	go s.Close()
 	if _, err := s.Next(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// TestTicketOfAnotherAddress connects where the ticket says, and gives up when there is none.
+func TestTicketOfAnotherAddress(t *testing.T) {
+	t.Parallel()
+	there, asked := subscribed(t, Options{}, sends{message(t, "com.example.subscribeNotes#note", `{"seq":1}`)})
+	here, missed := subscribed(t, Options{})
+	s := NewSubscription(here, notes, nil, Resume{}, decoded)
+	defer s.Close()
+	s.Ticket = func(context.Context) (endpoint, ticket string, err error) {
+		return "ws" + strings.TrimPrefix(there.base, "http") + "/x", "y", nil
+	}
+	if _, err := s.Next(t.Context()); err != nil || !slices.Equal(asked(), []string{"ticket=y "}) || len(missed()) > 0 {
+		t.Error(err)
+	}
+	refused := NewSubscription(here, notes, nil, Resume{}, decoded)
+	refused.Ticket = func(context.Context) (endpoint, ticket string, err error) {
+		return "", "", &lexrt.Error{Name: "AccountTakedown", Status: http.StatusUnauthorized}
+	}
+	if _, err := refused.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "AccountTakedown") {
 		t.Error(err)
 	}
 }
