@@ -307,7 +307,11 @@ func (a *App) drain(ctx context.Context, servers []*server) error {
 	a.hub.Drain()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	return a.shutdown(end, servers)
+	err := a.shutdown(end, servers)
+	if a.api.WaitSubscriptions(end) != nil {
+		a.say(fmt.Sprintf("subscriptions that did not end within %v are cut off", drainTime))
+	}
+	return err
 }
 
 // shutdown lets servers finish what they do until ctx ends.
@@ -321,9 +325,6 @@ func (a *App) shutdown(ctx context.Context, servers []*server) error {
 		case err != nil:
 			errs = append(errs, err, s.Close())
 		}
-	}
-	if a.api.WaitSubscriptions(ctx) != nil {
-		a.say(fmt.Sprintf("subscriptions that did not end within %v are cut off", drainTime))
 	}
 	return errors.Join(errs...)
 }

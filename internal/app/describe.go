@@ -18,7 +18,8 @@ func subscriptionURL(cfg *config.Config) string {
 	if cfg.PublicURL == "" {
 		return ""
 	}
-	return "ws" + strings.TrimPrefix(strings.TrimSuffix(cfg.PublicURL, "/"), "http") + "/xrpc/" + mlsapi.MethodSubscribeConvoEvents.NSID // https becomes wss
+	base := strings.TrimPrefix(strings.TrimSuffix(cfg.PublicURL, "/"), "http") // https becomes wss
+	return "ws" + base + "/xrpc/" + mlsapi.MethodSubscribeConvoEvents.NSID
 }
 
 // description is what describeServer tells everybody. Introduce adds the version.

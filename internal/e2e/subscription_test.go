@@ -63,7 +63,7 @@ func TestTickets(t *testing.T) {
 	one := ticket(t, alice.User, chat.ID).Ticket
 	alice.Call(t, subscribe, with(one), nil).Want(t, http.StatusUnauthorized, "BadJwtAudience")
 	alice.Call(t, subscribe, with(one, "convoId", other.ID), nil).Want(t, http.StatusUnauthorized, "BadJwtAudience")
-	alice.Call(t, subscribe, with(one, "convoId", chat.ID), nil).OK(t) // what was refused has not used it up
+	alice.Call(t, subscribe, with(one, "convoId", chat.ID), nil).OK(t) // not used up
 
 	all := ticket(t, alice.User, "").Ticket
 	first := "A"

@@ -45,9 +45,9 @@ type Subscription[T any] struct {
 	member string
 	decode func(typ string, body []byte) (T, error)
 	// Ticket, when not nil, is asked before each connection for what opens it instead of a token: a
-	// ticket for the parameter of that name. An endpoint that is not "" is the address to connect to,
-	// with a scheme of WebSockets: a client whose calls go through a PDS gets both there, and connects
-	// to the service itself.
+	// ticket for the parameter of that name. An endpoint that is not "" is the address to connect
+	// to, with a scheme of WebSockets: a client whose calls go through a PDS gets both there, and
+	// connects to the service itself.
 	Ticket func(ctx context.Context) (endpoint, ticket string, err error)
 }
 
