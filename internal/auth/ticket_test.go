@@ -63,7 +63,7 @@ func TestTickets(t *testing.T) {
 	want("no conversation", bound, "", auth.NameBadJwtAudience)
 	want("another", bound, "other", auth.NameBadJwtAudience)
 	want("its own", bound, "convo", alice)
-	if issue(alice, "") == issue(alice, "") {
+	if first, second := issue(alice, ""), issue(alice, ""); first == second {
 		t.Error("two tickets are one")
 	}
 	longest := lexrt.DID("did:web:" + strings.Repeat("a", 140-8-4) + ".com")

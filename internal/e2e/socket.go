@@ -47,16 +47,16 @@ func (u *User) Dial(ctx context.Context, m *lexrt.Method, r Request) (*Socket, A
 // Close ends the connection without a word.
 func (s *Socket) Close() { _ = s.conn.Close() } // nothing is left to lose
 
-// Closed is the close frame of a server.
-type Closed struct {
+// ClosedError is the close frame of a server.
+type ClosedError struct {
 	Code   int
 	Reason string
 }
 
 // Error implements error.
-func (c *Closed) Error() string { return fmt.Sprintf("closed with %d %s", c.Code, c.Reason) }
+func (c *ClosedError) Error() string { return fmt.Sprintf("closed with %d %s", c.Code, c.Reason) }
 
-// Next returns the next frame of the event stream, or *Closed. It leaves pings unanswered.
+// Next returns the next frame of the event stream, or *ClosedError. It leaves pings unanswered.
 func (s *Socket) Next() (lexcbor.Frame, error) {
 	var message []byte
 	for {
@@ -65,7 +65,7 @@ func (s *Socket) Next() (lexcbor.Frame, error) {
 		case err != nil:
 			return lexcbor.Frame{}, err
 		case opcode&0x0f == 8 && len(payload) >= 2:
-			return lexcbor.Frame{}, &Closed{int(binary.BigEndian.Uint16(payload)), string(payload[2:])}
+			return lexcbor.Frame{}, &ClosedError{int(binary.BigEndian.Uint16(payload)), string(payload[2:])}
 		case opcode&0x0f > 2:
 			continue
 		}

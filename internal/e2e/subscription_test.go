@@ -184,7 +184,7 @@ func (n news) String() string {
 func next(t *testing.T, s *e2e.Socket) (n news, more bool) {
 	t.Helper()
 	f, err := s.Next()
-	if closed, ok := errors.AsType[*e2e.Closed](err); ok {
+	if closed, ok := errors.AsType[*e2e.ClosedError](err); ok {
 		return news{closed: closed.Error()}, false
 	}
 	if err == nil {

@@ -83,10 +83,13 @@ func (SubscriptionEncoder) Info(cursor string, i *stream.Info) (name string, dat
 	return typed(event)
 }
 
-// typed is a message with its full type.
-func typed(m interface {
+// message is a member of the subscription's union.
+type message interface {
 	lexrt.Typed
 	lexrt.Response
-}) (name string, data lexrt.Response) {
+}
+
+// typed is a message with its full type.
+func typed(m message) (name string, data lexrt.Response) {
 	return m.LexType(), m
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -105,11 +106,7 @@ func (d socketDoor) hold(h *Hub, at store.LogCursor, moved bool) []byte {
 }
 
 // ErrTooSlow ends a subscription whose client did not read fast enough.
-var ErrTooSlow = &tooSlow{}
-
-type tooSlow struct{}
-
-func (*tooSlow) Error() string { return texts[InfoSlowConsumer] }
+var ErrTooSlow = errors.New("stream: the client reads too slowly")
 
 // The codes with which subscriptions end (RFC 6455, 7.4.1, and the registry that it founds).
 const (

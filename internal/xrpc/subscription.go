@@ -43,7 +43,7 @@ func (x *exchange) ended(conn *lexsocket.Conn, err error) error {
 		return err
 	}
 	if conn.Context().Err() != nil {
-		return nil // the client has left, or was cut off
+		return nil //nolint:nilerr // the client has left, or was cut off
 	}
 	pub, fault := x.publicError(err)
 	if fault {

@@ -59,7 +59,7 @@ func Mount(r lexrt.SubscriptionRegistrar, s Service) {
 	})
 	r.HandleSubscription(MethodSubscribeConvoEvents, func(req *lexrt.Request) (func(ctx context.Context, out lexrt.Subscribed) error, error) {
 		params := new(SubscribeConvoEventsParams)
-		if err := params.DecodeQuery(req.Query); err != nil {
+		if err := req.DecodeParams(params); err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context, out lexrt.Subscribed) error {
