@@ -319,6 +319,8 @@ func (c *Client) GetReports(ctx context.Context, params *GetReportsParams) (*Get
 // GetSubscriptionTicket calls blue.catbird.mls.getSubscriptionTicket. Get a ticket for
 // subscribeConvoEvents, which stands for a token where no header can be sent. It can be used
 // once, within a minute.
+//
+// Errors: ConvoNotFound, NotMember.
 func (c *Client) GetSubscriptionTicket(ctx context.Context, in *GetSubscriptionTicketInput) (*GetSubscriptionTicketOutput, error) {
 	out := new(GetSubscriptionTicketOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodGetSubscriptionTicket, nil, in, out); err != nil {
@@ -576,7 +578,7 @@ func (c *Client) StreamConvoEvents(params *StreamConvoEventsParams) *lexclient.S
 // Authorised by a service token in the Authorization header, or by a ticket from
 // getSubscriptionTicket.
 //
-// Errors: ConsumerTooSlow.
+// Errors: ConsumerTooSlow, ConvoNotFound, NotMember.
 //
 // The subscription connects when its first message is asked for. It must be closed.
 func (c *Client) SubscribeConvoEvents(params *SubscribeConvoEventsParams) *lexclient.Subscription[SubscribeConvoEventsMessage] {

@@ -57,7 +57,13 @@ func (a *App) authenticator(client *egress.Client, limiter ratelimit.Limiter, ha
 		Open: func(address string) bool { return limiter.Peek(ratelimit.ClassIP, address).Allowed },
 	})
 	replays, began := a.replays()
-	tickets, err := auth.NewTickets(hasher, clock.System)
+	// A ticket is used up in the database where tokens are in the process: it works on each server,
+	// and after a restart, and no more than once.
+	used := auth.ReplayStore(a.store.Replays())
+	if a.redis != nil {
+		used = replays
+	}
+	tickets, err := auth.NewTickets(auth.TicketsConfig{Hasher: hasher, Used: used, Began: a.store.GenerationBegan, Clock: clock.System})
 	if err != nil {
 		return nil, err
 	}

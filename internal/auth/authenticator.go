@@ -126,7 +126,7 @@ func (a *ServiceAuth) Authenticate(ctx context.Context, m *lexrt.Method, authori
 	if t.claims.IssuedAt.set {
 		issued = t.claims.IssuedAt.time()
 	}
-	if a.mayBeUsed(issued, now) {
+	if mayBeUsed(issued, now, a.began()) {
 		return xrpc.Credential{}, unauthorized(NameJwtExpired, "The token was issued before this server can know which tokens were used; get a new one")
 	}
 	if t.claims.Audience != a.audience && t.claims.Audience != a.audienceWithID {
@@ -156,7 +156,11 @@ func (a *ServiceAuth) Spend(ctx context.Context, c xrpc.Credential) error {
 	if c.Until.IsZero() {
 		return nil
 	}
-	fresh, err := a.replays.Use(ctx, c.Token, c.Until)
+	used := a.replays
+	if c.Ticket {
+		used = a.tickets.Used
+	}
+	fresh, err := used.Use(ctx, c.Token, c.Until)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
@@ -164,7 +168,7 @@ func (a *ServiceAuth) Spend(ctx context.Context, c xrpc.Credential) error {
 		a.unknown()
 		return unavailable()
 	case !fresh:
-		return unauthorized(NameReplayedToken, "The token was used before; each request needs a new one")
+		return unauthorized(NameReplayedToken, "It was used before; each request needs a new token, each subscription a new ticket")
 	}
 	return nil
 }
@@ -194,8 +198,7 @@ const forgotten = MaxLifetime + Leeway
 // mayBeUsed reports whether a token could have been used before the memory of used
 // tokens began, which is to the second, as iat is. issued is zero where it does not say
 // when it was made.
-func (a *ServiceAuth) mayBeUsed(issued, now time.Time) bool {
-	began := a.began()
+func mayBeUsed(issued, now, began time.Time) bool {
 	// One that is still to come is told by a database whose clock is wrong.
 	if age := now.Sub(began); age > forgotten || age < -Leeway {
 		return false

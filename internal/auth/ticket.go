@@ -37,15 +37,27 @@ const (
 // address: it tells nothing to those who do not have the key, and is of no use to them when it was
 // used or has expired.
 type Tickets struct {
-	aead   cipher.AEAD
-	hasher *shared.Hasher
-	clock  clock.Clock
+	TicketsConfig
+
+	aead cipher.AEAD
 }
 
-// NewTickets makes tickets under a key that follows from the hasher's secret, which all servers of
-// a deployment share.
-func NewTickets(hasher *shared.Hasher, c clock.Clock) (*Tickets, error) {
-	key := hasher.Sum(shared.PurposeTicketKey, "")
+// TicketsConfig is what tickets need. All fields are required.
+type TicketsConfig struct {
+	// Hasher has the secret from which the key of tickets follows. All servers of a deployment
+	// share it.
+	Hasher *shared.Hasher
+	// Used remembers tickets that were used. All servers of a deployment share it, too, whether
+	// they share a memory of tokens or not.
+	Used ReplayStore
+	// Began says since when Used remembers.
+	Began func() time.Time
+	Clock clock.Clock
+}
+
+// NewTickets returns what makes tickets and reads them.
+func NewTickets(cfg TicketsConfig) (*Tickets, error) {
+	key := cfg.Hasher.Sum(shared.PurposeTicketKey, "")
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		return nil, err
@@ -54,7 +66,7 @@ func NewTickets(hasher *shared.Hasher, c clock.Clock) (*Tickets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tickets{aead: aead, hasher: hasher, clock: c}, nil
+	return &Tickets{TicketsConfig: cfg, aead: aead}, nil
 }
 
 // ErrLongDID is returned for an account whose DID does not fit into a ticket. It has to send its
@@ -66,7 +78,7 @@ func (t *Tickets) Issue(user lexrt.DID, convo string) (ticket string, expires ti
 	if len(user) > maxTicketDID {
 		return "", time.Time{}, ErrLongDID
 	}
-	issued := t.clock.Now().Truncate(time.Second)
+	issued := t.Clock.Now().Truncate(time.Second)
 	text := binary.BigEndian.AppendUint64(make([]byte, 0, MaxTicket), uint64(issued.Unix())) //nolint:gosec // never negative
 	scope := t.scope(convo)
 	text = append(append(text, scope[:]...), user...)
@@ -80,7 +92,7 @@ func (t *Tickets) Issue(user lexrt.DID, convo string) (ticket string, expires ti
 // scope is what a ticket says of its conversation: zeros where it is for all.
 func (t *Tickets) scope(convo string) (scope [ticketConvo]byte) {
 	if convo != "" {
-		sum := t.hasher.Sum(shared.PurposeTicket, "convo", convo)
+		sum := t.Hasher.Sum(shared.PurposeTicket, "convo", convo)
 		copy(scope[:], sum[:])
 	}
 	return scope
@@ -114,13 +126,13 @@ func (a *ServiceAuth) AuthenticateTicket(_ context.Context, ticket, convo string
 	switch {
 	case !ok:
 		return xrpc.Credential{}, unauthorized(NameBadJwt, "The ticket is not one that this service gave out")
-	case !now.Before(issued.Add(TicketLifetime)), a.mayBeUsed(issued, now):
+	case !now.Before(issued.Add(TicketLifetime)), mayBeUsed(issued, now, a.tickets.Began()):
 		return xrpc.Credential{}, unauthorized(NameJwtExpired, "The ticket has expired; get a new one")
 	case scope != [ticketConvo]byte{} && scope != a.tickets.scope(convo):
 		return xrpc.Credential{}, unauthorized(NameBadJwtAudience, "The ticket is for another conversation than convoId names")
 	}
 	return xrpc.Credential{
-		Caller: lexrt.Caller{DID: user}, Issued: issued,
+		Caller: lexrt.Caller{DID: user}, Issued: issued, Ticket: true,
 		Token: a.hasher.Sum(shared.PurposeTicket, "used", ticket), Until: issued.Add(TicketLifetime + Leeway),
 	}, nil
 }

@@ -35,10 +35,12 @@ func TestTickets(t *testing.T) {
 	var tickets *auth.Tickets
 	e := newEnv(t, func(cfg *auth.Config) {
 		var err error
-		if tickets, err = auth.NewTickets(cfg.Hasher, cfg.Clock); err != nil {
+		if tickets, err = auth.NewTickets(auth.TicketsConfig{
+			Hasher: cfg.Hasher, Used: auth.NewMemoryReplays(1000, cfg.Clock), Clock: cfg.Clock, Began: func() time.Time { return began },
+		}); err != nil {
 			t.Fatal(err)
 		}
-		cfg.Tickets, cfg.EnforceJTI, cfg.Began = tickets, false, func() time.Time { return began }
+		cfg.Tickets, cfg.EnforceJTI = tickets, false
 	})
 	const alice = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 	issue := func(did lexrt.DID, convo string) string {
@@ -101,7 +103,7 @@ func TestTickets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	others, err := auth.NewTickets(foreign, e.clock)
+	others, err := auth.NewTickets(auth.TicketsConfig{Hasher: foreign, Used: e.replays, Began: func() time.Time { return time.Time{} }, Clock: e.clock})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,12 +40,6 @@ var exceptions = map[*lexrt.Method]map[role]string{
 		stranger: "400 InvalidRequest", former: "400 InvalidRequest", kicked: "400 InvalidRequest", invited: "400 InvalidRequest",
 	},
 
-	mlsapi.MethodSubscribeConvoEvents: {
-		stranger: "400 InvalidRequest", former: "400 InvalidRequest", kicked: "400 InvalidRequest", invited: "400 InvalidRequest",
-	},
-	// A ticket says nothing of the conversation: the subscription does.
-	mlsapi.MethodGetSubscriptionTicket: {stranger: "200", former: "200", kicked: "200", invited: "200"},
-
 	mlsapi.MethodGetReports:     {former: "403 NotAdmin", kicked: "403 NotAdmin", invited: "403 NotAdmin", member: "403 NotAdmin"},
 	mlsapi.MethodGetAdminStats:  {former: "403 NotAuthorized", kicked: "403 NotAuthorized", invited: "403 NotAuthorized", member: "403 NotAuthorized"},
 	mlsapi.MethodGetBlockStatus: {member: "403 NotAdmin"},

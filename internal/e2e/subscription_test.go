@@ -81,9 +81,30 @@ func TestTickets(t *testing.T) {
 	alice.Call(t, mlsapi.MethodStreamConvoEvents, with(all), nil).Want(t, http.StatusUnauthorized, "AuthMissing")
 	alice.Call(t, mlsapi.MethodGetConvos, with(all), nil).Want(t, http.StatusUnauthorized, "AuthMissing")
 	alice.Call(t, subscribe, with(all), nil).OK(t)
-	// Whether the conversation is one of the caller's is judged when the ticket is used.
+	for _, bad := range []url.Values{{"convoId": {chat.ID, other.ID}}, {"cursor": {"x"}}} {
+		bad.Set("ticket", ticket(t, alice.User, "").Ticket)
+		alice.Call(t, subscribe, e2e.Request{Authorization: "-", Query: bad}, nil).Want(t, http.StatusBadRequest, "InvalidRequest")
+	}
+	twice := url.Values{"ticket": {ticket(t, alice.User, "").Ticket, ticket(t, alice.User, "").Ticket}}
+	alice.Call(t, subscribe, e2e.Request{Authorization: "-", Query: twice}, nil).Want(t, http.StatusBadRequest, "InvalidRequest")
+}
+
+// TestTicketsOfConversations are for members, when they are given out and again when they are used.
+func TestTicketsOfConversations(t *testing.T) {
+	t.Parallel()
+	alice, bob, chat := couple(t)
+	bob.Confirm(t, chat, true)
+	of := func(convo string) e2e.Request { return post(&mlsapi.GetSubscriptionTicketInput{ConvoID: &convo}) }
 	eve := alice.Server.Users(1)[0]
-	eve.Call(t, subscribe, with(ticket(t, eve, chat.ID).Ticket, "convoId", chat.ID), nil).Want(t, http.StatusBadRequest, "InvalidRequest")
+	for _, convo := range []string{chat.ID, "aa", "", "no id"} {
+		eve.Call(t, mlsapi.MethodGetSubscriptionTicket, of(convo), nil).Want(t, http.StatusNotFound, "ConvoNotFound")
+	}
+	one := ticket(t, bob.User, chat.ID).Ticket
+	bob.Call(t, subscribe, with(ticket(t, bob.User, chat.ID).Ticket, "convoId", chat.ID), nil).OK(t)
+	alice.Remove(t, chat, bob.User, chat.Group.PrivateCommit()).OK(t)
+	bob.Call(t, subscribe, with(one, "convoId", chat.ID), nil).Want(t, http.StatusForbidden, "NotMember")
+	bob.Call(t, mlsapi.MethodGetSubscriptionTicket, of(chat.ID), nil).Want(t, http.StatusForbidden, "NotMember")
+	eve.Call(t, subscribe, with(ticket(t, eve, "").Ticket, "convoId", chat.ID), nil).Want(t, http.StatusNotFound, "ConvoNotFound")
 }
 
 func must[T any](v T, err error) T {
@@ -100,41 +121,61 @@ func at(s *e2e.Server, u *e2e.User) *e2e.User {
 	return &there
 }
 
-// TestTicketsOverServers: of many uses at once, on two servers, one is accepted, with Redis and
-// while it is away.
+// redeemAtOnce uses a ticket many times at once, on two servers: one use is accepted.
+func redeemAtOnce(t *testing.T, alice *e2e.User, servers [2]*e2e.Server) {
+	t.Helper()
+	one := ticket(t, alice, "").Ticket
+	var accepted, replayed atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			a := at(servers[i%2], alice).Call(t, subscribe, with(one), nil)
+			switch {
+			case a.Status == http.StatusOK:
+				accepted.Add(1)
+			case a.Error == "ReplayedToken":
+				replayed.Add(1)
+			default:
+				t.Errorf("%d %s", a.Status, a.Error)
+			}
+		})
+	}
+	wg.Wait()
+	if accepted.Load() != 1 || replayed.Load() != 19 {
+		t.Errorf("%d uses were accepted, %d were replays", accepted.Load(), replayed.Load())
+	}
+}
+
+// TestTicketsOverServers: a ticket is used once over all servers, with Redis, while it is away, and
+// where there is none; and it outlives the server that made it.
 func TestTicketsOverServers(t *testing.T) {
 	t.Parallel()
-	redis := redistest.Start(t)
-	env := e2e.Env{"REDIS_URL": redis.URL(), "HASH_KEY": "0123456789abcdef0123456789abcdef"}
-	database, dir := pgtest.New(t), authtest.NewDirectory(t, nil)
-	servers := []*e2e.Server{e2e.StartOn(t, database, dir, env), e2e.StartOn(t, database, dir, env)}
-	alice := servers[0].Users(1)[0]
-	race := func() {
-		t.Helper()
-		one := ticket(t, alice, "").Ticket
-		var accepted, replayed atomic.Int64
-		var wg sync.WaitGroup
-		for i := range 20 {
-			wg.Go(func() {
-				a := at(servers[i%2], alice).Call(t, subscribe, with(one), nil)
-				switch {
-				case a.Status == http.StatusOK:
-					accepted.Add(1)
-				case a.Error == "ReplayedToken":
-					replayed.Add(1)
-				default:
-					t.Errorf("%d %s", a.Status, a.Error)
-				}
-			})
-		}
-		wg.Wait()
-		if accepted.Load() != 1 || replayed.Load() != 19 {
-			t.Errorf("%d uses were accepted, %d were replays", accepted.Load(), replayed.Load())
-		}
-	}
-	race()
-	redis.Kill()
-	race()
+	const key = "0123456789abcdef0123456789abcdef"
+	t.Run("with Redis", func(t *testing.T) {
+		t.Parallel()
+		redis := redistest.Start(t)
+		env := e2e.Env{"REDIS_URL": redis.URL(), "HASH_KEY": key}
+		database, dir := pgtest.New(t), authtest.NewDirectory(t, nil)
+		servers := [2]*e2e.Server{e2e.StartOn(t, database, dir, env), e2e.StartOn(t, database, dir, env)}
+		alice := servers[0].Users(1)[0]
+		redeemAtOnce(t, alice, servers)
+		redis.Kill()
+		redeemAtOnce(t, alice, servers)
+	})
+	t.Run("without", func(t *testing.T) {
+		t.Parallel()
+		env := e2e.Env{"HASH_KEY": key}
+		database, dir := pgtest.New(t), authtest.NewDirectory(t, nil)
+		servers := [2]*e2e.Server{e2e.StartOn(t, database, dir, env), e2e.StartOn(t, database, dir, env)}
+		alice := servers[0].Users(1)[0]
+		redeemAtOnce(t, alice, servers)
+		used, fresh := ticket(t, alice, "").Ticket, ticket(t, alice, "").Ticket
+		alice.Call(t, subscribe, with(used), nil).OK(t)
+		servers[0].Stop()
+		next := at(e2e.StartOn(t, database, dir, env), alice)
+		next.Call(t, subscribe, with(used), nil).Want(t, http.StatusUnauthorized, "ReplayedToken")
+		next.Call(t, subscribe, with(fresh), nil).OK(t)
+	})
 }
 
 // TestTicketOfARefusedAccount is worth nothing, and so is one that was given out before.

@@ -8,12 +8,19 @@ import (
 	"mls-server/lexrt"
 )
 
-// GetSubscriptionTicket makes a ticket. Whether the caller is in the conversation is judged when
-// the ticket is used.
-func (h *Handlers) GetSubscriptionTicket(_ context.Context, caller lexrt.Caller, in *mlsapi.GetSubscriptionTicketInput) (*mlsapi.GetSubscriptionTicketOutput, error) {
+// GetSubscriptionTicket makes a ticket. Whether the caller is in the conversation is judged again
+// when the ticket is used.
+func (h *Handlers) GetSubscriptionTicket(ctx context.Context, caller lexrt.Caller, in *mlsapi.GetSubscriptionTicketInput) (*mlsapi.GetSubscriptionTicketOutput, error) {
 	convo := ""
 	if in.ConvoID != nil {
 		convo = *in.ConvoID
+		key, err := mls.ParseConvoKey(convo)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := h.Store.RequireMember(ctx, key, caller.DID); err != nil {
+			return nil, err
+		}
 	}
 	ticket, expires, err := h.Tickets.Issue(caller.DID, convo)
 	if err != nil {

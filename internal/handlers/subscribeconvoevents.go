@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"time"
 
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
@@ -20,14 +21,19 @@ func (h *Handlers) SubscribeConvoEvents(ctx context.Context, caller lexrt.Caller
 	if params.ConvoID != nil {
 		key, err := mls.ParseConvoKey(*params.ConvoID)
 		if err != nil {
-			// as in StreamConvoEvents
-			return stream.ErrNoSuchConvo
+			return err
 		}
 		req.Convo = &key
 	}
 	err := h.Streams.Subscribe(ctx, req, out.Raw())
-	if errors.Is(err, stream.ErrTooSlow) {
+	switch {
+	case errors.Is(err, stream.ErrTooSlow):
 		return mls.ErrConsumerTooSlow
+	case errors.Is(err, stream.ErrNoSuchConvo):
+		if _, err := h.Store.RequireMember(ctx, *req.Convo, caller.DID); err != nil {
+			return err
+		}
+		return mls.Busy("you have just joined the conversation", time.Second)
 	}
 	return err
 }

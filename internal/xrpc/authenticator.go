@@ -38,6 +38,8 @@ type Credential struct {
 	// Until, so that it cannot be used again; not at all when that is zero.
 	Token [32]byte
 	Until time.Time
+	// Ticket says that it was no token, but a ticket.
+	Ticket bool
 }
 
 // costly is an error that took work to find out.

@@ -275,6 +275,7 @@ var MethodGetReports = &lexrt.Method{
 // Get a ticket for subscribeConvoEvents, which stands for a token where no header can be sent.
 // It can be used once, within a minute.
 var MethodGetSubscriptionTicket = &lexrt.Method{
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   16384,
@@ -566,7 +567,7 @@ var MethodStreamConvoEvents = &lexrt.Method{
 // streamConvoEvents. Authorised by a service token in the Authorization header, or by a ticket
 // from getSubscriptionTicket.
 var MethodSubscribeConvoEvents = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrConsumerTooSlow},
+	Errors:    []*lexrt.Error{ErrConsumerTooSlow, ErrConvoNotFound, ErrNotMember},
 	Kind:      lexrt.Subscription,
 	NSID:      "blue.catbird.mls.subscribeConvoEvents",
 	RateClass: "default",

@@ -273,6 +273,8 @@ type GetSubscriptionTicketHandler interface {
 	//
 	// Get a ticket for subscribeConvoEvents, which stands for a token where no header can be sent.
 	// It can be used once, within a minute.
+	//
+	// Errors: ConvoNotFound, NotMember.
 	GetSubscriptionTicket(ctx context.Context, caller lexrt.Caller, in *GetSubscriptionTicketInput) (*GetSubscriptionTicketOutput, error)
 }
 
@@ -491,7 +493,7 @@ type SubscribeConvoEventsHandler interface {
 	// streamConvoEvents. Authorised by a service token in the Authorization header, or by a ticket
 	// from getSubscriptionTicket.
 	//
-	// Errors: ConsumerTooSlow.
+	// Errors: ConsumerTooSlow, ConvoNotFound, NotMember.
 	SubscribeConvoEvents(ctx context.Context, caller lexrt.Caller, params *SubscribeConvoEventsParams, out *SubscribeConvoEventsStream) error
 }
 
