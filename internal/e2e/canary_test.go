@@ -68,6 +68,12 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) *traffic
 	}
 	chat := alice.Create(t, bob, carol)
 	stream := bob.Follow(t, "")
+	pass := ticket(t, carol, chat.ID).Ticket
+	socket, _, err := carol.Dial(t.Context(), mlsapi.MethodSubscribeConvoEvents, with(pass, "convoId", chat.ID))
+	require.NoError(t, err)
+	defer socket.Close()
+	carol.Call(t, mlsapi.MethodSubscribeConvoEvents, with(pass, "convoId", chat.ID), nil).Want(t, http.StatusUnauthorized, "ReplayedToken")
+	carol.Call(t, mlsapi.MethodSubscribeConvoEvents, with(ticket(t, carol, "").Ticket), nil).OK(t)
 	say := func(u *e2e.User) *mlsapi.SendMessageInput {
 		in := chat.Message()
 		in.IdempotencyKey = new("send-" + in.MsgID[10:])
@@ -169,7 +175,7 @@ func everything(t *testing.T, s *e2e.Server, source *blockstest.Server) *traffic
 			alice.Get(t, mlsapi.MethodGetMessages, nil, "convoId", chat.ID)
 		}
 	}
-	_, err := db.Exec(t.Context(), "ALTER TABLE messages ADD CONSTRAINT refuse CHECK (epoch < 0) NOT VALID")
+	_, err = db.Exec(t.Context(), "ALTER TABLE messages ADD CONSTRAINT refuse CHECK (epoch < 0) NOT VALID")
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusInternalServerError, alice.Post(t, mlsapi.MethodSendMessage, chat.Message(), nil).Status)
 	assert.Contains(t, s.Logs.String(), "(23514 refuse)", "a fault says what was violated")
@@ -192,7 +198,7 @@ func TestCanaries(t *testing.T) {
 				failed += n
 			}
 		}
-		assert.Positive(t, called[http.StatusOK], "%s never succeeded", m.NSID)
+		assert.Positive(t, called[http.StatusOK]+called[http.StatusSwitchingProtocols], "%s never succeeded", m.NSID)
 		assert.Positive(t, failed, "%s never failed", m.NSID)
 	}
 	c.Add("part of a device name", "Zelda's")

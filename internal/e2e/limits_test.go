@@ -107,7 +107,7 @@ func TestLimitsOfClasses(t *testing.T) {
 		"sendMessage": "100;w=60", "publishKeyPackage": "20;w=60", "addMembers": "10;w=60", "removeMember": "10;w=60",
 		"createConvo":  "20;w=240", // 5 a minute, 20 at once
 		"reportMember": "5;w=60", "default": "200;w=60", "describe": "60;w=60", "reportCommit": "10;w=60", "groupInfo": "20;w=60", "commit": "30;w=60", "consent": "30;w=60", "device": "10;w=60",
-		"sealed": "600;w=60",
+		"sealed": "600;w=60", "ticket": "20;w=60",
 	}
 	u := e2e.Start(t, productionLimits()).Users(1)[0]
 	for _, m := range mlsapi.Methods() {

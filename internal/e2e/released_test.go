@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,6 +60,31 @@ func (l *listener) answer(m *lexrt.Method, body []byte) {
 	}
 }
 
+// messages reads a subscription up to the message with an id, by the rules of those released
+// clients that know it.
+func (l *listener) messages(s *e2e.Socket, last string) {
+	l.t.Helper()
+	m := mlsapi.MethodSubscribeConvoEvents
+	for done := false; !done; {
+		f, err := s.Next()
+		require.NoError(l.t, err)
+		done = strings.Contains(string(f.Body), last)
+		l.mu.Lock()
+		l.heard[f.Type]++
+		l.mu.Unlock()
+		for _, g := range l.known {
+			if g.main(m.NSID) == nil {
+				continue
+			}
+			faults, err := g.decodeMessage(m.NSID, f)
+			require.NoError(l.t, err)
+			// Proposals and notices are newer than the client.
+			faults = slices.DeleteFunc(faults, func(fault string) bool { return strings.HasPrefix(fault, "/message/messageType:") })
+			assert.Empty(l.t, faults, "%s, of %s", f.Type, g.name)
+		}
+	}
+}
+
 // Every answer that both generations of the released client may get is one that they can decode:
 // what they require is there, bytes and texts have the base64 that Foundation reads.
 func TestReleasedClientReadsEveryAnswer(t *testing.T) {
@@ -68,6 +94,7 @@ func TestReleasedClientReadsEveryAnswer(t *testing.T) {
 	users := s.Users(4)
 	alice, bob, carol := users[0].Register(t, 3), users[1].Register(t, 3), users[2].Register(t, 3)
 	live := alice.Follow(t, "")
+	socket := dial(t, alice.User)
 	chat := playBeginning(t, alice, bob, carol)
 	playMessages(t, alice, bob, chat)
 	for size := range 4 { // every length of the base64's last group
@@ -82,6 +109,8 @@ func TestReleasedClientReadsEveryAnswer(t *testing.T) {
 	playEnd(t, alice, bob, carol, chat)
 	last := alice.Send(t, chat).MessageID
 	live.AwaitWhere(t, "message", func(e e2e.Event) bool { return e.MessageID == last })
+	alice.Call(t, mlsapi.MethodSubscribeConvoEvents, with(ticket(t, alice.User, "").Ticket), nil).OK(t)
+	l.messages(socket, last)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,6 +120,9 @@ func TestReleasedClientReadsEveryAnswer(t *testing.T) {
 				assert.Positive(t, l.heard[m.NSID], "%s, of %s, was not asked", m.NSID, g.name)
 			}
 		}
+	}
+	for _, typ := range []string{"messageEvent", "infoEvent", "newDeviceEvent", "readditionRequestedEvent", "membershipChangeEvent"} {
+		assert.Positive(t, l.heard[mlsapi.MethodSubscribeConvoEvents.NSID+"#"+typ], "no %s came", typ)
 	}
 }
 

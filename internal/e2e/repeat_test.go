@@ -203,6 +203,9 @@ var repeatables = []repeatable{
 	{"a send key", mlsapi.MethodDepositSendKey, func(c *repeatScene) lexrt.Response {
 		return &mlsapi.DepositSendKeyInput{ConvoID: c.chat.ID, Epoch: int64(c.chat.Group.Epoch), SendKey: c.chat.SendKey()}
 	}, []string{}, []string{"EpochMismatch"}},
+	{"a ticket", mlsapi.MethodGetSubscriptionTicket, func(c *repeatScene) lexrt.Response {
+		return &mlsapi.GetSubscriptionTicketInput{ConvoID: &c.chat.ID}
+	}, []string{"endpoint"}, nil}, // another one is as good
 	{"a sealed message", mlsapi.MethodSendSealed, func(c *repeatScene) lexrt.Response {
 		c.boss.GiveKey(c.t, c.chat, c.chat.SendKey())
 		return c.chat.Sealed()
@@ -305,8 +308,9 @@ var acts = []act{
 	}, false},
 	{"another member has a new device, publishes, loses its state and reads on", by(
 		mlsapi.MethodRegisterDevice, mlsapi.MethodPublishKeyPackage, mlsapi.MethodConfirmWelcome, mlsapi.MethodUpdateCursor, mlsapi.MethodRequestRejoin,
-		mlsapi.MethodPublishKeyPackages, mlsapi.MethodSyncKeyPackages, mlsapi.MethodDeleteDevice,
+		mlsapi.MethodPublishKeyPackages, mlsapi.MethodSyncKeyPackages, mlsapi.MethodDeleteDevice, mlsapi.MethodGetSubscriptionTicket,
 	), func(c *repeatScene) e2e.Answer {
+		ticket(c.t, c.member.User, c.chat.ID)
 		message := c.chat.Message()
 		id := message.MsgID
 		if a := c.boss.Post(c.t, mlsapi.MethodSendMessage, message, nil); a.Status != http.StatusOK {

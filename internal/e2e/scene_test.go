@@ -130,10 +130,10 @@ func requestProperties(t *testing.T, m *lexrt.Method) map[string]property {
 	if err := json.Unmarshal(raw, &file); err != nil {
 		t.Fatal(err)
 	}
-	if m.Kind == lexrt.Query {
-		return file.Defs.Main.Parameters.Properties
+	if m.Kind == lexrt.Procedure {
+		return file.Defs.Main.Input.Schema.Properties
 	}
-	return file.Defs.Main.Input.Schema.Properties
+	return file.Defs.Main.Parameters.Properties
 }
 
 // post and get make requests.

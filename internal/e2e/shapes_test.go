@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"mls-server/lexrt/lexcbor"
 )
 
 // shape is a definition of a lexicon as a released client knows it, reduced to what its decoder
@@ -32,6 +34,7 @@ type shape struct {
 	Parameters *shape `json:"parameters"`
 	Input      *shape `json:"input"`
 	Output     *shape `json:"output"`
+	Message    *shape `json:"message"`
 }
 
 // generation is what one release of a client knows: definitions by NSID and name.
@@ -76,9 +79,23 @@ func (g *generation) decode(nsid string, body []byte) ([]string, error) {
 	return slices.Sorted(maps.Keys(d.faults)), nil
 }
 
+// decodeMessage is decode for a message of a subscription, whose type is not in its body.
+func (g *generation) decodeMessage(nsid string, f lexcbor.Frame) ([]string, error) {
+	var value map[string]any
+	if err := json.Unmarshal(f.Body, &value); err != nil {
+		return nil, fmt.Errorf("decode the message: %w", err)
+	}
+	value["$type"] = f.Type
+	d := decoder{g: g, faults: map[string]bool{}, binary: true}
+	d.value(nsid, g.main(nsid).Message.Schema, value, "")
+	return slices.Sorted(maps.Keys(d.faults)), nil
+}
+
 type decoder struct {
 	g      *generation
 	faults map[string]bool
+	// binary says that bytes came as such, and not as base64.
+	binary bool
 }
 
 func (d *decoder) fault(path, format string, args ...any) {
@@ -129,7 +146,7 @@ func (d *decoder) value(nsid string, s *shape, v any, path string) {
 		}
 	case "bytes":
 		object, _ := v.(map[string]any)
-		if text, ok := object["$bytes"].(string); !ok || !foundation(text) {
+		if text, ok := object["$bytes"].(string); !ok || !d.binary && !foundation(text) {
 			d.fault(path, "is not padded base64 under $bytes")
 		}
 	default:

@@ -71,6 +71,11 @@ func TestTextOfParameters(t *testing.T) {
 					query += "&" + query
 				}
 				a := u.Call(t, m, e2e.Request{RawQuery: query}, nil)
+				if m == mlsapi.MethodSubscribeConvoEvents && name == "ticket" {
+					// It stands for a token, and is judged as one.
+					a.Want(t, http.StatusUnauthorized, "BadJwt")
+					continue
+				}
 				if a.Status != http.StatusBadRequest || a.Error != "InvalidRequest" || !strings.Contains(a.Message, place+" must") ||
 					!strings.Contains(a.Message, problem) || !strings.HasPrefix(a.Message, "invalid params") {
 					t.Errorf("%s?%s=%s: %d %s %q", short(m), name, text, a.Status, a.Error, a.Message)
