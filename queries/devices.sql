@@ -196,6 +196,11 @@ WHERE owner_did = @owner_did AND device_id = @device_id
   AND claimed_at IS NULL AND consumed_at IS NULL AND reserved_request_id IS NULL AND NOT last_resort
   AND expires_at > @now::timestamptz;
 
+-- name: UnclaimKeyPackages :execrows
+-- UnclaimKeyPackages gives back what was claimed and was handed to nobody.
+UPDATE key_packages SET claimed_at = NULL
+WHERE id = ANY (@ids::bigint[]) AND NOT last_resort AND consumed_at IS NULL;
+
 -- name: ClaimKeyPackages :many
 -- ClaimKeyPackages hands out one live package for every device of the owners,
 -- the one that expires first. Claims that run at once skip each other's rows,

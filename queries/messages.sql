@@ -165,7 +165,7 @@ FROM (
     ) q
 ) p
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
-WHERE p.total - p.padded_size < @max_bytes::bigint OR p.total = p.padded_size
+WHERE p.total <= @max_bytes::bigint OR p.total = p.padded_size
 ORDER BY p.seq;
 
 -- name: GetReadingStanding :one
@@ -228,7 +228,7 @@ FROM (
     ) q
 ) p
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
-WHERE p.total - p.padded_size < @max_bytes::bigint OR p.total = p.padded_size
+WHERE p.total <= @max_bytes::bigint OR p.total = p.padded_size
 ORDER BY p.epoch;
 
 -- name: ListLastCommits :many
@@ -250,7 +250,7 @@ FROM (
     ) q
 ) p
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
-WHERE p.total - p.padded_size < @max_bytes::bigint OR p.total = p.padded_size
+WHERE p.total <= @max_bytes::bigint OR p.total = p.padded_size
 ORDER BY p.seq;
 
 -- name: SetCursor :exec

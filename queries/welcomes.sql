@@ -35,15 +35,21 @@ ORDER BY r.welcome_id DESC
 LIMIT 1;
 
 -- name: ListWaitingWelcomes :many
--- ListWaitingWelcomes is the Welcomes that wait for a device. Those of conversations
--- that its user has left are superseded (DropWaitingWelcomes).
-SELECT coalesce(c.first_group_id, c.group_id)::text AS first_group_id, w.welcome
-FROM welcome_routes r
-JOIN welcomes w ON w.id = r.welcome_id
-JOIN conversations c ON c.id = r.convo_id
-WHERE r.user_did = @user_did AND r.device_id = @device_id
-  AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND w.created_at > @not_before::timestamptz
-ORDER BY r.welcome_id;
+-- ListWaitingWelcomes is the Welcomes that wait for a device, oldest first, as many as have max_bytes
+-- together. Those of conversations that its user has left are superseded (DropWaitingWelcomes).
+SELECT q.first_group_id, w.welcome
+FROM (
+    SELECT r.welcome_id, coalesce(c.first_group_id, c.group_id)::text AS first_group_id,
+           sum(octet_length(v.welcome)) OVER (ORDER BY r.welcome_id) AS total
+    FROM welcome_routes r
+    JOIN welcomes v ON v.id = r.welcome_id
+    JOIN conversations c ON c.id = r.convo_id
+    WHERE r.user_did = @user_did AND r.device_id = @device_id
+      AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND v.created_at > @not_before::timestamptz
+) q
+JOIN welcomes w ON w.id = q.welcome_id
+WHERE q.total <= @max_bytes::bigint
+ORDER BY q.welcome_id;
 
 -- name: ConfirmWelcome :execrows
 UPDATE welcome_routes SET confirmed_at = @confirmed_at::timestamptz

@@ -23,14 +23,68 @@ type Claim struct {
 	Devices []mls.DeviceID
 	// Suite is the suite asked for, 0 for any.
 	Suite mls.CipherSuite
-	Now   time.Time
+	// Room is how much of Size the packages may have together, unless those of one owner have more;
+	// 0 means as many as there are.
+	Room int
+	// Size is what a package takes of Room.
+	Size func(*store.KeyPackage) int
+	Now  time.Time
+}
+
+// Claimed is what a claim brought.
+type Claimed struct {
+	Packages []store.KeyPackage
+	// Remaining are owners of whom nothing was claimed since it would have been too much at once.
+	Remaining []mls.DID
 }
 
 // ClaimKeyPackages hands out one package for each device. Owners who have none, those who block the
 // caller and those who do not want to hear from it look alike. Strangers are not told which device
 // a package is of. The error is mls.ErrRateLimitExceeded when the caller has claimed too much, from
 // one of them or altogether.
-func (s *Service) ClaimKeyPackages(ctx context.Context, c Claim) ([]store.KeyPackage, error) {
+func (s *Service) ClaimKeyPackages(ctx context.Context, c Claim) (Claimed, error) {
+	packages, err := s.claim(ctx, c)
+	if err != nil {
+		return Claimed{}, err
+	}
+	if c.Room == 0 {
+		return Claimed{Packages: packages}, nil
+	}
+	claimed, rest := fit(packages, &c)
+	if len(rest) > 0 {
+		err = s.store.UnclaimKeyPackages(ctx, rest)
+	}
+	return claimed, err
+}
+
+// fit divides packages into those of the owners that have room together, in the order in which they
+// were asked for, and the rest. Those of the first owner who has any always fit.
+func fit(packages []store.KeyPackage, c *Claim) (claimed Claimed, rest []store.KeyPackage) {
+	size := map[mls.DID]int{}
+	for i := range packages {
+		size[packages[i].Owner.User] += c.Size(&packages[i])
+	}
+	total, full := 0, map[mls.DID]bool{}
+	for _, owner := range mls.UniqueDIDs(c.Owners) {
+		switch n := size[owner]; {
+		case n > 0 && total > 0 && n > c.Room-total:
+			full[owner] = true
+			claimed.Remaining = append(claimed.Remaining, owner)
+		default:
+			total += n
+		}
+	}
+	for _, k := range packages {
+		if full[k.Owner.User] {
+			rest = append(rest, k)
+		} else {
+			claimed.Packages = append(claimed.Packages, k)
+		}
+	}
+	return claimed, rest
+}
+
+func (s *Service) claim(ctx context.Context, c Claim) ([]store.KeyPackage, error) {
 	cost, err := s.costOf(ctx, &c)
 	if err != nil {
 		return nil, err

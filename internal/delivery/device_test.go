@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"crypto/rand"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,8 +44,52 @@ func TestBlockedCallersGetNoPackages(t *testing.T) {
 	w.blocks[[2]mls.DID{bob, alice}] = true
 	w.blocks[[2]mls.DID{alice, carol}] = true // one's own block hides nothing
 	got, err := w.ClaimKeyPackages(t.Context(), delivery.Claim{Caller: alice, Owners: []mls.DID{bob, carol, dave}, Now: w.clock.Now()})
-	if err != nil || len(got) != 1 || got[0].Owner.User != carol {
-		t.Errorf("%d packages, %v; want one of carol's", len(got), err)
+	if err != nil || len(got.Packages) != 1 || got.Packages[0].Owner.User != carol {
+		t.Errorf("%d packages, %v; want one of carol's", len(got.Packages), err)
+	}
+}
+
+// What does not fit an answer is given back: nothing of it is used up, and it is there for the next
+// claim.
+func TestClaimsThatAreTooLarge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, user := range []mls.DID{bob, carol} {
+		w.register(t, user)
+	}
+	claim := func(room int, owners ...mls.DID) (given, remaining []mls.DID) {
+		t.Helper()
+		got, err := w.ClaimKeyPackages(t.Context(), delivery.Claim{Caller: alice, Owners: owners, Room: room, Size: func(*store.KeyPackage) int { return 10 }, Now: w.clock.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range got.Packages {
+			given = append(given, k.Owner.User)
+		}
+		return given, got.Remaining
+	}
+	left := func(user mls.DID) (n int64) {
+		t.Helper()
+		stats, err := w.Store.CountKeyPackages(t.Context(), store.Device{User: user}, 0, w.clock.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range stats {
+			n += s.Available
+		}
+		return n
+	}
+	before := left(carol)
+	given, remaining := claim(10, dave, bob, carol, "did:plc:nobodyspackagesatallhere")
+	if !slices.Equal(given, []mls.DID{bob}) || !slices.Equal(remaining, []mls.DID{carol}) {
+		t.Errorf("given %v, remaining %v; who has none never remains", given, remaining)
+	}
+	if n := left(carol); n != before {
+		t.Errorf("carol has %d packages left, had %d", n, before)
+	}
+	given, remaining = claim(1, carol)
+	if !slices.Equal(given, []mls.DID{carol}) || len(remaining) > 0 {
+		t.Errorf("given %v, remaining %v; the first who has one is always given", given, remaining)
 	}
 }
 
@@ -99,10 +144,10 @@ func TestStrangersShareABucket(t *testing.T) {
 	claim := func(caller mls.DID) (once bool) {
 		t.Helper()
 		got, err := w.ClaimKeyPackages(t.Context(), delivery.Claim{Caller: caller, Owners: []mls.DID{bob}, Now: w.clock.Now()})
-		if err != nil || len(got) != 1 {
-			t.Fatalf("%d packages, %v", len(got), err)
+		if err != nil || len(got.Packages) != 1 {
+			t.Fatalf("%d packages, %v", len(got.Packages), err)
 		}
-		return got[0].Ref != last.Ref
+		return got.Packages[0].Ref != last.Ref
 	}
 	convo := w.invite(t, a, b)
 	once := 0
@@ -158,7 +203,7 @@ func TestClaimTakesOneSuite(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := map[mls.CipherSuite]int{}
-		for _, k := range got {
+		for _, k := range got.Packages {
 			n[k.CipherSuite]++
 		}
 		return n

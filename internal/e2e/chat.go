@@ -35,12 +35,13 @@ func Key() *string {
 func (d *Device) KeyPackages(n int) []mlsapi.RegisterDeviceKeyPackageItem {
 	items := make([]mlsapi.RegisterDeviceKeyPackageItem, n)
 	for i := range items {
-		items[i] = d.keyPackage()
+		items[i] = d.Package()
 	}
 	return items
 }
 
-func (d *Device) keyPackage(changes ...mlstest.Change) mlsapi.RegisterDeviceKeyPackageItem {
+// Package makes a key package as a request carries it.
+func (d *Device) Package(changes ...mlstest.Change) mlsapi.RegisterDeviceKeyPackageItem {
 	return mlsapi.RegisterDeviceKeyPackageItem{
 		DID: &d.DID, KeyPackage: d.Client.KeyPackage(time.Now(), changes...).Text(),
 		CipherSuite: mlsapi.RegisterDeviceKeyPackageItemCipherSuite(suite.String()),
@@ -60,7 +61,7 @@ func (u *User) Register(tb testing.TB, n int) *Device {
 func (u *User) RegisterLastResort(tb testing.TB) *Device {
 	tb.Helper()
 	d := &Device{User: u, Client: mlstest.NewClient(u.DID, "", suite)}
-	d.register(tb, []mlsapi.RegisterDeviceKeyPackageItem{d.keyPackage(mlstest.LastResort)})
+	d.register(tb, []mlsapi.RegisterDeviceKeyPackageItem{d.Package(mlstest.LastResort)})
 	return d
 }
 

@@ -21,11 +21,7 @@ func (h *Handlers) GetConvos(ctx context.Context, caller lexrt.Caller, params *m
 	if err != nil {
 		return nil, err
 	}
-	out := &mlsapi.GetConvosOutput{Conversations: make([]mlsapi.DefsConvoView, len(page.Convos))}
-	now := h.now()
-	for i := range page.Convos {
-		out.Conversations[i] = convoView(&page.Convos[i], caller.DID, now)
-	}
+	out := &mlsapi.GetConvosOutput{Conversations: convoViews(&page, caller.DID, h.now())}
 	if page.Next != nil {
 		cursor := convoCursor(*page.Next)
 		out.Cursor = &cursor

@@ -72,5 +72,10 @@ func (h *Handlers) saw(caller lexrt.Caller, device *string) {
 	}
 }
 
+// maxAnswer is how many bytes the items of an answer have at most, unless one alone is larger. With
+// what stands beside them that is 9 MiB: an atproto proxy passes on 10, and cuts off the rest
+// without a word.
+const maxAnswer = 9<<20 - 512<<10
+
 // now returns the time that everything of this request is stamped with (I8).
 func (h *Handlers) now() time.Time { return clock.Bucket(h.Clock.Now()) }

@@ -82,6 +82,24 @@ func convoView(c *store.ConvoEntry, user mls.DID, at time.Time) mlsapi.DefsConvo
 	return view
 }
 
+// convoViews is a page of conversations as a user sees them. It cuts the page where it would be too
+// large an answer.
+func convoViews(page *store.ConvoPage, user mls.DID, at time.Time) []mlsapi.DefsConvoView {
+	views := make([]mlsapi.DefsConvoView, 0, len(page.Convos))
+	var text []byte
+	size := 0
+	for i := range page.Convos {
+		view := convoView(&page.Convos[i], user, at)
+		text = view.AppendJSON(text[:0])
+		if size += len(text); i > 0 && size > maxAnswer {
+			page.Cut(i)
+			break
+		}
+		views = append(views, view)
+	}
+	return views
+}
+
 // convoFacts is what everybody on the roster sees of a conversation.
 func convoFacts(c *store.ConvoEntry) mlsapi.DefsConvoView {
 	view := mlsapi.DefsConvoView{
@@ -214,6 +232,12 @@ func keyPackageView(k *store.KeyPackage) mlsapi.DefsKeyPackageRef {
 		DID: k.Owner.User, KeyPackage: mls.EncodeText(k.Bytes), CipherSuite: mlsapi.DefsKeyPackageRefCipherSuite(k.CipherSuite.String()),
 		KeyPackageHash: &ref, DeviceID: optional(k.Owner.ID),
 	}
+}
+
+// sizeOfPackage is how many bytes of an answer a key package takes.
+func sizeOfPackage(k *store.KeyPackage) int {
+	view := keyPackageView(k)
+	return len(view.AppendJSON(nil)) + 1
 }
 
 func blockViews(found []store.Block) []mlsapi.CheckBlocksBlockRelationship {

@@ -230,8 +230,10 @@ type ConvoEntry struct {
 	Convo
 	// InvitedBy is who has invited the user whose list it is in, "" for a member.
 	InvitedBy mls.DID
-	Members   []Member
-	Requests  []Request
+	// ListedAt is by what the list that it is in goes on.
+	ListedAt time.Time
+	Members  []Member
+	Requests []Request
 }
 
 // ConvoFilter says which conversations a list has. The values are the lexicon's.
@@ -261,14 +263,13 @@ func (r *reader) ListConvos(ctx context.Context, did mls.DID, which ConvoFilter,
 		return ConvoPage{}, fail("list conversations", err)
 	}
 	var page ConvoPage
-	if len(rows) > limit {
-		rows = rows[:limit]
-		last := rows[limit-1]
-		page.Next = &ConvoCursor{Invitations: last.InvitedBy != "", At: last.ListedAt, ID: last.ID}
+	if n := pageRows(rows, limit); n < len(rows) {
+		rows = rows[:n]
+		page.Next = &ConvoCursor{Invitations: rows[n-1].InvitedBy != "", At: rows[n-1].ListedAt, ID: rows[n-1].ID}
 	}
 	page.Convos = make([]ConvoEntry, len(rows))
 	for i, row := range rows {
-		page.Convos[i].InvitedBy = mls.DID(row.InvitedBy)
+		page.Convos[i].InvitedBy, page.Convos[i].ListedAt = mls.DID(row.InvitedBy), row.ListedAt
 		page.Convos[i].Convo = convoOf(db.GetConversationRow{
 			ID: row.ID, GroupID: row.GroupID, CreatorDID: row.CreatorDID, CipherSuite: row.CipherSuite, Epoch: row.Epoch, LastSeq: row.LastSeq,
 			Name: row.Name, Description: row.Description, CreatedAt: row.CreatedAt, LastActivityAt: row.LastActivityAt, LastMessageBucketTs: row.LastMessageBucketTs,
@@ -276,6 +277,31 @@ func (r *reader) ListConvos(ctx context.Context, did mls.DID, which ConvoFilter,
 		})
 	}
 	return page, r.fillEntries(ctx, page.Convos)
+}
+
+// maxRosterRows ends a page of conversations early, after its first one: this many devices are read
+// at once.
+const maxRosterRows = 20000
+
+// pageRows is how many conversations go on a page.
+func pageRows(rows []db.ListConversationsRow, limit int) int {
+	n, devices := 0, int64(0)
+	for ; n < min(len(rows), limit); n++ {
+		if devices += rows[n].RosterRows; n > 0 && devices > maxRosterRows {
+			break
+		}
+	}
+	return n
+}
+
+// Cut ends the page after n conversations.
+func (p *ConvoPage) Cut(n int) {
+	if n >= len(p.Convos) {
+		return
+	}
+	last := &p.Convos[n-1]
+	p.Convos = p.Convos[:n]
+	p.Next = &ConvoCursor{Invitations: last.InvitedBy != "", At: last.ListedAt, ID: last.ID}
 }
 
 // FindConvoEntry is one conversation as ListConvos shows it, for callers that

@@ -47,7 +47,7 @@ type Registered struct {
 	Existing bool
 	// Waiting is the conversations that the device waits to be added to, by their first groups.
 	Waiting []mls.GroupID
-	// Welcomes are those that wait for the device.
+	// Welcomes are those that wait for the device, as many as go on a page.
 	Welcomes []WaitingWelcome
 	// TooManyPackages: none of the packages was kept, for the device would have more than its cap.
 	TooManyPackages bool

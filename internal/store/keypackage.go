@@ -275,6 +275,16 @@ func (s *Store) ClaimKeyPackages(ctx context.Context, p ClaimParams) ([]KeyPacka
 	return packages, nil
 }
 
+// UnclaimKeyPackages gives back packages of a claim that were handed to nobody.
+func (s *Store) UnclaimKeyPackages(ctx context.Context, packages []KeyPackage) error {
+	ids := make([]int64, len(packages))
+	for i := range packages {
+		ids[i] = packages[i].RowID
+	}
+	_, err := s.q.UnclaimKeyPackages(ctx, ids)
+	return fail("give key packages back", err)
+}
+
 // ReplaceReserved keeps a package for a request in the place of the one that
 // it has brought before; the same bytes again change nothing. Errors as ReserveKeyPackage.
 func (tx *Tx) ReplaceReserved(ctx context.Context, owner Device, p NewKeyPackage, request RequestID, now time.Time) error {

@@ -77,9 +77,10 @@ func (p *MessagePage) Missing(limit int) (seqs []mls.Seq, n int) {
 	return seqs, n
 }
 
-// PageBytes ends a page of messages or commits early, after its first item: this much ciphertext,
-// in bytes.
-const PageBytes = 16 << 20
+// PageBytes is how much ciphertext, in bytes, a page of messages or commits has at most, unless its
+// first item alone is larger. In base64, with all that stands around it, that is less than the 9
+// MiB that pass through an atproto proxy.
+const PageBytes = 6656 << 10
 
 // reading is what a user may read of a conversation: after its membership began, up to where it
 // ended or the conversation is now.

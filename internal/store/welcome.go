@@ -70,9 +70,10 @@ func (r *reader) FindWelcome(ctx context.Context, convo mls.ConvoID, user mls.DI
 	return WaitingWelcome{Device: row.DeviceID, Epoch: row.Epoch, Bytes: row.Welcome}, fail("find Welcome", err)
 }
 
-// ListWaitingWelcomes is all Welcomes that wait for a device.
+// ListWaitingWelcomes is the Welcomes that wait for a device, oldest first, as many as go on a
+// page.
 func (r *reader) ListWaitingWelcomes(ctx context.Context, device Device, now time.Time) ([]WaitingWelcome, error) {
-	rows, err := r.q.ListWaitingWelcomes(ctx, db.ListWaitingWelcomesParams{UserDID: device.User, DeviceID: device.ID, NotBefore: now.Add(-WelcomeLifetime)})
+	rows, err := r.q.ListWaitingWelcomes(ctx, db.ListWaitingWelcomesParams{UserDID: device.User, DeviceID: device.ID, NotBefore: now.Add(-WelcomeLifetime), MaxBytes: PageBytes})
 	if err != nil {
 		return nil, fail("list Welcomes", err)
 	}

@@ -48,11 +48,26 @@ func (x *exchange) writeAnswer(data []byte) error {
 		x.writeBody(http.StatusOK, data)
 		return nil
 	}
+	size, compressed := int64(len(data)), false
+	if len(data) > largeAnswer {
+		x.w.Header()["Vary"] = varyEncoding
+		compressed = acceptsGzip(x.r) && x.r.Method != http.MethodHead
+	}
+	if compressed {
+		size += size / 4 * 3
+	}
 	mem := claim{b: x.s.answers, account: x.account}
-	if err := mem.hold(x.r.Context(), int64(len(data))); err != nil {
+	if err := mem.hold(x.r.Context(), size); err != nil {
 		return err
 	}
 	defer mem.release()
+	if compressed {
+		small, err := compress(data)
+		if err != nil {
+			return err
+		}
+		x.w.Header()["Content-Encoding"], data = gzipCoding, small
+	}
 	x.writeBody(http.StatusOK, data)
 	return nil
 }

@@ -22,7 +22,14 @@ var errLineBreak = errors.New("xrpc: event id or name with a line break")
 // stream answers with Server-Sent Events. Headers are flushed before the
 // endpoint runs, since proxies give up on a stream without them.
 func (x *exchange) stream(req *lexrt.Request, e lexrt.StreamEndpoint) error {
-	return e(x.r.Context(), req, &eventStream{x: x, rc: http.NewResponseController(x.w), lastEventID: x.r.Header.Get("Last-Event-ID")})
+	s := &eventStream{x: x, rc: http.NewResponseController(x.w), lastEventID: x.r.Header.Get("Last-Event-ID")}
+	if acceptsGzip(x.r) {
+		s.envelope = &envelope{}
+	}
+	if err := e(x.r.Context(), req, s); err != nil {
+		return err
+	}
+	return s.end()
 }
 
 type eventStream struct {
@@ -30,6 +37,18 @@ type eventStream struct {
 	rc          *http.ResponseController
 	lastEventID string
 	buf         []byte
+	// envelope is nil where the client does not ask for gzip.
+	envelope *envelope
+}
+
+// end ends a stream that came to its end in order.
+func (s *eventStream) end() error {
+	if s.envelope == nil || !s.x.began || s.x.r.Method == http.MethodHead {
+		return nil
+	}
+	n, err := s.envelope.end(s.x.w)
+	s.x.event.BytesOut += n
+	return err
 }
 
 // LastEventID implements lexrt.EventStream.
@@ -83,6 +102,10 @@ func (s *eventStream) Frames(frames ...[]byte) error {
 		h.Set("Content-Type", "text/event-stream")
 		h["Cache-Control"] = noStoreStream
 		h.Set("X-Accel-Buffering", "no")
+		h["Vary"] = varyEncoding
+		if s.envelope != nil {
+			h["Content-Encoding"] = gzipCoding
+		}
 		s.x.begin(http.StatusOK)
 	}
 	if s.x.r.Method == http.MethodHead {
@@ -91,12 +114,21 @@ func (s *eventStream) Frames(frames ...[]byte) error {
 	if err := s.rc.SetWriteDeadline(s.x.s.opt.Clock.Now().Add(writeWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
-	for _, frame := range frames {
-		n, err := s.x.w.Write(frame)
-		s.x.event.BytesOut += int64(n)
-		if err != nil {
-			return err
-		}
+	n, err := s.write(frames)
+	s.x.event.BytesOut += n
+	if err != nil {
+		return err
 	}
 	return s.rc.Flush()
+}
+
+func (s *eventStream) write(frames [][]byte) (int64, error) {
+	if s.envelope != nil {
+		return s.envelope.write(s.x.w, frames...)
+	}
+	out := counted{w: s.x.w}
+	for _, frame := range frames {
+		out.write(frame)
+	}
+	return out.n, out.err
 }

@@ -199,7 +199,8 @@ func (q *Queries) InsertConversation(ctx context.Context, arg InsertConversation
 
 const listConversations = `-- name: ListConversations :many
 SELECT c.id, c.group_id, c.creator_did, c.cipher_suite, c.epoch, c.last_seq, c.name, c.description, c.created_at, c.last_activity_at, c.last_message_bucket_ts,
-       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id, s.invited_by, p.listed_at
+       c.generation, c.verified_epoch, c.commit_id, c.reinit_group_id, c.reinit_suite, coalesce(c.first_group_id, c.group_id)::text AS first_group_id, s.invited_by, p.listed_at,
+       (SELECT count(*) FROM members r WHERE r.convo_id = c.id AND r.left_at IS NULL) AS roster_rows
 FROM conversations c
 JOIN (
     SELECT m.convo_id, coalesce(max(m.invited_by), '')::text AS invited_by, min(m.joined_at) AS joined_at
@@ -244,11 +245,13 @@ type ListConversationsRow struct {
 	FirstGroupID        string
 	InvitedBy           string
 	ListedAt            time.Time
+	RosterRows          int64
 }
 
 // ListConversations is a page of the conversations that a user is in, newest activity first, and of
 // those that it is invited to, newest invitation first, after them: what happens there is not told to
-// who is invited. state is one of the two, or ” for both. listed_at is by what a page goes on.
+// who is invited. state is one of the two, or ” for both. listed_at is by what a page goes on,
+// roster_rows how much there is to read of each.
 func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsParams) ([]ListConversationsRow, error) {
 	rows, err := q.db.Query(ctx, listConversations,
 		arg.UserDID,
@@ -285,6 +288,7 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 			&i.FirstGroupID,
 			&i.InvitedBy,
 			&i.ListedAt,
+			&i.RosterRows,
 		); err != nil {
 			return nil, err
 		}

@@ -1205,6 +1205,20 @@ func (q *Queries) SeeDevices(ctx context.Context, arg SeeDevicesParams) error {
 	return err
 }
 
+const unclaimKeyPackages = `-- name: UnclaimKeyPackages :execrows
+UPDATE key_packages SET claimed_at = NULL
+WHERE id = ANY ($1::bigint[]) AND NOT last_resort AND consumed_at IS NULL
+`
+
+// UnclaimKeyPackages gives back what was claimed and was handed to nobody.
+func (q *Queries) UnclaimKeyPackages(ctx context.Context, ids []int64) (int64, error) {
+	result, err := q.db.Exec(ctx, unclaimKeyPackages, ids)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const withdrawKeyPackages = `-- name: WithdrawKeyPackages :execrows
 WITH unused AS MATERIALIZED (
     SELECT p.id FROM key_packages p

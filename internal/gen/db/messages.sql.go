@@ -403,7 +403,7 @@ FROM (
     ) q
 ) p
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
-WHERE p.total - p.padded_size < $8::bigint OR p.total = p.padded_size
+WHERE p.total <= $8::bigint OR p.total = p.padded_size
 ORDER BY p.epoch
 `
 
@@ -479,7 +479,7 @@ FROM (
     ) q
 ) p
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
-WHERE p.total - p.padded_size < $8::bigint OR p.total = p.padded_size
+WHERE p.total <= $8::bigint OR p.total = p.padded_size
 ORDER BY p.seq
 `
 
@@ -553,7 +553,7 @@ FROM (
     ) q
 ) p
 JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
-WHERE p.total - p.padded_size < $5::bigint OR p.total = p.padded_size
+WHERE p.total <= $5::bigint OR p.total = p.padded_size
 ORDER BY p.seq
 `
 

@@ -799,19 +799,26 @@ func (q *Queries) ListRemovalDebts(ctx context.Context, convoID mls.ConvoID) ([]
 }
 
 const listWaitingWelcomes = `-- name: ListWaitingWelcomes :many
-SELECT coalesce(c.first_group_id, c.group_id)::text AS first_group_id, w.welcome
-FROM welcome_routes r
-JOIN welcomes w ON w.id = r.welcome_id
-JOIN conversations c ON c.id = r.convo_id
-WHERE r.user_did = $1 AND r.device_id = $2
-  AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND w.created_at > $3::timestamptz
-ORDER BY r.welcome_id
+SELECT q.first_group_id, w.welcome
+FROM (
+    SELECT r.welcome_id, coalesce(c.first_group_id, c.group_id)::text AS first_group_id,
+           sum(octet_length(v.welcome)) OVER (ORDER BY r.welcome_id) AS total
+    FROM welcome_routes r
+    JOIN welcomes v ON v.id = r.welcome_id
+    JOIN conversations c ON c.id = r.convo_id
+    WHERE r.user_did = $1 AND r.device_id = $2
+      AND r.confirmed_at IS NULL AND r.superseded_at IS NULL AND v.created_at > $3::timestamptz
+) q
+JOIN welcomes w ON w.id = q.welcome_id
+WHERE q.total <= $4::bigint
+ORDER BY q.welcome_id
 `
 
 type ListWaitingWelcomesParams struct {
 	UserDID   mls.DID
 	DeviceID  mls.DeviceID
 	NotBefore time.Time
+	MaxBytes  int64
 }
 
 type ListWaitingWelcomesRow struct {
@@ -819,10 +826,15 @@ type ListWaitingWelcomesRow struct {
 	Welcome      []byte
 }
 
-// ListWaitingWelcomes is the Welcomes that wait for a device. Those of conversations
-// that its user has left are superseded (DropWaitingWelcomes).
+// ListWaitingWelcomes is the Welcomes that wait for a device, oldest first, as many as have max_bytes
+// together. Those of conversations that its user has left are superseded (DropWaitingWelcomes).
 func (q *Queries) ListWaitingWelcomes(ctx context.Context, arg ListWaitingWelcomesParams) ([]ListWaitingWelcomesRow, error) {
-	rows, err := q.db.Query(ctx, listWaitingWelcomes, arg.UserDID, arg.DeviceID, arg.NotBefore)
+	rows, err := q.db.Query(ctx, listWaitingWelcomes,
+		arg.UserDID,
+		arg.DeviceID,
+		arg.NotBefore,
+		arg.MaxBytes,
+	)
 	if err != nil {
 		return nil, err
 	}

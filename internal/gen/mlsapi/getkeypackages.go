@@ -48,15 +48,20 @@ func (v *GetKeyPackagesParams) Validate() error { return lexrt.Validate(v) }
 type GetKeyPackagesOutput struct {
 	// Key packages.
 	KeyPackages []DefsKeyPackageRef
-	// Users for whom there is no package to hand out.
+	// Users of whom there is no package in the answer.
 	// Optional.
 	Missing []lexrt.DID
+	// Those of the missing who may have packages, of which nothing was claimed because the answer
+	// is full: ask for them again.
+	// Optional.
+	Remaining []lexrt.DID
 }
 
 // Lex names the members of v.
 func (v *GetKeyPackagesOutput) Lex(f *lexrt.Fields) {
 	lexrt.Structs(f, "keyPackages", &v.KeyPackages, lexrt.Required, nil)
 	lexrt.Strings(f, "missing", &v.Missing, lexrt.Optional, nil, &ruleGetKeyPackages_DID)
+	lexrt.Strings(f, "remaining", &v.Remaining, lexrt.Optional, nil, &ruleGetKeyPackages_DID)
 }
 
 // UnmarshalJSON reads and validates v. The error is a *lexrt.InvalidError with every issue.

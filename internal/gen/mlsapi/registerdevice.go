@@ -66,7 +66,7 @@ type RegisterDeviceOutput struct {
 	MLSDID lexrt.URI
 	// Conversations to which the device is to be added by their members.
 	AutoJoinedConvos []string
-	// Welcomes that are already waiting.
+	// Welcomes that are already waiting, oldest first, as many as fit; getWelcome has each of them.
 	// Optional.
 	WelcomeMessages []RegisterDeviceWelcomeMessageRef
 }

@@ -1323,6 +1323,15 @@ var Schemas = lexfake.Set{
 				},
 				Kind: lexfake.Array,
 			},
+		}, {
+			Name: "remaining",
+			Schema: &lexfake.Schema{
+				Items: &lexfake.Schema{
+					Kind:   lexfake.String,
+					String: &lexrt.StringRule{Format: lexrt.FormatDID},
+				},
+				Kind: lexfake.Array,
+			},
 		}},
 	},
 	"GetMessagesGapInfo": &lexfake.Schema{
