@@ -26,8 +26,10 @@ help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(DEVSERVER) $(DEVDB) ## Build for development, start a private PostgreSQL, migrate and serve on :3000 (FRESH=1 empties it)
-	@MLS_ENV=$${MLS_ENV:-development} $(DEVDB) run --data $(DATA) $(if $(FRESH),--fresh) -- $(DEVSERVER) serve --migrate --hints
+run: $(DEVDB) ## Build for development, start a private PostgreSQL, migrate and serve on :3000 (FRESH=1 empties it)
+	@.ci/playground || echo "the playground was not built; all else is as it should be"
+	@$(MAKE) --no-print-directory $(DEVSERVER)
+	@MLS_ENV=$${MLS_ENV:-development} APPVIEW_URL=$${APPVIEW_URL:-none} $(DEVDB) run --data $(DATA) $(if $(FRESH),--fresh) -- $(DEVSERVER) serve --migrate --hints
 
 .PHONY: demo
 demo: $(DEVSERVER) $(DEVDB) ## Let three people chat, with real MLS clients over a real server, and see what it sees
@@ -49,7 +51,7 @@ e2e: build $(DEVSERVER) $(DEVDB) deps ## Drive the server with MLS and atproto c
 	@.ci/e2e
 
 .PHONY: e2e-pds
-e2e-pds: $(LEXGEN) ## Run the server beside real PLC directories and PDSs, old and new, and under a real browser
+e2e-pds: $(LEXGEN) $(DEVDB) ## Run the server beside real PLC directories and PDSs, old and new, and under a real browser
 	@GO='$(GO)' .ci/e2e-pds
 
 .PHONY: pds
@@ -188,7 +190,7 @@ GO_FILES := $(shell find cmd internal lexrt migrations -name '*.go' -not -name '
 $(SERVER): $(GO_FILES) go.mod go.sum
 	@echo "building $@ (the first time takes a minute or two)"
 	@$(GO) build -ldflags='$(STAMP)' -o $@ ./cmd/mls-server
-$(DEVSERVER): $(GO_FILES) docs/api/index.html go.mod go.sum
+$(DEVSERVER): $(GO_FILES) docs/api/index.html $(wildcard internal/dev/site/*.html internal/dev/site/assets/*) go.mod go.sum
 	@echo "building $@ (the first time takes a minute or two)"
 	@$(GO) build -tags mlsdev -ldflags='$(STAMP)' -o $@ ./cmd/mls-server
 $(LEXGEN): $(shell find tools/lexgen lexrt \( -name '*.go' -o -name page.html -o -name search.js -o -name lexrt.txt -o -name rules.txt \) -not -name '*_test.go' 2>/dev/null) tools/lexgen/go.mod

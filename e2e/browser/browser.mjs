@@ -1,14 +1,9 @@
 // A real browser for tests. Each line of its input is { page, script, args }: a page to open, a
 // function in text to run in it, and its argument. Each line of its output answers one, in order:
 // { value } or { error }. It ends with its input.
-import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
-
-const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome",
-  "/Applications/Chromium.app/Contents/MacOS/Chromium", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"];
-const executablePath = candidates.find((path) => path && existsSync(path));
-if (!executablePath) throw new Error("there is no Chromium; CHROMIUM may name it");
+import { executablePath } from "./chromium.mjs";
 
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 const patience = 60_000;

@@ -50,6 +50,13 @@ const IDENTITY = /^(did:(?:plc:[a-z2-7]{24}|web:[A-Za-z0-9.%_-]+))(?:#([0-9a-f]{
  */
 
 /**
+ * @typedef {object} SavedKeys
+ * @property {Suite} suite
+ * @property {{ signKey: Uint8Array, publicKey: Uint8Array }} signatureKey
+ * @property {OwnKeyPackage[]} packages
+ */
+
+/**
  * Reads the identity of a basic credential: a DID, or a DID and the id of a device.
  *
  * @param {import('ts-mls').Credential} credential
@@ -96,6 +103,26 @@ export class Keys {
   static async create(name = 'MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519') {
     const suite = await getCiphersuiteImpl(getCiphersuiteFromName(name));
     return new Keys(suite, await suite.signature.keygen());
+  }
+
+  /**
+   * Keys as save gave them.
+   *
+   * @param {SavedKeys} saved
+   */
+  static async load({ suite, signatureKey, packages }) {
+    const keys = new Keys(await getCiphersuiteImpl(getCiphersuiteFromName(suite)), signatureKey);
+    for (const own of packages) keys.#packages.set(own.ref, own);
+    return keys;
+  }
+
+  /**
+   * What has to be kept, private halves included, as IndexedDB takes it.
+   *
+   * @returns {SavedKeys}
+   */
+  save() {
+    return { suite: /** @type {Suite} */ (this.suite.name), signatureKey: this.#signatureKey, packages: [...this.#packages.values()] };
   }
 
   get publicKey() {

@@ -7,7 +7,9 @@ import {
   createGroup,
   createGroupInfoWithExternalPubAndRatchetTree,
   createProposal,
+  decodeGroupState,
   emptyPskIndex,
+  encodeGroupState,
   encodeMlsMessage,
   joinGroup,
   processMessage,
@@ -32,6 +34,8 @@ import { checkJoiner } from './vouch.mjs';
  *   | { kind: 'proposal', sender: Member }
  *   | { kind: 'stale' }} Opened
  */
+
+/** @typedef {{ state: Uint8Array, joinEpoch: number }} SavedGroup */
 
 /**
  * @param {import('ts-mls').ClientState} state
@@ -107,6 +111,29 @@ export class Group {
     const state = await joinGroup(welcome, publicPackage, privatePackage, emptyPskIndex, keys.suite, undefined, undefined, clientConfig);
     keys.forget(own);
     return new Group(state, keys.suite);
+  }
+
+  /**
+   * A group as save gave it.
+   *
+   * @param {SavedGroup} saved
+   * @param {import('ts-mls').CiphersuiteImpl} suite
+   */
+  static load({ state, joinEpoch }, suite) {
+    const decoded = decodeGroupState(state, 0);
+    if (decoded === undefined) throw new Error('this is no state of a group');
+    const group = new Group({ ...decoded[0], clientConfig }, suite);
+    group.joinEpoch = joinEpoch;
+    return group;
+  }
+
+  /**
+   * What has to be kept, secrets included.
+   *
+   * @returns {SavedGroup}
+   */
+  save() {
+    return { state: encodeGroupState(this.#state), joinEpoch: this.joinEpoch };
   }
 
   /** An MLSMessage with the GroupInfo of the present epoch. */

@@ -77,8 +77,9 @@ type App struct {
 	// days notes on which day accounts were here.
 	days *seen.Days[string]
 	// deviceDays notes on which day calls named devices.
-	deviceDays *seen.Days[store.Device]
-	feed       *blocks.Feed // nil without JETSTREAM_URL
+	deviceDays  *seen.Days[store.Device]
+	feed        *blocks.Feed // nil without JETSTREAM_URL
+	development development
 	// deletions carries on with the deletion of devices, invitations ends those that are too many.
 	deletions, invitations func(context.Context) (int64, error)
 }

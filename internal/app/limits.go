@@ -53,7 +53,7 @@ func (a *App) places(hasher *shared.Hasher) stream.Places {
 // authenticator checks service tokens, and makes the resolver of their issuers.
 func (a *App) authenticator(client *egress.Client, limiter ratelimit.Limiter, hasher *shared.Hasher) (*auth.ServiceAuth, error) {
 	a.resolver = auth.NewResolver(auth.ResolverConfig{
-		Client: client, PLCURL: a.cfg.PLCURL, StaleFor: a.cfg.DIDStale, Documents: a.store, Clock: clock.System,
+		Client: client, PLCURL: a.cfg.PLCURL, StaleFor: a.cfg.DIDStale, Documents: a.store, Clock: clock.System, Local: a.development.document,
 		Open: func(address string) bool { return limiter.Peek(ratelimit.ClassIP, address).Allowed },
 	})
 	replays, began := a.replays()

@@ -7,7 +7,14 @@ import (
 
 	"mls-server/internal/egress"
 	"mls-server/internal/xrpc"
+	"mls-server/lexrt"
 )
+
+// development has fields in development builds only (I12).
+type development struct{}
+
+// document has a body in development builds only (I12).
+func (d *development) document(lexrt.DID) []byte { return nil }
 
 // devTokens has a body in development builds only (I12).
 func (a *App) devTokens(next xrpc.Authenticator) xrpc.Authenticator { return next }

@@ -36,6 +36,7 @@ const (
 // fetcher gets documents from directories, within bounds.
 type fetcher struct {
 	client *egress.Client
+	local  func(did lexrt.DID) []byte
 	plcURL string
 	plc    *outage
 	// domains are the fetches under way by registrable domain, the others those of
@@ -45,7 +46,7 @@ type fetcher struct {
 
 func newFetcher(cfg ResolverConfig) *fetcher {
 	return &fetcher{
-		client: cfg.Client, plcURL: strings.TrimRight(cfg.PLCURL, "/"), plc: &outage{clock: cfg.Clock},
+		client: cfg.Client, local: cfg.Local, plcURL: strings.TrimRight(cfg.PLCURL, "/"), plc: &outage{clock: cfg.Clock},
 		domains: newSlots(domainFetches), plcTurns: newSlots(maxPLCFetches), webTurns: newSlots(maxWebFetches),
 		againTurns: newSlots(maxAgainFetches),
 	}
@@ -61,6 +62,11 @@ type source struct {
 // fit the one that is known. The error is one of the package's Err variables, or
 // the context's.
 func (f *fetcher) fetch(ctx context.Context, did lexrt.DID, again bool) (*Identity, error) {
+	if f.local != nil {
+		if document := f.local(did); document != nil {
+			return parseDocument(did, document)
+		}
+	}
 	src, err := f.source(did)
 	if err != nil {
 		return nil, err

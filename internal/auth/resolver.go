@@ -64,6 +64,9 @@ type ResolverConfig struct {
 	StaleFor time.Duration
 	// Documents keeps documents for the next start of the server, nil for nowhere.
 	Documents *store.Store
+	// Local returns the document of a DID that nobody needs to be asked for, nil for one of all
+	// others; nil when there is none.
+	Local func(did lexrt.DID) []byte
 	// Open reports whether the bucket of an address has anything left, nil for
 	// always: it is looked at again when a fetch for that address has waited.
 	Open  func(address string) bool

@@ -21,7 +21,7 @@ type TableRows struct {
 	// Columns are the names of its columns, in their order.
 	Columns []string `json:"columns"`
 	// Rows are those written last, first, at most RowsLimit. Bytes are {"bytes": length, "begins":
-	// hex of the first 32}, or all of them in hex.
+	// hex of the first 64}, or all of them in hex.
 	Rows []json.RawMessage `json:"rows"`
 }
 
@@ -75,7 +75,7 @@ func expression(column string, isBytes, whole bool) string {
 	case whole:
 		return "encode(" + name + ", 'hex') AS " + name
 	}
-	return fmt.Sprintf("CASE WHEN %[1]s IS NOT NULL THEN json_build_object('bytes', octet_length(%[1]s), 'begins', encode(substring(%[1]s FOR 32), 'hex')) END AS %[1]s", name)
+	return fmt.Sprintf("CASE WHEN %[1]s IS NOT NULL THEN json_build_object('bytes', octet_length(%[1]s), 'begins', encode(substring(%[1]s FOR 64), 'hex')) END AS %[1]s", name)
 }
 
 // read reads the rows of one table.
