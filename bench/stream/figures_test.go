@@ -20,7 +20,10 @@ import (
 	"mls-server/internal/store"
 )
 
-var figures = flag.Bool("figures", false, "run TestFigures at full size and print what it measures")
+var (
+	figures   = flag.Bool("figures", false, "run TestFigures at full size and print what it measures")
+	websocket = flag.Bool("websocket", false, "let TestFigures follow over WebSockets")
+)
 
 // plan is how large a run of TestFigures is.
 type plan struct {
@@ -100,6 +103,14 @@ func newBench(t *testing.T, p plan) *bench {
 	return b
 }
 
+// follow opens a stream by the door that is measured.
+func (b *bench) follow(user *authtest.Identity, cursor string) (*events, error) {
+	if *websocket {
+		return b.server.subscribe(user, cursor)
+	}
+	return b.server.follow(user, cursor)
+}
+
 func (b *bench) printf(format string, args ...any) {
 	b.tb.Helper()
 	if *figures {
@@ -147,7 +158,7 @@ func (b *bench) grow(n int) {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			var err error
-			if opened[i], err = b.server.follow(b.users[had+i], ""); err != nil {
+			if opened[i], err = b.follow(b.users[had+i], ""); err != nil {
 				b.tb.Errorf("stream %d: %v", had+i, err)
 			}
 		})
@@ -319,7 +330,7 @@ func (b *bench) catchUp() {
 		b.convo(r)
 		rooms = append(rooms, r)
 	}
-	e, err := b.server.follow(reader, "")
+	e, err := b.follow(reader, "")
 	if err != nil {
 		b.tb.Fatal(err)
 	}
@@ -343,7 +354,7 @@ func (b *bench) catchUp() {
 	b.settle()
 	before := b.server.usage(b.tb)
 	start := time.Now()
-	if e, err = b.server.follow(reader, e.id); err != nil {
+	if e, err = b.follow(reader, e.id); err != nil {
 		b.tb.Fatal(err)
 	}
 	defer func() { _ = e.conn.Close() }()

@@ -38,7 +38,9 @@ type hunt struct {
 
 // seen is one stream's record over all its connections.
 type seen struct {
-	user   int
+	user int
+	// socket says that it is followed over a WebSocket, else as Server-Sent Events.
+	socket bool
 	cursor string
 	mu     sync.Mutex
 	events []string
@@ -46,7 +48,7 @@ type seen struct {
 
 // Every stream sees each event it may see exactly once and in order, and a
 // removed user nothing after its removal (I10): 20 conversations, 200 streams
-// on three servers, clients that disconnect, servers that are killed, Redis
+// over both doors of three servers, clients that disconnect, servers that are killed, Redis
 // that goes away, transactions that finish out of order.
 func TestEachEventOnce(t *testing.T) {
 	t.Parallel()
@@ -74,7 +76,7 @@ func TestEachEventOnce(t *testing.T) {
 	var connected sync.WaitGroup
 	connected.Add(len(streams))
 	for i := range streams {
-		streams[i] = &seen{user: i % len(h.users)}
+		streams[i] = &seen{user: i % len(h.users), socket: i/len(h.users)%2 == 1}
 		readers.Go(func() { h.read(ctx, streams[i], connected.Done) })
 	}
 	connected.Wait()
@@ -282,9 +284,13 @@ func (h *hunt) read(ctx context.Context, s *seen, connected func()) {
 		h.mu.Lock()
 		p := h.processes[rand.IntN(len(h.processes))]
 		h.mu.Unlock()
-		e, err := p.follow(h.users[s.user], s.cursor)
+		follow := p.follow
+		if s.socket {
+			follow = p.subscribe
+		}
+		e, err := follow(h.users[s.user], s.cursor)
 		if err != nil {
-			if strings.Contains(err.Error(), "streamConvoEvents: 4") && !strings.Contains(err.Error(), "429") {
+			if strings.Contains(err.Error(), "ConvoEvents: 4") && !strings.Contains(err.Error(), "429") {
 				h.tb.Errorf("a stream was refused: %v", err)
 				return
 			}
@@ -344,7 +350,7 @@ func describe(data []byte) (string, error) {
 	switch {
 	case e.Message != nil:
 		return fmt.Sprintf("%s message %d", e.Message.ConvoID, e.Message.Seq), nil
-	case e.Kind == "slow-consumer", e.Kind == "server-restart", e.Kind == "rollover", e.Kind == "reauthenticate":
+	case e.Kind == "position", e.Kind == "slow-consumer", e.Kind == "server-restart", e.Kind == "rollover", e.Kind == "reauthenticate":
 		return "", nil
 	}
 	return fmt.Sprintf("%s %s %s %d", e.ConvoID, e.Kind, e.UserDID, e.Epoch), nil

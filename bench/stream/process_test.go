@@ -175,6 +175,8 @@ type events struct {
 	body *bufio.Reader
 	// id is the position to resume after.
 	id string
+	// socket says that it is a WebSocket.
+	socket bool
 }
 
 // follow opens a stream on a connection of its own.
@@ -218,6 +220,9 @@ func (p *process) follow(user *authtest.Identity, cursor string) (*events, error
 // next returns the data of the next event, valid until the next call, and
 // moves the position behind it.
 func (e *events) next(data []byte) ([]byte, error) {
+	if e.socket {
+		return e.message(data)
+	}
 	id := ""
 	data = data[:0]
 	for {
