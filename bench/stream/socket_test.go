@@ -44,7 +44,7 @@ func (p *process) subscribe(user *authtest.Identity, cursor string) (*events, er
 }
 
 // message returns the body of the next message as the data of an event, and moves the position
-// behind it. Its pings stay unanswered: connections here do not last so long.
+// behind it. Pings are answered.
 func (e *events) message(data []byte) ([]byte, error) {
 	var head [2]byte
 	for whole := data[:0]; ; {
@@ -67,6 +67,12 @@ func (e *events) message(data []byte) ([]byte, error) {
 		switch opcode := head[0] & 0x0f; {
 		case opcode == 8:
 			return nil, io.EOF
+		case opcode == 9: // a pong has what the ping had, masked with zeros
+			pong := append([]byte{0x8a, 0x80 | byte(size), 0, 0, 0, 0}, whole[at:]...)
+			if _, err := e.conn.Write(pong); err != nil {
+				return nil, err
+			}
+			whole = whole[:at]
 		case opcode > 2:
 			whole = whole[:at]
 		case head[0]&0x80 != 0:
@@ -93,6 +99,10 @@ func (e *events) event(frame []byte) ([]byte, error) {
 	}
 	if strings.HasSuffix(f.Type, "#membershipChangeEvent") {
 		body["kind"], body["userDid"] = json.RawMessage(`"membership-changed"`), body["did"]
+	}
+	body["$type"], err = json.Marshal(f.Type)
+	if err != nil {
+		return nil, err
 	}
 	return json.Marshal(map[string]any{"event": body})
 }
