@@ -205,3 +205,4 @@ $(KINDS): $(wildcard tools/kindcheck/*.go) tools/go.mod
 bench-stream: deps ## Streams: each event exactly once at full size, then latency, throughput, memory, database work
 	@cd bench && $(GO) test -race -count=1 -timeout 30m -v -run '^TestEachEventOnce$$' ./stream -full
 	@cd bench && $(GO) test -count=1 -timeout 15m -v -run '^TestFigures$$' ./stream -figures
+	@cd bench && $(GO) test -count=1 -timeout 15m -v -run '^TestFigures$$' ./stream -figures -websocket

@@ -120,7 +120,7 @@ func (h *hunt) seed(ctx context.Context) {
 			}
 		}
 		err := h.store.InTx(ctx, func(tx *store.Tx) error {
-			n := store.NewConvo{ID: id, GroupID: mls.GroupIDFromBytes([]byte(id)), Creator: members[0].User, CipherSuite: 1, At: bucketed()}
+			n := store.NewConvo{ID: id, GroupID: groupOf(id), Creator: members[0].User, CipherSuite: 1, At: bucketed()}
 			if err := tx.CreateConvo(ctx, n); err != nil {
 				return err
 			}
@@ -133,6 +133,9 @@ func (h *hunt) seed(ctx context.Context) {
 	}
 	slices.Sort(h.convos) // the order of locks
 }
+
+// groupOf is the group of a conversation that seed made.
+func groupOf(id mls.ConvoID) mls.GroupID { return mls.GroupIDFromBytes([]byte(id)) }
 
 func bucketed() time.Time { return clock.Bucket(time.Now()) }
 
@@ -202,7 +205,7 @@ func (h *hunt) write(ctx context.Context) {
 		if err == nil {
 			return
 		}
-		if !errors.Is(err, mls.ErrConvoNotFound) && !errors.Is(err, mls.ErrNotMember) {
+		if !errors.Is(err, mls.ErrConvoNotFound) && !errors.Is(err, mls.ErrNotMember) && !errors.Is(err, mls.ErrBusy) {
 			h.tb.Errorf("send: %v", err)
 			return
 		}
@@ -231,7 +234,7 @@ func (h *hunt) delayed(ctx context.Context) {
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, rolledBack) {
+	if err != nil && !errors.Is(err, rolledBack) && !errors.Is(err, mls.ErrBusy) {
 		h.tb.Errorf("delayed transaction: %v", err)
 	}
 }
@@ -253,7 +256,7 @@ func (h *hunt) move(ctx context.Context) {
 		}
 		return tx.UpsertMembers(ctx, convo, []store.NewMember{{User: user.DID, Device: device, MLSDID: string(user.DID)}}, store.Place{At: bucketed()})
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, mls.ErrBusy) {
 		h.tb.Errorf("move: %v", err)
 	}
 }
@@ -366,13 +369,14 @@ func (h *hunt) expected(ctx context.Context, after store.LogCursor, members map[
 		}
 		for _, e := range page.Entries {
 			after = e.Cursor
-			name := fmt.Sprintf("%s message %d", e.ConvoID, e.Seq)
+			convo := groupOf(e.ConvoID) // which is what clients are told
+			name := fmt.Sprintf("%s message %d", convo, e.Seq)
 			switch e.Kind {
 			case store.EventMessage:
 			case store.EventEpochAdvanced:
-				name = fmt.Sprintf("%s epoch-advanced  %d", e.ConvoID, *e.Epoch)
+				name = fmt.Sprintf("%s epoch-advanced  %d", convo, *e.Epoch)
 			default:
-				name = fmt.Sprintf("%s membership-changed %s %d", e.ConvoID, e.User, *e.Epoch)
+				name = fmt.Sprintf("%s membership-changed %s %d", convo, e.User, *e.Epoch)
 			}
 			if e.Kind == store.EventMemberJoined {
 				members[e.ConvoID][e.User] = true
