@@ -140,6 +140,10 @@ release-check: deps ## What has to be true before VERSION=v1.2.3 is tagged
 release: ## Build what the release VERSION=v1.2.3 publishes into dist/: archives, SBOMs, notes, checksums
 	@GO='$(GO)' .ci/release '$(VERSION)'
 
+.PHONY: release-lexgen
+release-lexgen: ## Tag what go install gets of lexgen, behind the tagged release VERSION=v1.2.3
+	@GO='$(GO)' .ci/release-lexgen '$(VERSION)'
+
 .PHONY: licences
 licences: ## Write docs/licences.md from the modules in the server's build
 	@$(GO) test ./internal/app -run TestLicencesAreListed -count=1 -update

@@ -65,18 +65,19 @@ func TestPublishedRepository(t *testing.T) {
 	generator := filepath.Join(t.TempDir(), "lexgen")
 	run(t, filepath.Join(repository, "tools/lexgen"), nil, "go", "build", "-o", generator, ".")
 	run(t, repository, nil, generator, "check")
+	run(t, repository, nil, generator, "check", "--config", "tools/lexgen/examples/notes/lexgen.json")
 	run(t, repository, nil, "go", "test", "-count=1", "./internal/repo")
 	run(t, repository, nil, "go", "test", "-count=1", "-run", "TestPackageTouchesNothing", "./internal/mls")
 
 	outside := t.TempDir()
 	write(t, filepath.Join(outside, "go.mod"), "module other.example/program\n\ngo 1.26.0\n\nrequire "+published+" "+version+"\n")
 	write(t, filepath.Join(outside, "main.go"), program)
-	env := []string{
-		"GOPROXY=" + serve(t, repository) + ",file://" + filepath.Join(run(t, repository, nil, "go", "env", "GOMODCACHE"), "cache/download"),
-		"GOMODCACHE=" + t.TempDir(), "GOFLAGS=-mod=mod -modcacherw", "GONOSUMDB=*", "GONOSUMCHECK=1", "GOSUMDB=off", "GOTOOLCHAIN=local",
-	}
+	proxy := t.TempDir()
+	release(t, repository)
+	serve(t, proxy, repository, published, version)
+	env := stranger(t, proxy)
 	const want = "true ConvoNotFound: asked at /xrpc/blue.catbird.mls.describeServer"
-	if got := run(t, outside, env, "go", "run", "."); !strings.HasSuffix(got, want) {
+	if got := run(t, outside, append(env, "GOFLAGS=-mod=mod -modcacherw"), "go", "run", "."); !strings.HasSuffix(got, want) {
 		t.Errorf("the program outside says %q, want %q at its end", got, want)
 	}
 
@@ -140,30 +141,46 @@ func modules(t *testing.T, dir string) []string {
 	return found
 }
 
-// serve lays the root module out as a module proxy has it, and returns the proxy's address.
-func serve(t *testing.T, repository string) string {
+// stranger is the environment of somebody whose go command knows no module but those of the proxy,
+// and of the cache of this machine.
+func stranger(t *testing.T, proxy string) []string {
 	t.Helper()
-	dir := t.TempDir()
-	at := filepath.Join(dir, published, "@v")
+	return []string{
+		"GOPROXY=file://" + proxy + ",file://" + filepath.Join(run(t, ".", nil, "go", "env", "GOMODCACHE"), "cache/download"),
+		"GOMODCACHE=" + t.TempDir(), "GOFLAGS=-modcacherw", "GONOSUMDB=*", "GONOSUMCHECK=1", "GOSUMDB=off", "GOTOOLCHAIN=local",
+	}
+}
+
+// identity is who commits in the clone.
+var identity = []string{"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@host.example", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@host.example"}
+
+// release makes the clone's files a release.
+func release(t *testing.T, repository string) {
+	t.Helper()
+	run(t, repository, nil, "git", "add", "-A")
+	run(t, repository, identity, "git", "commit", "-q", "-m", "release")
+	run(t, repository, nil, "git", "tag", version)
+}
+
+// serve adds a module to a proxy, as its tag in the repository has it.
+func serve(t *testing.T, proxy, repository, path, tag string) {
+	t.Helper()
+	at := filepath.Join(proxy, path, "@v")
 	if err := os.MkdirAll(at, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	folder := strings.TrimPrefix(strings.TrimPrefix(path, published), "/")
 	var archive bytes.Buffer
-	if err := modzip.CreateFromDir(&archive, module.Version{Path: published, Version: version}, repository); err != nil {
+	if err := modzip.CreateFromVCS(&archive, module.Version{Path: path, Version: version}, repository, tag, folder); err != nil {
 		t.Fatalf("the repository makes no module: %v", err)
 	}
 	if _, err := zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len())); err != nil {
 		t.Fatal(err)
 	}
-	mod, err := os.ReadFile(filepath.Join(repository, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	write(t, filepath.Join(at, version+".zip"), archive.String())
-	write(t, filepath.Join(at, version+".mod"), string(mod))
+	write(t, filepath.Join(at, version+".mod"), run(t, repository, nil, "git", "show", tag+":"+filepath.Join(folder, "go.mod"))+"\n")
 	write(t, filepath.Join(at, version+".info"), `{"Version":"`+version+`"}`)
 	write(t, filepath.Join(at, "list"), version+"\n")
-	return "file://" + dir
 }
 
 func write(t *testing.T, file, text string) {
