@@ -5,10 +5,17 @@ import "strings"
 // maxLanguage is the length in bytes up to which tags are read.
 const maxLanguage = 128
 
-// validLanguage reports whether s is a language tag of BCP 47 (RFC 5646): well-formed
-// by section 2.1, in any case, and without a variant or a singleton that is repeated
-// (section 2.2.9).
+// validLanguage reports whether s is a language tag of BCP 47 (RFC 5646) as the official files of
+// atproto judge them: well-formed by section 2.1, without a variant or a singleton that is repeated
+// (section 2.2.9), and with a language of two or three lower-case letters. Behind that any case will
+// do.
 func validLanguage(s string) bool {
+	first, _, _ := strings.Cut(s, "-")
+	return wellFormedLanguage(s) && (len(first) == 1 || letters(first, 2, 3))
+}
+
+// wellFormedLanguage is validLanguage for languages of up to eight letters in any case.
+func wellFormedLanguage(s string) bool {
 	if s == "" || len(s) > maxLanguage {
 		return false
 	}

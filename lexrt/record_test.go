@@ -14,6 +14,7 @@ type post struct {
 	Image *lexrt.Blob
 	Part  *part
 	Any   partUnion
+	Lang  *lexrt.Language
 	Extra lexrt.Extra
 }
 
@@ -41,6 +42,7 @@ func (v *post) Lex(f *lexrt.Fields) {
 	lexrt.BlobRefPtr(f, "image", &v.Image, lexrt.Optional, nil)
 	lexrt.StructPtr(f, "part", &v.Part, lexrt.Optional)
 	lexrt.UnionMember(f, "any", &v.Any, lexrt.Optional, &unionPart)
+	lexrt.StringPtr(f, "lang", &v.Lang, lexrt.Optional, &lexrt.StringRule{Format: lexrt.FormatLanguage})
 	f.Extra(&v.Extra)
 }
 
@@ -107,6 +109,7 @@ func TestLenientRecords(t *testing.T) {
 	for members, ok := range map[string]bool{
 		at + `,"image":{"cid":"` + cid + `","mimeType":"image/jpeg"}`: true, `"when":"2023-02-06T13:15:26.655000"`: true, `"when":"2023-02-06T13:15:26-0000"`: true,
 		at + `,"image":{"cid":"x","mimeType":"image/jpeg"}`: false, at + `,"image":{"cid":"` + cid + `"}`: false, at + `,"image":{"cid":"` + cid + `","mimeType":"image/jpeg","size":1}`: false,
+		at + `,"lang":"EN"`: true, at + `,"lang":"jaja"`: true, at + `,"lang":"en_US"`: false,
 		`"when":"yesterday"`: false, `"when":"2015-02-30T00:00:00Z"`: false,
 	} {
 		var v post

@@ -114,6 +114,9 @@ func (f Format) Valid(s string) bool {
 
 // validOnce reports whether s is a value that old programs wrote.
 func (f Format) validOnce(s string) bool {
+	if f == FormatLanguage {
+		return wellFormedLanguage(s)
+	}
 	if f != FormatDatetime {
 		return false
 	}
