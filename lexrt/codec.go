@@ -29,11 +29,11 @@ func UnmarshalRecord[T any, P LexerOf[T]](src []byte, v *T) error {
 	return decode(src, "record", option{record: true}, P(v))
 }
 
-// UnmarshalLenient decodes a record as UnmarshalRecord does, and takes what old programs
-// wrote into the network as well: blobs in the form {"cid": …, "mimeType": …}, whose Size
-// is LegacyBlob then, times without a zone and in the other forms that indigo accepts,
-// languages in upper case or of more than three letters, and null for a member that may be absent. Such values are encoded as they were read; Validate
-// refuses those blobs, times and languages.
+// UnmarshalLenient decodes a record as UnmarshalRecord does, and takes what old programs wrote into
+// the network as well: blobs in the form {"cid": …, "mimeType": …}, whose Size is LegacyBlob then,
+// times without a zone and in the other forms that indigo accepts, languages in upper case or of
+// more than three letters, and null for a member that may be absent. Such values are encoded as
+// they were read; Validate refuses those blobs, times and languages.
 func UnmarshalLenient[T any, P LexerOf[T]](src []byte, v *T) error {
 	*v = *new(T)
 	return decode(src, "record", option{record: true, lenient: true}, P(v))

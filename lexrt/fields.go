@@ -57,6 +57,8 @@ type Fields struct {
 
 	heeded []string // see Request.Heeded; what has been read is taken off when it is a query's
 
+	sound  sound
+	slow   bool // json was used
 	json   *jsontext.Decoder
 	reader bytes.Buffer
 }
@@ -153,7 +155,7 @@ const maxScratch = 64 << 10
 // release gives f back, without anything of the caller's, and returns its issues.
 func (f *Fields) release(what string) error {
 	issues := f.issues
-	if f.text != nil {
+	if f.slow {
 		f.reader = bytes.Buffer{}
 		f.json.Reset(&f.reader)
 	}
@@ -163,7 +165,7 @@ func (f *Fields) release(what string) error {
 	if f.repeats != nil {
 		repeatsPool.Put(f.repeats.cleared())
 	}
-	*f = Fields{json: f.json, scratch: f.scratch[:0], place: f.place[:0], far: f.far[:0]}
+	*f = Fields{json: f.json, sound: sound{names: f.sound.names[:0], arrays: f.sound.arrays[:0]}, scratch: f.scratch[:0], place: f.place[:0], far: f.far[:0]}
 	pool.Put(f)
 	if len(issues) == 0 {
 		return nil

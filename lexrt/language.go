@@ -7,8 +7,8 @@ const maxLanguage = 128
 
 // validLanguage reports whether s is a language tag of BCP 47 (RFC 5646) as the official files of
 // atproto judge them: well-formed by section 2.1, without a variant or a singleton that is repeated
-// (section 2.2.9), and with a language of two or three lower-case letters. Behind that any case will
-// do.
+// (section 2.2.9), and with a language of two or three lower-case letters. Behind that any case
+// will do.
 func validLanguage(s string) bool {
 	first, _, _ := strings.Cut(s, "-")
 	return wellFormedLanguage(s) && (len(first) == 1 || letters(first, 2, 3))

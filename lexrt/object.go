@@ -192,11 +192,15 @@ func decodeArray[S ~[]T, T any](f *Fields, v *S, r *ArrayRule, item func(f *Fiel
 	if !f.open('[', "an array") {
 		return
 	}
+	has := f.sound.items(f.at - 1)
 	most := math.MaxInt
 	if r != nil && r.MaxLen != 0 {
 		most = limit(r.MaxLen)
 	}
 	out, n := S{}, 0
+	if has > 0 {
+		out = make(S, 0, min(has, most))
+	}
 	f.push()
 	for ; f.item(n); n++ {
 		if n >= most {

@@ -9,10 +9,15 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// load has jsontext check src as a whole: syntax, UTF-8, duplicate members, depth,
-// and nothing after the value. Everything below reads text that passed.
+// load checks src as a whole: syntax, UTF-8, duplicate members, depth, and nothing after the value.
+// Everything below reads text that passed. jsontext is asked only when the quick check is not sure.
 func (f *Fields) load(src []byte) bool {
 	f.text = src
+	if f.sound.check(src) {
+		f.space()
+		return true
+	}
+	f.sound.arrays, f.slow = f.sound.arrays[:0], true
 	f.reader = *bytes.NewBuffer(src)
 	f.json.Reset(&f.reader)
 	if _, err := f.json.ReadValue(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,36 +168,40 @@ func BenchmarkCorpus(b *testing.B) {
 	goTool(b, ".", "build", "-o", bin, ".")
 	args := []string{"gen", "--quiet", "--in", officialDir(b), "--package", "lexapi", "--module", "corpus/lexapi", "--out"}
 	cache := append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(dir, "cache"))
-	b.Run("lexgen-cold", func(b *testing.B) {
-		measure(b, func() *exec.Cmd {
-			out := b.TempDir()
-			cmd := exec.CommandContext(b.Context(), bin, append(args, out)...)
-			cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+out)
-			return cmd
+	cold := func(b *testing.B) *exec.Cmd {
+		out := b.TempDir()
+		cmd := exec.CommandContext(b.Context(), bin, append(args, out)...)
+		cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+out)
+		return cmd
+	}
+	b.Run("lexgen-cold", func(b *testing.B) { measure(b, func() *exec.Cmd { return cold(b) }) })
+	for _, command := range []string{"gen", "check"} {
+		b.Run("lexgen-"+command+"-unchanged", func(b *testing.B) {
+			warm := func(command string) *exec.Cmd {
+				cmd := exec.CommandContext(b.Context(), bin, append(append([]string{command}, args[1:]...), filepath.Join(dir, "warm"))...)
+				cmd.Env = cache
+				return cmd
+			}
+			processTime(b, warm("gen"))
+			measure(b, func() *exec.Cmd { return warm(command) })
 		})
-	})
-	b.Run("lexgen-unchanged", func(b *testing.B) {
-		warm := func() *exec.Cmd {
-			cmd := exec.CommandContext(b.Context(), bin, append(args, filepath.Join(dir, "warm"))...)
-			cmd.Env = cache
-			return cmd
+	}
+	other := filepath.Join(dir, "indigo-lexgen")
+	goTool(b, "testdata/indigo", "build", "-o", other, "github.com/bluesky-social/indigo/cmd/lexgen")
+	config := filepath.Join(dir, "build.json")
+	put(b, config, indigoConfig(b, filepath.Join(dir, "indigo")))
+	theirs := func(b *testing.B) *exec.Cmd {
+		cmd := exec.CommandContext(b.Context(), other, "--build-file", config, officialDir(b))
+		cmd.Dir = dir
+		return cmd
+	}
+	b.Run("indigo-lexgen", func(b *testing.B) { measure(b, func() *exec.Cmd { return theirs(b) }) })
+	b.Run("lexgen-cold-beside-indigo", func(b *testing.B) {
+		var ratios []float64
+		for b.Loop() {
+			ratios = append(ratios, processTime(b, cold(b))/processTime(b, theirs(b)))
 		}
-		if out, err := warm().CombinedOutput(); err != nil {
-			b.Fatalf("%v\n%s", err, out)
-		}
-		measure(b, warm)
-	})
-	b.Run("indigo-lexgen", func(b *testing.B) {
-		other := filepath.Join(dir, "indigo-lexgen")
-		goTool(b, "testdata/indigo", "build", "-o", other, "github.com/bluesky-social/indigo/cmd/lexgen")
-		config := filepath.Join(dir, "build.json")
-		out := filepath.Join(dir, "indigo")
-		put(b, config, indigoConfig(b, out))
-		measure(b, func() *exec.Cmd {
-			cmd := exec.CommandContext(b.Context(), other, "--build-file", config, officialDir(b))
-			cmd.Dir = dir
-			return cmd
-		})
+		report(b, ratios)
 	})
 }
 
@@ -218,17 +223,51 @@ func indigoConfig(b *testing.B, out string) []byte {
 	return data
 }
 
+// beside reports how much processor time f takes, as a multiple of what other takes: the median of
+// many turns of n times f and n times other.
+func beside(b *testing.B, n int, f, other func() error) {
+	b.Helper()
+	took := func(f func() error) float64 {
+		from := cpuTime()
+		for range n {
+			if err := f(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return float64(cpuTime() - from)
+	}
+	took(f)
+	took(other)
+	var ratios []float64
+	for b.Loop() {
+		ratios = append(ratios, took(f)/took(other))
+	}
+	report(b, ratios)
+}
+
+func report(b *testing.B, ratios []float64) {
+	b.Helper()
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "times-the-other's-cpu")
+}
+
+// processTime runs a command and returns the processor time of the whole process.
+func processTime(b *testing.B, cmd *exec.Cmd) float64 {
+	b.Helper()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out[:min(len(out), 2000)])
+	}
+	return float64(cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime())
+}
+
 func measure(b *testing.B, command func() *exec.Cmd) {
 	b.Helper()
 	var most, n int64
 	var cpu time.Duration
 	for b.Loop() {
 		cmd := command()
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out[:min(len(out), 2000)])
-		}
+		cpu += time.Duration(processTime(b, cmd))
 		most = max(most, maxRSS(cmd))
-		cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		n++
 	}
 	b.ReportMetric(float64(most)/(1<<20), "MiB-max")
