@@ -1,10 +1,11 @@
 /**
- * The WebSocket, read by the subscription client of @atproto/xrpc-server.
+ * The WebSocket, read by the subscription client of @atproto/xrpc-server and by this repository's own.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Subscription } from '@atproto/xrpc-server';
 import { loadLexicons, NSID } from '../lib/lexicons.mjs';
+import { followSocket, StreamError } from '../lib/package.mjs';
 import { World } from '../lib/world.mjs';
 
 const METHOD = `${NSID}.subscribeConvoEvents`;
@@ -78,6 +79,35 @@ describe('subscription', () => {
     assert.equal(new Set(got).size, 3);
   });
 
+  it('is followed by our own client across connections, each message once', async () => {
+    /** @type {string[]} */
+    const got = [];
+    /** @type {string[]} */
+    const sent = [];
+    /** @type {string | undefined} */
+    let cursor;
+    for (const text of ['four', 'five', 'six']) {
+      let resumed;
+      for await (const item of followSocket(alice.api.agent, { convoId: convo.id, ...(cursor === undefined ? {} : { cursor }) })) {
+        if (item.type === 'open') {
+          ({ resumed } = item);
+          continue;
+        }
+        cursor = item.cursor;
+        if (item.type === 'position' && sent.length === got.length) sent.push((await convo.send(text)).messageId);
+        if (item.type !== 'event' || item.event.$type !== `${METHOD}#messageEvent`) continue;
+        const { message } = /** @type {{ message: { id: string, ciphertext: Uint8Array } }} */ (/** @type {unknown} */ (item.event));
+        assert.ok(message.ciphertext instanceof Uint8Array);
+        got.push(message.id);
+        if (got.length === sent.length) break;
+      }
+      assert.equal(resumed, text !== 'four');
+    }
+    assert.deepEqual(got, sent);
+    const eve = await world.user('k256');
+    await assert.rejects(followSocket(eve.api.agent, { convoId: convo.id }).next(), /** @param {unknown} error */ (error) => error instanceof StreamError && error.error === 'ConvoNotFound');
+  });
+
   it('says in an error frame why it refuses', async () => {
     const stream = subscribe({
       headers: { authorization: `Bearer ${await alice.api.token('subscribeConvoEvents')}` },
@@ -85,6 +115,6 @@ describe('subscription', () => {
     });
     await assert.rejects(async () => {
       for await (const event of stream) assert.fail(event.$type);
-    }, /** @param {any} error */ (error) => error.error === 'InvalidRequest' && /convoId/.test(error.message));
+    }, /** @param {any} error */ (error) => error.error === 'ConvoNotFound');
   });
 });

@@ -16,5 +16,6 @@ export {
 } from './recovery.js';
 export { prove, sealed, SEND_KEY, sendKey, type Sealed, type SealedStatement } from './sealed.js';
 export { follow, InvalidEventError, StreamError, type ConvoEvent, type StreamItem, type StreamOptions } from './stream.js';
+export { followSocket, type SocketEvent, type SocketItem, type SocketOptions } from './socket.js';
 export { fromBase64, fromHex, toBase64, toHex, ulid, uuid } from './text.js';
 export { serviceAuth, type TokenSource } from './token.js';

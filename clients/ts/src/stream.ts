@@ -1,19 +1,20 @@
 /** Following streamConvoEvents across broken connections. */
 import type { Agent } from '@atproto/lex-client';
 import { lexParse } from '@atproto/lex-json';
+import { Connection, isEnd, pause } from './connection.js';
 import { errorOf, mayPass, STALE_TOKEN, TOKEN_WAIT, TokenError } from './errors.js';
 import { streamConvoEvents } from './lexicons/blue/catbird/mls.js';
-import { isUnreachable, sleep } from './patience.js';
+import { isUnreachable } from './patience.js';
 import { frames } from './sse.js';
 
 /** An event, with its $type. New kinds may come at any time: ignore those that are not known. */
 export type ConvoEvent = streamConvoEvents.EventWrapper['event'];
 
-export type StreamItem =
+export type StreamItem<Event = ConvoEvent> =
   /** The service has accepted a connection. Not resumed: what happened before has to be asked for (getConvos, getMessages). */
   | { type: 'open'; resumed: boolean }
   /** Something happened. Keep the cursor when it has taken effect. */
-  | { type: 'event'; cursor: string; event: ConvoEvent }
+  | { type: 'event'; cursor: string; event: Event }
   /** Nothing happened up to here. The cursor may be kept as well. */
   | { type: 'position'; cursor: string };
 
@@ -45,9 +46,6 @@ export class InvalidEventError extends Error {
     this.name = 'InvalidEventError';
   }
 }
-
-/** These say why the connection ends; the next one goes on from the same place. */
-const ENDS = new Set(['slow-consumer', 'reauthenticate', 'rollover', 'server-restart']);
 
 /**
  * Follows the caller's conversations until the signal ends it. Each connection gets a token of its own from the agent, resumes behind
@@ -116,57 +114,10 @@ function connect(agent: Agent, signal: AbortSignal, cursor: string | undefined, 
   return agent.fetchHandler(`/xrpc/${streamConvoEvents.$lxm}${query.size > 0 ? `?${query}` : ''}`, { signal, headers, cache: 'no-store' });
 }
 
-/** A connection that is cut when it is silent for too long. */
-class Connection {
-  readonly #controller = new AbortController();
-  readonly #outer;
-  readonly #abort = () => this.#controller.abort(this.#outer?.reason);
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  silent = false;
-
-  constructor(outer: AbortSignal | undefined, private readonly idle: number) {
-    this.#outer = outer;
-    outer?.addEventListener('abort', this.#abort, { once: true });
-    this.alive();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  alive(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.silent = true;
-      this.#controller.abort();
-    }, this.idle);
-  }
-
-  /** Whoever reads is busy: a connection that nobody listens to is not silent. */
-  rest(): void {
-    clearTimeout(this.#timer);
-  }
-
-  close(): void {
-    this.rest();
-    this.#outer?.removeEventListener('abort', this.#abort);
-    this.#controller.abort();
-  }
-}
-
-async function pause(asked: number | undefined, failures: number, longest: number, signal: AbortSignal | undefined): Promise<void> {
-  const wait = (Math.min(250 * 2 ** (failures - 1), longest) * (1 + Math.random())) / 2;
-  await sleep(Math.max(wait, asked ?? 0), signal).catch(() => undefined); // the loop sees that the signal has ended it
-}
-
 function parse(data: string, cursor: string | undefined): ConvoEvent {
   try {
     return streamConvoEvents.eventWrapper.parse(lexParse(data)).event;
   } catch (error) {
     throw new InvalidEventError(cursor, error);
   }
-}
-
-function isEnd(event: ConvoEvent): boolean {
-  return event.$type === 'blue.catbird.mls.streamConvoEvents#infoEvent' && ENDS.has(String((event as { kind?: unknown }).kind));
 }

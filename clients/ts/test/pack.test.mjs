@@ -21,6 +21,8 @@ test('the package holds what others need and nothing else, and runs nothing when
   assert.ok(names.includes('dist/index.js') && names.includes('dist/index.d.ts') && names.includes('dist/lexicons/blue/catbird/mls.js'));
   const node = names.filter((name) => name.endsWith('.js') && /\bnode:|\b(process|Buffer)\./.test(readFileSync(join(root, name), 'utf8')));
   assert.deepEqual(node, ['dist/apart.node.js'], 'all else runs in browsers, too');
+  const ws = names.filter((name) => name.endsWith('.js') && /from 'ws'/.test(readFileSync(join(root, name), 'utf8')));
+  assert.deepEqual(ws, ['dist/websocket.node.js'], 'browsers have a WebSocket of their own');
   assert.deepEqual(Object.keys(manifest.scripts), ['generate', 'build', 'test'], 'no script that npm runs by itself');
   assert.ok(Object.values({ ...manifest.dependencies, ...manifest.devDependencies }).every((version) => /^\d/.test(/** @type {string} */ (version))));
   assert.equal(readFileSync(join(root, 'LICENSE'), 'utf8'), readFileSync(join(root, '../../LICENSE'), 'utf8'));
@@ -34,11 +36,11 @@ test('a program elsewhere imports and type-checks it', (t) => {
   mkdirSync(installed, { recursive: true });
   run(dir, 'tar', '-xzf', filename, '--strip-components=1', '-C', installed);
   // Its dependencies are those that are installed here.
-  for (const name of ['@atproto', '@standard-schema', 'tslib', 'multiformats', 'iso-datestring-validator', 'typescript', '@types']) symlinkSync(join(root, 'node_modules', name), join(dir, 'node_modules', name));
+  for (const name of ['@atproto', '@standard-schema', 'tslib', 'multiformats', 'iso-datestring-validator', 'typescript', '@types', 'ws']) symlinkSync(join(root, 'node_modules', name), join(dir, 'node_modules', name));
   writeFileSync(join(dir, 'package.json'), '{"type":"module"}');
   writeFileSync(join(dir, 'tsconfig.json'), '{"compilerOptions":{"module":"nodenext","target":"es2022","lib":["es2022","dom","dom.iterable"],"strict":true,"noEmit":true,"types":[],"skipLibCheck":true}}');
   writeFileSync(join(dir, 'program.ts'), `
-import { Client, directAgent, follow, mls, uuid } from '${manifest.name}';
+import { Client, directAgent, follow, followSocket, mls, uuid } from '${manifest.name}';
 const agent = directAgent({ url: 'http://127.0.0.1:1', token: async (lxm: string) => lxm, patience: { attempts: 1 } });
 const client = new Client(agent);
 export async function send(): Promise<number> {
@@ -47,7 +49,7 @@ export async function send(): Promise<number> {
   await client.call(mls.sendMessage, { convoId: 'c', msgId: uuid(), ciphertext: new Uint8Array(512), paddedSize: 512 });
   return out.seq ?? 0;
 }
-export const items = follow(agent);
+export const items = follow(agent), messages = followSocket(agent);
 console.log(mls.sendMessage.$lxm);
 `);
   run(dir, process.execPath, join(dir, 'node_modules/typescript/bin/tsc'), '-p', dir);

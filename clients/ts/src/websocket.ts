@@ -1,0 +1,2 @@
+/** The WebSocket of browsers and of runtimes that have one. */
+export const Platform: typeof WebSocket | undefined = globalThis.WebSocket;
