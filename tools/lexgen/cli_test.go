@@ -328,8 +328,21 @@ func TestUsage(t *testing.T) {
 	if code := run([]string{"help"}, &out, &errs); code != 0 || !strings.Contains(out.String(), "gen") {
 		t.Error(code, out.String())
 	}
-	if code := run([]string{"gen", "--help"}, &out, &errs); code != 0 {
-		t.Error(code)
+	if code := run([]string{"gen", "--help"}, &out, &errs); code != 0 || strings.Count(errs.String(), "-keep-going") != 1 {
+		t.Error(code, errs.String())
+	}
+}
+
+// TestUsageErrorsAreShort: what was wrong is told alone, with what may have been meant.
+func TestUsageErrorsAreShort(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"gen --polcy x": "did you mean --policy?", "check --nothing-like-it": "not defined: -nothing-like-it\n", "generate": `no command "generate"`,
+	} {
+		var out, errs bytes.Buffer
+		if code := run(strings.Fields(line), &out, &errs); code != 2 || !strings.Contains(errs.String(), want) || strings.Count(errs.String(), "\n") > 2 {
+			t.Errorf("%s: exit code %d\n%s", line, code, errs.String())
+		}
 	}
 }
 

@@ -40,9 +40,11 @@ type genConfig struct {
 
 // genFlags are the flags of gen and check, which set c. Except for those of ownFlags each is a
 // member of lexgen.json too.
-func genFlags(name string, c *genConfig, errs io.Writer) *flag.FlagSet {
+func genFlags(name string, c *genConfig) *flag.FlagSet {
 	fl := flag.NewFlagSet("lexgen "+name, flag.ContinueOnError)
-	fl.SetOutput(errs)
+	// An error stands alone: the list of flags is for those who ask for it.
+	fl.SetOutput(io.Discard)
+	fl.Usage = func() {}
 	fl.StringVar(&c.in, "in", "", "`DIR` with the lexicons; all .json files below it are read")
 	fl.StringVar(&c.out, "out", "", "`DIR` of the generated package; generated files that no longer belong there are removed")
 	fl.StringVar(&c.pkg, "package", "", "`NAME` of the generated package")
@@ -51,7 +53,7 @@ func genFlags(name string, c *genConfig, errs io.Writer) *flag.FlagSet {
 	fl.StringVar(&c.handlers, "handlers", "", "`DIR` of the package with the handlers; the missing ones are written there (optional)")
 	fl.StringVar(&c.prefix, "prefix", "", "`NSID` prefix that Go names leave out, for example com.example (optional)")
 	fl.StringVar(&c.runtime, "runtime", "mls-server/lexrt", "import `PATH` of the runtime package")
-	fl.StringVar(&c.compat, "compat", "", "accept against the specification: named-unions")
+	fl.StringVar(&c.compat, "compat", "", "accept against the specification: `named-unions`")
 	fl.StringVar(&c.target, "target", "server", "what the package is for: `server`, client (no Service and Mount) or types (no methods at all)")
 	fl.BoolVar(&c.fakes, "fakes", false, "also write a package with the schemas for tests, named PACKAGEfake, in a folder of that name below --out")
 	fl.BoolVar(&c.verify, "verify", false, "type-check the bodies of functions too when the package is larger than 1 MiB; those of smaller ones always are")
@@ -74,12 +76,15 @@ func genFlags(name string, c *genConfig, errs io.Writer) *flag.FlagSet {
 // names of the flags that it has.
 func parseFlags(name string, args []string, errs io.Writer) (c *genConfig, given map[string]bool, err error) {
 	c = &genConfig{}
-	fl := genFlags(name, c, errs)
+	fl := genFlags(name, c)
 	if err := fl.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
+			fl.SetOutput(errs)
+			fmt.Fprintf(errs, "usage: lexgen %s [flags]\n\nWhere there is a %s it needs none: its members have the names of the flags.\n\n", name, projectFile)
+			fl.PrintDefaults()
 			return nil, nil, err
 		}
-		return nil, nil, &usageError{err.Error()}
+		return nil, nil, &usageError{err.Error() + nearFlag(fl, err)}
 	}
 	if fl.NArg() > 0 {
 		return nil, nil, &usageError{fmt.Sprintf("%q is one argument too many", fl.Arg(0))}
@@ -87,6 +92,20 @@ func parseFlags(name string, args []string, errs io.Writer) (c *genConfig, given
 	given = map[string]bool{}
 	fl.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	return c, given, nil
+}
+
+// nearFlag is a hint for a flag that there is not.
+func nearFlag(fl *flag.FlagSet, err error) string {
+	_, unknown, ok := strings.Cut(err.Error(), "not defined: -")
+	if !ok {
+		return ""
+	}
+	var names []string
+	fl.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	if near := lexicon.Nearest(unknown, names); near != "" {
+		return "; did you mean --" + near + "?"
+	}
+	return ""
 }
 
 // check says what is wrong with a command line.

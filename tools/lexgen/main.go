@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"mls-server/tools/lexgen/breaking"
@@ -43,7 +44,7 @@ func commands() []command {
 		{"breaking", "compare two versions of lexicons; exit 1 on changes that break someone", withProject(coded(breaking.Run), (*project).breakingArgs)},
 		{"pull", "fetch published lexicons by their NSIDs, with a lock file", withProject(coded(pull.Run), (*project).pullArgs)},
 		{"explain", "explain what a diagnostic means, with examples", coded(explain.Run)},
-		{"new", "write a starting lexicon", coded(starter.Run)},
+		{"new", "write a starting lexicon", withProject(coded(starter.Run), (*project).newArgs)},
 		{"schema", "print the JSON Schema of " + projectFile + ", or with \"lexicon\" that of lexicons, for editors", runSchema},
 		{"version", "say which lexgen this is", runVersion},
 	}
@@ -95,6 +96,10 @@ func run(args []string, out, errs io.Writer) int {
 		}
 	}
 	w, code := errs, 2
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") && args[0] != "help" {
+		fmt.Fprintf(w, "lexgen: there is no command %s; lexgen help lists them\n", strconv.Quote(args[0]))
+		return code
+	}
 	if len(args) > 0 && (args[0] == "help" || args[0] == "--help" || args[0] == "-h") {
 		w, code = out, 0
 	}

@@ -159,7 +159,7 @@ func readProject(file string) (*project, error) {
 // args are the members of the file, and of one package, as flags of a command. What the package
 // says comes last, so that it holds.
 func (p *project) args(name string, own members) ([]string, error) {
-	fl := genFlags(name, &genConfig{}, io.Discard)
+	fl := genFlags(name, &genConfig{})
 	common := maps.Clone(p.common)
 	for member := range own {
 		delete(common, member)
@@ -260,6 +260,9 @@ func withProject(run func(args []string, out, errs io.Writer) error, members fun
 // lintArgs are the members that lint knows.
 func (p *project) lintArgs() []string { return p.some("in", "policy", "exclude", "compat", "deps") }
 
+// newArgs is the folder.
+func (p *project) newArgs() []string { return p.some("in") }
+
 // pullArgs are the folder, and the lock file beside lexgen.json.
 func (p *project) pullArgs() []string {
 	return append(p.some("in"), "--lock="+filepath.Join(filepath.Dir(p.file), "lexicons.json"))
@@ -284,7 +287,7 @@ func (p *project) breakingArgs() []string {
 
 // some are the members of the file with one of the names, as flags.
 func (p *project) some(names ...string) []string {
-	fl := genFlags("", &genConfig{}, io.Discard)
+	fl := genFlags("", &genConfig{})
 	var all []string
 	for _, name := range names {
 		if v, ok := p.common[name]; ok {

@@ -93,6 +93,12 @@ func TestProjectIsFound(t *testing.T) {
 	if code := run([]string{"breaking"}, &out, &errs); code != 1 || !strings.Contains(out.String(), "/defs/main/record/properties/body") {
 		t.Error(code, out.String(), errs.String())
 	}
+	out.Reset()
+	t.Chdir(below)
+	if code := run([]string{"new", "com.example.listNotes"}, &out, &errs); code != 0 || !exists(t, filepath.Join(dir, "lexicons/com/example/listNotes.json")) {
+		t.Error(code, out.String(), errs.String())
+	}
+	t.Chdir(dir)
 	// A command line of one's own has nothing from the file.
 	if code := run([]string{"lint", "--in", "before"}, &out, &errs); code != 0 {
 		t.Error(code, errs.String())

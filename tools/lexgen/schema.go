@@ -25,7 +25,7 @@ type schema struct {
 // projectSchema is the JSON Schema of lexgen.json. It follows from the flags.
 func projectSchema() schema {
 	members := map[string]schema{}
-	genFlags("gen", &genConfig{}, io.Discard).VisitAll(func(f *flag.Flag) {
+	genFlags("gen", &genConfig{}).VisitAll(func(f *flag.Flag) {
 		if !slices.Contains(ownFlags, f.Name) {
 			members[f.Name] = memberSchema(f)
 		}
