@@ -40,7 +40,7 @@ describe('administration', () => {
     alices = await world.follow(alicePhone);
     bobs = await world.follow(bobPhone);
     convoId = (await alicePhone.createConvo({ members: [bob.did, carol.did] })).id;
-    await carolPhone.sync();
+    await Promise.all([bobPhone.sync(), carolPhone.sync()]);
   });
   after(() => world?.stop());
 
