@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { isError } from '../lib/api.mjs';
 import { MAX_SIZE } from '../lib/package.mjs';
+import { CALLS, OPAQUE, version, works } from '../lib/seen.mjs';
 import { World } from '../lib/world.mjs';
 
 /** @typedef {import('../lib/client.mjs').Device} Device */
@@ -211,5 +212,9 @@ describe('three users, four devices', () => {
     for (const device of [alicePhone, bobPhone, carolPhone]) {
       assert.deepEqual(device.conversation(convo.id).texts, ['there at once']);
     }
+  });
+
+  it('does what docs/clients.json says', () => {
+    works(import.meta.url, { [version('@atproto/xrpc')]: [CALLS], [version('ts-mls')]: [OPAQUE] });
   });
 });

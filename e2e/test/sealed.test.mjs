@@ -9,6 +9,7 @@ import { getCiphersuiteFromName, mlsExporter } from 'ts-mls';
 import { makeHashImpl } from 'ts-mls/crypto/implementation/default/makeHashImpl.js';
 import { makeKdf, makeKdfImpl } from 'ts-mls/crypto/implementation/default/makeKdfImpl.js';
 import { Client, directAgent, isError, mls, SEND_KEY } from '../lib/package.mjs';
+import { CALLS, OURS, SEALED, works } from '../lib/seen.mjs';
 import { fromHex, toHex } from '../lib/text.mjs';
 import { World } from '../lib/world.mjs';
 
@@ -74,5 +75,9 @@ describe('sealed sends', () => {
     await send(await bob.conversation(id).seal('of this epoch'));
     await alice.sync();
     assert.ok(alice.conversation(id).texts.includes('of this epoch'));
+  });
+
+  it('does what docs/clients.json says', () => {
+    works(import.meta.url, { [OURS]: [CALLS, SEALED] });
   });
 });

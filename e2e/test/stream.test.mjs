@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { jsonToLex } from '@atproto/lexicon';
 import { EventSource } from 'eventsource';
 import { loadLexicons, NSID } from '../lib/lexicons.mjs';
+import { OURS, STREAMS, version, works } from '../lib/seen.mjs';
 import { until } from '../lib/until.mjs';
 import { World } from '../lib/world.mjs';
 
@@ -138,5 +139,9 @@ describe('event stream', () => {
     await on(alicePhone).update();
     await until(() => on(aliceLaptop).group?.epoch === on(alicePhone).group?.epoch);
     assert.equal(bobs.events.length, seen);
+  });
+
+  it('does what docs/clients.json says', () => {
+    works(import.meta.url, { [OURS]: [STREAMS], [version('eventsource')]: [STREAMS] });
   });
 });

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { Subscription } from '@atproto/xrpc-server';
 import { loadLexicons, NSID } from '../lib/lexicons.mjs';
 import { followSocket, StreamError } from '../lib/package.mjs';
+import { OURS, SOCKETS, version, works } from '../lib/seen.mjs';
 import { World } from '../lib/world.mjs';
 
 const METHOD = `${NSID}.subscribeConvoEvents`;
@@ -116,5 +117,9 @@ describe('subscription', () => {
     await assert.rejects(async () => {
       for await (const event of stream) assert.fail(event.$type);
     }, /** @param {any} error */ (error) => error.error === 'ConvoNotFound');
+  });
+
+  it('does what docs/clients.json says', () => {
+    works(import.meta.url, { [OURS]: [SOCKETS], [version('@atproto/xrpc-server')]: [SOCKETS] });
   });
 });

@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { isError } from '../lib/api.mjs';
 import { pad } from '../lib/package.mjs';
 import { toBase64, ulid } from '../lib/text.mjs';
+import { VERIFIED, version, works } from '../lib/seen.mjs';
 import { World } from '../lib/world.mjs';
 
 /** @typedef {import('../lib/client.mjs').Device} Device */
@@ -97,5 +98,9 @@ describe('verified conversation', () => {
     await said(alice, 'without bob', [devices[3]]);
     await bob.sync();
     assert.ok(on(bob).gone);
+  });
+
+  it('does what docs/clients.json says', () => {
+    works(import.meta.url, { [version('ts-mls')]: [VERIFIED] });
   });
 });

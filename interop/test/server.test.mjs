@@ -3,7 +3,9 @@
  * come back, remove, in opaque and in verified conversations.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
+import { OPAQUE, SEALED, VERIFIED, version, works } from '../../e2e/lib/seen.mjs';
 import { World } from '../../e2e/lib/world.mjs';
 import { Member } from '../lib/member.mjs';
 import { Native } from '../lib/native.mjs';
@@ -43,6 +45,13 @@ const SUITED = [
 for (const { name, suite, libraries, env } of SUITED) {
   for (const kind of KINDS) test(`${libraries.join(' and ')}, ${name}, ${kind.name}`, () => story(libraries, kind, 3, { suite, env }));
 }
+
+test('the libraries do what docs/clients.json says', () => {
+  const does = [OPAQUE, VERIFIED, SEALED];
+  const cargo = readFileSync(new URL('../Cargo.toml', import.meta.url), 'utf8');
+  const native = ['openmls', 'mls-rs'].map((name) => [`${name} ${new RegExp(`^${name} = .*version = "([^"]+)"`, 'm').exec(cargo)[1]}`, does]);
+  works(import.meta.url, { ...Object.fromEntries(native), [version('ts-mls')]: does });
+});
 
 async function story(libraries, { verified }, size, { suite = 1, env } = {}) {
   const world = await World.start(env);

@@ -19,6 +19,7 @@ import (
 
 	"mls-server/internal/authtest"
 	"mls-server/internal/e2e"
+	"mls-server/internal/e2e/seen"
 	"mls-server/internal/gen/mlsapi"
 )
 
@@ -177,11 +178,11 @@ func TestPagesCall(t *testing.T) {
 	for _, path := range []string{"/.well-known/did.json", "/health", "/health/ready", "/xrpc/_health", "/xrpc/" + mlsapi.MethodDescribeServer.NSID} {
 		add(path, wanted{URL: s.URL + path})
 	}
-	var seen []fetched
-	browse(t, fetchAll, requests, &seen)
-	require.Len(t, seen, len(names))
+	var got []fetched
+	browse(t, fetchAll, requests, &got)
+	require.Len(t, got, len(names))
 	answers := map[string]fetched{}
-	for i, f := range seen {
+	for i, f := range got {
 		assert.Empty(t, f.Fault, names[i])
 		answers[names[i]] = f
 		if i < helpful {
@@ -202,6 +203,7 @@ func TestPagesCall(t *testing.T) {
 	for _, header := range []string{"retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "ratelimit-policy", "x-request-id"} {
 		assert.NotEmpty(t, answers["too many"].Header[header], header)
 	}
+	seen.Works(t, "pds", map[string][]string{chromium(t): {seen.Calls}})
 }
 
 // A browser asks for leave once for each URL, whatever the page does: that counts against no limit.
@@ -217,10 +219,10 @@ func TestPagesArePreflighted(t *testing.T) {
 			Headers: map[string]string{"authorization": alice.Bearer(s.DID, mlsapi.MethodGetEpoch.NSID)},
 		}
 	}
-	var seen []fetched
-	browse(t, fetchAll, requests, &seen)
-	require.Len(t, seen, calls)
-	for i, f := range seen {
+	var got []fetched
+	browse(t, fetchAll, requests, &got)
+	require.Len(t, got, calls)
+	for i, f := range got {
 		if f.Error != "ConvoNotFound" {
 			t.Fatalf("call %d: %+v", i, f)
 		}
@@ -295,6 +297,7 @@ func TestPagesStream(t *testing.T) {
 		source.onerror = () => resolve(source.readyState);
 	})`, xrpc(s, stream.NSID, ""), &state)
 	assert.Equal(t, 2, state, "EventSource.CLOSED")
+	seen.Works(t, "pds", map[string][]string{chromium(t): {seen.Streams}})
 }
 
 // Pages call through a PDS, too.
@@ -303,12 +306,19 @@ func TestPagesCallThroughPDS(t *testing.T) {
 	on(t, func(t *testing.T, n *network) {
 		s := serve(t, n, didPLC)
 		alice := signUp(t, n, s)
-		var seen []fetched
+		var got []fetched
 		browse(t, fetchAll, []wanted{{
 			URL:     n.PDS + "/xrpc/" + mlsapi.MethodGetConvos.NSID,
 			Headers: map[string]string{"authorization": alice.bearer(), "atproto-proxy": s.DID + serviceID},
-		}}, &seen)
-		require.Len(t, seen, 1)
-		assert.Equal(t, http.StatusOK, seen[0].Status, "%+v", seen[0])
+		}}, &got)
+		require.Len(t, got, 1)
+		assert.Equal(t, http.StatusOK, got[0].Status, "%+v", got[0])
+		seen.Works(t, "pds", map[string][]string{chromium(t): {n.calls(t)}})
 	})
+}
+
+// chromium is what the pages run in, whose own version is the machine's.
+func chromium(tb testing.TB) string {
+	tb.Helper()
+	return "Chromium, by " + seen.Version(tb, "e2e/browser", "playwright-core")
 }

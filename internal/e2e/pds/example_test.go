@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"mls-server/internal/e2e/seen"
 )
 
 // TestExamples does what the beginning of docs/clients.md says, word by word, in an empty folder:
@@ -44,5 +46,10 @@ func TestExamples(t *testing.T) {
 		again = strings.TrimSuffix(again, "bob reads: guess who\n") // what only clients/ts does
 		assert.True(t, strings.HasSuffix(string(out), again), "%s", out)
 		assert.True(t, strings.Contains(strings.TrimSuffix(string(out), again), printed), "%s", out)
+		api := "@atproto/api " + regexp.MustCompile(`@atproto/api@(\S+)`).FindStringSubmatch(blocks[1])[1]
+		seen.Works(t, "pds", map[string][]string{
+			seen.Ours: {n.calls(t), seen.Streams, seen.Sealed},
+			api:       {n.calls(t)},
+		})
 	})
 }

@@ -11,8 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+
+	"mls-server/internal/e2e/seen"
 )
 
 // network is a PLC directory, a PDS and a Jetstream, in a process of their own.
@@ -133,6 +136,12 @@ func (n *network) read(into any) error {
 func (n *network) publish(tb testing.TB, endpoint string) string {
 	tb.Helper()
 	return n.ask(tb, map[string]string{"service": endpoint, "id": "atproto_mls"})
+}
+
+// calls is the capability of a client that a test saw call through the PDS.
+func (n *network) calls(tb testing.TB) string {
+	tb.Helper()
+	return seen.Through(strings.TrimPrefix(seen.Version(tb, "e2e/pds/"+n.name, "@atproto/pds"), "@atproto/pds "))
 }
 
 // lexiconsOf has the PDS take lexicons from the repository of an account.

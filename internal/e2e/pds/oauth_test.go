@@ -57,7 +57,13 @@ func (a *account) signIn(tb testing.TB, scope string) (g *grant, refused answer)
 	if pushed.Status >= http.StatusBadRequest {
 		return nil, pushed
 	}
-	code := a.consent(tb, client, pushed, scope)
+	var request struct {
+		URI string `json:"request_uri"`
+	}
+	if err := json.Unmarshal(pushed.Body, &request); err != nil {
+		tb.Fatal(err)
+	}
+	code := a.consent(tb, client, request.URI, scope).Get("code")
 	var granted struct {
 		Scope string
 		Token string `json:"access_token"`
@@ -69,21 +75,16 @@ func (a *account) signIn(tb testing.TB, scope string) (g *grant, refused answer)
 	return g, answer{}
 }
 
-// consent is what the account does in its browser. It returns the authorisation code.
-func (a *account) consent(tb testing.TB, client string, pushed answer, scope string) string {
+// consent is what the account does in its browser. It returns where the PDS sends the browser,
+// which is back to the client: with redirect_uri and the authorisation code.
+func (a *account) consent(tb testing.TB, client, request, scope string) url.Values {
 	tb.Helper()
-	var request struct {
-		URI string `json:"request_uri"`
-	}
-	if err := json.Unmarshal(pushed.Body, &request); err != nil {
-		tb.Fatal(err)
-	}
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	browser := &http.Client{Jar: jar, Timeout: time.Minute}
-	page := a.n.PDS + "/oauth/authorize?" + url.Values{"client_id": {client}, "request_uri": {request.URI}}.Encode()
+	page := a.n.PDS + "/oauth/authorize?" + url.Values{"client_id": {client}, "request_uri": {request}}.Encode()
 	do := func(req *http.Request, mode, dest, site string) answer {
 		req.Header.Set("User-Agent", "e2e")
 		req.Header.Set("Sec-Fetch-Mode", mode)
@@ -143,7 +144,7 @@ func (a *account) consent(tb testing.TB, client string, pushed answer, scope str
 	if err != nil || back.Query().Get("code") == "" {
 		tb.Fatalf("no code: %v %s", err, consented.URL)
 	}
-	return back.Query().Get("code")
+	return back.Query()
 }
 
 // form posts a form of the OAuth protocol, once more when the server asks for its nonce.
