@@ -46,8 +46,12 @@ describe("playground", () => {
     it(name, async () => {
       assert.ok(!broken, "a step before this one failed");
       broken = true;
-      await play();
-      broken = false;
+      try {
+        await play();
+        broken = false;
+      } finally {
+        if (broken) await picture("failed");
+      }
     });
 
   before(async () => {
@@ -176,6 +180,15 @@ describe("playground", () => {
     await picture("6-removed");
     await page.evaluate(() => scrollTo(0, 0));
     if (process.env.UPDATE) await page.screenshot({ path: README });
+  });
+
+  step("adds it again, as somebody who knows nothing of what was said meanwhile", async () => {
+    await press("Alice’s phone", "Add Carol");
+    await press("Carol’s phone", "Accept");
+    await state("Carol’s phone", "epoch 6");
+    await say("Alice’s phone", "Be good");
+    await shows("Carol’s phone", "Be good");
+    assert.ok(!(await pane("Carol’s phone").textContent()).includes("Just us now"));
   });
 
   step("is as good in the dark, and narrow, by keyboard alone", async () => {

@@ -76,7 +76,8 @@ export interface World {
 /** Calls that name nobody. */
 const nobody = new Client(directAgent({ url: location.origin }));
 
-const FIRST_PACKAGES = 4;
+/** How many key packages a device has with the service, beside one of last resort. */
+const PACKAGES = 3;
 const ATTEMPTS = 5;
 const LINES = 200;
 
@@ -133,8 +134,7 @@ export class Device {
       since: undefined, lastSeq: 0, own: [],
     };
     const device = new Device(world, saved, await Keys.create(), undefined);
-    const keyPackages: mls.registerDevice.$InputBody['keyPackages'] = [];
-    for (let i = 0; i < FIRST_PACKAGES; i++) keyPackages.push(await device.#keyPackage(i === 0));
+    const keyPackages = await device.#keyPackages(PACKAGES, true);
     await device.#call('registerDevice', () =>
       device.#client.call(mls.registerDevice, { deviceName: name, deviceId: device.id, signaturePublicKey: device.#keys.publicKey, keyPackages }),
     );
@@ -320,6 +320,7 @@ export class Device {
       this.#lastSeq = seq;
       this.#tell('event', `joined by a commit of its own: epoch ${joined.group.epoch}`);
       await this.#deposit();
+      await this.#stockUp();
     });
   }
 
@@ -394,9 +395,27 @@ export class Device {
     return this.#convo.verified ? { groupInfo: toBase64(staged.groupInfo) } : {};
   }
 
-  async #keyPackage(lastResort: boolean) {
-    const { publicPackage } = await this.#keys.keyPackage(this.#mlsDid, { lastResort });
-    return { keyPackage: toBase64(writeKeyPackage(publicPackage, 'wrapped')), cipherSuite: this.#keys.suite.name };
+  /** Makes key packages, with one of last resort among them if there is none. */
+  async #keyPackages(count: number, lastResort: boolean): Promise<{ keyPackage: string; cipherSuite: string }[]> {
+    const made = [];
+    for (let i = lastResort ? -1 : 0; i < count; i++) {
+      const { publicPackage } = await this.#keys.keyPackage(this.#mlsDid, { lastResort: i < 0 });
+      made.push({ keyPackage: toBase64(writeKeyPackage(publicPackage, 'wrapped')), cipherSuite: this.#keys.suite.name });
+    }
+    return made;
+  }
+
+  /** Has the service forget key packages whose private halves are lost, and brings the stock up to what it should be. */
+  async #stockUp(): Promise<void> {
+    const localHashes = this.#keys.refs();
+    await this.#call('syncKeyPackages', () => this.#client.call(mls.syncKeyPackages, { deviceId: this.id, localHashes }));
+    const { devices } = await this.#client.call(mls.listDevices, {});
+    const listed = devices.find(({ deviceId }) => deviceId === this.id);
+    if (listed === undefined) throw new Error('this device was deleted');
+    const missing = Math.max(0, PACKAGES - listed.keyPackageCount);
+    const keyPackages = await this.#keyPackages(missing, !listed.lastResort);
+    if (keyPackages.length === 0) return;
+    await this.#call('publishKeyPackages', () => this.#client.call(mls.publishKeyPackages, { keyPackages }));
   }
 
   /** Does what somebody asked for; what goes wrong is told in the pane. */
@@ -483,6 +502,7 @@ export class Device {
     await this.#call('confirmWelcome', () => this.#client.call(mls.confirmWelcome, { convoId, deviceId: this.id, success: true }));
     this.#tell('event', `opened the Welcome: epoch ${this.#group.epoch}`);
     await this.#read();
+    await this.#stockUp();
   }
 
   /** The conversation is no longer listed: what is left of the log says why. */

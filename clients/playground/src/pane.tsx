@@ -152,7 +152,7 @@ function Joined({ device, playground }: Props) {
           Message from {identity.name}’s {device.name}
         </label>
         <input id={field} value={text} autocomplete="off" maxLength={5000} placeholder="Write a message" onInput={(event) => setText(event.currentTarget.value)} />
-        <button type="submit" class="main" disabled={busy || text.trim() === ''}>
+        <button type="submit" class="main" disabled={text.trim() === ''}>
           Send
         </button>
       </form>
