@@ -183,8 +183,8 @@ func (c *Client) GetBlockStatus(ctx context.Context, params *GetBlockStatusParam
 }
 
 // GetCommits calls blue.catbird.mls.getCommits. List the commits of a conversation in the order
-// of the epochs in which they were made, from the point where the caller joined. Who has left
-// or was removed reads those of that membership, the commit that removed it included.
+// of the epochs in which they were made, from the point where the caller joined. A user who has
+// left or was removed reads those of that membership, the commit that removed it included.
 //
 // Errors: ConvoNotFound, InvalidEpochRange, NotMember.
 func (c *Client) GetCommits(ctx context.Context, params *GetCommitsParams) (*GetCommitsOutput, error) {
@@ -283,7 +283,7 @@ func (c *Client) GetKeyPackages(ctx context.Context, params *GetKeyPackagesParam
 }
 
 // GetMessages calls blue.catbird.mls.getMessages. List the messages of a conversation by
-// ascending sequence number, from the point where the caller joined. Who has left or was
+// ascending sequence number, from the point where the caller joined. A user who has left or was
 // removed reads to the end of that membership: a removal that came with its commit ends with
 // that commit.
 //

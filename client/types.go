@@ -44,8 +44,9 @@ type (
 	CreateConvoOutput = mlsapi.CreateConvoOutput
 	// DefsConvoMetadata is blue.catbird.mls.defs#convoMetadata: Name and description.
 	DefsConvoMetadata = mlsapi.DefsConvoMetadata
-	// DefsConvoView is blue.catbird.mls.defs#convoView: A conversation as its members see it. Who
-	// is only invited sees its users, neither devices nor name, description and times of messages.
+	// DefsConvoView is blue.catbird.mls.defs#convoView: A conversation as its members see it. A
+	// user who is only invited sees its users, but neither devices nor name, description and times
+	// of messages.
 	DefsConvoView = mlsapi.DefsConvoView
 	// DefsConvoViewAssurance is a set of values: verified: the service follows the group and holds
 	// every commit against it. opaque: it knows what members say.

@@ -45,7 +45,7 @@ func TestExamples(t *testing.T) {
 		again := strings.Replace(printed, "is invited in", "is active in", 1)
 		again = strings.TrimSuffix(again, "bob reads: guess who\n") // what only clients/ts does
 		assert.True(t, strings.HasSuffix(string(out), again), "%s", out)
-		assert.True(t, strings.Contains(strings.TrimSuffix(string(out), again), printed), "%s", out)
+		assert.Contains(t, strings.TrimSuffix(string(out), again), printed)
 		api := "@atproto/api " + regexp.MustCompile(`@atproto/api@(\S+)`).FindStringSubmatch(blocks[1])[1]
 		seen.Works(t, "pds", map[string][]string{
 			seen.Ours: {n.calls(t), seen.Streams, seen.Sealed},

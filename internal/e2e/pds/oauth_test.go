@@ -318,7 +318,13 @@ func permitted(tb testing.TB, set string) []string {
 		tb.Fatal(err)
 	}
 	var lexicon struct {
-		Defs struct{ Main struct{ Permissions []struct{ LXM []string } } }
+		Defs struct {
+			Main struct {
+				Permissions []struct {
+					LXM []string `json:"lxm"`
+				} `json:"permissions"`
+			} `json:"main"`
+		} `json:"defs"`
 	}
 	if err := json.Unmarshal(data, &lexicon); err != nil || len(lexicon.Defs.Main.Permissions) != 1 {
 		tb.Fatal(err)

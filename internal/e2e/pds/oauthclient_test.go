@@ -55,7 +55,7 @@ func TestOAuthClient(t *testing.T) {
 				said = append(said, lines.Text())
 			}
 			assert.Equal(t, []string{string(alice.DID) + " has a device: true", "the stream is open"}, said)
-			assert.NoError(t, cmd.Wait())
+			require.NoError(t, cmd.Wait())
 			seen.Works(t, "pds", map[string][]string{
 				seen.Version(t, "e2e/pds/oauth", "@atproto/oauth-client-node"): {n.calls(t), seen.Streams},
 			})

@@ -36,8 +36,8 @@ func (v *DefsConvoMetadata) Validate() error { return lexrt.Validate(v) }
 
 // DefsConvoView is blue.catbird.mls.defs#convoView.
 //
-// A conversation as its members see it. Who is only invited sees its users, neither devices nor
-// name, description and times of messages.
+// A conversation as its members see it. A user who is only invited sees its users, but neither
+// devices nor name, description and times of messages.
 type DefsConvoView struct {
 	// Conversation id: the id of its first MLS group. It stays when resetConvo begins another
 	// group.

@@ -168,7 +168,7 @@ var MethodGetBlockStatus = &lexrt.Method{
 // MethodGetCommits describes blue.catbird.mls.getCommits.
 //
 // List the commits of a conversation in the order of the epochs in which they were made, from
-// the point where the caller joined. Who has left or was removed reads those of that
+// the point where the caller joined. A user who has left or was removed reads those of that
 // membership, the commit that removed it included.
 var MethodGetCommits = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrInvalidEpochRange, ErrNotMember},
@@ -248,8 +248,8 @@ var MethodGetKeyPackages = &lexrt.Method{
 // MethodGetMessages describes blue.catbird.mls.getMessages.
 //
 // List the messages of a conversation by ascending sequence number, from the point where the
-// caller joined. Who has left or was removed reads to the end of that membership: a removal
-// that came with its commit ends with that commit.
+// caller joined. A user who has left or was removed reads to the end of that membership: a
+// removal that came with its commit ends with that commit.
 var MethodGetMessages = &lexrt.Method{
 	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrInvalidCursor, ErrNotMember},
 	Kind:      lexrt.Query,

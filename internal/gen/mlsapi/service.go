@@ -183,7 +183,7 @@ type GetCommitsHandler interface {
 	// GetCommits handles blue.catbird.mls.getCommits.
 	//
 	// List the commits of a conversation in the order of the epochs in which they were made, from
-	// the point where the caller joined. Who has left or was removed reads those of that
+	// the point where the caller joined. A user who has left or was removed reads those of that
 	// membership, the commit that removed it included.
 	//
 	// Errors: ConvoNotFound, InvalidEpochRange, NotMember.
@@ -249,8 +249,8 @@ type GetMessagesHandler interface {
 	// GetMessages handles blue.catbird.mls.getMessages.
 	//
 	// List the messages of a conversation by ascending sequence number, from the point where the
-	// caller joined. Who has left or was removed reads to the end of that membership: a removal
-	// that came with its commit ends with that commit.
+	// caller joined. A user who has left or was removed reads to the end of that membership: a
+	// removal that came with its commit ends with that commit.
 	//
 	// Errors: ConvoNotFound, InvalidCursor, NotMember.
 	GetMessages(ctx context.Context, caller lexrt.Caller, params *GetMessagesParams) (*GetMessagesOutput, error)
