@@ -80,10 +80,11 @@ type Config struct {
 type Service struct {
 	Config
 	store *store.Store
+	keys  *keyring
 }
 
 // New returns a service.
-func New(cfg Config) *Service { return &Service{Config: cfg, store: cfg.Store} }
+func New(cfg Config) *Service { return &Service{Config: cfg, store: cfg.Store, keys: newKeyring()} }
 
 // take draws from the bucket of subject in a class. The error is mls.ErrRateLimitExceeded and says
 // when to try again.

@@ -17,7 +17,7 @@ const SealedUnits = 1000
 
 // sealedAttempts bounds how often a sealed send is judged anew because its keys were gone when it
 // was to be stored. Each time, the conversation's epoch or roster has moved on.
-const sealedAttempts = 3
+const sealedAttempts = 4
 
 // SealedMessage is an application message that does not say by whom it is.
 type SealedMessage struct {
@@ -42,19 +42,12 @@ func (s *Service) SendSealed(ctx context.Context, m SealedMessage) (store.SendRe
 	}
 	m.Message.GroupID = group
 	for attempt := range sealedAttempts {
-		keys, err := s.store.FindSendKeys(ctx, m.Key)
+		keys, repeat, err := s.findKeys(ctx, &m, attempt == 0)
 		if err != nil {
 			return store.SendResult{}, err
 		}
-		present, former := m.Statement.Proves(m.Proof, keys.Present), m.Statement.Proves(m.Proof, keys.Former)
-		switch {
-		case present && keys.Epoch == m.Message.Epoch:
-		case present:
-			return store.SendResult{}, otherEpoch()
-		case former && keys.Epoch == m.Message.Epoch+1:
-			return s.repeatSealed(ctx, &keys, m.Message)
-		default:
-			return store.SendResult{}, mls.ErrConvoNotFound
+		if repeat != nil {
+			return *repeat, nil
 		}
 		if attempt == 0 {
 			cost := max(SealedUnits/max(keys.Users, 1), 1)
@@ -70,25 +63,45 @@ func (s *Service) SendSealed(ctx context.Context, m SealedMessage) (store.SendRe
 		if err := sealedFault(err); err != nil {
 			return store.SendResult{}, err
 		}
+		s.keys.drop(m.Key)
 	}
 	return store.SendResult{}, mls.ErrConvoNotFound
+}
+
+// findKeys is the keys by which a message is proven. A first attempt may go by those that are
+// remembered: if they no longer stand, the message is not stored. A message of the epoch before
+// may be stored already; repeat is what it was answered.
+func (s *Service) findKeys(ctx context.Context, m *SealedMessage, first bool) (keys store.SendKeys, repeat *store.SendResult, err error) {
+	if first {
+		keys = s.keys.find(m.Key, m.Message.At)
+		if m.Statement.Proves(m.Proof, keys.Present) && keys.Epoch == m.Message.Epoch {
+			return keys, nil, nil
+		}
+	}
+	keys, err = s.store.FindSendKeys(ctx, m.Key)
+	if err != nil {
+		return keys, nil, err
+	}
+	present, former := m.Statement.Proves(m.Proof, keys.Present), m.Statement.Proves(m.Proof, keys.Former)
+	switch {
+	case present && keys.Epoch == m.Message.Epoch:
+		s.keys.keep(m.Key, keys, m.Message.At)
+		return keys, nil, nil
+	case present:
+		return keys, nil, otherEpoch()
+	case former && keys.Epoch == m.Message.Epoch+1:
+		repeat, err = s.store.FindRepeat(ctx, keys.ConvoID, m.Message.ID, m.Message.Ciphertext)
+		if err == nil && repeat == nil {
+			err = otherEpoch()
+		}
+		return keys, repeat, err
+	}
+	return keys, nil, mls.ErrConvoNotFound
 }
 
 // otherEpoch does not say which epoch is current.
 func otherEpoch() error {
 	return mls.Detailed(mls.ErrEpochMismatch, "the message was made in another epoch than the present one")
-}
-
-// repeatSealed answers a message of the epoch before: it may be there already.
-func (s *Service) repeatSealed(ctx context.Context, keys *store.SendKeys, p store.SendParams) (store.SendResult, error) {
-	repeat, err := s.store.FindRepeat(ctx, keys.ConvoID, p.ID, p.Ciphertext)
-	switch {
-	case err != nil:
-		return store.SendResult{}, err
-	case repeat != nil:
-		return *repeat, nil
-	}
-	return store.SendResult{}, otherEpoch()
 }
 
 // sealedFault is what is told of a fault of a sealed send, nil when its keys are to be tried anew:

@@ -125,3 +125,29 @@ func TestSealedSendsOfAConversation(t *testing.T) {
 	}
 	trySealed(t, s, other.Sealed()).Want(t, http.StatusTooManyRequests, "RateLimitExceeded")
 }
+
+// Who has shown to know a key is not looked up again: what is stored is judged by the seal of the
+// keys. Another server that has ended them leaves nothing that is remembered in force.
+func TestSealedSendsAreOneStatement(t *testing.T) {
+	t.Parallel()
+	first := e2e.Start(t)
+	second := e2e.StartOn(t, first.DatabaseURL, first.Directory)
+	users, chat := gathering(t, first, 2)
+	require.True(t, users[0].GiveKey(t, chat, chat.SendKey()))
+	first.SendSealed(t, chat)
+	took := statementsOf(t, first, func() { first.SendSealed(t, chat) })
+	assert.Equal(t, map[string]int{`"SendMessage"}`: 1}, took)
+	took = statementsOf(t, first, func() {
+		in := chat.Sealed()
+		in.Proof[0] ^= 1
+		trySealed(t, first, in).Want(t, missing, "ConvoNotFound")
+	})
+	assert.Equal(t, map[string]int{`"FindSendKeys"}`: 1}, took)
+
+	there := *users[1].User
+	there.Server = second
+	users[1].User = &there
+	users[1].Leave(t, chat, nil).OK(t)
+	trySealed(t, first, chat.Sealed()).Want(t, missing, "ConvoNotFound")
+	trySealed(t, second, chat.Sealed()).Want(t, missing, "ConvoNotFound")
+}

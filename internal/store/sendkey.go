@@ -14,8 +14,8 @@ import (
 // Seal names a set of keys for sealed sends, which are all of one epoch. It names nobody.
 type Seal int64
 
-// sendKeySlots is how many keys an epoch has at most.
-const sendKeySlots = 4
+// SendKeySlots is how many keys an epoch has at most. As many are always tried.
+const SendKeySlots = 4
 
 // SendKeys are the keys by which sealed sends to a conversation are tried. There is always the same
 // number of them: what is no key of anybody's is noise.
@@ -45,7 +45,7 @@ func (r *reader) FindSendKeys(ctx context.Context, key mls.ConvoKey) (SendKeys, 
 
 // noise is slots without a key.
 func noise() []byte {
-	slots := make([]byte, sendKeySlots*mls.SendKeySize)
+	slots := make([]byte, SendKeySlots*mls.SendKeySize)
 	_, _ = rand.Read(slots) // never fails
 	return slots
 }
@@ -58,7 +58,7 @@ func newSeal() int64 {
 }
 
 func keysIn(slots []byte) []mls.SendKey {
-	keys := make([]mls.SendKey, 0, sendKeySlots)
+	keys := make([]mls.SendKey, 0, SendKeySlots)
 	for slot := range slices.Chunk(slots, mls.SendKeySize) {
 		keys = append(keys, mls.SendKey(slot))
 	}
@@ -82,7 +82,7 @@ func (tx *Tx) GiveSendKey(ctx context.Context, c *Convo, user mls.DID, key *mls.
 			return true, nil
 		}
 	}
-	if given == sendKeySlots || slices.Contains(row.Givers, string(user)) {
+	if given == SendKeySlots || slices.Contains(row.Givers, string(user)) {
 		return false, nil
 	}
 	copy(row.Present[given*mls.SendKeySize:], key[:])
