@@ -17,7 +17,8 @@
 -- an unknown conversation has no row. A twin that another statement writes at
 -- the same moment violates messages_msg_id_key and fails the whole statement.
 --
--- Ciphertexts stay out of the common tables that are read more than once. The
+-- Ciphertexts stay out of the common tables that are read more than once; only one whose id is
+-- taken is compared. The
 -- lists go through one SELECT in step, which costs less than joining them.
 WITH incoming AS (
     SELECT unnest(@ords::integer[]) AS ord, unnest(@convo_ids::text[]) AS convo_id, unnest(@group_ids::text[]) AS group_id,
@@ -32,7 +33,7 @@ WITH incoming AS (
                 THEN EXISTS (SELECT FROM members m WHERE m.convo_id = c.id AND m.user_did = i.user_did AND m.left_at IS NULL AND m.invited_by IS NULL)
                 ELSE EXISTS (SELECT FROM send_keys k WHERE k.convo_id = c.id AND k.mark = i.seal AND k.generation = c.generation AND k.epoch = c.epoch)
            END AS is_member,
-           twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
+           twin.seq AS twin_seq, twin.epoch AS twin_epoch, CASE WHEN twin.seq IS NULL THEN false ELSE twin.ciphertext = (@ciphertexts::bytea[])[array_position(@ords::integer[], i.ord)] END AS twin_same, twin.received_bucket_ts AS twin_ts
     FROM incoming i
     JOIN conversations c ON c.id = CASE WHEN i.convo_id <> '' THEN i.convo_id ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = i.group_id) END
     LEFT JOIN messages twin ON twin.convo_id = c.id AND twin.msg_id = i.msg_id
@@ -65,11 +66,11 @@ WITH incoming AS (
     FROM (SELECT b.id, max(b.seq) AS last_seq, max(b.received_at) AS received_at, max(b.log_xid) AS log_xid FROM numbered b GROUP BY b.id) n
     WHERE c.id = n.id
 ), payload AS (
-    SELECT unnest(@ords::integer[]) AS ord, unnest(@ciphertexts::bytea[]) AS ciphertext, unnest(@ciphertext_hashes::bytea[]) AS ciphertext_hash,
+    SELECT unnest(@ords::integer[]) AS ord, unnest(@ciphertexts::bytea[]) AS ciphertext,
            unnest(@declared_sizes::bigint[]) AS declared_size
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT n.id, n.seq, n.msg_id, 1, n.generation, n.epoch, p.ciphertext, nullif(p.declared_size, -1), octet_length(p.ciphertext), n.received_at, p.ciphertext_hash
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts)
+    SELECT n.id, n.seq, n.msg_id, 1, n.generation, n.epoch, p.ciphertext, nullif(p.declared_size, -1), octet_length(p.ciphertext), n.received_at
     FROM numbered n
     JOIN payload p ON p.ord = n.ord
 ), logged AS (
@@ -84,7 +85,7 @@ SELECT j.ord::integer AS ord, j.id AS convo_id, j.convo_epoch, j.is_member::bool
        j.convo_commit::text AS convo_commit, j.ended::boolean AS ended,
        (j.is_member OR EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = j.user_did))::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
-       coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
+       j.twin_same::boolean AS twin_same, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
        coalesce(n.seq, 0)::bigint AS sent
 FROM judged j
 LEFT JOIN numbered n ON n.ord = j.ord;

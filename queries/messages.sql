@@ -19,7 +19,7 @@ WITH convo AS (
                 THEN EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = @user_did::text AND m.left_at IS NULL AND m.invited_by IS NULL)
                 ELSE EXISTS (SELECT FROM send_keys k WHERE k.convo_id = v.id AND k.mark = @seal::bigint AND k.generation = v.generation AND k.epoch = v.epoch)
            END AS is_member,
-           twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
+           twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext = @ciphertext::bytea AS twin_same, twin.received_bucket_ts AS twin_ts
     FROM convo v
     LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = @msg_id::text
 ), locked AS (
@@ -36,8 +36,8 @@ WITH convo AS (
       AND (@commit_id::text = '' OR coalesce(c.commit_id, @commit_id::text) = @commit_id::text)
     RETURNING c.id, c.last_seq, c.log_xid, c.generation
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT l.id, l.last_seq, @msg_id::text, 1, l.generation, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts)
+    SELECT l.id, l.last_seq, @msg_id::text, 1, l.generation, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz
     FROM locked l
     RETURNING seq
 ), logged AS (
@@ -51,7 +51,7 @@ SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member::boolean AS is_memb
        coalesce(j.commit_id, '')::text AS convo_commit, j.ended::boolean AS ended,
        (j.is_member OR EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = @user_did::text))::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
-       coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
+       coalesce(j.twin_same, false)::boolean AS twin_same, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
        coalesce((SELECT s.seq FROM stored s), 0)::bigint AS sent
 FROM judged j;
 
@@ -73,8 +73,8 @@ WITH advanced AS (
       AND (c.verified_epoch IS NOT NULL) = @verified::boolean AND c.reinit_group_id IS NULL
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT a.id, a.last_seq, @msg_id::text, 3, @generation::bigint, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts)
+    SELECT a.id, a.last_seq, @msg_id::text, 3, @generation::bigint, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz
     FROM advanced a
 ), recorded AS (
     INSERT INTO commits (convo_id, generation, epoch, seq, sender_did, created_at, message_hash)
@@ -91,7 +91,7 @@ SELECT last_seq FROM advanced;
 -- FindAccepted is the commit that stands in its epoch, when it is the same one by the same sender.
 SELECT m.seq, m.msg_id
 FROM commits c JOIN messages m ON m.convo_id = c.convo_id AND m.seq = c.seq
-WHERE c.convo_id = @convo_id AND c.epoch = @epoch AND c.sender_did = @sender_did AND m.ciphertext_hash = @ciphertext_hash
+WHERE c.convo_id = @convo_id AND c.epoch = @epoch AND c.sender_did = @sender_did AND m.ciphertext = @ciphertext
   AND c.void_seq IS NULL
 LIMIT 1;
 
@@ -107,8 +107,8 @@ WITH advanced AS (
     WHERE c.id = @convo_id::text AND c.generation = @generation::bigint AND c.epoch = @epoch::bigint AND c.reinit_group_id IS NULL
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
-    SELECT a.id, a.last_seq, @msg_id::text, 2, @generation::bigint, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, @ciphertext_hash::bytea, sqlc.narg('proposal_ref')::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, proposal_ref)
+    SELECT a.id, a.last_seq, @msg_id::text, 2, @generation::bigint, @epoch::bigint, @ciphertext::bytea, sqlc.narg('declared_size')::bigint, @padded_size::bigint, @received_at::timestamptz, sqlc.narg('proposal_ref')::bytea
     FROM advanced a
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
@@ -130,9 +130,13 @@ WHERE m.convo_id = @convo_id AND m.generation = @generation AND m.epoch = @epoch
 -- that nobody but the members can read.
 SELECT EXISTS (SELECT FROM messages WHERE convo_id = @convo_id AND generation = @generation AND epoch = @epoch AND kind = 2 AND proposal_ref IS NULL)::boolean AS unreadable;
 
+-- name: FindMessageSeq :one
+-- FindMessageSeq is the place of a message.
+SELECT seq FROM messages WHERE convo_id = @convo_id AND msg_id = @msg_id;
+
 -- name: FindMessage :one
 -- FindMessage is what repeats of a message are compared with.
-SELECT m.seq, m.kind, m.generation, m.epoch, m.ciphertext_hash, m.received_bucket_ts,
+SELECT m.seq, m.kind, m.generation, m.epoch, m.received_bucket_ts, (m.ciphertext = @ciphertext)::boolean AS same,
        EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
                  AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
 FROM messages m
@@ -149,22 +153,22 @@ SELECT EXISTS (
 -- ListMessages is a page in the order of seq, cut where the ciphertexts would
 -- exceed max_bytes; the first one always fits. void is a commit that was taken
 -- back, and what was sent in an epoch that only such a commit had begun. All is
--- as it was at until_seq.
-SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, m.ciphertext, p.received_bucket_ts,
-       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq AND k.void_seq <= @until_seq::bigint
-                 AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
+-- as it was at until_seq. Ciphertexts beyond the cut are not read: large ones lie out of line.
+SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, p.ciphertext, p.received_bucket_ts,
+       (void.any AND EXISTS (SELECT FROM commits k WHERE k.convo_id = p.convo_id AND k.generation = p.generation AND k.void_seq > p.seq AND k.void_seq <= @until_seq::bigint
+                               AND (k.seq = p.seq OR k.seq < p.seq AND k.epoch < p.epoch)))::boolean AS void
 FROM (
-    SELECT q.convo_id, q.seq, q.msg_id, q.kind, q.epoch, q.received_bucket_ts, q.padded_size,
-           sum(q.padded_size) OVER (ORDER BY q.seq) AS total
+    SELECT q.convo_id, q.seq, q.msg_id, q.kind, q.generation, q.epoch, q.ciphertext, q.received_bucket_ts, q.padded_size,
+           sum(q.padded_size) OVER (ORDER BY q.seq ROWS UNBOUNDED PRECEDING) AS total
     FROM (
-        SELECT i.convo_id, i.seq, i.msg_id, i.kind, i.epoch, i.received_bucket_ts, i.padded_size
+        SELECT i.convo_id, i.seq, i.msg_id, i.kind, i.generation, i.epoch, i.ciphertext, i.received_bucket_ts, i.padded_size
         FROM messages i
         WHERE i.convo_id = @convo_id AND i.seq > @after_seq AND i.seq <= @until_seq::bigint
         ORDER BY i.seq
         LIMIT @max_rows
     ) q
 ) p
-JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
+CROSS JOIN (SELECT EXISTS (SELECT FROM commits w WHERE w.convo_id = @convo_id AND w.void_seq IS NOT NULL) AS any) void
 WHERE p.total <= @max_bytes::bigint OR p.total = p.padded_size
 ORDER BY p.seq;
 

@@ -109,8 +109,8 @@ WITH reopened AS (
     WHERE c.id = @convo_id::text
     RETURNING c.id, c.generation, c.last_seq, c.log_xid
 ), noticed AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT r.id, r.last_seq, @msg_id::text, 4, r.generation, @epoch::bigint, ''::bytea, 0, @received_at::timestamptz, sha256(''::bytea)
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, padded_size, received_bucket_ts)
+    SELECT r.id, r.last_seq, @msg_id::text, 4, r.generation, @epoch::bigint, ''::bytea, 0, @received_at::timestamptz
     FROM reopened r
 )
 INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)

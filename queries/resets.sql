@@ -18,8 +18,8 @@ WITH reset AS (
     WHERE c.id = @convo_id::text AND c.generation = @expected_generation::bigint AND c.epoch = @expected_epoch::bigint
     RETURNING c.id, c.generation, c.last_seq, c.log_xid
 ), noticed AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT r.id, r.last_seq, @msg_id::text, 4, r.generation, @epoch::bigint, ''::bytea, 0, @received_at::timestamptz, sha256(''::bytea)
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, padded_size, received_bucket_ts)
+    SELECT r.id, r.last_seq, @msg_id::text, 4, r.generation, @epoch::bigint, ''::bytea, 0, @received_at::timestamptz
     FROM reset r
 ), kept AS (
     INSERT INTO convo_resets (convo_id, generation, seq, user_did, by_admin, created_at)

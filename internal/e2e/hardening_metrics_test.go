@@ -64,8 +64,8 @@ func TestEveryMetricMoves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), `INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-		SELECT convo_id, 1000, $1, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash FROM messages LIMIT 1`, in.MsgID); err != nil {
+	if _, err := tx.Exec(t.Context(), `INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts)
+		SELECT convo_id, 1000, $1, kind, epoch, ciphertext, padded_size, received_bucket_ts FROM messages LIMIT 1`, in.MsgID); err != nil {
 		t.Fatal(err)
 	}
 	answer := make(chan e2e.Answer, 1)

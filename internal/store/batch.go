@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"strings"
 	"time"
@@ -36,18 +35,16 @@ const aloneAtOnce = 8
 // they may be sent again under the same ids.
 func (s *Store) SendMessages(ctx context.Context, messages []SendParams) []SendOutcome {
 	outcomes := make([]SendOutcome, len(messages))
-	hashes := make([][]byte, len(messages))
 	open := make([]int, len(messages)) // the messages without an outcome
 	for i := range messages {
-		hash := sha256.Sum256(messages[i].Ciphertext)
-		open[i], hashes[i] = i, hash[:]
+		open[i] = i
 	}
 	alone := func(p SendParams) (SendResult, error) { return s.SendMessage(ctx, p) }
 	for range sendAttempts {
 		if len(open) < 2 {
 			break
 		}
-		rows, err := s.q.SendMessages(ctx, batchParams(messages, hashes, open))
+		rows, err := s.q.SendMessages(ctx, batchParams(messages, open))
 		switch {
 		case isCode(err, codeSerializationFailure, codeDeadlock):
 			s.observer.ObserveRetry()
@@ -65,7 +62,7 @@ func (s *Store) SendMessages(ctx context.Context, messages []SendParams) []SendO
 		case err != nil:
 			return failOpen(outcomes, open, fail("send messages", err))
 		}
-		open = s.settle(rows, messages, hashes, outcomes, open)
+		open = s.settle(rows, messages, outcomes, open)
 	}
 	// One left: the statement for one is the cheaper. Several left: the roster
 	// changed each time, and each of them has its own attempts.
@@ -75,7 +72,7 @@ func (s *Store) SendMessages(ctx context.Context, messages []SendParams) []SendO
 
 // settle writes down the outcomes that a statement's rows tell of, and returns
 // the messages that must be judged again.
-func (s *Store) settle(rows []db.SendMessagesRow, messages []SendParams, hashes [][]byte, outcomes []SendOutcome, open []int) []int {
+func (s *Store) settle(rows []db.SendMessagesRow, messages []SendParams, outcomes []SendOutcome, open []int) []int {
 	for _, i := range open {
 		outcomes[i] = SendOutcome{Err: mls.ErrConvoNotFound} // what has no row
 	}
@@ -94,8 +91,8 @@ func (s *Store) settle(rows []db.SendMessagesRow, messages []SendParams, hashes 
 		}
 		result, err := unsent(db.SendMessageRow{
 			ConvoID: row.ConvoID, ConvoEpoch: row.ConvoEpoch, ConvoCommit: row.ConvoCommit, Ended: row.Ended, IsMember: row.IsMember, InGroup: row.InGroup, InFormer: row.InFormer, WasMember: row.WasMember,
-			TwinSeq: row.TwinSeq, TwinEpoch: row.TwinEpoch, TwinHash: row.TwinHash, TwinTs: row.TwinTs,
-		}, hashes[i], *p)
+			TwinSeq: row.TwinSeq, TwinEpoch: row.TwinEpoch, TwinSame: row.TwinSame, TwinTs: row.TwinTs,
+		}, *p)
 		if errors.Is(err, errChanged) {
 			again = append(again, i)
 		}
@@ -141,12 +138,12 @@ func isOneMessagesFault(err error) bool {
 }
 
 // batchParams turns the messages into the statement's lists.
-func batchParams(messages []SendParams, hashes [][]byte, open []int) db.SendMessagesParams {
+func batchParams(messages []SendParams, open []int) db.SendMessagesParams {
 	n := len(open)
 	arg := db.SendMessagesParams{
 		Ords: make([]int32, n), ConvoIds: make([]string, n), GroupIds: make([]string, n), FramedGroups: make([]string, n),
 		UserDids: make([]string, n), MsgIds: make([]string, n), CommitIds: make([]string, n), Seals: make([]int64, n), Epochs: make([]int64, n), Graces: make([]int64, n),
-		ReceivedAts: make([]time.Time, n), Ciphertexts: make([][]byte, n), CiphertextHashes: make([][]byte, n), DeclaredSizes: make([]int64, n),
+		ReceivedAts: make([]time.Time, n), Ciphertexts: make([][]byte, n), DeclaredSizes: make([]int64, n),
 	}
 	for at, i := range open {
 		p := &messages[i]
@@ -155,7 +152,7 @@ func batchParams(messages []SendParams, hashes [][]byte, open []int) db.SendMess
 		arg.UserDids[at], arg.MsgIds[at], arg.Epochs[at] = string(p.Sender), string(p.ID), int64(p.Epoch)
 		arg.CommitIds[at], arg.Seals[at] = string(p.CommitID), int64(p.Seal)
 		arg.Graces[at], arg.ReceivedAts[at] = clampGrace(p.Grace), bucket(p.At)
-		arg.Ciphertexts[at], arg.CiphertextHashes[at], arg.DeclaredSizes[at] = p.Ciphertext, hashes[i], noSize
+		arg.Ciphertexts[at], arg.DeclaredSizes[at] = p.Ciphertext, noSize
 		if p.DeclaredSize != nil {
 			arg.DeclaredSizes[at] = *p.DeclaredSize
 		}

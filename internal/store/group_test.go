@@ -69,8 +69,8 @@ func takeBack(tb testing.TB, s *Store, convo mls.ConvoID, seq mls.Seq) {
 	tb.Helper()
 	for _, statement := range []string{
 		`UPDATE conversations SET last_seq = last_seq + 1, epoch = epoch - 1, verified_epoch = verified_epoch - 1, commit_id = NULL, roster_version = roster_version + 1 WHERE id = $1`,
-		`INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-			SELECT id, last_seq, 'notice' || last_seq, 4, epoch, '', 0, created_at, sha256('') FROM conversations WHERE id = $1`,
+		`INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts)
+			SELECT id, last_seq, 'notice' || last_seq, 4, epoch, '', 0, created_at FROM conversations WHERE id = $1`,
 	} {
 		_, err := s.pool.Exec(tb.Context(), statement, convo)
 		must(tb, err)

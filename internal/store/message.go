@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -93,12 +92,11 @@ func (s *Store) sendHastily(ctx context.Context, arg db.SendMessageParams) (row 
 }
 
 func (s *Store) sendMessage(ctx context.Context, p SendParams, send sendStatement) (SendResult, error) {
-	hash := sha256.Sum256(p.Ciphertext)
 	arg := db.SendMessageParams{
 		ConvoID: string(p.Key.ConvoID), GroupID: string(p.Key.GroupID), FramedGroup: string(p.GroupID), UserDID: string(p.Sender),
 		MsgID: string(p.ID), CommitID: string(p.CommitID), Seal: int64(p.Seal), Epoch: int64(p.Epoch), Grace: clampGrace(p.Grace),
 		Ciphertext: p.Ciphertext, DeclaredSize: p.DeclaredSize, PaddedSize: int64(len(p.Ciphertext)),
-		CiphertextHash: hash[:], ReceivedAt: bucket(p.At),
+		ReceivedAt: bucket(p.At),
 	}
 	for range sendAttempts {
 		row, err := send(ctx, arg)
@@ -118,7 +116,7 @@ func (s *Store) sendMessage(ctx context.Context, p SendParams, send sendStatemen
 			s.stored(KindApplication, len(p.Ciphertext))
 			return SendResult{ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.Sent), Epoch: p.Epoch, ReceivedAt: arg.ReceivedAt}, nil
 		}
-		result, err := unsent(row, hash[:], p)
+		result, err := unsent(row, p)
 		if !errors.Is(err, errChanged) {
 			return result, err
 		}
@@ -133,13 +131,13 @@ func clampGrace(grace mls.Epoch) int64 { return int64(min(max(grace, 0), mls.Max
 var errChanged = errors.New("changed meanwhile")
 
 // unsent says why a message was not stored.
-func unsent(row db.SendMessageRow, hash []byte, p SendParams) (SendResult, error) {
+func unsent(row db.SendMessageRow, p SendParams) (SendResult, error) {
 	switch {
 	case !row.WasMember:
 		return SendResult{}, mls.ErrConvoNotFound
 	case !row.IsMember:
 		return SendResult{}, mls.ErrNotMember
-	case row.TwinSeq > 0 && bytes.Equal(row.TwinHash, hash):
+	case row.TwinSeq > 0 && row.TwinSame:
 		// It was sent before the conversation got another group, or its epoch ended.
 		return SendResult{
 			ConvoID: mls.ConvoID(row.ConvoID), Seq: mls.Seq(row.TwinSeq), Epoch: mls.Epoch(row.TwinEpoch),
@@ -204,10 +202,10 @@ func (h *Handshake) proposalRef() []byte {
 // (I1, I2). The error is mls.ErrEpochMismatch when the conversation is in
 // another epoch. The caller has seen under the lock that the id is free (see FindRepeat).
 func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
-	hash, message := sha256.Sum256(h.Bytes), sha256.Sum256(h.Message)
+	message := sha256.Sum256(h.Message)
 	arg := db.AcceptCommitParams{
 		ConvoID: string(h.ConvoID), MsgID: string(h.ID), Generation: int64(h.Generation), Epoch: int64(h.Epoch), Ciphertext: h.Bytes, DeclaredSize: h.DeclaredSize,
-		PaddedSize: int64(len(h.Bytes)), CiphertextHash: hash[:], SenderDID: string(h.Sender), ReceivedAt: bucket(h.At),
+		PaddedSize: int64(len(h.Bytes)), SenderDID: string(h.Sender), ReceivedAt: bucket(h.At),
 		Verified: h.State != nil && h.State.Proven, MessageHash: message[:],
 	}
 	if n := h.Successor; n != nil {
@@ -231,8 +229,7 @@ func (tx *Tx) AcceptCommit(ctx context.Context, h Handshake) (mls.Seq, error) {
 // FindAccepted is the seq and the id of a commit that stands in its epoch, when it is the same one
 // from the same sender: the request that brings it is repeated. It is 0 when there is none.
 func (r *reader) FindAccepted(ctx context.Context, convo mls.ConvoID, epoch mls.Epoch, sender mls.DID, commit []byte) (mls.Seq, mls.MessageID, error) {
-	hash := sha256.Sum256(commit)
-	row, err := r.q.FindAccepted(ctx, db.FindAcceptedParams{ConvoID: convo, Epoch: epoch, SenderDID: sender, CiphertextHash: hash[:]})
+	row, err := r.q.FindAccepted(ctx, db.FindAcceptedParams{ConvoID: convo, Epoch: epoch, SenderDID: sender, Ciphertext: commit})
 	if isNotFound(err) {
 		return 0, "", nil
 	}
@@ -242,10 +239,9 @@ func (r *reader) FindAccepted(ctx context.Context, convo mls.ConvoID, epoch mls.
 // AcceptProposal stores a proposal of the conversation's epoch and its event.
 // Errors as AcceptCommit.
 func (tx *Tx) AcceptProposal(ctx context.Context, h Handshake) (mls.Seq, error) {
-	hash := sha256.Sum256(h.Bytes)
 	seq, err := tx.q.AcceptProposal(ctx, db.AcceptProposalParams{
 		ConvoID: string(h.ConvoID), MsgID: string(h.ID), Generation: int64(h.Generation), Epoch: int64(h.Epoch), Ciphertext: h.Bytes, DeclaredSize: h.DeclaredSize,
-		PaddedSize: int64(len(h.Bytes)), CiphertextHash: hash[:], ReceivedAt: bucket(h.At), ProposalRef: h.proposalRef(),
+		PaddedSize: int64(len(h.Bytes)), ReceivedAt: bucket(h.At), ProposalRef: h.proposalRef(),
 	})
 	if isNotFound(err) {
 		return 0, tx.epochMismatch(ctx, h)
@@ -295,14 +291,14 @@ var errStateMissing = errors.New("store: the commit does not come with what its 
 // sendMessage: found with the same bytes it is answered as the first time,
 // with others the error is mls.ErrMessageIDConflict; nil when there is none.
 func (r *reader) FindRepeat(ctx context.Context, convo mls.ConvoID, id mls.MessageID, ciphertext []byte) (*SendResult, error) {
-	row, err := r.q.FindMessage(ctx, convo, id)
+	row, err := r.q.FindMessage(ctx, db.FindMessageParams{ConvoID: convo, MsgID: id, Ciphertext: ciphertext})
 	if isNotFound(err) {
 		return nil, nil //nolint:nilnil // absence is an ordinary answer here
 	}
 	if err != nil {
 		return nil, fail("find message", err)
 	}
-	if hash := sha256.Sum256(ciphertext); !bytes.Equal(row.CiphertextHash, hash[:]) {
+	if !row.Same {
 		return nil, mls.ErrMessageIDConflict
 	}
 	return &SendResult{ConvoID: convo, Seq: row.Seq, Epoch: row.Epoch, ReceivedAt: row.ReceivedBucketTs, Repeated: true, Void: row.Void}, nil
@@ -325,9 +321,9 @@ func (tx *Tx) SetCursor(ctx context.Context, standing Standing, did mls.DID, seq
 
 // FindMessageSeq is the seq of a message; the error is mls.ErrInvalidCursor.
 func (r *reader) FindMessageSeq(ctx context.Context, convo mls.ConvoID, id mls.MessageID) (mls.Seq, error) {
-	row, err := r.q.FindMessage(ctx, convo, id)
+	seq, err := r.q.FindMessageSeq(ctx, convo, id)
 	if isNotFound(err) {
 		return 0, mls.ErrInvalidCursor
 	}
-	return row.Seq, fail("find message", err)
+	return seq, fail("find message", err)
 }

@@ -85,7 +85,7 @@ func TestSendCostsOneStatement(t *testing.T) {
 		if n := counter.Statements(); n != 1 {
 			t.Errorf("%d statements, want 1", n)
 		}
-		if n := one[int64](t, s, "SELECT count(*) FROM messages WHERE sha256(ciphertext) = ciphertext_hash AND octet_length(ciphertext) = padded_size AND declared_size = 7"); n != 1 {
+		if n := one[int64](t, s, "SELECT count(*) FROM messages WHERE ciphertext = $1 AND octet_length(ciphertext) = padded_size AND declared_size = 7", p.Ciphertext); n != 1 {
 			t.Error("the bytes were not stored as they are")
 		}
 	})

@@ -75,14 +75,14 @@ func TestNoColumnLinksAPersonToAMessage(t *testing.T) {
 		SELECT coalesce(string_agg(DISTINCT a.table_name, ' '), '')
 		FROM information_schema.columns a JOIN information_schema.columns b USING (table_schema, table_name)
 		WHERE table_schema = 'public'
-		  AND a.column_name IN ('msg_id', 'message_id', 'message_ids', 'ciphertext', 'ciphertext_hash')
+		  AND a.column_name IN ('msg_id', 'message_id', 'message_ids', 'ciphertext')
 		  AND b.column_name ~ '(_did|^did|device_id)$'`)
 	// messages has sender_did with a CHECK, event_stream a CHECK for kind 1.
 	if suspects != "event_stream messages" {
 		t.Errorf("tables with both: %s", suspects)
 	}
-	_, err := s.pool.Exec(t.Context(), `INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash, sender_did)
-		VALUES ('c', 1, 'm', 1, 1, 'x', 512, 'epoch', sha256('x'), 'did:plc:alice')`)
+	_, err := s.pool.Exec(t.Context(), `INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, sender_did)
+		VALUES ('c', 1, 'm', 1, 1, 'x', 512, 'epoch', 'did:plc:alice')`)
 	if err == nil || !strings.Contains(err.Error(), "messages_sender_did_is_null") {
 		t.Errorf("a sender was stored: %v", err)
 	}
@@ -99,8 +99,8 @@ func TestNoColumnLinksAPersonToAMessage(t *testing.T) {
 func TestFineTimesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := open(t, 2)
-	_, err := s.pool.Exec(t.Context(), `INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-		VALUES ('c', 1, 'm', 1, 1, 'x', 512, '2026-01-01 00:00:01Z', sha256('x'))`)
+	_, err := s.pool.Exec(t.Context(), `INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts)
+		VALUES ('c', 1, 'm', 1, 1, 'x', 512, '2026-01-01 00:00:01Z')`)
 	if err == nil || !strings.Contains(err.Error(), "messages_received_bucketed") {
 		t.Errorf("an odd second was stored: %v", err)
 	}

@@ -23,14 +23,14 @@ SELECT translate(lpad(to_hex(i), 13, '0'), '0189', 'ghij'), lpad(to_hex(i), 32, 
 FROM generate_series(1, 5000) i;
 INSERT INTO members (convo_id, user_did, mls_did, joined_at, join_epoch, join_seq, is_admin)
 SELECT c.id, u, u, 'epoch', 1, 0, true FROM conversations c, LATERAL (VALUES (c.creator_did), ('did:plc:v' || (length(c.id) + c.epoch + substr(c.creator_did, 10)::int % 1000))) x (u);
-INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-SELECT c.id, s, 'M' || s, CASE s WHEN 4 THEN 3 ELSE 1 END, 3, 'x', 512, timestamptz 'epoch' + s * interval '2 s', sha256('x') FROM conversations c, generate_series(1, 4) s;
+INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts)
+SELECT c.id, s, 'M' || s, CASE s WHEN 4 THEN 3 ELSE 1 END, 3, 'x', 512, timestamptz 'epoch' + s * interval '2 s' FROM conversations c, generate_series(1, 4) s;
 INSERT INTO commits (convo_id, epoch, seq, sender_did, created_at) SELECT c.id, 2, 4, c.creator_did, 'epoch' FROM conversations c;
 INSERT INTO commits (convo_id, epoch, seq, void_seq, sender_did, created_at) SELECT c.id, 3, 3, 4, c.creator_did, 'epoch' FROM conversations c WHERE substr(c.creator_did, 10)::int % 50 = 0;
 INSERT INTO group_states (convo_id, generation, epoch, group_info, proven, depositor_did, leaf_indexes, leaf_users, leaf_devices, created_at, superseded_at, superseded_by) SELECT c.id, 0, e, 'x', true, c.creator_did, '{}', '{}', '{}', 'epoch', CASE e WHEN 3 THEN NULL ELSE timestamptz 'epoch' + e * interval '2 s' END, CASE e WHEN 3 THEN NULL ELSE c.creator_did END FROM conversations c, generate_series(0, 3) e;
 INSERT INTO commit_additions (convo_id, seq, user_did, device_id, created_at) SELECT c.id, 4, c.creator_did, '', 'epoch' FROM conversations c;
-INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-SELECT (SELECT min(id) FROM conversations), s, 'M' || s, 1, 3, 'x', 512, timestamptz 'epoch' + s * interval '2 s', sha256('x') FROM generate_series(5, 20000) s;
+INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts)
+SELECT (SELECT min(id) FROM conversations), s, 'M' || s, 1, 3, 'x', 512, timestamptz 'epoch' + s * interval '2 s' FROM generate_series(5, 20000) s;
 INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
 SELECT 1, 3 + row_number() OVER (), 1, 1, m.convo_id, m.seq, m.msg_id, m.received_bucket_ts FROM messages m;
 INSERT INTO event_stream (generation, log_xid, kind, audience, audience_did, bucket_ts)

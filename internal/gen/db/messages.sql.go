@@ -27,12 +27,12 @@ WITH advanced AS (
       AND (c.verified_epoch IS NOT NULL) = $1::boolean AND c.reinit_group_id IS NULL
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT a.id, a.last_seq, $2::text, 3, $7::bigint, $8::bigint, $9::bytea, $10::bigint, $11::bigint, $5::timestamptz, $12::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts)
+    SELECT a.id, a.last_seq, $2::text, 3, $7::bigint, $8::bigint, $9::bytea, $10::bigint, $11::bigint, $5::timestamptz
     FROM advanced a
 ), recorded AS (
     INSERT INTO commits (convo_id, generation, epoch, seq, sender_did, created_at, message_hash)
-    SELECT a.id, $7::bigint, $8::bigint, a.last_seq, $13::text, $5::timestamptz, $14::bytea
+    SELECT a.id, $7::bigint, $8::bigint, a.last_seq, $12::text, $5::timestamptz, $13::bytea
     FROM advanced a
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
@@ -43,20 +43,19 @@ SELECT last_seq FROM advanced
 `
 
 type AcceptCommitParams struct {
-	Verified       bool
-	MsgID          string
-	ReinitGroupID  *string
-	ReinitSuite    *int32
-	ReceivedAt     time.Time
-	ConvoID        string
-	Generation     int64
-	Epoch          int64
-	Ciphertext     []byte
-	DeclaredSize   *int64
-	PaddedSize     int64
-	CiphertextHash []byte
-	SenderDID      string
-	MessageHash    []byte
+	Verified      bool
+	MsgID         string
+	ReinitGroupID *string
+	ReinitSuite   *int32
+	ReceivedAt    time.Time
+	ConvoID       string
+	Generation    int64
+	Epoch         int64
+	Ciphertext    []byte
+	DeclaredSize  *int64
+	PaddedSize    int64
+	SenderDID     string
+	MessageHash   []byte
 }
 
 // AcceptCommit moves a conversation from the commit's epoch to the next one,
@@ -75,7 +74,6 @@ func (q *Queries) AcceptCommit(ctx context.Context, arg AcceptCommitParams) (int
 		arg.Ciphertext,
 		arg.DeclaredSize,
 		arg.PaddedSize,
-		arg.CiphertextHash,
 		arg.SenderDID,
 		arg.MessageHash,
 	)
@@ -93,8 +91,8 @@ WITH advanced AS (
     WHERE c.id = $2::text AND c.generation = $3::bigint AND c.epoch = $4::bigint AND c.reinit_group_id IS NULL
     RETURNING c.id, c.last_seq, c.log_xid
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash, proposal_ref)
-    SELECT a.id, a.last_seq, $5::text, 2, $3::bigint, $4::bigint, $6::bytea, $7::bigint, $8::bigint, $1::timestamptz, $9::bytea, $10::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, proposal_ref)
+    SELECT a.id, a.last_seq, $5::text, 2, $3::bigint, $4::bigint, $6::bytea, $7::bigint, $8::bigint, $1::timestamptz, $9::bytea
     FROM advanced a
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
@@ -105,16 +103,15 @@ SELECT last_seq FROM advanced
 `
 
 type AcceptProposalParams struct {
-	ReceivedAt     time.Time
-	ConvoID        string
-	Generation     int64
-	Epoch          int64
-	MsgID          string
-	Ciphertext     []byte
-	DeclaredSize   *int64
-	PaddedSize     int64
-	CiphertextHash []byte
-	ProposalRef    []byte
+	ReceivedAt   time.Time
+	ConvoID      string
+	Generation   int64
+	Epoch        int64
+	MsgID        string
+	Ciphertext   []byte
+	DeclaredSize *int64
+	PaddedSize   int64
+	ProposalRef  []byte
 }
 
 // AcceptProposal stores a proposal of the current epoch with its event and, when
@@ -130,7 +127,6 @@ func (q *Queries) AcceptProposal(ctx context.Context, arg AcceptProposalParams) 
 		arg.Ciphertext,
 		arg.DeclaredSize,
 		arg.PaddedSize,
-		arg.CiphertextHash,
 		arg.ProposalRef,
 	)
 	var last_seq int64
@@ -141,16 +137,16 @@ func (q *Queries) AcceptProposal(ctx context.Context, arg AcceptProposalParams) 
 const findAccepted = `-- name: FindAccepted :one
 SELECT m.seq, m.msg_id
 FROM commits c JOIN messages m ON m.convo_id = c.convo_id AND m.seq = c.seq
-WHERE c.convo_id = $1 AND c.epoch = $2 AND c.sender_did = $3 AND m.ciphertext_hash = $4
+WHERE c.convo_id = $1 AND c.epoch = $2 AND c.sender_did = $3 AND m.ciphertext = $4
   AND c.void_seq IS NULL
 LIMIT 1
 `
 
 type FindAcceptedParams struct {
-	ConvoID        mls.ConvoID
-	Epoch          mls.Epoch
-	SenderDID      mls.DID
-	CiphertextHash []byte
+	ConvoID    mls.ConvoID
+	Epoch      mls.Epoch
+	SenderDID  mls.DID
+	Ciphertext []byte
 }
 
 type FindAcceptedRow struct {
@@ -164,7 +160,7 @@ func (q *Queries) FindAccepted(ctx context.Context, arg FindAcceptedParams) (Fin
 		arg.ConvoID,
 		arg.Epoch,
 		arg.SenderDID,
-		arg.CiphertextHash,
+		arg.Ciphertext,
 	)
 	var i FindAcceptedRow
 	err := row.Scan(&i.Seq, &i.MsgID)
@@ -218,37 +214,55 @@ func (q *Queries) FindLastReads(ctx context.Context, convoID mls.ConvoID, userDI
 }
 
 const findMessage = `-- name: FindMessage :one
-SELECT m.seq, m.kind, m.generation, m.epoch, m.ciphertext_hash, m.received_bucket_ts,
+SELECT m.seq, m.kind, m.generation, m.epoch, m.received_bucket_ts, (m.ciphertext = $1)::boolean AS same,
        EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq
                  AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
 FROM messages m
-WHERE m.convo_id = $1 AND m.msg_id = $2
+WHERE m.convo_id = $2 AND m.msg_id = $3
 `
+
+type FindMessageParams struct {
+	Ciphertext []byte
+	ConvoID    mls.ConvoID
+	MsgID      mls.MessageID
+}
 
 type FindMessageRow struct {
 	Seq              mls.Seq
 	Kind             int16
 	Generation       mls.Generation
 	Epoch            mls.Epoch
-	CiphertextHash   []byte
 	ReceivedBucketTs time.Time
+	Same             bool
 	Void             bool
 }
 
 // FindMessage is what repeats of a message are compared with.
-func (q *Queries) FindMessage(ctx context.Context, convoID mls.ConvoID, msgID mls.MessageID) (FindMessageRow, error) {
-	row := q.db.QueryRow(ctx, findMessage, convoID, msgID)
+func (q *Queries) FindMessage(ctx context.Context, arg FindMessageParams) (FindMessageRow, error) {
+	row := q.db.QueryRow(ctx, findMessage, arg.Ciphertext, arg.ConvoID, arg.MsgID)
 	var i FindMessageRow
 	err := row.Scan(
 		&i.Seq,
 		&i.Kind,
 		&i.Generation,
 		&i.Epoch,
-		&i.CiphertextHash,
 		&i.ReceivedBucketTs,
+		&i.Same,
 		&i.Void,
 	)
 	return i, err
+}
+
+const findMessageSeq = `-- name: FindMessageSeq :one
+SELECT seq FROM messages WHERE convo_id = $1 AND msg_id = $2
+`
+
+// FindMessageSeq is the place of a message.
+func (q *Queries) FindMessageSeq(ctx context.Context, convoID mls.ConvoID, msgID mls.MessageID) (mls.Seq, error) {
+	row := q.db.QueryRow(ctx, findMessageSeq, convoID, msgID)
+	var seq mls.Seq
+	err := row.Scan(&seq)
+	return seq, err
 }
 
 const findProposals = `-- name: FindProposals :many
@@ -538,21 +552,21 @@ func (q *Queries) ListLastCommits(ctx context.Context, arg ListLastCommitsParams
 }
 
 const listMessages = `-- name: ListMessages :many
-SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, m.ciphertext, p.received_bucket_ts,
-       EXISTS (SELECT FROM commits k WHERE k.convo_id = m.convo_id AND k.generation = m.generation AND k.void_seq > m.seq AND k.void_seq <= $1::bigint
-                 AND (k.seq = m.seq OR k.seq < m.seq AND k.epoch < m.epoch)) AS void
+SELECT p.convo_id, p.seq, p.msg_id, p.kind, p.epoch, p.ciphertext, p.received_bucket_ts,
+       (void.any AND EXISTS (SELECT FROM commits k WHERE k.convo_id = p.convo_id AND k.generation = p.generation AND k.void_seq > p.seq AND k.void_seq <= $1::bigint
+                               AND (k.seq = p.seq OR k.seq < p.seq AND k.epoch < p.epoch)))::boolean AS void
 FROM (
-    SELECT q.convo_id, q.seq, q.msg_id, q.kind, q.epoch, q.received_bucket_ts, q.padded_size,
-           sum(q.padded_size) OVER (ORDER BY q.seq) AS total
+    SELECT q.convo_id, q.seq, q.msg_id, q.kind, q.generation, q.epoch, q.ciphertext, q.received_bucket_ts, q.padded_size,
+           sum(q.padded_size) OVER (ORDER BY q.seq ROWS UNBOUNDED PRECEDING) AS total
     FROM (
-        SELECT i.convo_id, i.seq, i.msg_id, i.kind, i.epoch, i.received_bucket_ts, i.padded_size
+        SELECT i.convo_id, i.seq, i.msg_id, i.kind, i.generation, i.epoch, i.ciphertext, i.received_bucket_ts, i.padded_size
         FROM messages i
         WHERE i.convo_id = $2 AND i.seq > $3 AND i.seq <= $1::bigint
         ORDER BY i.seq
         LIMIT $4
     ) q
 ) p
-JOIN messages m ON m.convo_id = p.convo_id AND m.seq = p.seq
+CROSS JOIN (SELECT EXISTS (SELECT FROM commits w WHERE w.convo_id = $2 AND w.void_seq IS NOT NULL) AS any) void
 WHERE p.total <= $5::bigint OR p.total = p.padded_size
 ORDER BY p.seq
 `
@@ -579,7 +593,7 @@ type ListMessagesRow struct {
 // ListMessages is a page in the order of seq, cut where the ciphertexts would
 // exceed max_bytes; the first one always fits. void is a commit that was taken
 // back, and what was sent in an epoch that only such a commit had begun. All is
-// as it was at until_seq.
+// as it was at until_seq. Ciphertexts beyond the cut are not read: large ones lie out of line.
 func (q *Queries) ListMessages(ctx context.Context, arg ListMessagesParams) ([]ListMessagesRow, error) {
 	rows, err := q.db.Query(ctx, listMessages,
 		arg.UntilSeq,
@@ -627,30 +641,30 @@ WITH convo AS (
                 THEN EXISTS (SELECT FROM members m WHERE m.convo_id = v.id AND m.user_did = $2::text AND m.left_at IS NULL AND m.invited_by IS NULL)
                 ELSE EXISTS (SELECT FROM send_keys k WHERE k.convo_id = v.id AND k.mark = $5::bigint AND k.generation = v.generation AND k.epoch = v.epoch)
            END AS is_member,
-           twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext_hash AS twin_hash, twin.received_bucket_ts AS twin_ts
+           twin.seq AS twin_seq, twin.epoch AS twin_epoch, twin.ciphertext = $6::bytea AS twin_same, twin.received_bucket_ts AS twin_ts
     FROM convo v
-    LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = $6::text
+    LEFT JOIN messages twin ON twin.convo_id = v.id AND twin.msg_id = $7::text
 ), locked AS (
     UPDATE conversations c
     SET last_seq = c.last_seq + 1,
-        last_activity_at = greatest(c.last_activity_at, $7::timestamptz),
-        last_message_bucket_ts = greatest(c.last_message_bucket_ts, $7::timestamptz),
+        last_activity_at = greatest(c.last_activity_at, $8::timestamptz),
+        last_message_bucket_ts = greatest(c.last_message_bucket_ts, $8::timestamptz),
         log_xid = greatest(c.log_xid, pg_current_xact_id()::text::bigint)
     FROM judged j
     WHERE c.id = j.id
       AND j.is_member AND j.in_group AND j.twin_seq IS NULL
       AND c.roster_version = j.roster_version AND c.generation = j.generation AND c.reinit_group_id IS NULL
-      AND $8::bigint BETWEEN c.epoch - $9::bigint AND c.epoch
-      AND ($10::text = '' OR coalesce(c.commit_id, $10::text) = $10::text)
+      AND $9::bigint BETWEEN c.epoch - $10::bigint AND c.epoch
+      AND ($11::text = '' OR coalesce(c.commit_id, $11::text) = $11::text)
     RETURNING c.id, c.last_seq, c.log_xid, c.generation
 ), stored AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT l.id, l.last_seq, $6::text, 1, l.generation, $8::bigint, $11::bytea, $12::bigint, $13::bigint, $7::timestamptz, $14::bytea
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, declared_size, padded_size, received_bucket_ts)
+    SELECT l.id, l.last_seq, $7::text, 1, l.generation, $9::bigint, $6::bytea, $12::bigint, $13::bigint, $8::timestamptz
     FROM locked l
     RETURNING seq
 ), logged AS (
     INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
-    SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, $6::text, $7::timestamptz
+    SELECT g.generation, l.log_xid, 1, 1, l.id, l.last_seq, $7::text, $8::timestamptz
     FROM locked l CROSS JOIN event_head g
 )
 SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member::boolean AS is_member, j.in_group::boolean AS in_group,
@@ -659,26 +673,25 @@ SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member::boolean AS is_memb
        coalesce(j.commit_id, '')::text AS convo_commit, j.ended::boolean AS ended,
        (j.is_member OR EXISTS (SELECT FROM members m WHERE m.convo_id = j.id AND m.user_did = $2::text))::boolean AS was_member,
        coalesce(j.twin_seq, 0)::bigint AS twin_seq, coalesce(j.twin_epoch, 0)::bigint AS twin_epoch,
-       coalesce(j.twin_hash, ''::bytea)::bytea AS twin_hash, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
+       coalesce(j.twin_same, false)::boolean AS twin_same, coalesce(j.twin_ts, to_timestamp(0))::timestamptz AS twin_ts,
        coalesce((SELECT s.seq FROM stored s), 0)::bigint AS sent
 FROM judged j
 `
 
 type SendMessageParams struct {
-	FramedGroup    string
-	UserDID        string
-	ConvoID        string
-	GroupID        string
-	Seal           int64
-	MsgID          string
-	ReceivedAt     time.Time
-	Epoch          int64
-	Grace          int64
-	CommitID       string
-	Ciphertext     []byte
-	DeclaredSize   *int64
-	PaddedSize     int64
-	CiphertextHash []byte
+	FramedGroup  string
+	UserDID      string
+	ConvoID      string
+	GroupID      string
+	Seal         int64
+	Ciphertext   []byte
+	MsgID        string
+	ReceivedAt   time.Time
+	Epoch        int64
+	Grace        int64
+	CommitID     string
+	DeclaredSize *int64
+	PaddedSize   int64
 }
 
 type SendMessageRow struct {
@@ -692,7 +705,7 @@ type SendMessageRow struct {
 	WasMember   bool
 	TwinSeq     int64
 	TwinEpoch   int64
-	TwinHash    []byte
+	TwinSame    bool
 	TwinTs      time.Time
 	Sent        int64
 }
@@ -713,15 +726,14 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		arg.ConvoID,
 		arg.GroupID,
 		arg.Seal,
+		arg.Ciphertext,
 		arg.MsgID,
 		arg.ReceivedAt,
 		arg.Epoch,
 		arg.Grace,
 		arg.CommitID,
-		arg.Ciphertext,
 		arg.DeclaredSize,
 		arg.PaddedSize,
-		arg.CiphertextHash,
 	)
 	var i SendMessageRow
 	err := row.Scan(
@@ -735,7 +747,7 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		&i.WasMember,
 		&i.TwinSeq,
 		&i.TwinEpoch,
-		&i.TwinHash,
+		&i.TwinSame,
 		&i.TwinTs,
 		&i.Sent,
 	)

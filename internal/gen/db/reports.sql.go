@@ -509,8 +509,8 @@ WITH reopened AS (
     WHERE c.id = $4::text
     RETURNING c.id, c.generation, c.last_seq, c.log_xid
 ), noticed AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT r.id, r.last_seq, $1::text, 4, r.generation, $3::bigint, ''::bytea, 0, $2::timestamptz, sha256(''::bytea)
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, padded_size, received_bucket_ts)
+    SELECT r.id, r.last_seq, $1::text, 4, r.generation, $3::bigint, ''::bytea, 0, $2::timestamptz
     FROM reopened r
 )
 INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)

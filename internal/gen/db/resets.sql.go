@@ -191,8 +191,8 @@ WITH reset AS (
     WHERE c.id = $5::text AND c.generation = $6::bigint AND c.epoch = $7::bigint
     RETURNING c.id, c.generation, c.last_seq, c.log_xid
 ), noticed AS (
-    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-    SELECT r.id, r.last_seq, $8::text, 4, r.generation, $3::bigint, ''::bytea, 0, $4::timestamptz, sha256(''::bytea)
+    INSERT INTO messages (convo_id, seq, msg_id, kind, generation, epoch, ciphertext, padded_size, received_bucket_ts)
+    SELECT r.id, r.last_seq, $8::text, 4, r.generation, $3::bigint, ''::bytea, 0, $4::timestamptz
     FROM reset r
 ), kept AS (
     INSERT INTO convo_resets (convo_id, generation, seq, user_did, by_admin, created_at)
