@@ -78,8 +78,17 @@ func measureCommits(ctx context.Context, m *machine, r *report) error {
 		f.median, f.spentCPU = times[len(times)/2], f.spentCPU/commitsEach
 		r.commits = append(r.commits, f)
 	}
+	m.directory.delay.Store(int64(upstreamDelay))
+	_, r.slowAddition, err = all.add(addAtOnce)
+	m.directory.delay.Store(0)
+	if err != nil {
+		return fmt.Errorf("add members: %w", err)
+	}
 	return nil
 }
+
+// upstreamDelay is how long a slow AppView takes for an answer.
+const upstreamDelay = 50 * time.Millisecond
 
 // person registers a new account's device with one key package.
 func (a *committee) person() (*mlstest.KeyPackage, error) {

@@ -115,7 +115,8 @@ type outcome struct {
 	latency   *hdr.Histogram
 	seconds   []int64 // answers in each second
 	serverCPU time.Duration
-	dropped   bool // the signed requests ran out
+	database  time.Duration // CPU of PostgreSQL
+	dropped   bool          // the signed requests ran out
 }
 
 func newHistogram() *hdr.Histogram { return hdr.New(1, 60_000_000, 3) } // microseconds
@@ -140,8 +141,8 @@ func load(ctx context.Context, m *machine, name string, inFlight int, offered fl
 	var firstErr error
 	begin := time.Now()
 	from, until := begin.Add(o.warm), begin.Add(o.warm+o.measure)
-	var cpuFrom time.Duration
-	timer := time.AfterFunc(o.warm, func() { cpuFrom = cpu(m.cmd.Process.Pid) })
+	var cpuFrom, databaseFrom time.Duration
+	timer := time.AfterFunc(o.warm, func() { cpuFrom, databaseFrom = cpu(m.cmd.Process.Pid), m.databaseCPU() })
 	defer timer.Stop()
 	var work sync.WaitGroup
 	for _, c := range clients {
@@ -197,7 +198,7 @@ func load(ctx context.Context, m *machine, name string, inFlight int, offered fl
 	work.Wait()
 	took := min(time.Since(from), o.measure)
 	result.dropped = int(next.Load()) > len(requests)
-	result.serverCPU = cpu(m.cmd.Process.Pid) - cpuFrom
+	result.serverCPU, result.database = cpu(m.cmd.Process.Pid)-cpuFrom, m.databaseCPU()-databaseFrom
 	result.rate, result.answered, result.failures, result.late = float64(good.Load())/took.Seconds(), answered.Load(), bad.Load(), late.Load()
 	if good.Load() == 0 {
 		return nil, fmt.Errorf("%s: nothing succeeded: %w", name, firstErr)
@@ -219,7 +220,14 @@ func (o *outcome) add(earlier *outcome) *outcome {
 	o.rate = float64(o.latency.TotalCount()) / took
 	o.failures += earlier.failures
 	o.serverCPU += earlier.serverCPU
+	o.database += earlier.database
 	return o
+}
+
+// each is the CPU of a request in microseconds: the server's, and PostgreSQL's.
+func (o *outcome) each() (server, database float64) {
+	n := float64(max(1, o.latency.TotalCount()))
+	return float64(o.serverCPU.Microseconds()) / n, float64(o.database.Microseconds()) / n
 }
 
 // quantile returns a quantile of the latencies in milliseconds.

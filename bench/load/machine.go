@@ -38,7 +38,11 @@ type machine struct {
 	log       bytes.Buffer
 	people    []*identity
 	convos    []convo
-	flat      map[string]convo // conversations of particular sizes
+	pages     []convo // conversations that pages are read of
+	// pagesFilled: they have their messages.
+	pagesFilled bool
+	flat        map[string]convo // conversations of particular sizes
+	redis       *redisServer
 }
 
 func startMachine(ctx context.Context, binary, data string) (*machine, error) {
@@ -94,6 +98,7 @@ func freePorts(n int) ([]string, error) {
 
 func (m *machine) stop() {
 	m.stopServer()
+	m.redis.stop()
 	_ = m.cluster.Stop() // the data goes with the run
 }
 
@@ -161,9 +166,42 @@ func cpu(pid int) time.Duration {
 	if len(fields) < 13 {
 		return 0
 	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return ticks(fields[11:13])
+}
+
+// databaseCPU is the time that PostgreSQL's processes have computed: those that run, and those that
+// have ended.
+func (m *machine) databaseCPU() (all time.Duration) {
+	processes, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0
+	}
+	postmaster := strconv.Itoa(m.cluster.Pid())
+	for _, path := range processes {
+		stat, err := os.ReadFile(path) //nolint:gosec // of /proc
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest)
+		switch {
+		case len(fields) < 15:
+		case fields[1] == postmaster:
+			all += ticks(fields[11:13])
+		case path == "/proc/"+postmaster+"/stat":
+			all += ticks(fields[11:15])
+		}
+	}
+	return all
+}
+
+// ticks adds up clock ticks of 10 ms.
+func ticks(fields []string) (all time.Duration) {
+	for _, f := range fields {
+		n, _ := strconv.ParseInt(f, 10, 64)
+		all += time.Duration(n) * 10 * time.Millisecond
+	}
+	return all
 }
 
 // connect opens a connection past the server.

@@ -63,9 +63,10 @@ func run(ctx context.Context, o options) (err error) {
 		name string
 		do   func(context.Context, *machine, *report) error
 	}{
-		{"describe", describe}, {"seed", seed}, {"start", measureStart}, {"pgbench", measurePgbench}, {"sends", measureSends},
-		{"flatness", measureFlatness}, {"claims", measureClaims}, {"registrations", measureRegister}, {"commits", measureCommits},
-		{"large messages", measureLarge}, {"pgbench again", measurePgbench},
+		{"describe", describe}, {"seed", seed}, {"start", measureStart}, {"verification", measureVerify}, {"storage", measureStorage},
+		{"pgbench", measurePgbench}, {"sends", measureSends}, {"sealed", measureSealed}, {"pages", measurePages}, {"flatness", measureFlatness},
+		{"claims", measureClaims}, {"shared", measureShared}, {"registrations", measureRegister}, {"commits", measureCommits},
+		{"streams", measureStreams}, {"large messages", measureLarge}, {"pgbench again", measurePgbench},
 	} {
 		if o.only != "" && !slices.Contains([]string{o.only, "describe", "seed", "start"}, step.name) {
 			continue
@@ -80,6 +81,11 @@ func run(ctx context.Context, o options) (err error) {
 		fmt.Println(head(r.profile, profileLines))
 		fmt.Printf("large messages: %+v\n", r.large)
 		r.printCommits(os.Stdout)
+		r.printStored(os.Stdout)
+		fmt.Printf("costs: %v\n", r.costs())
+		for _, t := range r.targets() {
+			fmt.Println(t.what, t.want, t.found)
+		}
 		return nil
 	}
 	return r.write()

@@ -42,8 +42,8 @@ BEGIN;
 UPDATE conversations SET last_seq = last_seq + 1, last_activity_at = greatest(last_activity_at, date_bin('2 seconds', now(), '2000-01-01 00:00:00+00')),
  last_message_bucket_ts = date_bin('2 seconds', now(), '2000-01-01 00:00:00+00'), log_xid = greatest(log_xid, pg_current_xact_id()::text::bigint)
  WHERE id = (SELECT id FROM bench_convos WHERE n = :n) RETURNING id, last_seq, log_xid \gset
-INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
- VALUES (:id, :last_seq, gen_random_uuid()::text, 1, 1, decode(repeat('c3', 1024), 'hex'), 1024, date_bin('2 seconds', now(), '2000-01-01 00:00:00+00'), sha256('x'));
+INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts)
+ VALUES (:id, :last_seq, gen_random_uuid()::text, 1, 1, decode(repeat('c3', 1024), 'hex'), 1024, date_bin('2 seconds', now(), '2000-01-01 00:00:00+00'));
 INSERT INTO event_stream (generation, log_xid, kind, audience, convo_id, seq, message_id, bucket_ts)
  VALUES (1, :log_xid, 1, 1, :id, :last_seq, gen_random_uuid()::text, date_bin('2 seconds', now(), '2000-01-01 00:00:00+00'));
 COMMIT;
@@ -53,50 +53,13 @@ var tpsPattern = regexp.MustCompile(`tps = ([0-9.]+)`)
 
 // measurePgbench lets pgbench write the same rows: over the conversations, and into one.
 func measurePgbench(ctx context.Context, m *machine, r *report) error {
-	conn, err := m.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	if _, err := conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS bench_convos (n int PRIMARY KEY, id text NOT NULL)"); err != nil {
-		return fmt.Errorf("prepare pgbench: %w", err)
-	}
-	for n, c := range m.convos {
-		if _, err := conn.Exec(ctx, "INSERT INTO bench_convos VALUES ($1, $2) ON CONFLICT DO NOTHING", n, c.id); err != nil {
-			return fmt.Errorf("prepare pgbench: %w", err)
-		}
-	}
-	if _, err := conn.Exec(ctx, "ANALYZE bench_convos"); err != nil {
-		return fmt.Errorf("prepare pgbench: %w", err)
-	}
-	if _, err := conn.Exec(ctx, "CHECKPOINT"); err != nil {
-		return fmt.Errorf("prepare pgbench: %w", err)
-	}
-	dir, err := pgcluster.FindBinaries(ctx)
-	if err != nil {
+	if err := m.tell(ctx, "bench_convos", m.convos); err != nil {
 		return err
 	}
 	for name, last := range map[string]int{"over 1,000 conversations": conversations - 1, "into one conversation": 0} {
-		script, err := os.CreateTemp("", "mls-bench-*.sql")
+		tps, err := m.runPgbench(ctx, 64, r.options.measure, fmt.Sprintf(transaction, last))
 		if err != nil {
-			return fmt.Errorf("write pgbench's script: %w", err)
-		}
-		_, err = fmt.Fprintf(script, transaction, last)
-		if err != nil {
-			return fmt.Errorf("write pgbench's script: %w", err)
-		}
-		_ = script.Close()
-		cmd := exec.CommandContext(ctx, filepath.Join(dir, "pgbench"), "-n", "-M", "prepared", "-c", "64", "-j", "2",
-			"-T", strconv.Itoa(int(r.options.measure.Seconds())), "-f", script.Name(), m.cluster.URL(database))
-		out, err := cmd.CombinedOutput()
-		_ = os.Remove(script.Name())
-		match := tpsPattern.FindSubmatch(out)
-		if err != nil || match == nil {
-			return fmt.Errorf("pgbench: %w: %s", err, out)
-		}
-		tps, err := strconv.ParseFloat(string(match[1]), 64)
-		if err != nil {
-			return fmt.Errorf("pgbench: %w", err)
+			return err
 		}
 		if r.pgbench == nil {
 			r.pgbench = map[string][]float64{}
@@ -104,6 +67,61 @@ func measurePgbench(ctx context.Context, m *machine, r *report) error {
 		r.pgbench[name] = append(r.pgbench[name], tps)
 	}
 	return nil
+}
+
+// tell writes a table of conversations for pgbench, if it is not there.
+func (m *machine) tell(ctx context.Context, table string, convos []convo) error {
+	conn, err := m.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+table+" (n int PRIMARY KEY, id text NOT NULL)"); err != nil {
+		return fmt.Errorf("prepare pgbench: %w", err)
+	}
+	for n, c := range convos {
+		if _, err := conn.Exec(ctx, "INSERT INTO "+table+" VALUES ($1, $2) ON CONFLICT DO NOTHING", n, c.id); err != nil {
+			return fmt.Errorf("prepare pgbench: %w", err)
+		}
+	}
+	for _, statement := range []string{"ANALYZE " + table, "CHECKPOINT"} {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("prepare pgbench: %w", err)
+		}
+	}
+	return nil
+}
+
+// runPgbench returns how many transactions of a script pgbench reaches in a second.
+func (m *machine) runPgbench(ctx context.Context, clients int, d time.Duration, text string) (float64, error) {
+	dir, err := pgcluster.FindBinaries(ctx)
+	if err != nil {
+		return 0, err
+	}
+	script, err := os.CreateTemp("", "mls-bench-*.sql")
+	if err != nil {
+		return 0, fmt.Errorf("write pgbench's script: %w", err)
+	}
+	defer func() { _ = os.Remove(script.Name()) }() // a leftover of a temporary file is no failure
+	_, err = script.WriteString(text)
+	if err == nil {
+		err = script.Close()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write pgbench's script: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "pgbench"), "-n", "-M", "prepared", "-c", strconv.Itoa(clients), "-j", "2",
+		"-T", strconv.Itoa(max(1, int(d.Seconds()))), "-f", script.Name(), m.cluster.URL(database)) //nolint:gosec // our own script
+	out, err := cmd.CombinedOutput()
+	match := tpsPattern.FindSubmatch(out)
+	if err != nil || match == nil {
+		return 0, fmt.Errorf("pgbench: %w: %s", err, out)
+	}
+	tps, err := strconv.ParseFloat(string(match[1]), 64)
+	if err != nil {
+		return 0, fmt.Errorf("pgbench: %w", err)
+	}
+	return tps, nil
 }
 
 // measureSends finds the peak over many conversations and into one, with
@@ -202,30 +220,26 @@ func measureFlatness(ctx context.Context, m *machine, r *report) error {
 	const rounds, samples = 10, 60
 	o := r.options
 	o.warm, o.measure = 0, 20*time.Second
-	type kind struct {
-		name    string
-		request func() ([]byte, error)
-	}
 	var kinds []kind
 	for _, size := range []struct{ key, name string }{
 		{"thousand", "1,000 messages"}, {"million", fmt.Sprintf("%d messages", o.history)}, {"crowd", "2,000 members"},
 	} {
 		c := m.flat[size.key]
 		kinds = append(kinds,
-			kind{"send, " + size.name, func() ([]byte, error) { return m.sendRequest(c, c.users[0]) }},
-			kind{"page of 50, " + size.name, func() ([]byte, error) {
+			kind{"send, " + size.name, 1, func(int) ([]byte, error) { return m.sendRequest(c, c.users[0]) }},
+			kind{"page of 50, " + size.name, 1, func(int) ([]byte, error) {
 				return m.readRequest("getMessages", "limit=50&convoId="+string(c.id), c.users[0])
 			}})
 	}
-	kinds = append(kinds, kind{"getConvos, page of 100 of 1,000", func() ([]byte, error) { return m.readRequest("getConvos", "limit=100", m.people[0]) }})
+	kinds = append(kinds, kind{"getConvos, page of 100 of 1,000", 1, func(int) ([]byte, error) { return m.readRequest("getConvos", "limit=100", m.people[0]) }})
 	r.flat = make([]*outcome, len(kinds))
 	for range rounds {
 		for i, k := range kinds {
-			requests, err := prepare(samples, func(int) ([]byte, error) { return k.request() })
+			requests, err := prepare(samples, k.request)
 			if err != nil {
 				return err
 			}
-			result, err := load(ctx, m, k.name, 1, 0, o, requests)
+			result, err := load(ctx, m, k.name, k.inFlight, 0, o, requests)
 			if err != nil {
 				return err
 			}
@@ -240,9 +254,7 @@ func measureFlatness(ctx context.Context, m *machine, r *report) error {
 func measureClaims(ctx context.Context, m *machine, r *report) error {
 	o := r.options
 	o.measure = min(o.measure, 10*time.Second)
-	requests, err := prepare(min(claimPackages, int((o.warm+o.measure).Seconds()*perSecond)), func(i int) ([]byte, error) {
-		return m.readRequest("getKeyPackages", "dids=did:plc:owner"+strconv.Itoa(i%claimOwners), m.people[i%users])
-	})
+	requests, err := prepare(int((o.warm+o.measure).Seconds()*perSecond), m.nextClaim)
 	if err != nil {
 		return err
 	}
@@ -251,19 +263,32 @@ func measureClaims(ctx context.Context, m *machine, r *report) error {
 		return err
 	}
 	r.loads = append(r.loads, result)
-	conn, err := m.connect(ctx)
+	gone, err := m.count(ctx, "SELECT count(*) FROM key_packages WHERE claimed_at IS NOT NULL")
 	if err != nil {
 		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	var gone int64
-	if err := conn.QueryRow(ctx, "SELECT count(*) FROM key_packages WHERE claimed_at IS NOT NULL").Scan(&gone); err != nil {
-		return fmt.Errorf("count claimed packages: %w", err)
 	}
 	if gone != result.answered {
 		return fmt.Errorf("%w: %d claims were answered and %d packages are gone", errRepeat, result.answered, gone)
 	}
 	return nil
+}
+
+// nextClaim is a whole HTTP request that claims a key package, of owners in turn.
+func (m *machine) nextClaim(i int) ([]byte, error) {
+	return m.readRequest("getKeyPackages", "dids=did:plc:owner"+strconv.Itoa(i%claimOwners), m.people[i%users])
+}
+
+// count asks the database for one number.
+func (m *machine) count(ctx context.Context, query string, args ...any) (n int64, err error) {
+	conn, err := m.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if err := conn.QueryRow(ctx, query, args...).Scan(&n); err != nil {
+		return 0, fmt.Errorf("ask PostgreSQL: %w", err)
+	}
+	return n, nil
 }
 
 var errRepeat = errors.New("a package went out twice, or none")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"mls-server/client/sealed"
 	"mls-server/internal/clock"
 	"mls-server/internal/mls"
 )
@@ -22,8 +23,8 @@ const (
 	users         = 100
 	bucketSize    = 1024
 	epoch         = 1
-	claimPackages = 120_000
-	claimOwners   = 1200
+	claimPackages = 400_000
+	claimOwners   = 4000
 )
 
 // convo is a conversation and the users who send in it.
@@ -31,6 +32,8 @@ type convo struct {
 	id    mls.ConvoID
 	group [16]byte
 	users []*identity
+	// sendKey is that of sealed sends.
+	sendKey [sealed.KeySize]byte
 }
 
 // seed writes people, conversations of two users, and those of particular
@@ -55,6 +58,10 @@ func seed(ctx context.Context, m *machine, r *report) error {
 		c := newConvo(m.people[0], m.people[1+n%(users-1)])
 		m.convos, all = append(m.convos, c), append(all, c)
 	}
+	for n := range pageConvos {
+		c := newConvo(m.people[1+n%(users-1)], m.people[1+(n+1)%(users-1)])
+		m.pages, all = append(m.pages, c), append(all, c)
+	}
 	for _, name := range []string{"thousand", "million", "crowd"} {
 		c := newConvo(m.people[1], m.people[2])
 		m.flat[name], all = c, append(all, c)
@@ -77,9 +84,12 @@ func seed(ctx context.Context, m *machine, r *report) error {
 		return fmt.Errorf("seed members: %w", err)
 	}
 	for name, n := range map[string]int{"thousand": 1000, "million": r.options.history} {
-		if err := fillHistory(ctx, conn, m.flat[name].id, n, now); err != nil {
+		if err := fillHistory(ctx, conn, m.flat[name].id, n, bucketSize, now); err != nil {
 			return err
 		}
+	}
+	if err := seedSendKeys(ctx, conn, m.convos); err != nil {
+		return err
 	}
 	_, err = conn.Exec(ctx, `INSERT INTO key_packages (owner_did, ref, sha256, cipher_suite, key_package, expires_at, created_at)
 		SELECT 'did:plc:owner' || i % $1::int, sha256(i::text::bytea), sha256(i::text::bytea), 1, sha256(i::text::bytea), now() + interval '30 days', now() FROM generate_series(1, $2::int) i`,
@@ -102,10 +112,10 @@ func newConvo(people ...*identity) convo {
 	return c
 }
 
-// fillHistory writes messages as large as those that are sent later.
-func fillHistory(ctx context.Context, conn *pgx.Conn, id mls.ConvoID, n int, now time.Time) error {
-	_, err := conn.Exec(ctx, `INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts, ciphertext_hash)
-		SELECT $1, i, lpad(i::text, 26, '0'), 1, 1, decode(repeat(md5(i::text), 64), 'hex'), 1024, $3, sha256('x') FROM generate_series(1, $2) i`, id, n, now)
+// fillHistory writes n messages of a size.
+func fillHistory(ctx context.Context, conn *pgx.Conn, id mls.ConvoID, n, size int, now time.Time) error {
+	_, err := conn.Exec(ctx, `INSERT INTO messages (convo_id, seq, msg_id, kind, epoch, ciphertext, padded_size, received_bucket_ts)
+		SELECT $1, i, lpad(i::text, 26, '0'), 1, 1, decode(repeat(md5(i::text), $4::int / 16), 'hex'), $4, $3 FROM generate_series(1, $2) i`, id, n, now, size)
 	if err != nil {
 		return fmt.Errorf("seed messages: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
@@ -20,6 +21,8 @@ import (
 type directory struct {
 	url       string
 	documents map[string][]byte
+	// delay is how long the AppView takes, in nanoseconds.
+	delay atomic.Int64
 }
 
 func newDirectory() (*directory, error) {
@@ -30,6 +33,7 @@ func newDirectory() (*directory, error) {
 	d := &directory{url: "http://" + l.Addr().String(), documents: map[string][]byte{}}
 	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/xrpc/app.bsky.graph.getRelationships" {
+			time.Sleep(time.Duration(d.delay.Load()))
 			relationships(w, r)
 			return
 		}
