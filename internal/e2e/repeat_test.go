@@ -310,7 +310,10 @@ var acts = []act{
 		mlsapi.MethodRegisterDevice, mlsapi.MethodPublishKeyPackage, mlsapi.MethodConfirmWelcome, mlsapi.MethodUpdateCursor, mlsapi.MethodRequestRejoin,
 		mlsapi.MethodPublishKeyPackages, mlsapi.MethodSyncKeyPackages, mlsapi.MethodDeleteDevice, mlsapi.MethodGetSubscriptionTicket,
 	), func(c *repeatScene) e2e.Answer {
-		ticket(c.t, c.member.User, c.chat.ID)
+		a := c.member.Post(c.t, mlsapi.MethodGetSubscriptionTicket, &mlsapi.GetSubscriptionTicketInput{ConvoID: &c.chat.ID}, nil)
+		if a.Status != http.StatusOK {
+			return a
+		}
 		message := c.chat.Message()
 		id := message.MsgID
 		if a := c.boss.Post(c.t, mlsapi.MethodSendMessage, message, nil); a.Status != http.StatusOK {

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -91,8 +92,9 @@ func TestTakedownBesideABusyPool(t *testing.T) {
 	// them.
 	const crowd = 12
 	answered := make(chan e2e.Answer, crowd)
+	var work sync.WaitGroup
 	for range crowd {
-		go func() { answered <- bob.Leave(t, chat, nil) }()
+		work.Go(func() { answered <- bob.Leave(t, chat, nil) })
 	}
 	connections := func(what string) string {
 		return rowsOf(t, s, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "+what)[0][0]
@@ -104,9 +106,7 @@ func TestTakedownBesideABusyPool(t *testing.T) {
 	assert.Less(t, len(answered), crowd/2, "the takedown has waited for the others")
 	eventually(t, "it has one connection more than its pool", func() bool { return connections("application_name = 'mls-server'") == "3" })
 	require.NoError(t, tx.Rollback(t.Context()))
-	for range crowd {
-		<-answered
-	}
+	work.Wait()
 }
 
 // bodyFor is an empty body where a method takes one.
