@@ -133,12 +133,22 @@ test('a refusal is told, whether of the ticket or of the stream; a stale ticket 
 });
 
 test('a silent connection is given up', async (t) => {
-  const { asked, items } = await service(t, [(ws) => ws.send(info('1', 'a')), () => {}], { options: { idleTimeout: 100 } });
+  const { asked, items } = await service(t, [(ws) => ws.send(info('1', 'a')), () => {}], { options: { idleTimeout: 1000 } });
   assert.deepEqual(await take(items), ['open false', '1 #infoEvent a', OVER]);
   assert.equal(asked.length, 3);
 });
 
-test('a connection that brings more than may wait is given up, and nothing is lost', async (t) => {
+test('a connection that says something is not given up, however long it lasts', async (t) => {
+  const { asked, items } = await service(t, [(ws) => {
+    let n = 0;
+    const timer = setInterval(() => (++n < 8 ? ws.send(info(`p${n}`, 'position')) : ws.close(1000)), 250);
+    ws.on('close', () => clearInterval(timer));
+  }], { options: { idleTimeout: 1000 } });
+  assert.deepEqual(await take(items), ['open false', ...[1, 2, 3, 4, 5, 6, 7].map((n) => `at p${n}`), OVER]);
+  assert.equal(asked.length, 2);
+});
+
+test('a connection that brings more than may wait is given up, and nothing is lost', { timeout: 60_000 }, async (t) => {
   const all = 3000;
   /** @type {Promise<unknown>[]} */
   const closed = [];
@@ -147,7 +157,7 @@ test('a connection that brings more than may wait is given up, and nothing is lo
     closed.push(once(ws, 'close'));
     for (let n = Number(asked.at(-1)?.get('cursor') ?? 0) + 1; n <= all; n++) ws.send(info(String(n), 'a'));
   };
-  const { asked, items } = await service(t, [flood, flood, flood]);
+  const { asked, items } = await service(t, [flood, flood, flood], { options: { idleTimeout: 600_000 } });
   let seen = 0;
   for await (const item of items) {
     if (item.type !== 'event') continue;
