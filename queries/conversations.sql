@@ -66,12 +66,16 @@ WHERE c.id = @id;
 SELECT g.convo_id, g.group_id FROM convo_groups g
 WHERE g.convo_id = ANY (@convo_ids::text[]) AND g.generation = 0;
 
--- name: LockConversationsOf :many
--- LockConversationsOf locks the conversations that a user is a member of, in the order of their ids.
+-- name: LockConversationsOf :exec
+-- LockConversationsOf locks the conversations that a user is in or invited to, in the order of their ids.
 SELECT c.id FROM conversations c
-WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL AND m.invited_by IS NULL)
+WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL)
 ORDER BY c.id
 FOR NO KEY UPDATE;
+
+-- name: ListConversationsOf :many
+-- ListConversationsOf is the conversations that a user is a member of.
+SELECT DISTINCT m.convo_id FROM members m WHERE m.user_did = @user_did AND m.left_at IS NULL AND m.invited_by IS NULL ORDER BY m.convo_id;
 
 -- name: CountActiveConversations :one
 -- CountActiveConversations counts the conversations that had a message since a time.

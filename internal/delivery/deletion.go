@@ -142,6 +142,9 @@ func (s *Service) DeleteDevice(ctx context.Context, d Deletion) (packages int, e
 		if err := change.check(); err != nil {
 			return err
 		}
+		if _, err := tx.LockConvosOf(ctx, d.Device.User); err != nil {
+			return err
+		}
 		packages, err = tx.DeleteDevice(ctx, d.Device, d.At)
 		return err
 	})

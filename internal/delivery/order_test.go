@@ -1,6 +1,8 @@
 package delivery_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"mls-server/internal/delivery"
@@ -122,5 +124,149 @@ func TestConfirmationsOfWhoIsInvitedAnew(t *testing.T) {
 	requests, err := w.Store.ListRequests(t.Context(), c.id)
 	if err != nil || len(requests) != 1 || requests[0].Device.ID != tablet.device {
 		t.Errorf("%+v %v", requests, err)
+	}
+}
+
+// TestRegistrationOfWhoIsRemoved: who is removed while its registration waits for the conversation
+// asks nobody there to add the device.
+func TestRegistrationOfWhoIsRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.register(t, alice), w.register(t, bob)
+	c := w.create(t, a, b)
+	done := make(chan error, 1)
+	err := w.Store.InTx(t.Context(), func(tx *store.Tx) error {
+		if _, err := tx.LockConvo(t.Context(), c.key()); err != nil {
+			return err
+		}
+		go func() {
+			_, err := w.RegisterDevice(t.Context(), registration(w, mlstest.NewClient(bob, "", suite)))
+			done <- err
+		}()
+		w.awaitLock(t)
+		_, err := w.Remove(t.Context(), tx, delivery.Removal{Key: c.key(), Actor: alice, Target: bob, At: w.clock.Now()})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	requests, err := w.Store.ListRequests(t.Context(), c.id)
+	if err != nil || slices.ContainsFunc(requests, func(r store.Request) bool { return r.Kind != store.RequestRemoval }) {
+		t.Errorf("%+v %v", requests, err)
+	}
+}
+
+// TestDeletionsLockInOrder: a deletion waits for every conversation that the device is in, accepted
+// or not, before it touches anything that commits of theirs lock, or the device itself: none of
+// them takes a key for sealed sends meanwhile that a device knows which is gone.
+func TestDeletionsLockInOrder(t *testing.T) {
+	t.Parallel()
+	for name, wait := range map[string]func(w *world, d store.Device) error{
+		"deleted": func(w *world, d store.Device) error {
+			_, err := w.DeleteDevice(t.Context(), delivery.Deletion{Device: d, At: w.clock.Now()})
+			return err
+		},
+		"replaced": func(w *world, d store.Device) error {
+			r := registration(w, mlstest.NewClient(d.User, "", suite))
+			r.Replaces = d.ID
+			_, err := w.RegisterDevice(t.Context(), r)
+			return err
+		},
+	} {
+		for _, accepted := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, accepted: %v", name, accepted), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				a, b := w.register(t, alice), w.register(t, bob)
+				c := w.invite(t, a, b)
+				if accepted {
+					w.accept(t, c, bob)
+				}
+				w.giveKey(t, c, a)
+				phone := store.Device{User: bob, ID: b.device}
+				done := make(chan error, 1)
+				conn, err := pgtest.Open(t, w.url).Begin(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = conn.Rollback(t.Context()) }()
+				if _, err := conn.Exec(t.Context(), "SELECT FROM conversations WHERE id = $1 FOR NO KEY UPDATE", string(c.id)); err != nil {
+					t.Fatal(err)
+				}
+				go func() { done <- wait(w, phone) }()
+				w.awaitLock(t)
+				for _, locked := range []string{"key_packages", "send_keys", "user_devices"} {
+					var n int
+					err := conn.QueryRow(t.Context(), "SELECT count(*) FROM (SELECT FROM "+locked+" FOR UPDATE NOWAIT) r").Scan(&n)
+					if err != nil || n == 0 {
+						t.Fatalf("%d %s, %v: they are touched before the conversation is locked", n, locked, err)
+					}
+				}
+				if err := conn.Rollback(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if keys, err := w.Store.FindSendKeys(t.Context(), c.key()); err != nil || keys.Seal != 0 {
+					t.Errorf("keys of a set %v are there, %v", keys.Seal, err)
+				}
+			})
+		}
+	}
+}
+
+// giveKey deposits a key for sealed sends.
+func (w *world) giveKey(t *testing.T, c *chat, p *person) {
+	t.Helper()
+	ok, err := w.DepositSendKey(t.Context(), delivery.SendKeyDeposit{Key: c.key(), User: p.DID, Epoch: c.Epoch, SendKey: &mls.SendKey{1}})
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+}
+
+// TestAddingADeviceThatIsDeleted: a device that is deleted while a commit adds it knows the key
+// that comes with the commit, which does not outlive the device.
+func TestAddingADeviceThatIsDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.register(t, alice), w.register(t, bob)
+	c := w.create(t, a)
+	r := w.adding(t, c, a, c.PrivateCommit(), b)
+	r.Commit.SendKey = &mls.SendKey{1}
+	v, err := w.Vet(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nothing is left of the deletion but the deletion itself: no job runs.
+	done := make(chan error, 1)
+	phone := store.Device{User: bob, ID: b.device}
+	err = w.Store.InTx(t.Context(), func(tx *store.Tx) error {
+		if _, err := w.Add(t.Context(), tx, r, v); err != nil {
+			return err
+		}
+		go func() {
+			done <- w.Store.InTx(t.Context(), func(tx *store.Tx) error {
+				if _, err := tx.LockConvosOf(t.Context(), bob); err != nil {
+					return err
+				}
+				_, err := tx.DeleteDevice(t.Context(), phone, w.clock.Now())
+				return err
+			})
+		}()
+		w.awaitLock(t)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := w.Store.FindSendKeys(t.Context(), c.key()); err != nil || keys.Seal != 0 {
+		t.Errorf("keys of a set %v are there, %v", keys.Seal, err)
 	}
 }

@@ -57,18 +57,21 @@ func (tx *Tx) ForgetDeletedKey(ctx context.Context, user mls.DID, key []byte) er
 
 // DeleteDevice deletes a device with its key packages, tells its user's streams, and returns how
 // many key packages there were. What its conversations have of it is left to RetireDevice:
-// ListDeletions tells of the device until CloseDeletion. The error is mls.ErrDeviceNotFound.
+// ListDeletions tells of the device until CloseDeletion. The caller holds the locks of
+// LockConvosOf. The error is mls.ErrDeviceNotFound.
 func (tx *Tx) DeleteDevice(ctx context.Context, d Device, at time.Time) (packages int, err error) {
+	// The packages come first: a commit that adds the device by one of them is over before the
+	// device is gone, and the keys for sealed sends that came with it go with the device.
+	n, err := tx.q.DeleteDevicePackages(ctx, d.User, d.ID)
+	if err != nil {
+		return 0, fail("delete key packages", err)
+	}
 	_, err = tx.q.DeleteDevice(ctx, db.DeleteDeviceParams{UserDID: d.User, DeviceID: d.ID, DeletedAt: bucket(at)})
 	switch {
 	case isNotFound(err):
 		return 0, mls.ErrDeviceNotFound
 	case err != nil:
 		return 0, fail("delete device", err)
-	}
-	n, err := tx.q.DeleteDevicePackages(ctx, d.User, d.ID)
-	if err != nil {
-		return 0, fail("delete key packages", err)
 	}
 	told, err := tx.q.AppendPersonalEvent(ctx, db.AppendPersonalEventParams{
 		Kind: int16(EventDeviceRevoked), UserDID: ptrIf(string(d.User)), DeviceID: d.ID, BucketTs: bucket(at),

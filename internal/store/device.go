@@ -161,12 +161,17 @@ func (tx *Tx) askToAdd(ctx context.Context, device Device, p Registration) error
 	return fail("append events", complete(n, len(opened), err))
 }
 
-// LockConvosOf locks the conversations that a user is a member of, in the order of their ids, so
-// that two that lock several never wait for each other in a circle. It comes after the user's lock,
-// and before anything that commits of these conversations lock.
+// LockConvosOf locks the conversations that a user is in or invited to, in the order of their ids,
+// so that two that lock several never wait for each other in a circle, and returns those that the
+// user is a member of. It comes after the user's lock, and before anything that commits of these
+// conversations lock.
 func (tx *Tx) LockConvosOf(ctx context.Context, user mls.DID) ([]mls.ConvoID, error) {
-	ids, err := tx.q.LockConversationsOf(ctx, user)
-	return ids, fail("lock conversations", err)
+	if err := tx.q.LockConversationsOf(ctx, user); err != nil {
+		return nil, fail("lock conversations", err)
+	}
+	// What was read while the locks were waited for may be over.
+	ids, err := tx.q.ListConversationsOf(ctx, user)
+	return ids, fail("list conversations", err)
 }
 
 // ListDevices is the registered devices of users, in the order of their registration within each.

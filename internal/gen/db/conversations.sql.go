@@ -300,6 +300,31 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 	return items, nil
 }
 
+const listConversationsOf = `-- name: ListConversationsOf :many
+SELECT DISTINCT m.convo_id FROM members m WHERE m.user_did = $1 AND m.left_at IS NULL AND m.invited_by IS NULL ORDER BY m.convo_id
+`
+
+// ListConversationsOf is the conversations that a user is a member of.
+func (q *Queries) ListConversationsOf(ctx context.Context, userDid mls.DID) ([]mls.ConvoID, error) {
+	rows, err := q.db.Query(ctx, listConversationsOf, userDid)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []mls.ConvoID{}
+	for rows.Next() {
+		var convo_id mls.ConvoID
+		if err := rows.Scan(&convo_id); err != nil {
+			return nil, err
+		}
+		items = append(items, convo_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listNotedGroups = `-- name: ListNotedGroups :many
 SELECT g.convo_id, g.group_id FROM convo_groups g
 WHERE g.convo_id = ANY ($1::text[]) AND g.generation = 0
@@ -385,30 +410,15 @@ func (q *Queries) LockConversation(ctx context.Context, convoID string, groupID 
 	return i, err
 }
 
-const lockConversationsOf = `-- name: LockConversationsOf :many
+const lockConversationsOf = `-- name: LockConversationsOf :exec
 SELECT c.id FROM conversations c
-WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = $1 AND m.left_at IS NULL AND m.invited_by IS NULL)
+WHERE c.id IN (SELECT m.convo_id FROM members m WHERE m.user_did = $1 AND m.left_at IS NULL)
 ORDER BY c.id
 FOR NO KEY UPDATE
 `
 
-// LockConversationsOf locks the conversations that a user is a member of, in the order of their ids.
-func (q *Queries) LockConversationsOf(ctx context.Context, userDid mls.DID) ([]mls.ConvoID, error) {
-	rows, err := q.db.Query(ctx, lockConversationsOf, userDid)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []mls.ConvoID{}
-	for rows.Next() {
-		var id mls.ConvoID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+// LockConversationsOf locks the conversations that a user is in or invited to, in the order of their ids.
+func (q *Queries) LockConversationsOf(ctx context.Context, userDid mls.DID) error {
+	_, err := q.db.Exec(ctx, lockConversationsOf, userDid)
+	return err
 }
