@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -70,13 +71,15 @@ func NewAppView(client *egress.Client, origin string, pds *PDS, c clock.Clock) *
 }
 
 // pay takes a call for a caller, of the half of the budget that is not kept for questions that
-// admit unless this is one. Errors: errCallerSpent, errSpent.
-func (a *AppView) pay(caller mls.DID, admits bool) error {
+// admit unless this is one. Errors: errLate, errCallerSpent, errSpent.
+func (a *AppView) pay(ctx context.Context, caller mls.DID, admits bool) error {
 	keep := float64(maxCallsAtOnce / 2)
 	if admits {
 		keep = 0
 	}
 	switch now := a.clock.Now(); {
+	case ctx.Err() != nil:
+		return errLate
 	case !a.callers.take(caller, now):
 		return errCallerSpent
 	case !a.budget.take(now, keep):
@@ -85,36 +88,61 @@ func (a *AppView) pay(caller mls.DID, admits bool) error {
 	return nil
 }
 
-// Lookup asks for each two users of the pairs once, in calls of 30. With an error, the result holds
-// what could be looked up before; what is missing in its Checked is not known. Half of the budget
-// of calls is kept for questions that admit, and each caller may have a fifth of it.
-func (a *AppView) Lookup(ctx context.Context, caller mls.DID, pairs []store.BlockPair, admits bool) (store.BlocksFound, error) {
-	found := store.BlocksFound{At: a.clock.Now()}
+// Looked is what an AppView has said about some pairs.
+type Looked struct {
+	store.BlocksFound
+	// Away are pairs that it was asked about, with time to answer, and said nothing about.
+	Away []store.BlockPair
+}
+
+// Lookup asks for each two users of the pairs once, in calls of 30. With an error, which is of
+// every reason that there was, the result holds what could be looked up all the same; what is
+// missing in its Checked is not known. Half of the budget of calls is kept for questions that
+// admit, and each caller may have a fifth of it.
+func (a *AppView) Lookup(ctx context.Context, caller mls.DID, pairs []store.BlockPair, admits bool) (Looked, error) {
+	found := Looked{BlocksFound: store.BlocksFound{At: a.clock.Now()}}
 	var mu sync.Mutex
-	var failed error
+	var faults []error
+	fault := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		faults = append(faults, err)
+	}
 	var g errgroup.Group
 	g.SetLimit(parallelism)
 	for q, others := range batches(pairs) {
-		if err := a.pay(caller, admits); err != nil {
-			mu.Lock()
-			failed = err
-			mu.Unlock()
+		if err := a.pay(ctx, caller, admits); err != nil {
+			fault(err)
 			break
 		}
 		g.Go(func() error {
-			checked, blocks, err := a.ask(ctx, q, others)
+			own, cancel := context.WithTimeout(ctx, callTime(admits))
+			defer cancel()
+			checked, blocks, err := a.ask(own, q, others)
+			err = lateOr(ctx, err)
+			if err != nil {
+				fault(err)
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil {
-				failed = err
-			}
 			found.Checked = append(found.Checked, checked...)
 			found.Blocks = append(found.Blocks, blocks...)
+			if err != nil && !errors.Is(err, errLate) {
+				found.Away = append(found.Away, without(bothWays(q, others), checked)...)
+			}
 			return nil
 		})
 	}
 	_ = g.Wait() // the functions return no errors: one call says nothing about the next
-	return found, failed
+	return found, errors.Join(faults...)
+}
+
+// callTime is how long a call may take, of a question that leaves half of its time to the lists.
+func callTime(admits bool) time.Duration { return answerTime(question{admits: admits}.wait() / 2) }
+
+// without is the pairs of a that are not in b.
+func without(a, b []store.BlockPair) []store.BlockPair {
+	return slices.DeleteFunc(a, func(p store.BlockPair) bool { return slices.Contains(b, p) })
 }
 
 // batches gives each call that it takes to ask about pairs: an actor and the others.
@@ -260,40 +288,66 @@ func (a *AppView) relationships(ctx context.Context, actor mls.DID, others []mls
 	return body.Relationships, false, nil
 }
 
-// followers is which of the users follow a caller, and which do not. Those that are missing are not
-// known, for the reason that the error gives.
-func (a *AppView) followers(ctx context.Context, caller mls.DID, users []mls.DID, admits bool) (map[mls.DID]bool, error) {
-	follow := make(map[mls.DID]bool, len(users))
-	var failed error
-	for others := range slices.Chunk(users, maxOthers) {
-		if err := a.pay(caller, admits); err != nil {
-			return follow, err
-		}
-		answer, unknown, err := a.relationships(ctx, caller, others)
-		if err != nil {
-			failed = err
-			continue
-		}
-		if unknown { // nobody follows who is unknown to the network
-			for _, o := range others {
-				follow[o] = false
+// followers is whether each of the users follows a caller, or why that is not known: the errors are
+// errLate, errSpent, errCallerSpent and those of a source that is away.
+func (a *AppView) followers(ctx context.Context, caller mls.DID, users []mls.DID, admits bool) []finding {
+	found := make([]finding, len(users))
+	var g errgroup.Group
+	g.SetLimit(parallelism)
+	for i := 0; i < len(users); i += maxOthers {
+		end := min(i+maxOthers, len(users))
+		some, others := found[i:end], users[i:end]
+		if err := a.pay(ctx, caller, admits); err != nil {
+			for j := range some {
+				some[j].err = err
 			}
 			continue
 		}
-		for _, r := range answer {
-			id := mls.DID(r.DID)
-			if strings.HasSuffix(r.Type, "#notFoundActor") {
-				id = mls.DID(r.Actor)
+		g.Go(func() error {
+			own, cancel := context.WithTimeout(ctx, callTime(admits))
+			defer cancel()
+			follow, err := a.follow(own, caller, others)
+			err = lateOr(ctx, err)
+			for j, user := range others {
+				var known bool
+				if some[j].willing, known = follow[user]; !known {
+					some[j].err = err
+				}
 			}
-			if slices.Contains(others, id) {
-				follow[id] = id == mls.DID(r.DID) && r.FollowedBy != ""
-			}
+			return nil
+		})
+	}
+	_ = g.Wait() // the functions return no errors: one call says nothing about the next
+	return found
+}
+
+// follow makes one call about who follows a caller. Those that are missing are not known, for the
+// reason that the error gives.
+func (a *AppView) follow(ctx context.Context, caller mls.DID, others []mls.DID) (map[mls.DID]bool, error) {
+	answer, unknown, err := a.relationships(ctx, caller, others)
+	if err != nil {
+		return nil, err
+	}
+	follow := make(map[mls.DID]bool, len(others))
+	if unknown { // nobody follows who is unknown to the network
+		for _, o := range others {
+			follow[o] = false
+		}
+		return follow, nil
+	}
+	for _, r := range answer {
+		id := mls.DID(r.DID)
+		if strings.HasSuffix(r.Type, "#notFoundActor") {
+			id = mls.DID(r.Actor)
+		}
+		if slices.Contains(others, id) {
+			follow[id] = id == mls.DID(r.DID) && r.FollowedBy != ""
 		}
 	}
-	if failed == nil && len(follow) < len(users) {
-		failed = fmt.Errorf("%w: incomplete answer", errSource)
+	if len(follow) < len(others) {
+		err = fmt.Errorf("%w: incomplete answer", errSource)
 	}
-	return follow, failed
+	return follow, err
 }
 
 // unknownActor reports whether the AppView said that it does not know the actor.

@@ -182,14 +182,10 @@ func (d *Declarations) find(ctx context.Context, caller mls.DID, users []mls.DID
 	if len(following) == 0 {
 		return found
 	}
-	follow, err := d.followers(ctx, caller, following, admits)
+	follow := d.followers(ctx, caller, following, admits)
 	for i, word := range words {
-		if word != IncomingFollowing {
-			continue
-		}
-		var known bool
-		if found[i].willing, known = follow[users[i]]; !known {
-			found[i].err = err
+		if word == IncomingFollowing {
+			found[i], follow = follow[0], follow[1:]
 		}
 	}
 	return found
@@ -209,10 +205,13 @@ func (d *Declarations) word(ctx context.Context, user mls.DID) (Incoming, error)
 	return d.Default, nil // no record, or a word that is not known
 }
 
-func (d *Declarations) followers(ctx context.Context, caller mls.DID, users []mls.DID, admits bool) (map[mls.DID]bool, error) {
-	if d.AppView == nil {
-		return nil, errSource
+func (d *Declarations) followers(ctx context.Context, caller mls.DID, users []mls.DID, admits bool) []finding {
+	if d.AppView != nil {
+		return d.AppView.followers(ctx, caller, users, admits)
 	}
-	follow, err := d.AppView.followers(ctx, caller, users, admits)
-	return follow, lateOr(ctx, err)
+	found := make([]finding, len(users))
+	for i := range found {
+		found[i].err = errSource
+	}
+	return found
 }

@@ -59,15 +59,9 @@ func (s *Service) askView(ctx context.Context, q question, e *evidence, pairs []
 	half, cancel := context.WithTimeout(ctx, q.wait()/2)
 	defer cancel()
 	found, err := s.AppView.Lookup(half, q.caller, pairs, q.admits)
-	switch err = lateOr(ctx, err); {
-	case err == nil, errors.Is(err, errSpent):
-	case errors.Is(err, errLate):
-		e.late = true
-	case errors.Is(err, errCallerSpent):
-		e.spent = true
-	default:
-		s.leaveAlone(e, pairs, found.Checked)
-	}
+	e.spent = e.spent || errors.Is(err, errCallerSpent)
+	e.late = e.late || errors.Is(err, errLate) || errors.Is(err, errSpent)
+	s.leaveAlone(e, found.Away)
 	blocks := make(map[store.BlockPair]*store.Block, len(found.Blocks))
 	for _, b := range found.Blocks {
 		blocks[b.BlockPair] = &b
@@ -95,15 +89,11 @@ func (s *Service) askView(ctx context.Context, q question, e *evidence, pairs []
 }
 
 // leaveAlone notes that the AppView said nothing about the blockers of some pairs.
-func (s *Service) leaveAlone(e *evidence, pairs, checked []store.BlockPair) {
+func (s *Service) leaveAlone(e *evidence, away []store.BlockPair) {
 	until := s.Clock.Now().Add(retryAfter)
-	said := make(map[store.BlockPair]struct{}, len(checked))
-	for _, p := range checked {
-		said[p] = struct{}{}
-	}
-	for _, p := range pairs {
-		if _, ok := said[p]; !ok && e.entries[p.Blocker].viewRetry.Before(until) {
-			s.remember(e, e.subjects[p.Blocker], func(known *entry) { known.viewRetry = until })
+	for _, p := range away {
+		if k, asked := e.subjects[p.Blocker]; asked && e.entries[p.Blocker].viewRetry.Before(until) {
+			s.remember(e, k, func(known *entry) { known.viewRetry = until })
 		}
 	}
 }

@@ -190,7 +190,7 @@ type knowledge struct {
 	// blocker blocks by way of lists, without the AppView's opinion.
 	open []store.BlockPair
 	// spent: some was not looked up because the caller has had too much looked up; late: because
-	// there was no time left.
+	// there was no time left, or nothing left of what the AppView may be asked.
 	spent, late bool
 }
 
