@@ -26,7 +26,8 @@ ORDER BY u.user_did;
 -- name: AcceptInvitation :many
 -- AcceptInvitation makes an invited user a member, whose streams follow the conversation from here
 -- on. It returns its devices. Those that went while it was invited are a member's from now on, too:
--- members learn which ones they have to remove, and so it is when a commit is taken back.
+-- members learn which ones they have to remove, and so it is when a commit is taken back. Where nothing
+-- tells when the invitation began, these are all that it ever had without accepting.
 WITH accepted AS (
     UPDATE members m SET invited_by = NULL
     WHERE m.convo_id = @convo_id::text AND m.user_did = @user_did AND m.left_at IS NULL AND m.invited_by IS NOT NULL
@@ -35,17 +36,19 @@ WITH accepted AS (
     UPDATE invitations i SET ended_at = @accepted_at::timestamptz, outcome = 'accepted'
     WHERE i.convo_id = @convo_id::text AND i.user_did = @user_did AND i.ended_at IS NULL
     RETURNING i.join_seq
+), began AS (
+    SELECT coalesce((SELECT max(e.join_seq) FROM ended e), 0) AS join_seq FROM accepted LIMIT 1
 ), gone AS (
     UPDATE members m SET invited_by = NULL
-    FROM ended e
+    FROM began e
     WHERE m.convo_id = @convo_id::text AND m.user_did = @user_did AND m.left_seq >= e.join_seq AND m.invited_by IS NOT NULL
 ), kept AS (
     UPDATE commit_additions a SET before = jsonb_set(a.before, '{invited_by}', 'null')
-    FROM ended e
+    FROM began e
     WHERE a.convo_id = @convo_id::text AND a.seq > e.join_seq AND a.user_did = @user_did AND (a.before->>'left_seq')::bigint >= e.join_seq
 ), shown AS (
     UPDATE removal_debts d SET withheld = false
-    FROM ended e
+    FROM began e
     WHERE d.convo_id = @convo_id::text AND d.user_did = @user_did AND d.withheld AND (d.settled_at IS NULL OR d.settled_seq >= e.join_seq)
 ), bumped AS (
     UPDATE conversations c
@@ -61,12 +64,10 @@ WITH accepted AS (
 )
 SELECT a.device_id, a.needs_rejoin, a.vacant FROM accepted a ORDER BY a.device_id;
 
--- name: WithdrawInvitations :many
--- WithdrawInvitations ends the open invitations of users whose addition was taken back, and returns
--- those of the users who had one.
+-- name: WithdrawInvitations :execrows
+-- WithdrawInvitations ends the open invitations of users whose addition was taken back.
 UPDATE invitations SET ended_at = @ended_at::timestamptz, outcome = 'withdrawn'
-WHERE convo_id = @convo_id AND user_did = ANY (@user_dids::text[]) AND ended_at IS NULL
-RETURNING user_did;
+WHERE convo_id = @convo_id AND user_did = ANY (@user_dids::text[]) AND ended_at IS NULL;
 
 -- name: ListCrowded :many
 -- ListCrowded is the users with more open invitations than are kept, and how many are too many.

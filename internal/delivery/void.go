@@ -147,12 +147,12 @@ type voiding struct {
 	notice mls.Seq
 	epoch  mls.Epoch
 	// committers are those whose commits were taken, devices what they had added of users who had
-	// accepted, gone all users who are off the roster now, owing the devices whose removal stands
-	// without its commit.
-	committers []mls.DID
-	devices    []store.Device
-	gone       []mls.DID
-	owing      map[mls.DID][]store.LeftDevice
+	// accepted, gone all users who are off the roster now, invited those of them who were invited,
+	// owing the devices whose removal stands without its commit.
+	committers    []mls.DID
+	devices       []store.Device
+	gone, invited []mls.DID
+	owing         map[mls.DID][]store.LeftDevice
 }
 
 // hasQuorum reports whether a commit is to be taken back: by more than half of the electors who
@@ -214,6 +214,7 @@ func (v *voiding) take(ctx context.Context, tx *store.Tx, k *store.StoredCommit)
 	v.committers = append(v.committers, k.Committer)
 	v.devices = append(v.devices, undone.Members...)
 	v.gone = append(v.gone, undone.Gone...)
+	v.invited = append(v.invited, undone.Invited...)
 	for _, d := range undone.Absent {
 		// A later commit, which is void too, removed what was not there before this one.
 		v.owing[d.User] = slices.DeleteFunc(v.owing[d.User], func(left store.LeftDevice) bool { return left.Device == d.ID })
@@ -235,8 +236,8 @@ func (v *voiding) dismiss(ctx context.Context, tx *store.Tx, gone []mls.DID) err
 			Kind: store.EventWelcomeRevoked, Audience: store.ToUser, AudienceDID: d.User, User: d.User, Device: d.ID, Epoch: &v.epoch,
 		})
 	}
-	invited, err := tx.WithdrawInvitations(ctx, v.convo.ID, gone, v.at)
-	if err != nil {
+	invited := mls.UniqueDIDs(v.invited)
+	if err := tx.WithdrawInvitations(ctx, v.convo.ID, gone, v.at); err != nil {
 		return err
 	}
 	for _, user := range invited {

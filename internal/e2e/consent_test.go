@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
+	"mls-server/internal/pgtest"
 )
 
 // TestUnwillingLookLikeOthers: who claims, creates a conversation or adds members does not learn by
@@ -89,20 +91,71 @@ func TestDevicesOfClaimsAreWithheld(t *testing.T) {
 	assert.Equal(t, bob.ID, *bob.Claim(t, bob.DID)[0].DeviceID)
 }
 
-// What an invited user owes by a device that it has deleted is withheld until it accepts.
+// What an invited user owes by a device that it has deleted is withheld until it accepts, also of
+// an invitation of before invitations were counted.
 func TestWithheldDebtsAreShown(t *testing.T) {
 	t.Parallel()
-	alice, _, carol, chat := invitation(t)
-	tablet := carol.User.Register(t, 2)
-	bundle := e2e.AdditionOf(chat, alice.Claim(t, carol.DID), carol.DID)
-	alice.Post(t, mlsapi.MethodAddMembers, bundle, nil).OK(t)
-	chat.Next()
-	carol.User.Delete(t, tablet, nil).OK(t)
-	pending := alice.Pending(t, chat)
-	require.Len(t, pending, 1)
-	assert.Equal(t, []any{"removal", true}, []any{string(pending[0].Kind), pending[0].DeviceID == nil})
-	carol.Accept(t, chat).OK(t)
-	pending = alice.Pending(t, chat)
-	require.Len(t, pending, 1)
-	assert.Equal(t, []any{"removal", tablet.ID}, []any{string(pending[0].Kind), *pending[0].DeviceID})
+	for _, counted := range []bool{true, false} {
+		t.Run(fmt.Sprintf("counted: %v", counted), func(t *testing.T) {
+			t.Parallel()
+			alice, _, carol, chat := invitation(t)
+			if !counted {
+				forgetInvitations(t, alice.Server)
+			}
+			tablet := carol.User.Register(t, 2)
+			bundle := e2e.AdditionOf(chat, alice.Claim(t, carol.DID), carol.DID)
+			alice.Post(t, mlsapi.MethodAddMembers, bundle, nil).OK(t)
+			chat.Next()
+			carol.User.Delete(t, tablet, nil).OK(t)
+			pending := alice.Pending(t, chat)
+			require.Len(t, pending, 1)
+			assert.Equal(t, []any{"removal", true}, []any{string(pending[0].Kind), pending[0].DeviceID == nil})
+			carol.Accept(t, chat).OK(t)
+			pending = alice.Pending(t, chat)
+			require.Len(t, pending, 1)
+			require.NotNil(t, pending[0].DeviceID)
+			assert.Equal(t, []any{"removal", tablet.ID}, []any{string(pending[0].Kind), *pending[0].DeviceID})
+		})
+	}
+}
+
+// forgetInvitations leaves invited users without what counts invitations, as they were before that
+// was.
+func forgetInvitations(t *testing.T, s *e2e.Server) {
+	t.Helper()
+	_, err := pgtest.Open(t, s.DatabaseURL).Exec(t.Context(), "DELETE FROM invitations")
+	require.NoError(t, err)
+}
+
+// Whose invitation is taken back with the commit that has made it is told so, and the members are.
+func TestInvitationsAreTakenBackWithTheirCommit(t *testing.T) {
+	t.Parallel()
+	for _, counted := range []bool{true, false} {
+		t.Run(fmt.Sprintf("counted: %v", counted), func(t *testing.T) {
+			t.Parallel()
+			alice, bob, _, chat := invitation(t)
+			dave := alice.Server.Users(1)[0].Register(t, 4)
+			told, members := dave.Follow(t, ""), bob.Follow(t, "")
+			alice.Post(t, mlsapi.MethodAddMembers, alice.Addition(t, chat, dave.User), nil).OK(t)
+			if !counted {
+				forgetInvitations(t, alice.Server)
+			}
+			require.True(t, reports(t, bob, chat, chat.Group.Epoch, ""))
+			assert.Empty(t, dave.Invitations(t))
+			kinds := func(u *e2e.Device, s *e2e.Stream) (kinds []string) {
+				t.Helper()
+				own := u.Create(t)
+				end := u.Send(t, own)
+				s.AwaitWhere(t, "message", func(e e2e.Event) bool { return e.MessageID == end.MessageID })
+				for _, e := range about(s, dave.DID) {
+					if e.ConvoID == chat.ID {
+						kinds = append(kinds, e.Kind)
+					}
+				}
+				return kinds
+			}
+			assert.Equal(t, []string{"invitation", "invitation"}, kinds(dave, told))
+			assert.Equal(t, []string{"membership-changed", "membership-changed"}, kinds(bob, members))
+		})
+	}
 }

@@ -102,9 +102,10 @@ func (r *reader) CountVoided(ctx context.Context, c *Convo, user mls.DID) (Voide
 // Undone is what taking a commit back has left to do.
 type Undone struct {
 	// Devices are off the roster again, or as they were before; Members are those of them whose
-	// users had accepted, Gone the users without any device on it now.
+	// users had accepted, Gone the users without any device on it now, Invited those of them who
+	// were on it and had not accepted.
 	Devices, Members []Device
-	Gone             []mls.DID
+	Gone, Invited    []mls.DID
 	// Absent are those of Devices that were not on the roster before.
 	Absent []Device
 	// Owing are the devices whose removal stands, and whose leaves are in the group again.
@@ -181,8 +182,11 @@ func (tx *Tx) undoAdditions(ctx context.Context, c *Convo, k *StoredCommit, u *U
 		if row.Absent {
 			u.Absent = append(u.Absent, d)
 		}
-		if !row.Invited {
+		switch {
+		case !row.Invited:
 			u.Members = append(u.Members, d)
+		case row.There:
+			u.Invited = append(u.Invited, d.User)
 		}
 	}
 	return nil
@@ -199,6 +203,7 @@ func (tx *Tx) findGone(ctx context.Context, c *Convo, u *Undone) error {
 	u.Gone = slices.DeleteFunc(users, func(did mls.DID) bool {
 		return slices.ContainsFunc(active, func(d ActiveDevice) bool { return d.User == did })
 	})
+	u.Invited = slices.DeleteFunc(u.Invited, func(did mls.DID) bool { return !slices.Contains(u.Gone, did) })
 	return err
 }
 
@@ -232,11 +237,10 @@ func (tx *Tx) ReopenEpoch(ctx context.Context, c *Convo, epoch mls.Epoch, at tim
 	return tx.restoreLeaves(ctx, c.ID, state.Leaves)
 }
 
-// WithdrawInvitations ends the open invitations of users whose addition was taken back, and returns
-// who had one.
-func (tx *Tx) WithdrawInvitations(ctx context.Context, convo mls.ConvoID, users []mls.DID, at time.Time) ([]mls.DID, error) {
-	invited, err := tx.q.WithdrawInvitations(ctx, db.WithdrawInvitationsParams{EndedAt: bucket(at), ConvoID: convo, UserDids: texts(users)})
-	return invited, fail("withdraw invitations", err)
+// WithdrawInvitations ends the open invitations of users whose addition was taken back.
+func (tx *Tx) WithdrawInvitations(ctx context.Context, convo mls.ConvoID, users []mls.DID, at time.Time) error {
+	_, err := tx.q.WithdrawInvitations(ctx, db.WithdrawInvitationsParams{EndedAt: bucket(at), ConvoID: convo, UserDids: texts(users)})
+	return fail("withdraw invitations", err)
 }
 
 // LogDepartures writes the last events of members whom a void commit had brought onto the roster

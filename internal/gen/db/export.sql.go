@@ -153,7 +153,7 @@ func (q *Queries) ExportCommits(ctx context.Context, userDid mls.DID) ([]string,
 }
 
 const exportConversations = `-- name: ExportConversations :many
-SELECT json_build_object('record', 'conversation', 'convoId', c.id, 'firstGroupId', coalesce(c.first_group_id, c.group_id), 'groupId', c.group_id, 'member', w.there, 'invited', w.invited,
+SELECT json_build_object('record', 'conversation', 'convoId', c.id, 'firstGroupId', coalesce(c.first_group_id, c.group_id), 'groupId', CASE WHEN w.there OR w.invited THEN c.group_id END, 'member', w.there, 'invited', w.invited,
     'name', CASE WHEN w.there THEN c.name END, 'description', CASE WHEN w.there THEN c.description END,
     'creator', c.creator_did = $1, 'admin', w.admin, 'readTo', (SELECT u.seq FROM cursors u WHERE u.convo_id = c.id AND u.user_did = $1),
     'devices', w.devices,
@@ -171,7 +171,8 @@ ORDER BY c.id
 `
 
 // ExportConversations shows what the account itself is shown: names and members of conversations that
-// it is in, members alone of those that it is invited to, and of the others that it was there.
+// it is in, members alone of those that it is invited to, and of the others, whose present group is not
+// told, that it was there.
 func (q *Queries) ExportConversations(ctx context.Context, userDid mls.DID) ([]string, error) {
 	rows, err := q.db.Query(ctx, exportConversations, userDid)
 	if err != nil {

@@ -21,17 +21,19 @@ WITH accepted AS (
     UPDATE invitations i SET ended_at = $3::timestamptz, outcome = 'accepted'
     WHERE i.convo_id = $1::text AND i.user_did = $2 AND i.ended_at IS NULL
     RETURNING i.join_seq
+), began AS (
+    SELECT coalesce((SELECT max(e.join_seq) FROM ended e), 0) AS join_seq FROM accepted LIMIT 1
 ), gone AS (
     UPDATE members m SET invited_by = NULL
-    FROM ended e
+    FROM began e
     WHERE m.convo_id = $1::text AND m.user_did = $2 AND m.left_seq >= e.join_seq AND m.invited_by IS NOT NULL
 ), kept AS (
     UPDATE commit_additions a SET before = jsonb_set(a.before, '{invited_by}', 'null')
-    FROM ended e
+    FROM began e
     WHERE a.convo_id = $1::text AND a.seq > e.join_seq AND a.user_did = $2 AND (a.before->>'left_seq')::bigint >= e.join_seq
 ), shown AS (
     UPDATE removal_debts d SET withheld = false
-    FROM ended e
+    FROM began e
     WHERE d.convo_id = $1::text AND d.user_did = $2 AND d.withheld AND (d.settled_at IS NULL OR d.settled_seq >= e.join_seq)
 ), bumped AS (
     UPDATE conversations c
@@ -62,7 +64,8 @@ type AcceptInvitationRow struct {
 
 // AcceptInvitation makes an invited user a member, whose streams follow the conversation from here
 // on. It returns its devices. Those that went while it was invited are a member's from now on, too:
-// members learn which ones they have to remove, and so it is when a commit is taken back.
+// members learn which ones they have to remove, and so it is when a commit is taken back. Where nothing
+// tells when the invitation began, these are all that it ever had without accepting.
 func (q *Queries) AcceptInvitation(ctx context.Context, arg AcceptInvitationParams) ([]AcceptInvitationRow, error) {
 	rows, err := q.db.Query(ctx, acceptInvitation, arg.ConvoID, arg.UserDID, arg.AcceptedAt)
 	if err != nil {
@@ -256,10 +259,9 @@ func (q *Queries) WeighInvitations(ctx context.Context, arg WeighInvitationsPara
 	return items, nil
 }
 
-const withdrawInvitations = `-- name: WithdrawInvitations :many
+const withdrawInvitations = `-- name: WithdrawInvitations :execrows
 UPDATE invitations SET ended_at = $1::timestamptz, outcome = 'withdrawn'
 WHERE convo_id = $2 AND user_did = ANY ($3::text[]) AND ended_at IS NULL
-RETURNING user_did
 `
 
 type WithdrawInvitationsParams struct {
@@ -268,24 +270,11 @@ type WithdrawInvitationsParams struct {
 	UserDids []string
 }
 
-// WithdrawInvitations ends the open invitations of users whose addition was taken back, and returns
-// those of the users who had one.
-func (q *Queries) WithdrawInvitations(ctx context.Context, arg WithdrawInvitationsParams) ([]mls.DID, error) {
-	rows, err := q.db.Query(ctx, withdrawInvitations, arg.EndedAt, arg.ConvoID, arg.UserDids)
+// WithdrawInvitations ends the open invitations of users whose addition was taken back.
+func (q *Queries) WithdrawInvitations(ctx context.Context, arg WithdrawInvitationsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, withdrawInvitations, arg.EndedAt, arg.ConvoID, arg.UserDids)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer rows.Close()
-	items := []mls.DID{}
-	for rows.Next() {
-		var user_did mls.DID
-		if err := rows.Scan(&user_did); err != nil {
-			return nil, err
-		}
-		items = append(items, user_did)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return result.RowsAffected(), nil
 }

@@ -574,13 +574,14 @@ FROM commit_additions a
 JOIN members o ON o.convo_id = a.convo_id AND o.user_did = a.user_did AND o.device_id = a.device_id
 WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NOT NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited, (a.before->>'left_at' IS NOT NULL)::boolean AS absent
+RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited, (o.left_at IS NULL)::boolean AS there, (a.before->>'left_at' IS NOT NULL)::boolean AS absent
 `
 
 type RestoreAdditionsRow struct {
 	UserDID  mls.DID
 	DeviceID mls.DeviceID
 	Invited  bool
+	There    bool
 	Absent   bool
 }
 
@@ -599,6 +600,7 @@ func (q *Queries) RestoreAdditions(ctx context.Context, convoID mls.ConvoID, seq
 			&i.UserDID,
 			&i.DeviceID,
 			&i.Invited,
+			&i.There,
 			&i.Absent,
 		); err != nil {
 			return nil, err
@@ -646,13 +648,14 @@ DELETE FROM members m
 USING commit_additions a
 WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited, true::boolean AS absent
+RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited, (m.left_at IS NULL)::boolean AS there, true::boolean AS absent
 `
 
 type UndoAdditionsRow struct {
 	UserDID  mls.DID
 	DeviceID mls.DeviceID
 	Invited  bool
+	There    bool
 	Absent   bool
 }
 
@@ -670,6 +673,7 @@ func (q *Queries) UndoAdditions(ctx context.Context, convoID mls.ConvoID, seq ml
 			&i.UserDID,
 			&i.DeviceID,
 			&i.Invited,
+			&i.There,
 			&i.Absent,
 		); err != nil {
 			return nil, err
