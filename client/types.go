@@ -158,9 +158,9 @@ type (
 	GetKeyPackagesParams = mlsapi.GetKeyPackagesParams
 	// GetKeyPackagesParamsCipherSuite is a set of values: Restrict the claim to one cipher suite.
 	GetKeyPackagesParamsCipherSuite = mlsapi.GetKeyPackagesParamsCipherSuite
-	// GetMessagesGapInfo is blue.catbird.mls.getMessages#gapInfo: Sequence numbers between sinceSeq
-	// and the page's last message that the page does not have: those before the caller joined, and
-	// messages that are no longer kept.
+	// GetMessagesGapInfo is blue.catbird.mls.getMessages#gapInfo: Sequence numbers after sinceSeq,
+	// up to lastSeq, that the page does not have, since their messages are no longer kept. Those
+	// before the caller joined are none of them.
 	GetMessagesGapInfo = mlsapi.GetMessagesGapInfo
 	// GetMessagesOutput is blue.catbird.mls.getMessages output.
 	GetMessagesOutput = mlsapi.GetMessagesOutput

@@ -154,3 +154,37 @@ func TestRetentionOfCommits(t *testing.T) {
 	assert.Equal(t, int64(chat.Group.Epoch), bob.Epoch(t, chat), "the epoch is not made of the commits that are kept")
 	alice.SendBytes(t, chat, chat.Group.PrivateCommit()).OK(t)
 }
+
+// TestGapsAreTold: who reads on by seq learns what is no longer kept, once, also where there is
+// nothing else to tell. What was before it joined it never had.
+func TestGapsAreTold(t *testing.T) {
+	t.Parallel()
+	s := e2e.Start(t)
+	alice, bob, chat := pair(t, s)
+	read := func(u *e2e.User, since string) *mlsapi.GetMessagesOutput {
+		t.Helper()
+		var page mlsapi.GetMessagesOutput
+		u.Get(t, mlsapi.MethodGetMessages, &page, "convoId", chat.ID, "sinceSeq", since).OK(t)
+		require.NotNil(t, page.GapInfo)
+		require.NotNil(t, page.LastSeq)
+		return &page
+	}
+	for range 3 {
+		alice.Send(t, chat)
+	}
+	after(t, s, 31)
+	empty := read(bob.User, "0")
+	assert.Empty(t, empty.Messages)
+	assert.Equal(t, mlsapi.GetMessagesGapInfo{HasGaps: true, MissingSeqs: []int64{1, 2, 3}}, *empty.GapInfo)
+	assert.Equal(t, int64(3), *empty.LastSeq, "where to read on")
+	assert.Nil(t, empty.Cursor)
+	assert.Equal(t, mlsapi.GetMessagesGapInfo{MissingSeqs: []int64{}}, *read(bob.User, "3").GapInfo, "it was told")
+
+	alice.Send(t, chat)
+	assert.Equal(t, mlsapi.GetMessagesGapInfo{MissingSeqs: []int64{}, TotalMessages: 1}, *read(bob.User, "3").GapInfo)
+	assert.Equal(t, mlsapi.GetMessagesGapInfo{HasGaps: true, MissingSeqs: []int64{2, 3}, TotalMessages: 1}, *read(bob.User, "1").GapInfo)
+
+	carol := s.Users(1)[0].Register(t, 2)
+	alice.Add(t, chat, carol.User)
+	assert.Equal(t, mlsapi.GetMessagesGapInfo{MissingSeqs: []int64{}}, *read(carol.User, "0").GapInfo)
+}

@@ -48,16 +48,18 @@ type MessagePage struct {
 	Messages   []Message
 	// More: the reader may read later messages than those of the page.
 	More bool
-	// After is where the page begins: the place that was named, or where the reader joined.
-	After mls.Seq
+	// After is where the page begins: the place that was named, or where the reader joined. Until
+	// is where all that the reader may read ends.
+	After, Until mls.Seq
 }
 
-// LastSeq is the seq of the page's last message, After where it is empty.
+// LastSeq is where to read on: the seq of the page's last message. Where it is empty, that is where
+// everything ends: what is in between is no longer kept.
 func (p *MessagePage) LastSeq() mls.Seq {
 	if n := len(p.Messages); n > 0 {
 		return p.Messages[n-1].Seq
 	}
-	return p.After
+	return p.Until
 }
 
 // Missing returns the seqs between After and LastSeq that the page does not have, since their
@@ -146,7 +148,7 @@ func (r *reader) ReadMessages(ctx context.Context, p ReadParams) (MessagePage, e
 }
 
 func (r *reader) readPage(ctx context.Context, in reading, p ReadParams) (MessagePage, error) {
-	page := MessagePage{ConvoID: in.convo, FirstGroup: in.firstGroup, After: in.after}
+	page := MessagePage{ConvoID: in.convo, FirstGroup: in.firstGroup, After: in.after, Until: max(in.after, in.until)}
 	if in.after < in.until {
 		rows, err := r.q.ListMessages(ctx, db.ListMessagesParams{
 			ConvoID: in.convo, AfterSeq: in.after, UntilSeq: int64(in.until), MaxRows: rowLimit(p.Limit), MaxBytes: cmp.Or(p.MaxBytes, PageBytes),

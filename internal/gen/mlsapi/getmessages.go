@@ -51,12 +51,12 @@ type GetMessagesOutput struct {
 	// Position to continue from, as a previous answer gave it.
 	// Optional.
 	Cursor *string
-	// Sequence number of the page's last message, to read on from by sinceSeq; where the page is
-	// empty, the one that it was to begin after.
+	// Sequence number to read on from by sinceSeq: that of the page's last message, or of the
+	// newest message where none is kept any more that the page could have.
 	// Optional.
 	LastSeq *int64
-	// Sequence numbers between sinceSeq and the page's last message that the page does not have:
-	// those before the caller joined, and messages that are no longer kept.
+	// Sequence numbers after sinceSeq, up to lastSeq, that the page does not have, since their
+	// messages are no longer kept. Those before the caller joined are none of them.
 	// Optional.
 	GapInfo *GetMessagesGapInfo
 }
@@ -83,8 +83,8 @@ func (v *GetMessagesOutput) Validate() error { return lexrt.Validate(v) }
 
 // GetMessagesGapInfo is blue.catbird.mls.getMessages#gapInfo.
 //
-// Sequence numbers between sinceSeq and the page's last message that the page does not have:
-// those before the caller joined, and messages that are no longer kept.
+// Sequence numbers after sinceSeq, up to lastSeq, that the page does not have, since their
+// messages are no longer kept. Those before the caller joined are none of them.
 type GetMessagesGapInfo struct {
 	// Whether any is missing.
 	HasGaps bool
