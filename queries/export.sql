@@ -28,8 +28,9 @@ ORDER BY k.id;
 
 -- name: ExportConversations :many
 -- ExportConversations shows what the account itself is shown: names and members of conversations that
--- it is in, members alone of those that it is invited to, and of the others that it was there.
-SELECT json_build_object('record', 'conversation', 'convoId', c.id, 'firstGroupId', coalesce(c.first_group_id, c.group_id), 'groupId', c.group_id, 'member', w.there, 'invited', w.invited,
+-- it is in, members alone of those that it is invited to, and of the others, whose present group is not
+-- told, that it was there.
+SELECT json_build_object('record', 'conversation', 'convoId', c.id, 'firstGroupId', coalesce(c.first_group_id, c.group_id), 'groupId', CASE WHEN w.there OR w.invited THEN c.group_id END, 'member', w.there, 'invited', w.invited,
     'name', CASE WHEN w.there THEN c.name END, 'description', CASE WHEN w.there THEN c.description END,
     'creator', c.creator_did = @user_did, 'admin', w.admin, 'readTo', (SELECT u.seq FROM cursors u WHERE u.convo_id = c.id AND u.user_did = @user_did),
     'devices', w.devices,

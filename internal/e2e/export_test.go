@@ -192,4 +192,11 @@ func TestExportedInvitation(t *testing.T) {
 	want(carol.User, true, false, "Buy now", "cheap", people, 1)
 	carol.Leave(t, chat, nil).OK(t)
 	want(carol.User, false, false, nil, nil, nil, 1)
+
+	// Whoever has left is told nothing of the groups that came after.
+	next := alice.Reset(t, chat)
+	want(carol.User, false, false, nil, nil, nil, 1)
+	told := func(u *e2e.User) string { return s.Operate(t, "export-user", string(u.DID)) }
+	assert.NotContains(t, told(carol.User), string(next.Group.GroupID()))
+	assert.Contains(t, told(alice.User), string(next.Group.GroupID()))
 }
