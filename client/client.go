@@ -131,7 +131,7 @@ func (c *Client) DemoteAdmin(ctx context.Context, in *DemoteAdminInput) (*Demote
 // present epoch, where no commit has brought one. Four keys are kept at most, one of each user,
 // so that a false one stops nobody.
 //
-// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, NotMember.
+// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset, NotMember.
 func (c *Client) DepositSendKey(ctx context.Context, in *DepositSendKeyInput) (*DepositSendKeyOutput, error) {
 	out := new(DepositSendKeyOutput)
 	if err := c.rt.Call(ctx, mlsapi.MethodDepositSendKey, nil, in, out); err != nil {

@@ -38,3 +38,7 @@ DELETE FROM send_keys WHERE convo_id = @convo_id;
 SELECT (EXISTS (SELECT FROM removal_debts d WHERE d.convo_id = @convo_id AND d.settled_at IS NULL AND d.claimed_by IS NULL)
      OR EXISTS (SELECT FROM members m WHERE m.convo_id = @convo_id AND m.left_at IS NULL AND m.device_id <> ''
                   AND NOT EXISTS (SELECT FROM user_devices u WHERE u.user_did = m.user_did AND u.device_id = m.device_id)))::boolean AS stray;
+
+-- name: IsBranched :one
+-- IsBranched says whether a commit that was made in an epoch was taken back.
+SELECT EXISTS (SELECT FROM commits k WHERE k.convo_id = @convo_id AND k.generation = @generation AND k.epoch = @epoch AND k.void_seq IS NOT NULL)::boolean AS branched;

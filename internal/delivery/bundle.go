@@ -37,6 +37,8 @@ type handshake struct {
 	at     time.Time
 	// urgent is an admin's removal, which waits for nothing.
 	urgent bool
+	// placed says that its sender has named the commit that stands.
+	placed bool
 	// change is what a commit does to a group that the server follows, nil for everything else;
 	// leaves are the group's before it.
 	change *mls.Transition

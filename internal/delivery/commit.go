@@ -179,8 +179,7 @@ func conclude(ctx context.Context, tx *store.Tx, convo *store.Convo, h handshake
 			return err
 		}
 	}
-	_, err := giveKey(ctx, tx, convo, h.sender, h.sendKey)
-	return err
+	return giveKeyOf(ctx, tx, convo, &h)
 }
 
 // moveRoster makes the roster follow the leaves behind the commit.

@@ -120,29 +120,74 @@ func sealedFault(err error) error {
 type SendKeyDeposit struct {
 	Key  mls.ConvoKey
 	User mls.DID
-	// Epoch is the one that the user believes to stand.
+	// Generation is the group that the key is of, nil where the user does not say.
+	Generation *mls.Generation
+	// Epoch is the one that the user believes to stand, Commit the commit that led there, "" where
+	// the user does not say.
 	Epoch   mls.Epoch
+	Commit  mls.MessageID
 	SendKey *mls.SendKey
 }
 
 // DepositSendKey keeps a key for sealed sends, and reports whether the epoch has it now. It has not
-// while somebody knows it who is no member any more. Errors: those of LockAsMember,
-// mls.ErrEpochMismatch, mls.ErrGroupReinitialized.
+// while somebody knows it who is no member any more, or where the user does not say of which of
+// several groups it is that have been in that epoch. Errors: those of LockAsMember,
+// mls.ErrGroupReset, mls.ErrInvalidInput, mls.ErrEpochMismatch, mls.ErrGroupReinitialized.
 func (s *Service) DepositSendKey(ctx context.Context, d SendKeyDeposit) (accepted bool, err error) {
 	err = s.store.InTx(ctx, func(tx *store.Tx) error {
+		accepted = false
 		standing, err := tx.LockAsMember(ctx, d.Key, d.User)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case standing.Successor != nil:
-			return mls.ErrGroupReinitialized
-		case standing.Epoch != d.Epoch:
-			return mls.EpochMismatch(d.Epoch, standing.Epoch)
+		}
+		known, err := d.fits(ctx, tx, &standing.Convo)
+		if err != nil || !known {
+			return err
 		}
 		accepted, err = giveKey(ctx, tx, &standing.Convo, d.User, d.SendKey)
 		return err
 	})
-	return accepted, err
+	return accepted, s.TellGroup(ctx, d.Key, d.User, err)
+}
+
+// fits holds what the user says of the key's group against the conversation's. known says that the
+// key can be of no other group.
+func (d *SendKeyDeposit) fits(ctx context.Context, tx *store.Tx, c *store.Convo) (known bool, err error) {
+	switch {
+	case d.Generation != nil && *d.Generation < c.Generation:
+		return false, mls.ErrGroupReset
+	case d.Generation != nil && *d.Generation > c.Generation:
+		return false, mls.InvalidInput("/generation", "must be one that the conversation has had")
+	case c.Successor != nil:
+		return false, mls.ErrGroupReinitialized
+	case c.Epoch != d.Epoch:
+		return false, mls.EpochMismatch(d.Epoch, c.Epoch)
+	case d.Commit != "" && d.Commit != c.CommitID:
+		return false, mls.OtherCommitStands(c.Epoch)
+	case d.Commit != "":
+		return true, nil
+	case d.Generation == nil && c.Generation > 0:
+		return false, nil
+	}
+	branched, err := tx.IsBranched(ctx, c, c.Epoch)
+	return !branched, err
+}
+
+// giveKeyOf keeps the key that came with a commit, which has led to the conversation's epoch. In a
+// group that the server does not follow, whoever has merged a commit that was taken back speaks of
+// the same epochs as the others, and its commit leads those away who were added by that one: they
+// would know the key.
+func giveKeyOf(ctx context.Context, tx *store.Tx, convo *store.Convo, h *handshake) error {
+	if h.sendKey == nil {
+		return nil
+	}
+	if h.change == nil && !h.placed {
+		if branched, err := tx.IsBranched(ctx, convo, h.Epoch); err != nil || branched {
+			return err
+		}
+	}
+	_, err := giveKey(ctx, tx, convo, h.sender, h.sendKey)
+	return err
 }
 
 // giveKey keeps the key that a user gives for the conversation's epoch, nil for none. Where it

@@ -76,7 +76,7 @@ func sendHandshake(ctx context.Context, tx *store.Tx, p store.SendParams, messag
 	if err != nil {
 		return store.SendResult{}, err
 	}
-	h.id, h.declaredSize = p.ID, p.DeclaredSize
+	h.id, h.declaredSize, h.placed = p.ID, p.DeclaredSize, p.CommitID != "" && p.CommitID == convo.CommitID
 	out, err := sendJudged(ctx, tx, convo, h)
 	return store.SendResult{ConvoID: convo.ID, Seq: out.CommitSeq, Epoch: p.Epoch, ReceivedAt: p.At}, err
 }

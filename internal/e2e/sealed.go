@@ -40,10 +40,14 @@ func (s *Server) SendSealed(tb testing.TB, c *Chat) mlsapi.SendSealedOutput {
 	return out
 }
 
-// GiveKey deposits a key for the chat's epoch, and returns whether the epoch has it now.
+// GiveKey deposits a key for the chat's epoch, of the group and the commit that stand, and returns
+// whether the epoch has it now.
 func (u *User) GiveKey(tb testing.TB, c *Chat, key []byte) bool {
 	tb.Helper()
+	var now mlsapi.GetEpochOutput
+	u.Get(tb, mlsapi.MethodGetEpoch, &now, "convoId", c.ID).OK(tb)
+	in := &mlsapi.DepositSendKeyInput{ConvoID: c.ID, Epoch: int64(c.Group.Epoch), CommitID: now.CommitID, Generation: now.Generation, SendKey: key}
 	var out mlsapi.DepositSendKeyOutput
-	u.Post(tb, mlsapi.MethodDepositSendKey, &mlsapi.DepositSendKeyInput{ConvoID: c.ID, Epoch: int64(c.Group.Epoch), SendKey: key}, &out).OK(tb)
+	u.Post(tb, mlsapi.MethodDepositSendKey, in, &out).OK(tb)
 	return out.Accepted
 }

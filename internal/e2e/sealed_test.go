@@ -172,6 +172,10 @@ func refuseDeposits(t *testing.T, f *followed) {
 	f.dave.Post(t, m, in, nil).Want(t, missing, "ConvoNotFound")
 	f.carol.Leave(t, f.chat.Chat, nil).OK(t)
 	f.carol.Post(t, m, in, nil).Want(t, forbidden, "NotMember")
+	f.chat = f.alice.Reset(t, f.chat.Chat, f.bob)
+	in.Epoch, in.Generation = int64(f.chat.Group.Epoch), new(int64(0))
+	f.bob.Post(t, m, in, nil).Want(t, conflict, "GroupReset")
+	in.Generation = nil
 	f.alice.SendCommit(t, f.chat, mlstest.Draft{Others: []mlstest.Proposal{mlstest.ReInit()}, Remove: nil, NoPath: true})
 	in.Epoch++
 	f.bob.Post(t, m, in, nil).Want(t, conflict, "GroupReinitialized")

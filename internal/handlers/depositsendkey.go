@@ -16,7 +16,8 @@ func (h *Handlers) DepositSendKey(ctx context.Context, caller lexrt.Caller, in *
 		return nil, err
 	}
 	accepted, err := h.Delivery.DepositSendKey(ctx, delivery.SendKeyDeposit{
-		Key: key, User: caller.DID, Epoch: mls.Epoch(in.Epoch), SendKey: mls.ParseSendKey(in.SendKey),
+		Key: key, User: caller.DID, Generation: (*mls.Generation)(in.Generation), Epoch: mls.Epoch(in.Epoch), Commit: mls.MessageID(orEmpty(in.CommitID)),
+		SendKey: mls.ParseSendKey(in.SendKey),
 	})
 	return &mlsapi.DepositSendKeyOutput{Accepted: accepted}, err
 }

@@ -99,6 +99,13 @@ func (r *reader) HasStrayLeaf(ctx context.Context, convo mls.ConvoID) (bool, err
 	return stray, fail("look for stray leaves", err)
 }
 
+// IsBranched reports whether commits have led to an epoch of the conversation's group that were
+// taken back: whoever merged one of them has other secrets of the epoch than the others.
+func (r *reader) IsBranched(ctx context.Context, c *Convo, epoch mls.Epoch) (bool, error) {
+	branched, err := r.q.IsBranched(ctx, db.IsBranchedParams{ConvoID: c.ID, Generation: c.Generation, Epoch: epoch - 1})
+	return branched, fail("look for void commits", err)
+}
+
 // endSendKeys ends the keys of the epoch that a commit ends. Behind a commit that is seen to remove
 // nobody, a right proof by them is still known to be one.
 func (tx *Tx) endSendKeys(ctx context.Context, h Handshake) error {

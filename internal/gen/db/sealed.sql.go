@@ -73,6 +73,24 @@ func (q *Queries) HasStrayLeaf(ctx context.Context, convoID mls.ConvoID) (bool, 
 	return stray, err
 }
 
+const isBranched = `-- name: IsBranched :one
+SELECT EXISTS (SELECT FROM commits k WHERE k.convo_id = $1 AND k.generation = $2 AND k.epoch = $3 AND k.void_seq IS NOT NULL)::boolean AS branched
+`
+
+type IsBranchedParams struct {
+	ConvoID    mls.ConvoID
+	Generation mls.Generation
+	Epoch      mls.Epoch
+}
+
+// IsBranched says whether a commit that was made in an epoch was taken back.
+func (q *Queries) IsBranched(ctx context.Context, arg IsBranchedParams) (bool, error) {
+	row := q.db.QueryRow(ctx, isBranched, arg.ConvoID, arg.Generation, arg.Epoch)
+	var branched bool
+	err := row.Scan(&branched)
+	return branched, err
+}
+
 const lockSendKeys = `-- name: LockSendKeys :one
 SELECT present, givers FROM send_keys
 WHERE convo_id = $1 AND generation = $2 AND epoch = $3

@@ -36,7 +36,9 @@ type AddMembersInput struct {
 	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
 	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It
 	// means nothing without a commit, and is passed over while members who are gone are still to be
-	// removed from the group.
+	// removed from the group, and in an opaque conversation for a commit that was made in an epoch
+	// to which another commit had led that was taken back: depositSendKey says of which commit's
+	// group a key is.
 	// Exactly 32 bytes, optional.
 	SendKey []byte
 }

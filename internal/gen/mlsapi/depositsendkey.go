@@ -11,6 +11,16 @@ type DepositSendKeyInput struct {
 	// Epoch that the key is of. It has to be the present one.
 	// At least 0.
 	Epoch int64
+	// Message id of the commit by which the caller came to the epoch, as getEpoch names it; absent
+	// before the first one. EpochMismatch when another commit stands. Without it no key is taken
+	// for an epoch to which a commit has led that was taken back: the key could be of that commit's
+	// group.
+	// At most 128 bytes, optional.
+	CommitID *string
+	// Which group of the conversation the key is of, as getEpoch counts them. GroupReset when it is
+	// over. Without it, and without commitId, no key is taken once the conversation was reset.
+	// At least 0, optional.
+	Generation *int64
 	// MLS-Exporter("mls-server sealed send", group id, 32) of the epoch.
 	// Exactly 32 bytes.
 	SendKey []byte
@@ -20,6 +30,8 @@ type DepositSendKeyInput struct {
 func (v *DepositSendKeyInput) Lex(f *lexrt.Fields) {
 	lexrt.String(f, "convoId", &v.ConvoID, lexrt.Required, nil)
 	lexrt.Int(f, "epoch", &v.Epoch, lexrt.Required, &ruleDepositSendKey_From0)
+	lexrt.StringPtr(f, "commitId", &v.CommitID, lexrt.Optional, &ruleDepositSendKey_Max128)
+	lexrt.IntPtr(f, "generation", &v.Generation, lexrt.Optional, &ruleDepositSendKey_From0)
 	lexrt.Bytes(f, "sendKey", &v.SendKey, lexrt.Required, &ruleDepositSendKey_BytesMin32Max32)
 }
 
@@ -38,8 +50,9 @@ func (v *DepositSendKeyInput) Validate() error { return lexrt.Validate(v) }
 // DepositSendKeyOutput is the output of blue.catbird.mls.depositSendKey.
 type DepositSendKeyOutput struct {
 	// Whether the epoch has this key now, by whomever. It is false where the user has given another
-	// one, where four others are kept, and while members who are gone are still to be removed from
-	// the group: they know the key, too.
+	// one, where four others are kept, while members who are gone are still to be removed from the
+	// group, since they know the key, too, and where neither commitId nor generation says which of
+	// several groups the key is of.
 	Accepted bool
 }
 
@@ -64,5 +77,6 @@ func (v *DepositSendKeyOutput) Validate() error { return lexrt.Validate(v) }
 
 var (
 	ruleDepositSendKey_From0           = lexrt.IntRule{Min: 0, Max: lexrt.MaxInt}
+	ruleDepositSendKey_Max128          = lexrt.StringRule{MaxLen: 128}
 	ruleDepositSendKey_BytesMin32Max32 = lexrt.BytesRule{MinLen: 32, MaxLen: 32}
 )

@@ -121,7 +121,7 @@ var MethodDemoteAdmin = &lexrt.Method{
 // Give the key for sealed sends in the present epoch, where no commit has brought one. Four
 // keys are kept at most, one of each user, so that a false one stops nobody.
 var MethodDepositSendKey = &lexrt.Method{
-	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrNotMember},
+	Errors:    []*lexrt.Error{ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,
 	MaxBody:   4096,

@@ -36,7 +36,9 @@ type SendMessageInput struct {
 	// Key for sealed sends in the epoch that the commit leads to: MLS-Exporter("mls-server sealed
 	// send", group id, 32) of that epoch. Kept for as long as the epoch lasts and nobody leaves. It
 	// means nothing without a commit, and is passed over while members who are gone are still to be
-	// removed from the group.
+	// removed from the group, and in an opaque conversation for a commit that was made in an epoch
+	// to which another commit had led that was taken back, unless commitId names the one that
+	// stands: depositSendKey says of which commit's group a key is.
 	// Exactly 32 bytes, optional.
 	SendKey []byte
 	// Message id of the commit by which the sender came to the epoch, as getEpoch names it.

@@ -145,7 +145,7 @@ type DepositSendKeyHandler interface {
 	// Give the key for sealed sends in the present epoch, where no commit has brought one. Four
 	// keys are kept at most, one of each user, so that a false one stops nobody.
 	//
-	// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, NotMember.
+	// Errors: ConvoNotFound, EpochMismatch, GroupReinitialized, GroupReset, NotMember.
 	DepositSendKey(ctx context.Context, caller lexrt.Caller, in *DepositSendKeyInput) (*DepositSendKeyOutput, error)
 }
 

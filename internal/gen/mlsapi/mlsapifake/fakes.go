@@ -716,6 +716,18 @@ var Schemas = lexfake.Set{
 				Kind: lexfake.Int,
 			},
 		}, {
+			Name: "commitId",
+			Schema: &lexfake.Schema{
+				Kind:   lexfake.String,
+				String: &lexrt.StringRule{MaxLen: 128},
+			},
+		}, {
+			Name: "generation",
+			Schema: &lexfake.Schema{
+				Int:  &lexrt.IntRule{Min: 0, Max: lexrt.MaxInt},
+				Kind: lexfake.Int,
+			},
+		}, {
 			Name:     "sendKey",
 			Required: true,
 			Schema: &lexfake.Schema{
