@@ -1,6 +1,16 @@
+-- name: LockAccount :exec
+-- LockAccount serialises the changes of an account's state, and waits for the step of its erasure that is
+-- under way.
+SELECT pg_advisory_xact_lock(hashtextextended(@user_did::text, 7304));
+
+-- name: HoldAccount :exec
+-- HoldAccount keeps LockAccount waiting until the transaction ends.
+SELECT pg_advisory_xact_lock_shared(hashtextextended(@user_did::text, 7304));
+
 -- name: NextAccountChange :one
 -- NextAccountChange numbers a change of an account's state. Until the transaction ends nobody else
--- makes one, so that the numbers are in the order of the commits.
+-- makes one, so that the numbers are in the order of the commits: whatever is to be waited for comes
+-- before.
 UPDATE account_changes SET last = last + 1 RETURNING last;
 
 -- name: SuspendAccount :execrows

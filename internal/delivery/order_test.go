@@ -270,3 +270,51 @@ func TestAddingADeviceThatIsDeleted(t *testing.T) {
 		t.Errorf("keys of a set %v are there, %v", keys.Seal, err)
 	}
 }
+
+// TestErasuresHoldUpNoOtherAccounts: a change of an account's state that waits for a step of the
+// account's erasure does so before it has its number: the changes of all other accounts would wait
+// behind it.
+func TestErasuresHoldUpNoOtherAccounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	db := pgtest.Open(t, w.url)
+	in := func(do func(tx *store.Tx) error) error { return w.store.InTx(t.Context(), do) }
+	for user, change := range map[mls.DID]func(user mls.DID, first store.ErasureRun) error{
+		alice: func(user mls.DID, _ store.ErasureRun) error {
+			return in(func(tx *store.Tx) error {
+				_, err := tx.BeginErasure(t.Context(), user)
+				return err
+			})
+		},
+		bob: func(_ mls.DID, first store.ErasureRun) error {
+			return in(func(tx *store.Tx) error { return tx.EndErasure(t.Context(), first) })
+		},
+		carol: func(user mls.DID, _ store.ErasureRun) error {
+			return in(func(tx *store.Tx) error {
+				_, err := tx.SuspendAccount(t.Context(), user)
+				return err
+			})
+		},
+		dave: func(user mls.DID, _ store.ErasureRun) error {
+			return w.store.SetHostStatus(t.Context(), user, store.HostSuspended, w.clock.Now())
+		},
+	} {
+		run := w.begin(t, user)
+		done := make(chan error, 1)
+		err := in(func(tx *store.Tx) error {
+			if err := tx.HoldErasure(t.Context(), run); err != nil {
+				return err
+			}
+			go func() { done <- change(user, run) }()
+			w.awaitLock(t)
+			_, err := db.Exec(t.Context(), "SELECT FROM account_changes FOR UPDATE NOWAIT")
+			return err
+		})
+		if err != nil {
+			t.Errorf("%s: %v", user, err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+}

@@ -83,12 +83,23 @@ func accountState(row db.GetAccountStateRow) AccountState {
 	}
 }
 
+// nextChange numbers a change of an account's state, which no other one passes until the
+// transaction ends. Those of other accounts wait for this one from here on: what this one waits for
+// comes before.
+func (tx *Tx) nextChange(ctx context.Context, user mls.DID) (int64, error) {
+	if err := tx.q.LockAccount(ctx, string(user)); err != nil {
+		return 0, fail("lock account", err)
+	}
+	change, err := tx.q.NextAccountChange(ctx)
+	return change, fail("number a change of an account", err)
+}
+
 // SuspendAccount has an account refused by all servers until RestoreAccount. It reports whether
 // that is new.
 func (tx *Tx) SuspendAccount(ctx context.Context, user mls.DID) (bool, error) {
-	change, err := tx.q.NextAccountChange(ctx)
+	change, err := tx.nextChange(ctx, user)
 	if err != nil {
-		return false, fail("suspend account", err)
+		return false, err
 	}
 	n, err := tx.q.SuspendAccount(ctx, user, change)
 	return n > 0, fail("suspend account", err)
@@ -97,9 +108,9 @@ func (tx *Tx) SuspendAccount(ctx context.Context, user mls.DID) (bool, error) {
 // RestoreAccount ends a suspension, whether it came from the operator or from the account's host;
 // what the host said before changes nothing any more. It reports whether there was one.
 func (tx *Tx) RestoreAccount(ctx context.Context, user mls.DID, at time.Time) (bool, error) {
-	change, err := tx.q.NextAccountChange(ctx)
+	change, err := tx.nextChange(ctx, user)
 	if err != nil {
-		return false, fail("restore account", err)
+		return false, err
 	}
 	n, err := tx.q.RestoreAccount(ctx, db.RestoreAccountParams{Now: bucket(at), Changed: change, UserDID: user})
 	return n > 0, fail("restore account", err)
@@ -114,7 +125,7 @@ func (s *Store) SetHostStatus(ctx context.Context, user mls.DID, status HostStat
 		return err // most of what a stream tells again ends here, without a write
 	}
 	return s.InTx(ctx, func(tx *Tx) error {
-		change, err := tx.q.NextAccountChange(ctx)
+		change, err := tx.nextChange(ctx, user)
 		switch {
 		case err != nil:
 		case status == HostActive:

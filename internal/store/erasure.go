@@ -39,9 +39,9 @@ var ErrErasureOver = errors.New("store: another run goes on with the erasure, or
 
 // BeginErasure has an account refused until EndErasure, and begins a run, which ends those before.
 func (tx *Tx) BeginErasure(ctx context.Context, user mls.DID) (run ErasureRun, err error) {
-	change, err := tx.q.NextAccountChange(ctx)
+	change, err := tx.nextChange(ctx, user)
 	if err != nil {
-		return run, fail("begin erasure", err)
+		return run, err
 	}
 	before, err := tx.FindAccountState(ctx, user)
 	if err != nil {
@@ -56,6 +56,9 @@ func (tx *Tx) BeginErasure(ctx context.Context, user mls.DID) (run ErasureRun, e
 // HoldErasure fails with ErrErasureOver when a run is over, and keeps others from beginning
 // until the transaction ends.
 func (tx *Tx) HoldErasure(ctx context.Context, run ErasureRun) error {
+	if err := tx.q.HoldAccount(ctx, string(run.User)); err != nil {
+		return fail("hold account", err)
+	}
 	_, err := tx.q.HoldErasure(ctx, run.User, run.number)
 	if isNotFound(err) {
 		return ErrErasureOver
@@ -66,9 +69,9 @@ func (tx *Tx) HoldErasure(ctx context.Context, run ErasureRun) error {
 // EndErasure ends the refusal of an account. Nothing is kept of it here unless somebody else
 // refuses it still. It fails with ErrErasureOver when the run is over.
 func (tx *Tx) EndErasure(ctx context.Context, run ErasureRun) error {
-	change, err := tx.q.NextAccountChange(ctx)
+	change, err := tx.nextChange(ctx, run.User)
 	if err != nil {
-		return fail("end erasure", err)
+		return err
 	}
 	n, err := tx.q.EndErasure(ctx, db.EndErasureParams{Changed: change, UserDID: run.User, Run: run.number})
 	switch {

@@ -109,6 +109,16 @@ func (q *Queries) GetFeedPosition(ctx context.Context) (time.Time, error) {
 	return at, err
 }
 
+const holdAccount = `-- name: HoldAccount :exec
+SELECT pg_advisory_xact_lock_shared(hashtextextended($1::text, 7304))
+`
+
+// HoldAccount keeps LockAccount waiting until the transaction ends.
+func (q *Queries) HoldAccount(ctx context.Context, userDid string) error {
+	_, err := q.db.Exec(ctx, holdAccount, userDid)
+	return err
+}
+
 const insertClosure = `-- name: InsertClosure :exec
 INSERT INTO operator_actions (action, convo_id, reason, created_at)
 SELECT 'close', $1::text, nullif($2::text, ''), $3::timestamptz
@@ -211,12 +221,24 @@ func (q *Queries) ListAccountStates(ctx context.Context, after int64, maxRows in
 	return items, nil
 }
 
+const lockAccount = `-- name: LockAccount :exec
+SELECT pg_advisory_xact_lock(hashtextextended($1::text, 7304))
+`
+
+// LockAccount serialises the changes of an account's state, and waits for the step of its erasure that is
+// under way.
+func (q *Queries) LockAccount(ctx context.Context, userDid string) error {
+	_, err := q.db.Exec(ctx, lockAccount, userDid)
+	return err
+}
+
 const nextAccountChange = `-- name: NextAccountChange :one
 UPDATE account_changes SET last = last + 1 RETURNING last
 `
 
 // NextAccountChange numbers a change of an account's state. Until the transaction ends nobody else
-// makes one, so that the numbers are in the order of the commits.
+// makes one, so that the numbers are in the order of the commits: whatever is to be waited for comes
+// before.
 func (q *Queries) NextAccountChange(ctx context.Context) (int64, error) {
 	row := q.db.QueryRow(ctx, nextAccountChange)
 	var last int64
