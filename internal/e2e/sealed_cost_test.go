@@ -16,7 +16,7 @@ import (
 // sealedProbes is how often each kind of refusal is looked at.
 const sealedProbes = 500
 
-// A conversation that is unknown, one without keys and a wrong proof cost the same: as many
+// I16: a conversation that is unknown, one without keys and a wrong proof cost the same: as many
 // statements, as many bytes to the database and back, as many commands to Redis (none), as many
 // bytes to the client. The server under test is called by nobody else; what it asks by itself now
 // and then is left out by the least of many rounds.
