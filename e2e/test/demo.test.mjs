@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -14,14 +14,20 @@ import { until } from '../lib/until.mjs';
 
 const BINARY = process.env.MLS_DEV_BIN ?? fileURLToPath(new URL('../../bin/mls-server-dev', import.meta.url));
 const PICTURE = fileURLToPath(new URL('../../docs/img/demo.svg', import.meta.url));
+/** Each story has a PostgreSQL and a server to start, beside those of other tests. */
+const PATIENCE = 180_000;
 const WORDS = {
   title: 'make demo',
   description: 'Three people chat with real MLS clients over a real server: what they do, and what the server sees of it.',
 };
 
-/** Commits and Welcomes have no fixed size, and jobs of the server write rows of their own. */
+/** Commits and Welcomes have no fixed size, and jobs of the server write rows of their own: what stands for that, in text and picture. */
 const settled = (/** @type {string} */ text) =>
-  text.replace(/(commit +\d+ +)\d+/g, '$1n').replace(/some \d+ bytes/, 'some n bytes').replace(/its \d+ rows/, 'its n rows');
+  text
+    .replace(/(commit +\d+ +)\d+/g, '$1n')
+    .replace(/(>commit<\/text>\s+<text[^>]*>\d+<\/text>\s+<text[^>]*>)\d+/g, '$1n')
+    .replace(/some \d+ bytes/, 'some n bytes')
+    .replace(/its \d+ rows/, 'its n rows');
 const plain = (/** @type {string} */ text) => text.replace(/\x1b\[\d*m/g, '');
 
 /**
@@ -54,7 +60,8 @@ describe('demo', () => {
   after(() => rm(folder, { recursive: true }));
 
   it('is told as in the picture of the README, and in plain text without colours', async () => {
-    const [coloured, bare] = await Promise.all([whole({ FORCE_COLOR: '1' }), whole({ FORCE_COLOR: '1', NO_COLOR: '1' })]);
+    const coloured = await whole({ FORCE_COLOR: '1' });
+    const bare = await whole({ FORCE_COLOR: '1', NO_COLOR: '1' });
     for (const { code, err } of [coloured, bare]) assert.deepEqual({ code, err }, { code: 0, err: '' });
     assert.ok(!/[\x00-\x09\x0b-\x1f]/.test(bare.out), 'control characters');
     assert.equal(settled(plain(coloured.out)), settled(bare.out));
@@ -65,7 +72,7 @@ describe('demo', () => {
 
   it('leaves nothing when it is interrupted', async () => {
     const run = demo({});
-    await until(() => run.out.includes('They talk'), 60_000);
+    await until(() => run.out.includes('They talk'), PATIENCE);
     assert.ok(run.child.pid);
     process.kill(-run.child.pid, 'SIGINT'); // as Ctrl-C does, to all of them
     const [code] = await run.ended;
@@ -75,7 +82,7 @@ describe('demo', () => {
 
   it('leaves nothing when it alone is told to end', async () => {
     const run = demo({});
-    await until(() => run.out.includes('They talk'), 60_000);
+    await until(() => run.out.includes('They talk'), PATIENCE);
     run.child.kill('SIGTERM');
     assert.deepEqual([(await run.ended)[0], run.err], [1, 'mls-server: interrupted\n']);
     assert.throws(() => process.kill(-(run.child.pid ?? 0), 0), { code: 'ESRCH' });
@@ -85,9 +92,16 @@ describe('demo', () => {
     const without = await whole({ PATH: folder });
     assert.equal(without.code, 1);
     assert.match(without.err, /^mls-server: the clients of the demo run on Node\.js 20\.10 or later, which is not here/);
+    await writeFile(join(folder, 'node'), '#!/bin/sh\necho v20.9.0\n', { mode: 0o755 });
+    const old = await whole({ PATH: folder });
+    assert.deepEqual([old.code, old.err], [1, without.err]);
     const elsewhere = join(folder, 'mls-server');
     await copyFile(BINARY, elsewhere);
     const away = await whole({}, { binary: elsewhere, cwd: dirname(elsewhere) });
     assert.deepEqual(away, { code: 1, out: '', err: 'mls-server: the clients of the demo are in the repository: run it there\n' });
+    await mkdir(join(folder, 'e2e/demo'), { recursive: true });
+    await writeFile(join(folder, 'e2e/demo/main.mjs'), '');
+    const bare = await whole({}, { binary: elsewhere });
+    assert.deepEqual(bare, { code: 1, out: '', err: 'mls-server: the packages of the clients are not installed: run make demo, which does so\n' });
   });
 });
