@@ -131,8 +131,10 @@ func (a *ServiceAuth) AuthenticateTicket(_ context.Context, ticket, convo string
 	case scope != [ticketConvo]byte{} && scope != a.tickets.scope(convo):
 		return xrpc.Credential{}, unauthorized(NameBadJwtAudience, "The ticket is for another conversation than convoId names")
 	}
+	// It does not say when it was issued: this service made it, and not the account's PDS, so that
+	// it is no sign of an account that is active again.
 	return xrpc.Credential{
-		Caller: lexrt.Caller{DID: user}, Issued: issued, Ticket: true,
+		Caller: lexrt.Caller{DID: user}, Ticket: true,
 		Token: a.hasher.Sum(shared.PurposeTicket, "used", ticket), Until: issued.Add(TicketLifetime + Leeway),
 	}, nil
 }

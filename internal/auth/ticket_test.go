@@ -25,6 +25,9 @@ func (e *env) redeem(t *testing.T, ticket, convo string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !c.Issued.IsZero() {
+		t.Errorf("a ticket passes for a token that the account's PDS issued at %v", c.Issued)
+	}
 	return c.Caller.DID.String()
 }
 

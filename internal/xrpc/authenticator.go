@@ -32,7 +32,7 @@ type Tickets interface {
 // Credential is what a genuine token says.
 type Credential struct {
 	Caller lexrt.Caller
-	// Issued is when the token says that it was made, zero when it does not.
+	// Issued is when the token says that it was made, zero when it does not and for a ticket.
 	Issued time.Time
 	// Token is a hash of the token that says nothing about it. It is remembered until
 	// Until, so that it cannot be used again; not at all when that is zero.
