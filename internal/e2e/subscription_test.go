@@ -194,7 +194,7 @@ func TestTicketOfARefusedAccount(t *testing.T) {
 		return alice.Call(t, mlsapi.MethodGetSubscriptionTicket, post(&mlsapi.GetSubscriptionTicketInput{}), nil).Error == "AccountTakedown"
 	})
 	alice.Call(t, subscribe, with(old), nil).Want(t, http.StatusUnauthorized, "AccountTakedown")
-	if events := rest(t, socket); !slices.Equal(kindsOf(events), []string{"position", "reauthenticate"}) {
+	if events := rest(t, socket); !slices.Equal(kindsOf(events), []string{"reauthenticate"}) {
 		t.Errorf("the open subscription got %v", events)
 	}
 }
@@ -263,6 +263,9 @@ func rest(t *testing.T, s *e2e.Socket) (all []news) {
 
 func kindsOf(all []news) (kinds []string) {
 	for _, n := range all {
+		if n.Kind == "position" {
+			continue // when and how often depends on how long it takes
+		}
 		kinds = append(kinds, n.Kind+n.Action+n.Error)
 	}
 	return kinds

@@ -30,7 +30,7 @@ type door interface {
 	// greet is the frame with which a stream begins at a cursor.
 	greet(h *Hub, at store.LogCursor) []byte
 	// hold is what a silent client is sent; moved says that its cursor is another one than it was
-	// told last. nil is nothing.
+	// told last.
 	hold(h *Hub, at store.LogCursor, moved bool) []byte
 	// end ends the stream, whose last frame says why, with the error for the runtime.
 	end(h *Hub, at store.LogCursor, kind InfoKind) error
@@ -98,12 +98,9 @@ func (socketDoor) greet(h *Hub, at store.LogCursor) []byte {
 	return h.encodeInfo(socket, at, &Info{Kind: InfoPosition})
 }
 
-func (d socketDoor) hold(h *Hub, at store.LogCursor, moved bool) []byte {
-	if !moved {
-		return nil
-	}
-	return d.greet(h, at)
-}
+// hold tells the position whether it has moved or not: pages are not told of pings, and would not
+// know a connection that is silent from one that is dead.
+func (d socketDoor) hold(h *Hub, at store.LogCursor, _ bool) []byte { return d.greet(h, at) }
 
 // ErrTooSlow ends a subscription whose client did not read fast enough.
 var ErrTooSlow = errors.New("stream: the client reads too slowly")

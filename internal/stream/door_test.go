@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mls-server/internal/stream"
@@ -72,4 +73,26 @@ func (s subscriber) read(data []byte) {
 	if f.Kind != stream.InfoPosition {
 		s.frames = append(s.frames, f)
 	}
+}
+
+// TestSilentSockets: pages do not see pings, so a silent subscription says where it is, as often as
+// Server-Sent Events have a comment.
+func TestSilentSockets(t *testing.T) {
+	t.Parallel()
+	inBubble(t, stream.Options{}, func(b bubble) {
+		t := b.T
+		c := connect(t, b.hub, "bob", func(_ *stream.Request, c *client) { c.socket = true }).live()
+		time.Sleep(50 * time.Second)
+		synctest.Wait()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if n := len(c.times); n < 4 || n > 6 {
+			t.Fatalf("%d messages in 50 s of silence: %q", n, c.raw)
+		}
+		for i, raw := range c.raw[1:] {
+			if silent := c.times[i+1].Sub(c.times[i]); silent > 15*time.Second || !strings.Contains(raw, `"position"`) {
+				t.Errorf("after %v came %s", silent, raw)
+			}
+		}
+	})
 }

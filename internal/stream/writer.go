@@ -112,9 +112,6 @@ func (w *writer) hold(at store.LogCursor) error {
 		w.at, w.told = at, at
 	}
 	frame := w.out.hold(w.h, at, moved)
-	if len(frame) == 0 {
-		return nil
-	}
 	w.sent += int64(len(frame))
 	return w.out.frames(frame)
 }
