@@ -142,6 +142,7 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 		return err
 	}
 	checker := a.newBlocks(client, a.resolver)
+	a.metrics.Doors(stream.Doors(), stream.Ends())
 	a.accounts = accounts.New(accountStates{a.watched, a.store}, func(users []mls.DID) { a.hub.EndStreams(users) }, clock.System)
 	a.hub = stream.NewHub(stream.Options{
 		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{PadBytes: cfg.BytesPadding}, Messages: handlers.SubscriptionEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,

@@ -84,6 +84,7 @@ var harmless = []struct {
 	{regexp.MustCompile(`^[0-9-]+$`), "a number or a day: epochs, limits, counts, which are in metrics as well"},
 	{regexp.MustCompile(`^[0-9]+d [0-9]+h$`), "how long key packages last"},
 	{regexp.MustCompile(`^MLS_[0-9]+_\w+$`), "a cipher suite"},
+	{regexp.MustCompile(`^(slow-consumer|reauthenticate|rollover|server-restart)$`), "how a stream ends: metrics count them by reason"},
 	{regexp.MustCompile(`^wss?://[^/]+/xrpc/blue\.catbird\.mls\.\w+$`), "the public address of a method"},
 	{regexp.MustCompile(`^blue\.catbird\.mls\.\w+(#\w+)?$`), "a method or a type of the lexicons: logs and metrics name methods"},
 }

@@ -51,9 +51,11 @@ func TestEveryMetricMoves(t *testing.T) {
 	stream := bob.Follow(t, "")
 	alice.Send(t, chat)
 	stream.Await(t, "message")
-	if n := scrape(t, s)["mls_streams"]; n != 1 {
+	if n := scrape(t, s)[`mls_streams{door="sse"}`]; n != 1 {
 		t.Errorf("%v open streams, want 1", n)
 	}
+	dial(t, users[1]).Close()
+	eventually(t, "its end is counted", func() bool { return scrape(t, s)[`mls_stream_ends_total{door="websocket",reason="left"}`] == 1 })
 	j.publish(t, alice.DID, bob.DID, "3kaaaaaaaaaa2")
 	eventually(t, "the Jetstream is read", func() bool { return scrape(t, s)[`mls_jetstream_events_total{event="block"}`] == 1 })
 

@@ -200,6 +200,7 @@ func TestStreamsThatNobodyReads(t *testing.T) {
 	chat := alice.Create(t, users[1])
 	bob.Confirm(t, chat, true)
 	m := mlsapi.MethodStreamConvoEvents
+	open := func() float64 { return scrape(t, s)[`mls_streams{door="sse"}`] }
 	const deaf = 15
 	for range deaf {
 		conn := raw(t, s, "")
@@ -210,7 +211,7 @@ func TestStreamsThatNobodyReads(t *testing.T) {
 		write(t, s, conn, "GET /xrpc/"+m.NSID+" HTTP/1.1\r\nHost: mls.test\r\nOrigin: https://app.test\r\nAuthorization: "+bob.Bearer(s.DID, m.NSID)+"\r\n\r\n")
 	}
 	stream := bob.Follow(t, "")
-	eventually(t, "all streams are open", func() bool { return scrape(t, s)["mls_streams"] == deaf+1 })
+	eventually(t, "all streams are open", func() bool { return open() == deaf+1 })
 	before := scrape(t, s)["go_memstats_heap_inuse_bytes"]
 	var last string
 	for range 40 {
@@ -232,10 +233,14 @@ func TestStreamsThatNobodyReads(t *testing.T) {
 	if grown := scrape(t, s)["go_memstats_heap_inuse_bytes"] - before; grown > 300<<20 {
 		t.Errorf("the heap grew by %.0f MiB", grown/(1<<20))
 	}
-	for end := time.Now().Add(60 * time.Second); scrape(t, s)["mls_streams"] > 0; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); open() > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%v streams are still open", scrape(t, s)["mls_streams"])
+			t.Fatalf("%v streams are still open", open())
 		}
+	}
+	ends := scrape(t, s)
+	if stalled := ends[`mls_stream_ends_total{door="sse",reason="stalled"}`]; stalled != deaf {
+		t.Errorf("%v of %d streams ended because nobody read them: %v", stalled, deaf, ends)
 	}
 }
 

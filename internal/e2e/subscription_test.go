@@ -405,6 +405,9 @@ func loseSubscription(t *testing.T) {
 	if end, more := next(t, socket); more || !strings.HasPrefix(end.closed, "closed with 1008") {
 		t.Errorf("then came %v", end)
 	}
+	eventually(t, "the operator sees it", func() bool {
+		return scrape(t, alice.Server)[`mls_stream_ends_total{door="websocket",reason="slow-consumer"}`] == 1
+	})
 	again := until(t, dial(t, bob.User, "cursor", got[len(got)-2].Cursor), func(n news) bool { return n.Message.ID == sent[len(sent)-1] })
 	var ids []string
 	for _, n := range append(got, again...) {

@@ -98,6 +98,10 @@ func (s *set) gauge(name, help string) prometheus.Gauge {
 	return register(s, name, prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help}))
 }
 
+func (s *set) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return register(s, name, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels))
+}
+
 func (s *set) histogram(name, help string, buckets []float64) prometheus.Histogram {
 	return register(s, name, prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}))
 }

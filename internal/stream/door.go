@@ -19,6 +19,14 @@ const (
 	formats
 )
 
+// doorNames are what the formats are called in metrics.
+var doorNames = [formats]string{sse: "sse", socket: "websocket"}
+
+// Doors are the ways to a client, as an Observer is told of them.
+func Doors() []string { return doorNames[:] }
+
+func (f format) String() string { return doorNames[f] }
+
 // door is the way to one client, and all in which the two ways differ.
 type door interface {
 	format() format

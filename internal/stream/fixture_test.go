@@ -100,12 +100,30 @@ func (messages) Info(cursor string, i *stream.Info) (name string, data lexrt.Res
 	return nsid + "#" + name, data
 }
 
-type counter struct{ opened, closed, delivered, lag atomic.Int64 }
+type counter struct {
+	opened, closed, delivered, lag atomic.Int64
 
-func (c *counter) StreamOpened()              { c.opened.Add(1) }
-func (c *counter) StreamClosed()              { c.closed.Add(1) }
-func (c *counter) ObserveDelivered(n int)     { c.delivered.Add(int64(n)) }
-func (c *counter) ObserveLag(d time.Duration) { c.lag.Store(int64(d)) }
+	mu sync.Mutex
+	// ends are the doors of streams that have ended, with how.
+	ends []string
+}
+
+func (c *counter) StreamOpened(string)              { c.opened.Add(1) }
+func (c *counter) ObserveDelivered(_ string, n int) { c.delivered.Add(int64(n)) }
+func (c *counter) ObserveLag(d time.Duration)       { c.lag.Store(int64(d)) }
+
+func (c *counter) StreamClosed(door, end string) {
+	c.closed.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ends = append(c.ends, door+" "+end)
+}
+
+func (c *counter) all() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.ends)
+}
 
 // world is a database and the hubs that follow its log.
 type world struct {

@@ -31,10 +31,11 @@ var _ Log = (*store.Store)(nil)
 
 // Observer counts. It is given numbers only (I9).
 type Observer interface {
-	StreamOpened()
-	StreamClosed()
+	// Of each stream a door is told, one of Doors, and how it ended, one of Ends.
+	StreamOpened(door string)
+	StreamClosed(door, end string)
 	// ObserveDelivered counts events that were written to a stream.
-	ObserveDelivered(n int)
+	ObserveDelivered(door string, n int)
 	// ObserveLag tells for how long the first event has waited that streams of
 	// this process were not given yet, 0 when there is none.
 	ObserveLag(d time.Duration)

@@ -197,7 +197,8 @@ func TestSlowConsumer(t *testing.T) {
 func testSlowConsumer(t *testing.T, via option) {
 	t.Helper()
 	const buffer = 100
-	inBubble(t, stream.Options{Buffer: buffer}, func(b bubble) {
+	counted := &counter{}
+	inBubble(t, stream.Options{Buffer: buffer, Observer: counted}, func(b bubble) {
 		t, l, h := b.T, b.log, b.hub
 		gate := make(chan struct{})
 		slow := connect(t, h, "bob", via).live()
@@ -221,6 +222,9 @@ func testSlowConsumer(t *testing.T, via option) {
 		last := slow.ended()
 		if last.Kind != stream.InfoSlowConsumer || len(slow.got()) > buffer {
 			t.Errorf("ended with %v after %d events", last, len(slow.got()))
+		}
+		if ends := counted.all(); len(ends) != 1 || !strings.HasSuffix(ends[0], " slow-consumer") {
+			t.Errorf("counted %v", ends)
 		}
 		again := connect(t, h, "bob", via, at(last.Cursor))
 		time.Sleep(time.Second)

@@ -62,13 +62,13 @@ func (h *Hub) serve(ctx context.Context, req Request, out door) error {
 	if h.opt.Refused != nil && h.opt.Refused(req.User) {
 		s.end() // EndStreams came before there was anything to end
 	}
-	h.opt.Observer.StreamOpened()
-	defer h.opt.Observer.StreamClosed()
 	w := &writer{h: h, out: out, proxied: out.proxied()}
-	if err := h.run(ctx, s, w, req.Cursor); !errors.Is(err, errEnded) {
-		return err
+	h.opt.Observer.StreamOpened(out.format().String())
+	defer func() { h.opt.Observer.StreamClosed(out.format().String(), w.ending(ctx, err)) }()
+	if err = h.run(ctx, s, w, req.Cursor); errors.Is(err, errEnded) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 var errNotReady = mls.Busy("streams cannot be served yet", 2*time.Second)

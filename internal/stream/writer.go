@@ -38,6 +38,8 @@ type writer struct {
 	pending [][]byte
 	bytes   int
 	events  int
+	// ended says how the stream has ended, "" where its error or its context does.
+	ended string
 }
 
 // info encodes an event that is not in the log.
@@ -86,7 +88,7 @@ func (w *writer) flush() error {
 	if err != nil {
 		return err
 	}
-	w.h.opt.Observer.ObserveDelivered(w.events)
+	w.h.opt.Observer.ObserveDelivered(w.out.format().String(), w.events)
 	w.events = 0
 	return nil
 }
@@ -100,6 +102,9 @@ func (w *writer) large(frame []byte) error {
 	defer w.h.large.end(write)
 	w.sent += int64(len(frame))
 	if err := w.out.long(frame, func() bool { return !write.given.Load() }); err != nil {
+		if write.given.Load() {
+			w.ended = endStalled
+		}
 		return err
 	}
 	return w.flush()
@@ -122,6 +127,7 @@ func (w *writer) end(kind InfoKind) error {
 	if err := w.flush(); err != nil {
 		return err
 	}
+	w.ended = string(kind)
 	return w.out.end(w.h, w.at, kind)
 }
 
@@ -150,6 +156,7 @@ func (w *writer) finish() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
+	w.ended = endFinished
 	return errEnded
 }
 
