@@ -272,7 +272,7 @@ func statementsOf(t *testing.T, s *e2e.Server, do func()) map[string]int {
 // fromSchema makes a minimal request that names the conversation.
 func fromSchema(t *testing.T, m *lexrt.Method, convo string) e2e.Request {
 	t.Helper()
-	if m.Kind == lexrt.Query {
+	if m.Kind != lexrt.Procedure {
 		args := []string{"convoId", convo}
 		for name, p := range requestProperties(t, m) {
 			switch {
