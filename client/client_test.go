@@ -94,6 +94,8 @@ func (edge) Authenticate(_ context.Context, m *lexrt.Method, header, _ string) (
 
 func (edge) Spend(context.Context, xrpc.Credential) error { return nil }
 
+func (edge) Give(context.Context, string, string, int) {}
+
 func (edge) Peek(string, string) ratelimit.Result { return ratelimit.Result{Allowed: true} }
 
 func (edge) Take(context.Context, string, string, int) ratelimit.Result {

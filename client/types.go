@@ -289,8 +289,10 @@ type (
 	ResolveReportOutput = mlsapi.ResolveReportOutput
 	// SendMessageInput is blue.catbird.mls.sendMessage input.
 	SendMessageInput = mlsapi.SendMessageInput
-	// SendMessageInputDelivery is a set of values: How the message is delivered: persistent, which
-	// is the default, stores it.
+	// SendMessageInputDelivery is a set of values: How the message is delivered. persistent, which
+	// is the default, stores it. ephemeral is for what means nothing a moment later, as that
+	// somebody is typing: an application message of at most 64 KiB, given to those who are
+	// connected, stored nowhere, and lost for everybody else.
 	SendMessageInputDelivery = mlsapi.SendMessageInputDelivery
 	// SendMessageOutput is blue.catbird.mls.sendMessage output.
 	SendMessageOutput = mlsapi.SendMessageOutput
@@ -309,7 +311,8 @@ type (
 	// StreamConvoEventsInfoEventKind is a set of values: What happened, for programs.
 	StreamConvoEventsInfoEventKind = mlsapi.StreamConvoEventsInfoEventKind
 	// StreamConvoEventsMessageEvent is blue.catbird.mls.streamConvoEvents#messageEvent: A message
-	// or handshake message was stored.
+	// or handshake message was stored; or, with seq 0, an ephemeral message passes, which is
+	// nowhere to be read again. Its cursor is that of the event before it.
 	StreamConvoEventsMessageEvent = mlsapi.StreamConvoEventsMessageEvent
 	// StreamConvoEventsOutput is another name of a type.
 	StreamConvoEventsOutput = mlsapi.StreamConvoEventsOutput
@@ -339,7 +342,8 @@ type (
 	// SubscribeConvoEventsMessage is a union.
 	SubscribeConvoEventsMessage = mlsapi.SubscribeConvoEventsMessage
 	// SubscribeConvoEventsMessageEvent is blue.catbird.mls.subscribeConvoEvents#messageEvent: A
-	// message or handshake message was stored.
+	// message or handshake message was stored; or, with seq 0, an ephemeral message passes, which
+	// is nowhere to be read again. Its cursor is that of the event before it.
 	SubscribeConvoEventsMessageEvent = mlsapi.SubscribeConvoEventsMessageEvent
 	// SubscribeConvoEventsNewDeviceEvent is blue.catbird.mls.subscribeConvoEvents#newDeviceEvent: A
 	// member's device waits to be added; commit it with addMembers.
@@ -673,6 +677,8 @@ const (
 	ResolveReportInputActionRemovedMember = mlsapi.ResolveReportInputActionRemovedMember
 	// ResolveReportInputActionWarn is a value of ResolveReportInputAction.
 	ResolveReportInputActionWarn = mlsapi.ResolveReportInputActionWarn
+	// SendMessageInputDeliveryEphemeral is a value of SendMessageInputDelivery.
+	SendMessageInputDeliveryEphemeral = mlsapi.SendMessageInputDeliveryEphemeral
 	// SendMessageInputDeliveryPersistent is a value of SendMessageInputDelivery.
 	SendMessageInputDeliveryPersistent = mlsapi.SendMessageInputDeliveryPersistent
 	// StreamConvoEventsInfoEventKindAdminChanged is a value of StreamConvoEventsInfoEventKind.

@@ -53,6 +53,11 @@ func InputEndpoint[In, Out any, PIn LexerOf[In], POut ResponseOf[Out]](handle fu
 		if err := req.Decode(in); err != nil {
 			return nil, err
 		}
+		if c, ok := any(in).(Classed); ok && req.Charge != nil {
+			if err := req.Charge(c.RateClass()); err != nil {
+				return nil, err
+			}
+		}
 		return Answer(handle(ctx, req.Caller, in))
 	}
 }

@@ -59,6 +59,9 @@ type Method struct {
 	// ByteClass names the rate limit that the size of a request's body draws from, in KiB, "" for
 	// none.
 	ByteClass string
+	// Cases are calls that draw from another rate limit than RateClass, by what their input asks
+	// for. See Classed.
+	Cases []Case
 	// Changes says of a query that it has effects, so that HEAD must not run it (RFC 9110, 9.2.1).
 	Changes bool
 	// Errors are those that the lexicon declares, sorted by name.
@@ -66,6 +69,17 @@ type Method struct {
 	// Violations give some broken constraints a declared error name instead of InvalidRequest.
 	Violations []Violation
 }
+
+// Case is the calls of a method that draw from a rate limit of their own.
+type Case struct {
+	RateClass string
+	// MaxBody is the largest body of such a call, in bytes. A larger one is none.
+	MaxBody int64
+}
+
+// Classed is an input that knows what its call draws from: the method's RateClass, or that of one
+// of its Cases.
+type Classed interface{ RateClass() string }
 
 // Violation binds one constraint of a request to a declared error.
 type Violation struct {
@@ -182,6 +196,9 @@ type Request struct {
 	// the request means: a method that does not know one refuses it, while everything else that is
 	// unknown is ignored.
 	Heeded []string
+	// Charge counts the call against a rate class, once its input is known; nil where nobody
+	// counts. Its error is the answer.
+	Charge func(class string) error
 	// Stream is the body of a method whose input is not JSON, already capped.
 	Stream io.Reader
 	// ContentType is the media type of the request body.

@@ -55,6 +55,28 @@ SELECT j.id AS convo_id, j.epoch AS convo_epoch, j.is_member::boolean AS is_memb
        coalesce((SELECT s.seq FROM stored s), 0)::bigint AS sent
 FROM judged j;
 
+-- name: JudgeSend :one
+-- JudgeSend judges what is stored nowhere by what SendMessage judges, and writes nothing. The last
+-- event of the conversation is the one that whoever is told of the message has to know: by then
+-- everybody has left who has left before it.
+SELECT c.id AS convo_id, c.epoch AS convo_epoch, m.is_member::boolean AS is_member, m.was_member::boolean AS was_member,
+       (CASE WHEN @framed_group::text = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = @framed_group::text END)::boolean AS in_group,
+       (@framed_group::text <> '' AND c.group_id <> @framed_group::text
+        AND EXISTS (SELECT FROM convo_groups g WHERE g.group_id = @framed_group::text AND g.convo_id = c.id))::boolean AS in_former,
+       coalesce(c.commit_id, '')::text AS convo_commit, (c.reinit_group_id IS NOT NULL)::boolean AS ended,
+       coalesce(c.first_group_id, c.group_id)::text AS first_group_id,
+       coalesce(e.generation, 0)::bigint AS log_generation, coalesce(e.log_xid, 0)::bigint AS log_xid, coalesce(e.position, 0)::bigint AS log_position
+FROM conversations c
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(x.left_at IS NULL AND x.invited_by IS NULL), false) AS is_member, count(*) > 0 AS was_member
+    FROM members x WHERE x.convo_id = c.id AND x.user_did = @user_did::text
+) m
+LEFT JOIN LATERAL (
+    SELECT y.generation, y.log_xid, y.position FROM event_stream y
+    WHERE y.convo_id = c.id ORDER BY y.generation DESC, y.log_xid DESC, y.position DESC LIMIT 1
+) e ON true
+WHERE c.id = CASE WHEN @convo_id::text <> '' THEN @convo_id::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = @group_id::text) END;
+
 -- name: AcceptCommit :one
 -- AcceptCommit moves a conversation from the commit's epoch to the next one,
 -- by compare-and-set, with the commit's message, its row and its event (I1, I2).

@@ -58,6 +58,7 @@ type App struct {
 	// refusals says what Redis refuses.
 	refusals *redisRefusals
 	bus      stream.Bus
+	relay    *stream.RedisRelay // nil without Redis
 	hub      *stream.Hub
 	jobs     *jobs.Runner
 	api      *xrpc.Server
@@ -145,13 +146,13 @@ func (a *App) assemble(hasher *shared.Hasher) error {
 	a.metrics.Doors(stream.Doors(), stream.Ends())
 	a.accounts = accounts.New(accountStates{a.watched, a.store}, func(users []mls.DID) { a.hub.EndStreams(users) }, clock.System)
 	a.hub = stream.NewHub(stream.Options{
-		Log: a.store, Bus: a.bus, Encoder: handlers.StreamEncoder{PadBytes: cfg.BytesPadding}, Messages: handlers.SubscriptionEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
+		Log: a.store, Bus: a.bus, Relay: a.relayed(), Encoder: handlers.StreamEncoder{PadBytes: cfg.BytesPadding}, Messages: handlers.SubscriptionEncoder{}, Observer: a.metrics, Logger: a.log, Clock: clock.System,
 		Buffer: cfg.SSEBuffer, PerUser: cfg.StreamsPerUser, Places: a.places(hasher), Refused: a.accounts.Refused,
 	})
 	policy := mls.DefaultKeyPackagePolicy()
 	policy.MaxLifetime, policy.AllowCompressedKeys = cfg.MaxLifetime, cfg.CompressedKeys
 	workflows := delivery.New(delivery.Config{
-		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Blocks: checker, Limits: limiter, Turns: a.turns(hasher), Refused: a.accounts.Refused,
+		Store: a.store, Sender: a.sender(), Claimer: a.claimer(), Ephemerals: a.hub, Blocks: checker, Limits: limiter, Turns: a.turns(hasher), Refused: a.accounts.Refused,
 		MaxMembers: cfg.MaxMembers, MaxDevices: cfg.MaxDevices, MaxKeyPackages: cfg.MaxKeyPackages, KeyPackageLow: cfg.KeyPackageLow,
 		EpochGrace: mls.Epoch(cfg.EpochGrace), KeyPackagePolicy: policy, PublicHandshakes: cfg.Handshakes == config.PublicHandshakes,
 		ExternalJoin: delivery.ExternalJoin(cfg.ExternalJoin), AcceptByWelcome: cfg.ConsentByWelcome,
@@ -274,7 +275,7 @@ func (a *App) Run(ctx context.Context, ready func(public, admin net.Addr)) error
 	}
 	g.Go(func() error { return a.hub.Run(gctx) })
 	g.Go(func() error { return a.watch(gctx, a.database()) }) //nolint:contextcheck // the word to systemd does not wait
-	for _, run := range []func(context.Context){a.jobs.Run, a.accounts.Run, a.runBus, a.runFeed, a.resolver.Run, a.days.Run, a.deviceDays.Run, a.runDeletions, a.runInvitations} {
+	for _, run := range []func(context.Context){a.jobs.Run, a.accounts.Run, a.runBus, a.runRelay, a.runFeed, a.resolver.Run, a.days.Run, a.deviceDays.Run, a.runDeletions, a.runInvitations} {
 		g.Go(func() error { run(gctx); return nil })
 	}
 	g.Go(func() error {

@@ -6,13 +6,14 @@ import (
 	"mls-server/internal/stream"
 )
 
-// openBus chooses how servers wake each other: over Redis where there is one.
+// openBus chooses how servers reach each other: over Redis where there is one.
 func (a *App) openBus() {
 	if a.redis == nil {
 		a.bus = stream.NewLocalBus()
 		return
 	}
-	a.bus = stream.NewRedisBus(a.redis)
+	bus := stream.NewRedisBus(a.redis)
+	a.bus, a.relay = bus, stream.NewRedisRelay(bus)
 }
 
 // hint tells all servers that the log has grown. The store calls it after each commit.
@@ -23,4 +24,19 @@ func (a *App) runBus(ctx context.Context) {
 	if shared, ok := a.bus.(*stream.RedisBus); ok {
 		shared.Run(ctx)
 	}
+}
+
+// runRelay keeps the connection of a relay.
+func (a *App) runRelay(ctx context.Context) {
+	if a.relay != nil {
+		a.relay.Run(ctx)
+	}
+}
+
+// relayed is what gives ephemeral messages to other servers, nil where there are none.
+func (a *App) relayed() stream.Relay {
+	if a.relay == nil {
+		return nil
+	}
+	return a.relay
 }

@@ -100,5 +100,5 @@ func (a *App) private(class string) bool {
 		return true
 	}
 	bus, ok := a.bus.(*stream.RedisBus)
-	return ok && (class == "sendMessage" || class == delivery.ClassSealedConvo) && bus.Alone()
+	return ok && (class == "sendMessage" || class == "ephemeral" || class == delivery.ClassSealedConvo) && bus.Alone()
 }

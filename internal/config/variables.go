@@ -124,6 +124,8 @@ var variables = []Variable{
 	boolean("ENABLE_DIRECT_XRPC_PROXY", false, "Development builds only.", func(c *Config) *bool { return &c.DirectProxy }),
 	secret("JWT_SECRET", "Development builds only.", func(c *Config) *Secret { return &c.JWTSecret }),
 	rate("RATE_LIMIT_SEND_MESSAGE", "sendMessage", ratelimit.Rate{PerMinute: 100, Burst: 100}),
+	explained(rate("RATE_LIMIT_EPHEMERAL", "ephemeral", ratelimit.Rate{PerMinute: 300, Burst: 300}),
+		"Ephemeral messages a minute of an account, and after a slash how many at once. They take nothing of what it may send."),
 	explained(rate("RATE_LIMIT_SEALED", "sealed", ratelimit.Rate{PerMinute: 600, Burst: 600}),
 		"Sealed sends a minute of an address, and after a slash how many at once. Each server counts for itself."),
 	explained(rate("RATE_LIMIT_SEALED_BYTES", "sealedBytes", ratelimit.Rate{PerMinute: 64 << 10, Burst: 64 << 10}),

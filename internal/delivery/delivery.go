@@ -49,7 +49,9 @@ type Config struct {
 	Store   *store.Store
 	Sender  Sender
 	Claimer Claimer
-	Blocks  Blocks
+	// Ephemerals takes messages that are stored nowhere.
+	Ephemerals Passer
+	Blocks     Blocks
 	// Turns orders those who race to commit.
 	Turns Turns
 	// Limits counts what is limited by more than the caller alone.

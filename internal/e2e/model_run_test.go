@@ -186,6 +186,7 @@ func (w *world) operations() []operation {
 	return []operation{
 		{"send", 30, w.send, false},
 		{"send again", 4, w.sendAgain, false},
+		{"pass", 4, w.pass, false},
 		{"send sealed", 12, w.sendSealed, false},
 		{"give a key", 8, w.giveKey, false},
 		{"commit", 5, w.sendCommit, false},
@@ -345,6 +346,9 @@ func (w *world) sendMessage(c *modelConvo, u *modelUser, kind string, raw []byte
 	in := &mlsapi.SendMessageInput{
 		ConvoID: w.name(c), MsgID: m.id, IdempotencyKey: e2e.Key(), Ciphertext: raw, PaddedSize: int64(len(raw)), Epoch: m.epoch,
 	}
+	if kind == "ephemeral" {
+		in.Delivery = new(mlsapi.SendMessageInputDeliveryEphemeral)
+	}
 	key := ""
 	if kind == "commit" && w.chance(2) {
 		key = w.sendKey(c, u, m.epoch+1)
@@ -377,6 +381,12 @@ func (w *world) fresh(c *modelConvo) modelMessage {
 func (w *world) send(c *modelConvo, u *modelUser) {
 	m := w.fresh(c)
 	w.sendMessage(c, u, "app", mlstest.PadDirect(w.group(c, m.epoch).Application(200), 512), m)
+}
+
+// pass sends what is stored nowhere: it changes nothing.
+func (w *world) pass(c *modelConvo, u *modelUser) {
+	m := w.fresh(c)
+	w.sendMessage(c, u, "ephemeral", mlstest.PadDirect(w.group(c, m.epoch).Application(200), 512), m)
 }
 
 func (w *world) sendCommit(c *modelConvo, u *modelUser) {

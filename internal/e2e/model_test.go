@@ -137,7 +137,7 @@ func (c *modelConvo) send(u *modelUser, m modelMessage) (seq int64, err string) 
 		return 0, err
 	}
 	for i, twin := range c.log {
-		if twin.id == m.id {
+		if twin.id == m.id && m.kind != "ephemeral" {
 			if twin.bytes == m.bytes {
 				return int64(i) + 1, ""
 			}
@@ -146,6 +146,9 @@ func (c *modelConvo) send(u *modelUser, m modelMessage) (seq int64, err string) 
 	}
 	if m.epoch != c.epoch {
 		return 0, "EpochMismatch"
+	}
+	if m.kind == "ephemeral" {
+		return 0, ""
 	}
 	if m.kind == "commit" {
 		m.sender = u

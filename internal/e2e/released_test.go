@@ -286,6 +286,7 @@ func (c client) pagesThrough(other client, chat *e2e.Chat) {
 		other.send(chat, "").OK(c.t)
 	}
 	other.send(chat, "persistent").OK(c.t)
+	other.send(chat, "ephemeral").OK(c.t) // typing: no seq, and nothing to page through
 	var seqs []int64
 	since := "0"
 	for page := (mlsapi.GetMessagesOutput{}); len(seqs) == 0 || len(page.Messages) > 0; {

@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 
-	"mls-server/internal/delivery"
 	"mls-server/internal/gen/mlsapi"
 	"mls-server/internal/mls"
 	"mls-server/internal/store"
@@ -16,8 +15,9 @@ func (h *Handlers) SendMessage(ctx context.Context, caller lexrt.Caller, in *mls
 	if in.IdempotencyKey == nil && h.Config.RequireIdempotency {
 		return nil, errIdempotencyKeyMissing
 	}
-	if in.Delivery != nil && *in.Delivery != mlsapi.SendMessageInputDeliveryPersistent {
-		return nil, mls.InvalidInput("/delivery", "must be persistent")
+	send, err := h.deliveryOf(in)
+	if err != nil {
+		return nil, err
 	}
 	key, err := mls.ParseConvoKey(in.ConvoID)
 	if err != nil {
@@ -30,10 +30,10 @@ func (h *Handlers) SendMessage(ctx context.Context, caller lexrt.Caller, in *mls
 	if err := mls.CheckSizes(len(in.Ciphertext), in.PaddedSize, in.DeclaredSize); err != nil {
 		return nil, err
 	}
-	sent, err := h.Delivery.Send(ctx, delivery.Message{SendParams: store.SendParams{
+	sent, err := send(ctx, store.SendParams{
 		Key: key, Sender: caller.DID, ID: id, Epoch: mls.Epoch(in.Epoch), CommitID: mls.MessageID(orEmpty(in.CommitID)),
 		Ciphertext: in.Ciphertext, DeclaredSize: in.DeclaredSize, At: h.now(),
-	}, Info: mls.ParseDeposit(in.GroupInfo), SendKey: mls.ParseSendKey(in.SendKey)})
+	})
 	if err != nil {
 		return nil, err
 	}

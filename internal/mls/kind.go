@@ -108,7 +108,7 @@ const (
 	ErrInvalidBase64
 	// ErrInvalidAsset: a message's sizes or framing are wrong; the detail says how.
 	ErrInvalidAsset
-	// ErrMessageTooLarge: the ciphertext exceeds MaxPaddedSize.
+	// ErrMessageTooLarge: the ciphertext exceeds MaxPaddedSize, or MaxEphemeralSize.
 	ErrMessageTooLarge
 	// ErrMessageIDConflict: the message id stands for another ciphertext already.
 	ErrMessageIDConflict

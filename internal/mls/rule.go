@@ -7,6 +7,8 @@ const (
 	MinPaddedSize = 512
 	// MaxPaddedSize is the largest size of a message's ciphertext, in bytes: 10 MiB.
 	MaxPaddedSize = 10 << 20
+	// MaxEphemeralSize is MaxPaddedSize for messages that are stored nowhere: 64 KiB.
+	MaxEphemeralSize = 64 << 10
 	// paddedStep is the size above which padded sizes are multiples of it.
 	paddedStep = 8192
 	// MaxEpochGrace is how many epochs back an application message may be, at most.
@@ -27,6 +29,14 @@ func CheckSizes(ciphertextLen int, paddedSize int64, declaredSize *int64) error 
 		return InvalidAsset("paddedSize must be 512, 1024, 2048, 4096, 8192 or a multiple of 8192 up to 10485760")
 	case declaredSize != nil && (*declaredSize < 0 || *declaredSize > paddedSize):
 		return InvalidAsset("declaredSize must not be greater than paddedSize")
+	}
+	return nil
+}
+
+// CheckEphemeralSize is ErrMessageTooLarge for a ciphertext over MaxEphemeralSize.
+func CheckEphemeralSize(ciphertextLen int) error {
+	if ciphertextLen > MaxEphemeralSize {
+		return Detailed(ErrMessageTooLarge, "an ephemeral message has at most 64 KiB")
 	}
 	return nil
 }

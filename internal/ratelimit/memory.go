@@ -49,6 +49,12 @@ func (m *Memory) Take(_ context.Context, class, subject string, cost int) (r Res
 	return r
 }
 
+// Give implements Limiter.
+func (m *Memory) Give(_ context.Context, class, subject string, cost int) {
+	b := pick(m.rates, class)
+	m.change(class, subject, func(now, full time.Time) time.Time { return now.Add(b.give(full.Sub(now), cost)) })
+}
+
 // Peek implements Limiter.
 func (m *Memory) Peek(class, subject string) Result {
 	r, _ := m.look(class, subject, 1)

@@ -71,6 +71,8 @@ type Limiter interface {
 	// class. An unknown class draws from the default rate, in a bucket of its own.
 	// A cost above the burst is never allowed.
 	Take(ctx context.Context, class, subject string, cost int) Result
+	// Give puts back tokens that were taken for a request which draws from another class.
+	Give(ctx context.Context, class, subject string, cost int)
 	// Peek is the state of a bucket as this process knows it: Allowed says whether
 	// a token is left. It takes nothing and asks nobody.
 	Peek(class, subject string) Result
@@ -128,6 +130,11 @@ func (b bucket) take(fill time.Duration, cost int) (time.Duration, bool) {
 		return fill + price, true
 	}
 	return fill, false
+}
+
+// give is take undone.
+func (b bucket) give(fill time.Duration, cost int) time.Duration {
+	return max(min(fill, b.capacity)-b.price(cost), 0)
 }
 
 // price is the time that cost tokens take to flow in, at most a token more than

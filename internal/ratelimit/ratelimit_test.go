@@ -70,6 +70,10 @@ func (f forgetful) Take(ctx context.Context, class, subject string, cost int) Re
 	return f.fresh().Take(ctx, class, subject, cost)
 }
 
+func (f forgetful) Give(ctx context.Context, class, subject string, cost int) {
+	f.fresh().Give(ctx, class, subject, cost)
+}
+
 func (f forgetful) Peek(class, subject string) Result { return f.fresh().Peek(class, subject) }
 
 func newMemory(tb testing.TB, c clock.Clock) *Memory {
@@ -111,6 +115,7 @@ func TestLimiters(t *testing.T) {
 				"subjects": testSubjects,
 				"races":    testRaces,
 				"cost":     testCost,
+				"gives":    testGives,
 			} {
 				t.Run(test, func(t *testing.T) {
 					t.Parallel()
@@ -338,5 +343,31 @@ func BenchmarkMemory(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Take(b.Context(), "sendMessage", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", 1)
+	}
+}
+
+// What is given back can be taken again, and no bucket holds more than it does.
+func testGives(t *testing.T, h harness) {
+	t.Helper()
+	take(t, h, "single", "a")
+	if take(t, h, "single", "a").Allowed {
+		t.Error("two tokens of a bucket of one")
+	}
+	for range 3 {
+		h.Give(t.Context(), "single", "a", 1)
+	}
+	if !take(t, h, "single", "a").Allowed || take(t, h, "single", "a").Allowed {
+		t.Error("want one token after it was given back")
+	}
+	h.Give(t.Context(), "single", "b", 1) // a bucket that nobody took from
+	if !take(t, h, "single", "b").Allowed || take(t, h, "single", "b").Allowed {
+		t.Error("want one token of a bucket that was full")
+	}
+	for range 3 {
+		take(t, h, "createConvo", "a")
+	}
+	h.Give(t.Context(), "createConvo", "a", 2)
+	if r := take(t, h, "createConvo", "a"); r.Remaining != 18 {
+		t.Errorf("%d remain of 20, after three were taken, two given back and one taken", r.Remaining)
 	}
 }

@@ -41,6 +41,19 @@ redis.call('SET', KEYS[1], string.format('%.0f', now + fill), 'PX', math.ceil(ma
 return {1, fill}
 `)
 
+// giveScript is bucket.give. A bucket that Redis does not know is full, or of another window.
+// KEYS[1] bucket; ARGV in microseconds: [1] price, [2] what is left of the window.
+var giveScript = redis.NewScript(`
+local full = redis.call('GET', KEYS[1])
+if not full then return {0} end
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local fill = tonumber(full) - now - tonumber(ARGV[1])
+if fill < 1000 then redis.call('DEL', KEYS[1]) return {1} end
+redis.call('SET', KEYS[1], string.format('%.0f', now + fill), 'PX', math.ceil(math.min(fill, tonumber(ARGV[2])) / 1000))
+return {1}
+`)
+
 // SharedConfig configures a Shared. All fields are required.
 type SharedConfig struct {
 	// Own is what this process counts.
@@ -102,11 +115,30 @@ func (s *Shared) Take(ctx context.Context, class, subject string, cost int) Resu
 	return s.cfg.Own.learn(class, subject, cost, allowed, fill)
 }
 
+// Give implements Limiter. What Redis does not put back is lost to the caller until it flows in.
+func (s *Shared) Give(ctx context.Context, class, subject string, cost int) {
+	s.cfg.Own.Give(ctx, class, subject, cost)
+	if s.cfg.Private(class) {
+		return
+	}
+	_ = s.prefer.Ask(ctx, func() error { // counted by OnAway
+		now := s.cfg.Clock.Now()
+		_, err := s.cfg.Redis.Run(ctx, giveScript, []string{s.key(class, subject, now)},
+			pick(s.cfg.Own.rates, class).price(cost).Microseconds(), windowLeft(now).Microseconds())
+		return err
+	})
+}
+
+// windowLeft is how long a key of the present window lives.
+func windowLeft(now time.Time) time.Duration {
+	return window - now.Sub(now.Truncate(window)) + windowSlack
+}
+
 // takeAll counts in Redis.
 func (s *Shared) takeAll(ctx context.Context, class, subject string, cost, used int) (allowed bool, fill time.Duration, err error) {
 	b := pick(s.cfg.Own.rates, class)
 	now := s.cfg.Clock.Now()
-	left := window - now.Sub(now.Truncate(window)) + windowSlack
+	left := windowLeft(now)
 	reply, err := s.cfg.Redis.Run(ctx, takeScript, []string{s.key(class, subject, now)},
 		b.price(cost).Microseconds(), b.capacity.Microseconds(), (b.interval * time.Duration(used)).Microseconds(), left.Microseconds())
 	if err != nil {

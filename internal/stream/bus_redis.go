@@ -83,10 +83,14 @@ func (b *RedisBus) publishOnce(ctx context.Context) error {
 	return b.client.Publish(ctx, hintChannel, b.name).Err()
 }
 
-// receive keeps a subscription. The subscription connects again by itself; a
-// ping after a silence finds connections that died without a word.
 func (b *RedisBus) receive(ctx context.Context) {
-	sub := b.client.Subscribe(ctx, hintChannel)
+	listen(ctx, b.client, hintChannel, b.received, func() { b.subscribed.Store(false) })
+}
+
+// listen keeps a subscription. The subscription connects again by itself; a
+// ping after a silence finds connections that died without a word. lost is called for each failure.
+func listen(ctx context.Context, client redis.UniversalClient, channel string, received func(message any), lost func()) {
+	sub := client.Subscribe(ctx, channel)
 	closeNow := func() { _ = sub.Close() } // nothing is buffered in it
 	defer closeNow()
 	// A read under way does not see the end of ctx.
@@ -96,14 +100,14 @@ func (b *RedisBus) receive(ctx context.Context) {
 		switch {
 		case isTimeout(err):
 			if err := sub.Ping(ctx); err != nil {
-				b.subscribed.Store(false)
+				lost()
 				_ = clock.Pause(ctx, hintPause) // the loop looks at ctx
 			}
 		case err != nil:
-			b.subscribed.Store(false)
+			lost()
 			_ = clock.Pause(ctx, hintPause) // the loop looks at ctx
 		default:
-			b.received(message)
+			received(message)
 		}
 	}
 }

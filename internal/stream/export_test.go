@@ -45,3 +45,6 @@ func (b *RedisBus) Received(message any)              { b.received(message) }
 
 // Cursor is the cursor of a position.
 func (h *Hub) Cursor(at store.LogCursor) string { return h.cursor(at) }
+
+// RelayChannel is where messages pass through Redis.
+const RelayChannel = relayChannel

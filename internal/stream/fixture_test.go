@@ -376,7 +376,11 @@ func (c *client) parse(text string) {
 		c.t.Errorf("frame %.200q: %v", text, err)
 	}
 	f.ID, f.Name = id, name
-	if f.ID != f.Cursor {
+	want := f.Cursor
+	if f.Name == "messageEvent" && f.Seq == 0 {
+		want = "" // it is stored nowhere, and leaves the position where it is
+	}
+	if f.ID != want {
 		c.t.Errorf("the frame's id is %q, its cursor %q", f.ID, f.Cursor)
 	}
 	c.frames = append(c.frames, f)

@@ -19,6 +19,8 @@ type entry struct {
 	// empty when its message is gone.
 	frames  [formats]atomic.Pointer[[]byte]
 	loading sync.Mutex
+	// passing is stored nowhere: its cursor is that of the event before it.
+	passing bool
 }
 
 // cursor returns the cursor that resumes after a position.

@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"context"
+	"crypto/cipher"
 	"log/slog"
 	"slices"
 	"sync"
@@ -43,8 +44,10 @@ type Observer interface {
 
 // Options configure a Hub. Zero values of the numbers mean their defaults.
 type Options struct {
-	Log     Log
-	Bus     Bus
+	Log Log
+	Bus Bus
+	// Relay reaches the other servers of the log; nil where there are none.
+	Relay   Relay
 	Encoder Encoder
 	// Messages turns events into messages of the subscription. Their names are full types.
 	Messages Encoder
@@ -87,6 +90,8 @@ type Hub struct {
 	// ready is closed when cursors and at are set.
 	ready   chan struct{}
 	cursors *cursors
+	// relaySeal is set before ready is closed, too.
+	relaySeal cipher.AEAD
 
 	mu sync.Mutex
 	// at is the last event that was dispatched.
@@ -96,6 +101,9 @@ type Hub struct {
 	// users holds all streams; routes holds the live ones by the conversations of their users.
 	users  map[mls.DID][]*stream
 	routes map[mls.ConvoID]map[*stream]struct{}
+	// held is what waits for the log, the oldest first; see Pass.
+	held      []held
+	heldBytes int
 	// counts are the numbers of streams of each format.
 	counts [formats]int
 }

@@ -30,6 +30,7 @@ func (h *Hub) dispatch(events []store.LogEntry, messages map[int]*store.Message,
 	for _, e := range entries {
 		h.dispatchOne(e, admins)
 		h.at = e.Cursor
+		h.release()
 	}
 }
 
@@ -142,6 +143,7 @@ func (h *Hub) goBack(at store.LogCursor) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.at = at
+	h.held, h.heldBytes = nil, 0
 	for _, streams := range h.users {
 		for _, s := range streams {
 			h.mute(s)

@@ -36,9 +36,12 @@ func (h *Hub) Run(ctx context.Context) error {
 		return nil
 	}
 	ctx, stop := context.WithCancel(ctx)
-	var places sync.WaitGroup
-	places.Go(func() { h.keepPlaces(ctx) })
-	defer places.Wait()
+	var others sync.WaitGroup
+	others.Go(func() { h.keepPlaces(ctx) })
+	if h.opt.Relay != nil {
+		others.Go(func() { h.receive(ctx) })
+	}
+	defer others.Wait()
 	defer stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -77,6 +80,9 @@ func (h *Hub) open(ctx context.Context) error {
 		return err
 	}
 	if h.cursors, err = newCursors(log.CursorKey); err != nil {
+		return err
+	}
+	if h.relaySeal, err = newRelaySeal(log.CursorKey); err != nil {
 		return err
 	}
 	end, err := h.opt.Log.LogEnd(ctx)

@@ -134,6 +134,12 @@ func (w *writer) end(kind InfoKind) error {
 // entries sends events that came live.
 func (w *writer) entries(ctx context.Context, s *stream, entries []*entry) error {
 	for _, e := range entries {
+		if e.passing {
+			if err := w.passing(s.format, e); err != nil {
+				return err
+			}
+			continue
+		}
 		if e.Cursor.Compare(w.skip) <= 0 {
 			continue
 		}

@@ -25,10 +25,11 @@ func (silent) Spend(context.Context, xrpc.Credential) error { return nil }
 func (silent) Take(context.Context, string, string, int) ratelimit.Result {
 	return ratelimit.Result{Allowed: true}
 }
-func (silent) Peek(string, string) ratelimit.Result    { return ratelimit.Result{Allowed: true} }
-func (silent) ObserveRequest(xrpc.Event)               {}
-func (silent) ObserveUndeclared(*lexrt.Method, string) {}
-func (silent) Write(p []byte) (int, error)             { return len(p), nil }
+func (silent) Give(context.Context, string, string, int) {}
+func (silent) Peek(string, string) ratelimit.Result      { return ratelimit.Result{Allowed: true} }
+func (silent) ObserveRequest(xrpc.Event)                 {}
+func (silent) ObserveUndeclared(*lexrt.Method, string)   {}
+func (silent) Write(p []byte) (int, error)               { return len(p), nil }
 
 // dropped is an answer that nobody reads.
 type dropped struct{ header http.Header }

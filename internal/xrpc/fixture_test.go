@@ -149,6 +149,8 @@ func (f *fixture) Take(_ context.Context, class, _ string, _ int) ratelimit.Resu
 	return lim
 }
 
+func (f *fixture) Give(context.Context, string, string, int) { panic("no method has cases") }
+
 func (f *fixture) Peek(string, string) ratelimit.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()

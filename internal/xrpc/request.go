@@ -32,6 +32,8 @@ type exchange struct {
 	// account is the caller's DID, the client's address where there is no caller, "" before it is
 	// known.
 	account string
+	// charged is the rate class that the call was counted against, "" before it was.
+	charged string
 	began   bool // the status line is written
 	// abrupt: too many failures came from the client's address to read what is left of this
 	// request.
@@ -102,6 +104,9 @@ func (x *exchange) pipeline(ctx context.Context, run func(*exchange, *lexrt.Requ
 		return err
 	}
 	req := lexrt.Request{Caller: cred.Caller, Heeded: x.s.opt.Heeded}
+	if len(x.m.Cases) > 0 {
+		req.Charge = func(class string) error { return x.charge(ctx, class) }
+	}
 	release, err := x.read(&req) //nolint:contextcheck // it has the request, and with it the context
 	if err != nil {
 		return err
@@ -215,13 +220,47 @@ func (x *exchange) check(ctx context.Context, c Credential) error {
 	return x.s.opt.Admit(ctx, c)
 }
 
-// count counts the call against the subject's limit of the method's class.
+// count counts the call against the subject's limit of the method's class. While that is used up,
+// one whose body is small enough may still be one of the method's cases.
 func (x *exchange) count(ctx context.Context, subject string) error {
-	lim := x.s.opt.Limiter.Take(ctx, x.m.RateClass, subject, 1)
+	refused := x.take(ctx, x.m.RateClass, subject)
+	if refused == nil {
+		return nil
+	}
+	for _, c := range x.m.Cases {
+		if n := x.r.ContentLength; n > 0 && n <= c.MaxBody && x.take(ctx, c.RateClass, subject) == nil {
+			return nil
+		}
+	}
+	return refused
+}
+
+func (x *exchange) take(ctx context.Context, class, subject string) error {
+	lim := x.s.opt.Limiter.Take(ctx, class, subject, 1)
 	x.limitHeaders(lim)
 	if !lim.Allowed {
 		return rateLimited(lim)
 	}
+	x.charged = class
+	return nil
+}
+
+// charge counts a call against the class that its input turns out to be of, in place of the one
+// that it was counted against before anything was read. A call that is refused now keeps that, so
+// that what was read is paid for.
+func (x *exchange) charge(ctx context.Context, class string) error {
+	large := func(c lexrt.Case) bool { return c.RateClass == class && x.event.BytesIn > c.MaxBody }
+	if slices.ContainsFunc(x.m.Cases, large) {
+		class = x.m.RateClass
+	}
+	before := x.charged
+	if class == before {
+		return nil
+	}
+	if err := x.take(ctx, class, x.account); err != nil {
+		return err
+	}
+	x.s.opt.Limiter.Give(ctx, before, x.account, 1)
 	return nil
 }
 

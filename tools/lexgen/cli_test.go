@@ -265,6 +265,7 @@ func TestPolicyProblems(t *testing.T) {
 		`{"methods": {"com.example.getNote": {"open": true, "privileged": true}}}`: "cannot be both",
 		`{"methods": {"com.example.getNote": {"anonymous": true}}}`:                "must declare the error TokenNotAllowed",
 		`{"methods": {"com.example.getNote": {"byteClass": "notes"}}}`:             "has a \"byteClass\" but no input",
+		`{"methods": {"com.example.getNote": {"cases": [{}]}}}`:                    "has \"cases\" but no input",
 		`{} {}`: "goes on after the end",
 	} {
 		c := newCLI(t)

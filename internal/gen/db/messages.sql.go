@@ -401,6 +401,76 @@ func (q *Queries) HasVoidCommit(ctx context.Context, arg HasVoidCommitParams) (b
 	return void, err
 }
 
+const judgeSend = `-- name: JudgeSend :one
+SELECT c.id AS convo_id, c.epoch AS convo_epoch, m.is_member::boolean AS is_member, m.was_member::boolean AS was_member,
+       (CASE WHEN $1::text = '' THEN c.verified_epoch IS NULL AND c.generation = 0 ELSE c.group_id = $1::text END)::boolean AS in_group,
+       ($1::text <> '' AND c.group_id <> $1::text
+        AND EXISTS (SELECT FROM convo_groups g WHERE g.group_id = $1::text AND g.convo_id = c.id))::boolean AS in_former,
+       coalesce(c.commit_id, '')::text AS convo_commit, (c.reinit_group_id IS NOT NULL)::boolean AS ended,
+       coalesce(c.first_group_id, c.group_id)::text AS first_group_id,
+       coalesce(e.generation, 0)::bigint AS log_generation, coalesce(e.log_xid, 0)::bigint AS log_xid, coalesce(e.position, 0)::bigint AS log_position
+FROM conversations c
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(x.left_at IS NULL AND x.invited_by IS NULL), false) AS is_member, count(*) > 0 AS was_member
+    FROM members x WHERE x.convo_id = c.id AND x.user_did = $2::text
+) m
+LEFT JOIN LATERAL (
+    SELECT y.generation, y.log_xid, y.position FROM event_stream y
+    WHERE y.convo_id = c.id ORDER BY y.generation DESC, y.log_xid DESC, y.position DESC LIMIT 1
+) e ON true
+WHERE c.id = CASE WHEN $3::text <> '' THEN $3::text ELSE (SELECT g.convo_id FROM convo_groups g WHERE g.group_id = $4::text) END
+`
+
+type JudgeSendParams struct {
+	FramedGroup string
+	UserDID     string
+	ConvoID     string
+	GroupID     string
+}
+
+type JudgeSendRow struct {
+	ConvoID       mls.ConvoID
+	ConvoEpoch    mls.Epoch
+	IsMember      bool
+	WasMember     bool
+	InGroup       bool
+	InFormer      bool
+	ConvoCommit   string
+	Ended         bool
+	FirstGroupID  string
+	LogGeneration int64
+	LogXid        int64
+	LogPosition   int64
+}
+
+// JudgeSend judges what is stored nowhere by what SendMessage judges, and writes nothing. The last
+// event of the conversation is the one that whoever is told of the message has to know: by then
+// everybody has left who has left before it.
+func (q *Queries) JudgeSend(ctx context.Context, arg JudgeSendParams) (JudgeSendRow, error) {
+	row := q.db.QueryRow(ctx, judgeSend,
+		arg.FramedGroup,
+		arg.UserDID,
+		arg.ConvoID,
+		arg.GroupID,
+	)
+	var i JudgeSendRow
+	err := row.Scan(
+		&i.ConvoID,
+		&i.ConvoEpoch,
+		&i.IsMember,
+		&i.WasMember,
+		&i.InGroup,
+		&i.InFormer,
+		&i.ConvoCommit,
+		&i.Ended,
+		&i.FirstGroupID,
+		&i.LogGeneration,
+		&i.LogXid,
+		&i.LogPosition,
+	)
+	return i, err
+}
+
 const listCommits = `-- name: ListCommits :many
 SELECT p.epoch, p.sender_did, m.ciphertext, p.created_at
 FROM (

@@ -308,7 +308,8 @@ type DefsMessageView struct {
 	// MLS epoch.
 	// At least 0.
 	Epoch int64
-	// Position in the gapless sequence of the conversation.
+	// Position in the gapless sequence of the conversation, from 1; 0 for an ephemeral message,
+	// which has none.
 	// At least 0.
 	Seq int64
 	// When this was made. Times of messages are floored to two seconds.

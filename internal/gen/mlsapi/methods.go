@@ -511,6 +511,7 @@ var MethodResolveReport = &lexrt.Method{
 // Store an encrypted message for the members of a conversation. The service does not record who
 // sent it. A handshake message (proposal or commit) may be sent the same way.
 var MethodSendMessage = &lexrt.Method{
+	Cases:     []lexrt.Case{{RateClass: "ephemeral", MaxBody: 98304}},
 	Errors:    []*lexrt.Error{ErrCommitVoid, ErrConvoNotFound, ErrEpochMismatch, ErrGroupReinitialized, ErrGroupReset, ErrInvalidAsset, ErrInvalidCommit, ErrInvalidGroupInfo, ErrMessageIDConflict, ErrMessageTooLarge, ErrNotAdmin, ErrNotMember},
 	Input:     "application/json",
 	Kind:      lexrt.Procedure,

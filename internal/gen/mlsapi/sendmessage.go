@@ -45,7 +45,9 @@ type SendMessageInput struct {
 	// EpochMismatch when another commit stands.
 	// At most 128 bytes, optional.
 	CommitID *string
-	// How the message is delivered: persistent, which is the default, stores it.
+	// How the message is delivered. persistent, which is the default, stores it. ephemeral is for
+	// what means nothing a moment later, as that somebody is typing: an application message of at
+	// most 64 KiB, given to those who are connected, stored nowhere, and lost for everybody else.
 	// At most 32 bytes, optional.
 	Delivery *SendMessageInputDelivery
 }
@@ -83,7 +85,8 @@ type SendMessageOutput struct {
 	MessageID string
 	// Time of arrival, floored to two seconds.
 	ReceivedAt lexrt.Datetime
-	// Position in the gapless sequence of the conversation.
+	// Position in the gapless sequence of the conversation, from 1; 0 for an ephemeral message,
+	// which has none.
 	Seq int64
 	// Epoch in which the message was made.
 	Epoch int64
@@ -111,18 +114,29 @@ func (v *SendMessageOutput) Validate() error { return lexrt.Validate(v) }
 
 // SendMessageInputDelivery is an open set: values other than its constants are accepted.
 //
-// How the message is delivered: persistent, which is the default, stores it.
+// How the message is delivered. persistent, which is the default, stores it. ephemeral is for
+// what means nothing a moment later, as that somebody is typing: an application message of at
+// most 64 KiB, given to those who are connected, stored nowhere, and lost for everybody else.
 type SendMessageInputDelivery string
 
 // The values of SendMessageInputDelivery.
 const (
 	SendMessageInputDeliveryPersistent SendMessageInputDelivery = "persistent"
+	SendMessageInputDeliveryEphemeral  SendMessageInputDelivery = "ephemeral"
 )
 
-var enumSendMessageInputDelivery = lexrt.StringRule{MaxLen: 32, Known: []string{"persistent"}}
+var enumSendMessageInputDelivery = lexrt.StringRule{MaxLen: 32, Known: []string{"persistent", "ephemeral"}}
 
 // Known reports whether v is one of the constants.
 func (v SendMessageInputDelivery) Known() bool { return enumSendMessageInputDelivery.Lists(string(v)) }
+
+// RateClass is the rate class that the call draws from.
+func (v *SendMessageInput) RateClass() string {
+	if v.Delivery != nil && *v.Delivery == "ephemeral" {
+		return "ephemeral"
+	}
+	return "sendMessage"
+}
 
 var (
 	ruleSendMessage_Max36             = lexrt.StringRule{MaxLen: 36}

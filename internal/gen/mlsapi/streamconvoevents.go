@@ -130,7 +130,8 @@ func (*StreamConvoEventsInfoEvent) isStreamConvoEventsEventWrapperEvent() {}
 
 // StreamConvoEventsMessageEvent is blue.catbird.mls.streamConvoEvents#messageEvent.
 //
-// A message or handshake message was stored.
+// A message or handshake message was stored; or, with seq 0, an ephemeral message passes, which
+// is nowhere to be read again. Its cursor is that of the event before it.
 type StreamConvoEventsMessageEvent struct {
 	// Position to continue from, as a previous answer gave it.
 	Cursor string

@@ -186,7 +186,8 @@ func (*SubscribeConvoEventsMembershipChangeEvent) isSubscribeConvoEventsMessage(
 
 // SubscribeConvoEventsMessageEvent is blue.catbird.mls.subscribeConvoEvents#messageEvent.
 //
-// A message or handshake message was stored.
+// A message or handshake message was stored; or, with seq 0, an ephemeral message passes, which
+// is nowhere to be read again. Its cursor is that of the event before it.
 type SubscribeConvoEventsMessageEvent struct {
 	// Position to continue from, as a previous answer gave it.
 	Cursor string

@@ -7,6 +7,7 @@ package docs
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -207,7 +208,11 @@ func (p *page) facts(m *ir.Method) {
 	if m.Changes {
 		add("Effects", "the call has some, so that HEAD is refused")
 	}
-	add("Rate class", m.RateClass)
+	class := m.RateClass
+	for _, c := range m.Cases {
+		class += fmt.Sprintf("; %s when %s is %s, with a body of at most %s", c.RateClass, c.Field.Name, c.Value, prose.Size(c.MaxBody))
+	}
+	add("Rate class", class)
 	if m.Input != nil {
 		add("Request body", m.Input.Encoding+", at most "+prose.Size(m.MaxBody))
 	}

@@ -53,6 +53,13 @@ func (u *unit) methodDict(m *ir.Method) jen.Dict {
 	if m.ByteClass != "" {
 		d[jen.Id("ByteClass")] = jen.Lit(m.ByteClass)
 	}
+	if len(m.Cases) > 0 {
+		d[jen.Id("Cases")] = jen.Index().Add(u.rt("Case")).ValuesFunc(func(g *jen.Group) {
+			for _, c := range m.Cases {
+				g.Values(jen.Id("RateClass").Op(":").Lit(c.RateClass), jen.Id("MaxBody").Op(":").Op(strconv.FormatInt(c.MaxBody, 10)))
+			}
+		})
+	}
 	if m.Privileged {
 		d[jen.Id("Privileged")] = jen.True()
 	}

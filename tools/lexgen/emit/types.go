@@ -35,7 +35,27 @@ func (e *emitter) lexiconFile(l *ir.Lexicon) (File, error) {
 	if l.Method != nil && l.Method.Message != nil {
 		u.messageDecoder(l.Method)
 	}
+	if l.Method != nil && len(l.Method.Cases) > 0 {
+		u.rateClass(l.Method)
+	}
 	return u.finish()
+}
+
+// rateClass writes the method by which an input says what its call draws from.
+func (u *unit) rateClass(m *ir.Method) {
+	name := m.Input.Type.Struct.GoName
+	u.add(name+".RateClass", doc("RateClass is the rate class that the call draws from."),
+		jen.Func().Params(jen.Id("v").Op("*").Id(name)).Id("RateClass").Params().String().BlockFunc(func(g *jen.Group) {
+			for _, c := range m.Cases {
+				field := jen.Id("v").Dot(c.Field.GoName)
+				is := field.Clone().Op("==").Lit(c.Value)
+				if c.Field.Mode == ir.Pointer {
+					is = field.Clone().Op("!=").Nil().Op("&&").Op("*").Add(field.Clone()).Op("==").Lit(c.Value)
+				}
+				g.If(is).Block(jen.Return(jen.Lit(c.RateClass)))
+			}
+			g.Return(jen.Lit(m.RateClass))
+		}))
 }
 
 func kindText(t *ir.Type) string {

@@ -253,6 +253,17 @@ type Method struct {
 	// Changes is true of queries that have effects.
 	Changes    bool
 	Violations []Violation
+	// Cases are the calls that draw from another rate class.
+	Cases []Case
+}
+
+// Case is the calls of a method whose input has a certain value.
+type Case struct {
+	Field     *Field
+	Value     string
+	RateClass string
+	// MaxBody is in bytes.
+	MaxBody int64
 }
 
 // Body is an input or output.

@@ -51,6 +51,19 @@ type MethodPolicy struct {
 	ByteClass string `json:"byteClass"`
 	// Changes says of a query that it has effects.
 	Changes bool `json:"changes"`
+	// Cases are calls of the method that draw from another rate class.
+	Cases []CasePolicy `json:"cases"`
+}
+
+// CasePolicy is the policy of the calls whose input has a certain value.
+type CasePolicy struct {
+	// Member is a string member of the input, Value one of its values.
+	Member string `json:"member"`
+	Value  string `json:"value"`
+	// RateClass is what such calls draw from.
+	RateClass string `json:"rateClass"`
+	// MaxBody is the largest body of such a call, in bytes.
+	MaxBody int64 `json:"maxBody"`
 }
 
 // ParsePolicy reads a policy file strictly: a member that it does not know is an error.
@@ -125,9 +138,13 @@ func (b *builder) applyPolicy(m *Method) {
 		if mp.MaxBody != 0 {
 			b.policyError("the method %s has a maxBody but no input", m.NSID)
 		}
+		if len(mp.Cases) > 0 {
+			b.policyError("the method %s has \"cases\" but no input", m.NSID)
+		}
 		return
 	}
 	if m.MaxBody = mp.MaxBody; m.MaxBody != 0 {
+		b.cases(m, mp.Cases)
 		return
 	}
 	bound, why := bodyBound(m.Input)
@@ -139,6 +156,39 @@ func (b *builder) applyPolicy(m *Method) {
 	default:
 		b.policyError("the input of %s has no size bound (%s); give the method a \"maxBody\" in bytes", m.NSID, why)
 	}
+	b.cases(m, mp.Cases)
+}
+
+// cases resolves the calls that draw from another rate class.
+func (b *builder) cases(m *Method, cases []CasePolicy) {
+	for _, c := range cases {
+		f, why := caseField(m, c)
+		if why != "" {
+			b.policyError("the case %s = %q of %s %s", c.Member, c.Value, m.NSID, why)
+			continue
+		}
+		m.Cases = append(m.Cases, Case{Field: f, Value: c.Value, RateClass: c.RateClass, MaxBody: c.MaxBody})
+	}
+}
+
+// caseField is the member that a case is about, or why there can be no such case.
+func caseField(m *Method, c CasePolicy) (f *Field, why string) {
+	if !m.Input.JSON() || m.Input.Type.Kind != StructKind {
+		return nil, "needs an input that is an object"
+	}
+	fields := m.Input.Type.Struct.Fields
+	i := slices.IndexFunc(fields, func(f *Field) bool { return f.Name == c.Member })
+	switch {
+	case i < 0 || fields[i].Type.Kind != String || fields[i].Type.Enum == nil:
+		return nil, "is not about a string with knownValues or an enum"
+	case !slices.ContainsFunc(fields[i].Type.Enum.Values, func(v EnumValue) bool { return v.Text == c.Value }):
+		return nil, "is about a value that the lexicon does not list"
+	case c.RateClass == "" || c.RateClass == m.RateClass:
+		return nil, "must have a rateClass of its own"
+	case c.MaxBody <= 0 || c.MaxBody > m.MaxBody:
+		return nil, fmt.Sprintf("must have a maxBody, of at most the %d bytes of the method", m.MaxBody)
+	}
+	return fields[i], ""
 }
 
 // tokenNotAllowed is the error of anonymous methods for requests that come with a token.

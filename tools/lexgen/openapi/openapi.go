@@ -197,6 +197,13 @@ func (d *document) path(m *ir.Method, group string) object {
 	}
 	op.set("responses", d.responses(m))
 	op.set("x-rate-class", m.RateClass)
+	if len(m.Cases) > 0 {
+		var cases []any
+		for _, c := range m.Cases {
+			cases = append(cases, object{{"member", c.Field.Name}, {"value", c.Value}, {"x-rate-class", c.RateClass}, {"x-max-body-bytes", c.MaxBody}})
+		}
+		op.set("x-cases", cases)
+	}
 	if m.ByteClass != "" {
 		op.set("x-byte-class", m.ByteClass)
 	}

@@ -2444,7 +2444,7 @@ var Schemas = lexfake.Set{
 			Name: "delivery",
 			Schema: &lexfake.Schema{
 				Kind:   lexfake.String,
-				String: &lexrt.StringRule{MaxLen: 32, Known: []string{"persistent"}},
+				String: &lexrt.StringRule{MaxLen: 32, Known: []string{"persistent", "ephemeral"}},
 			},
 		}},
 	},
