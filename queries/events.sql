@@ -133,9 +133,17 @@ SELECT (l.origin <> event_log_origin())::boolean AS ended,
 FROM event_log l
 FOR NO KEY UPDATE;
 
+-- name: PassSecond :exec
+-- PassSecond waits for the next second, unless the log has nothing that anybody could have a cursor of.
+-- Whatever other copy of this database has begun a generation, it has done so before this one was made,
+-- so that its number is no later second than that which ends here.
+SELECT pg_sleep(floor(now.at) + 1 - now.at)
+FROM (SELECT date_part('epoch', clock_timestamp()) AS at) now
+WHERE (SELECT e.generation FROM event_stream e ORDER BY e.generation, e.log_xid, e.position LIMIT 1) IS NOT NULL;
+
 -- name: BeginLogGeneration :exec
 -- BeginLogGeneration begins a generation. Its number is never that of another
--- history: two restores of one backup begin in different seconds. 2^30 is where
+-- history: two restores of one backup begin in different seconds (PassSecond). 2^30 is where
 -- cursors of the wide form begin; a clock beyond 2^32 - 2^24 is not believed.
 UPDATE event_log
 SET generation = greatest(generation + 1, 1073741824,

@@ -63,6 +63,9 @@ func beginGeneration(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil || !state.Ended {
 		return err
 	}
+	if err := q.PassSecond(ctx); err != nil {
+		return err
+	}
 	if err := q.BeginLogGeneration(ctx); err != nil {
 		return err
 	}

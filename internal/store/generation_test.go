@@ -96,6 +96,25 @@ func TestGenerationsOfTwoRestores(t *testing.T) {
 	}
 }
 
+// Two copies of one backup that begin one right after the other have different numbers: a cursor of
+// the one would be taken for one of the other, once its transaction ids are passed.
+func TestGenerationsOfOneSecond(t *testing.T) {
+	t.Parallel()
+	s := open(t, 1)
+	_, err := s.SendMessage(t.Context(), message(newConvo(t, s, alice), alice, "in the backup"))
+	must(t, err)
+	begin := func() int64 {
+		t.Helper()
+		exec(t, s, "UPDATE event_log SET generation = 1700000000, origin = 'before'")
+		log, err := s.StreamLog(t.Context(), LogCursor{})
+		must(t, err)
+		return log.Generation
+	}
+	if first, second := begin(), begin(); first >= second {
+		t.Errorf("generations %d and %d", first, second)
+	}
+}
+
 func between(t *testing.T, s, from, to string) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(s, from)

@@ -124,7 +124,7 @@ SET generation = greatest(generation + 1, 1073741824,
 `
 
 // BeginLogGeneration begins a generation. Its number is never that of another
-// history: two restores of one backup begin in different seconds. 2^30 is where
+// history: two restores of one backup begin in different seconds (PassSecond). 2^30 is where
 // cursors of the wide form begin; a clock beyond 2^32 - 2^24 is not believed.
 func (q *Queries) BeginLogGeneration(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, beginLogGeneration)
@@ -240,6 +240,20 @@ func (q *Queries) LockLogState(ctx context.Context) (LockLogStateRow, error) {
 	var i LockLogStateRow
 	err := row.Scan(&i.Ended, &i.Moved)
 	return i, err
+}
+
+const passSecond = `-- name: PassSecond :exec
+SELECT pg_sleep(floor(now.at) + 1 - now.at)
+FROM (SELECT date_part('epoch', clock_timestamp()) AS at) now
+WHERE (SELECT e.generation FROM event_stream e ORDER BY e.generation, e.log_xid, e.position LIMIT 1) IS NOT NULL
+`
+
+// PassSecond waits for the next second, unless the log has nothing that anybody could have a cursor of.
+// Whatever other copy of this database has begun a generation, it has done so before this one was made,
+// so that its number is no later second than that which ends here.
+func (q *Queries) PassSecond(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, passSecond)
+	return err
 }
 
 const readConversationLogs = `-- name: ReadConversationLogs :many
