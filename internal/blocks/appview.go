@@ -23,8 +23,13 @@ import (
 	"mls-server/lexrt"
 )
 
-// maxOthers is how many accounts app.bsky.graph.getRelationships takes in a call.
-const maxOthers = 30
+const (
+	// maxOthers is how many accounts app.bsky.graph.getRelationships takes in a call.
+	maxOthers = 30
+	// maxNames is how long the names of these accounts may be in the URL of a call, in bytes, if
+	// they are several: servers refuse URLs of more than 8 KiB, and names may be long.
+	maxNames = 4 << 10
+)
 
 const (
 	// callsPerMinute is how many requests all questions of this process may make of an AppView, and
@@ -149,11 +154,28 @@ func without(a, b []store.BlockPair) []store.BlockPair {
 func batches(pairs []store.BlockPair) iter.Seq2[mls.DID, []mls.DID] {
 	return func(yield func(mls.DID, []mls.DID) bool) {
 		for _, s := range stars(pairs) {
-			for others := range slices.Chunk(s.others, maxOthers) {
+			for others := range parts(s.others) {
 				if !yield(s.actor, others) {
 					return
 				}
 			}
+		}
+	}
+}
+
+// parts is users as they are asked about in one call each.
+func parts(users []mls.DID) iter.Seq[[]mls.DID] {
+	return func(yield func([]mls.DID) bool) {
+		for len(users) > 0 {
+			n, names := 0, 0
+			for n < min(len(users), maxOthers) && (n == 0 || names+len(url.QueryEscape(string(users[n]))) <= maxNames) {
+				names += len(url.QueryEscape(string(users[n])))
+				n++
+			}
+			if !yield(users[:n:n]) {
+				return
+			}
+			users = users[n:]
 		}
 	}
 }
@@ -294,9 +316,10 @@ func (a *AppView) followers(ctx context.Context, caller mls.DID, users []mls.DID
 	found := make([]finding, len(users))
 	var g errgroup.Group
 	g.SetLimit(parallelism)
-	for i := 0; i < len(users); i += maxOthers {
-		end := min(i+maxOthers, len(users))
-		some, others := found[i:end], users[i:end]
+	rest := found
+	for others := range parts(users) {
+		some := rest[:len(others)]
+		rest = rest[len(others):]
 		if err := a.pay(ctx, caller, admits); err != nil {
 			for j := range some {
 				some[j].err = err

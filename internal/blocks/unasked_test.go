@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -158,4 +159,44 @@ func TestFollowersAreAskedAtOnce(t *testing.T) {
 	if err != nil || !slices.Equal(listed, want) {
 		t.Errorf("%d of %d refuse, %v", len(listed), len(want), err)
 	}
+}
+
+// TestLongNamesHideNobody: an AppView refuses URLs that are too long. Who names accounts with long
+// names beside one that blocks it, or wants no messages of it, is found out all the same.
+func TestLongNamesHideNobody(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	u := e.users(3)
+	e.network.Declare(u[2], "following")
+	origin, client := e.upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if len(r.URL.RequestURI()) > 8<<10 {
+			w.WriteHeader(http.StatusRequestURITooLong)
+			return
+		}
+		q := r.URL.Query()
+		relationships(w, q.Get("actor"), q["others"]...)
+	})
+	long := make([]mls.DID, 29)
+	for i := range long {
+		long[i] = mls.DID(fmt.Sprintf("did:web:%s%d.example", strings.Repeat("x", 1900), i))
+	}
+	view := blocks.NewAppView(client, origin, e.pds, e.clock)
+	found, err := view.Lookup(t.Context(), u[0], pairsWith(u[0], append(slices.Clone(long), u[1])), true)
+	if err != nil || !slices.ContainsFunc(found.Blocks, func(b store.Block) bool { return b.Blocker == u[1] }) {
+		t.Errorf("%d blocks, %v", len(found.Blocks), err)
+	}
+	g := blocks.NewGate(e.service(nil, false), blocks.NewDeclarations(blocks.DeclarationsConfig{
+		PDS: e.pds, AppView: view, Default: blocks.IncomingFollowing, Clock: e.clock,
+	}))
+	if refused, err := g.AnyBetween(t.Context(), u[0], append(slices.Clone(long), u[2]), u[:1]); err != nil || !refused {
+		t.Errorf("refused %t, %v", refused, err)
+	}
+}
+
+// pairsWith is the blocks that may be between one user and others.
+func pairsWith(user mls.DID, others []mls.DID) (pairs []store.BlockPair) {
+	for _, o := range others {
+		pairs = append(pairs, store.BlockPair{Blocker: o, Blocked: user})
+	}
+	return pairs
 }
