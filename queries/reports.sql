@@ -132,7 +132,7 @@ DELETE FROM members m
 USING commit_additions a
 WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited, (m.left_at IS NULL)::boolean AS there, true::boolean AS absent;
+RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited, EXISTS (SELECT FROM members x WHERE x.convo_id = m.convo_id AND x.user_did = m.user_did AND x.left_at IS NULL)::boolean AS there, true::boolean AS absent;
 
 -- name: RestoreAdditions :many
 -- RestoreAdditions puts the rows of the other devices back as they were. Who has left since stays
@@ -156,7 +156,7 @@ FROM commit_additions a
 JOIN members o ON o.convo_id = a.convo_id AND o.user_did = a.user_did AND o.device_id = a.device_id
 WHERE a.convo_id = @convo_id AND a.seq = @seq AND a.before IS NOT NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited, (o.left_at IS NULL)::boolean AS there, (a.before->>'left_at' IS NOT NULL)::boolean AS absent;
+RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited, EXISTS (SELECT FROM members x WHERE x.convo_id = m.convo_id AND x.user_did = m.user_did AND x.left_at IS NULL)::boolean AS there, (a.before->>'left_at' IS NOT NULL)::boolean AS absent;
 
 -- name: MoveUndonePlaces :execrows
 -- MoveUndonePlaces gives places that were kept of devices which a commit had added the join point of another

@@ -6,6 +6,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"mls-server/internal/authtest"
 	"mls-server/internal/e2e"
 	"mls-server/internal/gen/mlsapi"
@@ -382,4 +385,67 @@ func TestVoidCommitOfVerifiedGroup(t *testing.T) {
 	f.bob.AddVerified(t, f.chat, mlstest.Draft{}, f.dave)
 	f.roster(map[*e2e.Device]int64{f.alice: 0, f.bob: 1, f.carol: 2, f.dave: 3})
 	f.dave.Send(t, f.chat.Chat)
+}
+
+// Whose membership has ended before the commit that had begun it is taken back hears nothing of
+// that: its last event was that of its leaving (I10).
+func TestVoidingTellsNothingToWhoLeft(t *testing.T) {
+	t.Parallel()
+	u, chat := gathering(t, e2e.Start(t), 3)
+	alice, bob, carol := u[0], u[1], u[2]
+	dave := alice.Server.Users(1)[0].Register(t, 6)
+	alice.Create(t, dave.User) // dave accepts: they know each other from now on
+	told, members := dave.Follow(t, ""), bob.Follow(t, "")
+	epoch := chat.Group.Epoch
+	alice.Add(t, chat, dave.User)
+	dave.Leave(t, chat, nil).OK(t)
+	require.False(t, reports(t, bob, chat, epoch, ""))
+	require.True(t, reports(t, carol, chat, epoch, ""))
+	own := dave.Create(t)
+	end := dave.Send(t, own)
+	told.AwaitWhere(t, "message", func(e e2e.Event) bool { return e.MessageID == end.MessageID })
+	chat.Group = chat.Group.At(epoch)
+	last := alice.Send(t, chat)
+	members.AwaitWhere(t, "message", func(e e2e.Event) bool { return e.MessageID == last.MessageID })
+	var kinds []string
+	for _, e := range told.Events() {
+		if e.ConvoID == chat.ID {
+			kinds = append(kinds, e.Kind)
+		}
+	}
+	assert.Equal(t, "membership-changed", kinds[len(kinds)-1], kinds)
+	changes := 0
+	for _, e := range about(members, dave.DID) {
+		if e.ConvoID == chat.ID && e.Kind == "membership-changed" {
+			changes++
+		}
+	}
+	assert.Equal(t, 2, changes, "the members were told of his coming and of his leaving")
+}
+
+// A user whose place alone is left, since it has deleted the device that the commit had added, is
+// off the roster with that commit, and told so.
+func TestVoidingEndsKeptPlaces(t *testing.T) {
+	t.Parallel()
+	u, chat := gathering(t, e2e.Start(t), 3)
+	alice, bob, carol := u[0], u[1], u[2]
+	dave := alice.Server.Users(1)[0].Register(t, 6)
+	alice.Create(t, dave.User)
+	members := bob.Follow(t, "")
+	epoch := chat.Group.Epoch
+	alice.Add(t, chat, dave.User)
+	dave.User.Delete(t, dave, nil).OK(t)
+	require.False(t, reports(t, bob, chat, epoch, ""))
+	require.True(t, reports(t, carol, chat, epoch, ""))
+	dave.Get(t, mlsapi.MethodGetEpoch, nil, "convoId", chat.ID).Want(t, missing, "ConvoNotFound")
+	chat.Group = chat.Group.At(epoch)
+	last := alice.Send(t, chat)
+	members.AwaitWhere(t, "message", func(e e2e.Event) bool { return e.MessageID == last.MessageID })
+	var kinds []string
+	for _, e := range about(members, dave.DID) {
+		if e.ConvoID == chat.ID {
+			kinds = append(kinds, e.Kind)
+		}
+	}
+	assert.Equal(t, "membership-changed", kinds[len(kinds)-1], kinds)
 }

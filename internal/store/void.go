@@ -102,8 +102,8 @@ func (r *reader) CountVoided(ctx context.Context, c *Convo, user mls.DID) (Voide
 // Undone is what taking a commit back has left to do.
 type Undone struct {
 	// Devices are off the roster again, or as they were before; Members are those of them whose
-	// users had accepted, Gone the users without any device on it now, Invited those of them who
-	// were on it and had not accepted.
+	// users were on it and had accepted, Gone the users without any device on it now, Invited those
+	// of them who were on it and had not accepted.
 	Devices, Members []Device
 	Gone, Invited    []mls.DID
 	// Absent are those of Devices that were not on the roster before.
@@ -176,6 +176,10 @@ func (tx *Tx) undoAdditions(ctx context.Context, c *Convo, k *StoredCommit, u *U
 	for _, row := range deleted {
 		restored = append(restored, db.RestoreAdditionsRow(row))
 	}
+	there := map[mls.DID]bool{}
+	for _, row := range restored {
+		there[row.UserDID] = there[row.UserDID] || row.There
+	}
 	for _, row := range restored {
 		d := Device{row.UserDID, row.DeviceID}
 		u.Devices = append(u.Devices, d)
@@ -183,10 +187,11 @@ func (tx *Tx) undoAdditions(ctx context.Context, c *Convo, k *StoredCommit, u *U
 			u.Absent = append(u.Absent, d)
 		}
 		switch {
-		case !row.Invited:
-			u.Members = append(u.Members, d)
-		case row.There:
+		case !there[d.User]: // it has had its last event
+		case row.Invited:
 			u.Invited = append(u.Invited, d.User)
+		default:
+			u.Members = append(u.Members, d)
 		}
 	}
 	return nil

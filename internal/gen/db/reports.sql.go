@@ -574,7 +574,7 @@ FROM commit_additions a
 JOIN members o ON o.convo_id = a.convo_id AND o.user_did = a.user_did AND o.device_id = a.device_id
 WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NOT NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited, (o.left_at IS NULL)::boolean AS there, (a.before->>'left_at' IS NOT NULL)::boolean AS absent
+RETURNING m.user_did, m.device_id, (o.invited_by IS NOT NULL)::boolean AS invited, EXISTS (SELECT FROM members x WHERE x.convo_id = m.convo_id AND x.user_did = m.user_did AND x.left_at IS NULL)::boolean AS there, (a.before->>'left_at' IS NOT NULL)::boolean AS absent
 `
 
 type RestoreAdditionsRow struct {
@@ -648,7 +648,7 @@ DELETE FROM members m
 USING commit_additions a
 WHERE a.convo_id = $1 AND a.seq = $2 AND a.before IS NULL
   AND m.convo_id = a.convo_id AND m.user_did = a.user_did AND m.device_id = a.device_id
-RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited, (m.left_at IS NULL)::boolean AS there, true::boolean AS absent
+RETURNING m.user_did, m.device_id, (m.invited_by IS NOT NULL)::boolean AS invited, EXISTS (SELECT FROM members x WHERE x.convo_id = m.convo_id AND x.user_did = m.user_did AND x.left_at IS NULL)::boolean AS there, true::boolean AS absent
 `
 
 type UndoAdditionsRow struct {
