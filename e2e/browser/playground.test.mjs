@@ -173,6 +173,7 @@ describe("playground", () => {
   step("removes a member, who reads no further", async () => {
     await press("Alice’s phone", "Remove Carol");
     await state("Carol’s phone", "removed");
+    await state("Bob’s phone", "epoch 5");
     await say("Bob’s phone", "Just us now");
     await shows("Alice’s laptop", "Just us now");
     assert.ok(!(await pane("Carol’s phone").textContent()).includes("Just us now"));
