@@ -29,6 +29,8 @@ describe("playground", () => {
   const sees = (text) => page.getByRole("complementary").getByText(text).first().waitFor({ timeout: PATIENCE });
   const say = async (title, text) => {
     await pane(title).getByRole("textbox").fill(text);
+    // Nobody presses Enter before the page has seen the text.
+    await pane(title).locator("button:enabled", { hasText: /^Send$/ }).waitFor({ timeout: PATIENCE });
     await pane(title).getByRole("textbox").press("Enter");
   };
   const picture = (name) => page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
@@ -59,7 +61,8 @@ describe("playground", () => {
     directory = await Directory.start();
     server = await Server.start(directory, { APPVIEW_URL: "none" });
     browser = await chromium.launch({ executablePath, args: ["--disable-dev-shm-usage"] });
-    context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
+    // What has just changed is lit up for a moment, in which its contrast is less.
+    context = await browser.newContext({ reducedMotion: "reduce", viewport: { width: 1440, height: 900 }, colorScheme: "light" });
     page = watch(await context.newPage());
   });
   const watch = (page) => {
